@@ -1,0 +1,37 @@
+/** What went wrong, in the engine's own terms; each face maps a kind to its status in one table. */
+export type ErrorKind =
+  | 'InvalidArgument'
+  | 'NotFound'
+  | 'Conflict'
+  | 'AlreadyExists'
+  | 'NotModified'
+  | 'Unauthorized'
+  | 'Forbidden'
+  | 'Unsupported'
+  | 'Unavailable'
+  | 'NotExecutable'
+  | 'CommandNotFound'
+  | 'Internal';
+
+/** An error with a kind. The message names the thing, the value and the remedy. */
+export class TareError extends Error {
+  readonly kind: ErrorKind;
+  constructor(kind: ErrorKind, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+    this.kind = kind;
+  }
+}
+
+/** The kind of any thrown value; what is not ours is Internal. */
+export function kindOf(error: unknown): ErrorKind {
+  // A cleanup failed as well: the first failure decides.
+  if (error instanceof SuppressedError) return kindOf(error.suppressed);
+  return error instanceof TareError ? error.kind : 'Internal';
+}
+
+/** The text to show for any thrown value. */
+export function messageOf(error: unknown): string {
+  if (error instanceof SuppressedError) return messageOf(error.suppressed);
+  return error instanceof Error ? error.message : String(error);
+}
