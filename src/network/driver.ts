@@ -1,0 +1,45 @@
+/** A published port: what the host listens on and where it leads. */
+export interface PortMapping {
+  /** '0.0.0.0', '::', or one address of the host. */
+  hostIp: string;
+  hostPort: number;
+  containerPort: number;
+  protocol: 'tcp' | 'udp' | 'sctp';
+}
+
+/** A network as recorded; subnets in CIDR form. */
+export interface NetworkRecord {
+  id: string;
+  name: string;
+  driver: 'bridge' | 'host' | 'none';
+  createdMs: number;
+  /** Name of the bridge link. */
+  bridge: string;
+  internal: boolean;
+  enableIPv4: boolean;
+  enableIPv6: boolean;
+  mtu: number;
+  ipam: { subnet: string; gateway: string }[];
+  icc: boolean;
+  masquerade: boolean;
+  options: Record<string, string>;
+  labels: Record<string, string>;
+}
+
+/** A container's place on a network, once connected. */
+export interface Endpoint {
+  id: string;
+  networkId: string;
+  containerId: string;
+  /** Link inside the container, `eth0`. */
+  interfaceName: string;
+  /** Link on the host. */
+  hostInterface: string;
+  macAddress: string;
+  /** Address with prefix length, '172.20.0.2/16'; '' for none. */
+  ipv4: string;
+  ipv6: string;
+  gatewayIpv4: string;
+  gatewayIpv6: string;
+  ports: PortMapping[];
+}

@@ -1,0 +1,64 @@
+import type { Endpoint, NetworkRecord, PortMapping } from './driver.ts';
+
+export interface CreateNetwork {
+  name: string;
+  driver: string;
+  internal: boolean;
+  enableIPv4: boolean;
+  enableIPv6: boolean;
+  /** Empty: taken from the engine's pools. */
+  ipam: { subnet: string; gateway: string; ipRange: string }[];
+  options: Record<string, string>;
+  labels: Record<string, string>;
+}
+
+export interface ConnectRequest {
+  containerId: string;
+  networkId: string;
+  /** Path of the container's network namespace (bind-mounted file or /proc/PID/ns/net). */
+  netns: string;
+  interfaceName?: string;
+  macAddress?: string;
+  ipv4?: string;
+  ipv6?: string;
+  /** Wanted publications; hostPort 0 takes a free one, a range takes the first free of it. */
+  ports: {
+    hostIp: string;
+    hostPort: number;
+    hostPortEnd: number;
+    containerPort: number;
+    protocol: 'tcp' | 'udp' | 'sctp';
+  }[];
+}
+
+/** Networks and the endpoints on them. Every change is recorded before the kernel is changed, so that reconcile can undo it. */
+export interface NetworkService {
+  /** The predefined `bridge`, `host` and `none` are always there (records only; the bridge link is made on first use). */
+  list(): NetworkRecord[];
+  /** @param nameOrId name, id or unique id prefix. @throws {TareError} NotFound; Conflict: ambiguous prefix */
+  get(nameOrId: string): NetworkRecord;
+  create(request: CreateNetwork): Promise<NetworkRecord>;
+  /** @throws {TareError} Forbidden: predefined; Conflict: has endpoints */
+  remove(nameOrId: string): Promise<void>;
+
+  /** Makes a network namespace with `lo` up, bind-mounted at the returned path. Synchronous and under 2 ms. */
+  createNamespace(containerId: string): string;
+  /** Unmounts and removes the namespace's file; the kernel then drops its links. Repeating is safe. */
+  deleteNamespace(containerId: string): void;
+
+  /**
+   * Address, veth, route, ports, in that order.
+   * @throws {TareError} Conflict: an address or a port is taken (names the holder); Unavailable: no address left
+   */
+  connect(request: ConnectRequest): Promise<Endpoint>;
+  /** Releases what `connect` took. Repeating is safe. */
+  disconnect(containerId: string, networkId: string): Promise<void>;
+  /** All endpoints of a container, or of a network. */
+  endpoints(of: { containerId?: string; networkId?: string }): Endpoint[];
+  /** Every published port of this engine, for the keeper's reservations. */
+  publishedPorts(): (PortMapping & { containerId: string; containerIp: string })[];
+  /** Puts back links, rules and addresses of live containers and removes those of others. */
+  reconcile(isLive: (containerId: string) => boolean): Promise<void>;
+  /** Removes everything this engine made in the kernel when no endpoint is left (bridge links, nft table). */
+  teardown(): Promise<void>;
+}

@@ -1,0 +1,76 @@
+/** An OCI runtime as configured. */
+export interface RuntimeBinary {
+  name: string;
+  path: string;
+  args: string[];
+}
+
+export interface CreateRequest {
+  id: string;
+  /** Bundle folder: holds config.json; conmon's attach, ctl and winsz are made there. */
+  bundle: string;
+  runtime: RuntimeBinary;
+  terminal: boolean;
+  /** Keep the container's standard input open for attached clients. */
+  stdin: boolean;
+  /** Close standard input when the first attached client leaves (docker's StdinOnce). */
+  stdinOnce: boolean;
+  /** k8s-file log; undefined: no log is kept. */
+  logPath?: string;
+  /** conmon's truncating backstop; 0: none. */
+  logMaxBytes: number;
+  /** conmon writes the exit code to `exitDir/id`. */
+  exitDir: string;
+  /** conmon leaves an `oom` file here. */
+  persistDir: string;
+  /** Run by conmon after the exit file is written. */
+  exitCommand: string[];
+}
+
+/** A process, told apart from a later one with the same pid. */
+export interface ProcessIdentity {
+  pid: number;
+  /** Field 22 of /proc/PID/stat. */
+  startTicks: number;
+}
+
+export interface ExecRequest {
+  containerId: string;
+  execId: string;
+  /** Folder of this exec alone: process.json, attach sockets, exit file. */
+  directory: string;
+  runtime: RuntimeBinary;
+  /** OCI `process` object. */
+  process: unknown;
+  terminal: boolean;
+  stdin: boolean;
+}
+
+/** The two-way stream of an attached container or exec. Never stops reading from conmon without need. */
+export interface AttachStream extends AsyncDisposable {
+  /** Chunks in the order conmon sent them; ends when the container's output is closed or on dispose. */
+  output: AsyncIterable<{ stream: 'stdout' | 'stderr'; chunk: Uint8Array }>;
+  write(chunk: Uint8Array): Promise<void>;
+  /** Half-close: end of standard input. */
+  closeStdin(): void;
+}
+
+export interface Runtime {
+  /** Runs conmon, which runs `RUNTIME create`. @throws {TareError} CommandNotFound, NotExecutable or Internal with the runtime's own message */
+  create(request: CreateRequest): Promise<{ container: ProcessIdentity; monitor: ProcessIdentity }>;
+  /** `RUNTIME start`. @throws {TareError} CommandNotFound, NotExecutable: the program could not be run */
+  start(id: string, runtime: RuntimeBinary): Promise<void>;
+  kill(id: string, runtime: RuntimeBinary, signal: number): Promise<void>;
+  delete(id: string, runtime: RuntimeBinary, force: boolean): Promise<void>;
+  pause(id: string, runtime: RuntimeBinary): Promise<void>;
+  resume(id: string, runtime: RuntimeBinary): Promise<void>;
+  update(id: string, runtime: RuntimeBinary, resources: unknown): Promise<void>;
+  exec(request: ExecRequest): Promise<ProcessIdentity>;
+  /** Resolves with the exit code once the exec's exit file is there. */
+  waitExec(directory: string, execId: string, process: ProcessIdentity): Promise<number>;
+  /** @param directory a bundle or an exec's folder */
+  attach(directory: string): Promise<AttachStream>;
+  resize(directory: string, rows: number, columns: number): Promise<void>;
+  /** Makes conmon reopen its log file after a rotation. */
+  reopenLog(bundle: string): Promise<void>;
+}

@@ -1,0 +1,62 @@
+import type { Digest } from './digest.ts';
+
+/** A committed blob. */
+export interface BlobInfo {
+  digest: Digest;
+  sizeBytes: number;
+  /** Milliseconds since the epoch. */
+  modifiedMs: number;
+}
+
+/** Read side. Ask for this when you never write. */
+export interface BlobReader {
+  /** @throws {TareError} NotFound: no committed blob has this digest */
+  info(digest: Digest): Promise<BlobInfo>;
+  has(digest: Digest): Promise<boolean>;
+  /**
+   * Streams the blob's bytes from `offset`.
+   * @throws {TareError} NotFound
+   */
+  open(digest: Digest, offset?: number): AsyncIterable<Uint8Array>;
+  /**
+   * Reads a small blob whole (a manifest, a config) and verifies its digest.
+   * @throws {TareError} NotFound; InvalidArgument: larger than `limitBytes` (default 8 MiB)
+   */
+  read(digest: Digest, limitBytes?: number): Promise<Buffer>;
+  /** The committed blob's path, for a worker that reads it by itself. @throws {TareError} NotFound */
+  path(digest: Digest): Promise<string>;
+  walk(): AsyncIterable<BlobInfo>;
+}
+
+/** What a writer knows of the blob before it has the bytes. */
+export interface ExpectedBlob {
+  digest?: Digest;
+  sizeBytes?: number;
+}
+
+/** Write side. A blob is invisible to readers until commit. */
+export interface BlobIngester {
+  /** Starts writing, or (when the digest is expected) resumes where the last writer of this blob stopped. */
+  writer(expected?: ExpectedBlob): Promise<BlobWriter>;
+  /** Writes a small blob whole. */
+  put(bytes: Uint8Array): Promise<BlobInfo>;
+}
+
+/** Disposing without commit keeps the bytes of an expected digest for a later resume, and drops others. */
+export interface BlobWriter extends AsyncDisposable {
+  /** Bytes already stored. */
+  readonly offset: number;
+  write(chunk: Uint8Array): Promise<void>;
+  /**
+   * Verifies, syncs, publishes. Idempotent: success means "the blob is stored", not "I stored it".
+   * @throws {DigestMismatch} the bytes are not the expected ones; they are dropped
+   */
+  commit(): Promise<BlobInfo>;
+}
+
+export interface ContentStore extends BlobReader, BlobIngester {
+  /** Removes a committed blob; no error when there is none. */
+  delete(digest: Digest): Promise<void>;
+  /** Removes half-written blobs that no living process writes; safe beside other processes. */
+  reconcile(): Promise<void>;
+}

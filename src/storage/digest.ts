@@ -1,0 +1,42 @@
+import { createHash } from 'node:crypto';
+import { TareError } from '../errors/index.ts';
+
+declare const brand: unique symbol;
+
+/** `sha256:` and 64 lower-case hex digits, told apart by what was hashed. */
+type Hash<Of extends string> = `sha256:${string}` & { readonly [brand]: Of };
+/** Names the stored bytes of a blob. */
+export type Digest = Hash<'blob'>;
+/** Names a layer by its uncompressed tar (image-spec, config.md, "Layer DiffID"). */
+export type DiffID = Hash<'uncompressed tar'>;
+/** Names a layer with everything below it (image-spec, config.md, "Layer ChainID"). */
+export type ChainID = Hash<'layer stack'>;
+
+const pattern = /^sha256:[0-9a-f]{64}$/;
+
+function parse<T>(text: unknown, what: string): T {
+  if (typeof text === 'string' && pattern.test(text)) return text as T;
+  throw new TareError(
+    'InvalidArgument',
+    `invalid ${what} ${JSON.stringify(text)}: want sha256: and 64 lower-case hex digits`,
+  );
+}
+
+/** @throws {TareError} InvalidArgument */
+export const parseDigest = (text: unknown): Digest => parse<Digest>(text, 'digest');
+/** @throws {TareError} InvalidArgument */
+export const parseDiffID = (text: unknown): DiffID => parse<DiffID>(text, 'diffID');
+/** Whether a text has the form of a digest. */
+export const isDigest = (text: string): text is Digest => pattern.test(text);
+/** The 64 hex digits. */
+export const hexOf = (digest: Digest | DiffID | ChainID): string => digest.slice('sha256:'.length);
+/** The digest of bytes in memory. */
+export const digestOf = (bytes: Uint8Array | string): Digest =>
+  `sha256:${createHash('sha256').update(bytes).digest('hex')}` as Digest;
+
+/** The chainID of a stack of layers, base first; undefined for no layers. */
+export function chainIDOf(diffIDs: readonly DiffID[]): ChainID | undefined {
+  let chain: string | undefined;
+  for (const diffID of diffIDs) chain = chain === undefined ? diffID : digestOf(`${chain} ${diffID}`);
+  return chain as ChainID | undefined;
+}

@@ -1,0 +1,70 @@
+import type { DiffID } from './digest.ts';
+
+/** One entry that differs between an active snapshot and the layers below it. */
+export interface Change {
+  /** Absolute inside the container, e.g. `/etc/hosts`. */
+  path: string;
+  kind: 'modified' | 'added' | 'deleted';
+}
+
+/** A layer that lies unpacked in the store. */
+export interface Layer {
+  diffID: DiffID;
+  /** Bytes that its files occupy, counted once for hard links. */
+  sizeBytes: number;
+}
+
+/** Compression of a stored layer blob. */
+export type Compression = 'none' | 'gzip' | 'zstd' | 'bzip2' | 'xz';
+
+/** What the snapshot of a container occupies. */
+export interface SnapshotUsage {
+  sizeBytes: number;
+  inodes: number;
+}
+
+/** A mounted root filesystem; disposing unmounts it. */
+export interface MountedRoot extends AsyncDisposable {
+  path: string;
+}
+
+/**
+ * Unpacked layers (committed, shared, named by diffID) and active snapshots (one writable directory over a stack of
+ * layers, named by a key such as a container's id). A layer or snapshot is visible only when complete.
+ */
+export interface LayerStore {
+  readonly driver: 'overlay' | 'vfs' | 'fuse-overlayfs';
+  has(diffID: DiffID): Promise<boolean>;
+  layer(diffID: DiffID): Promise<Layer>;
+  /**
+   * Unpacks a layer's tar, verifying its diffID. Two calls for one diffID share the work, also across processes.
+   *
+   * @param input the layer's bytes as stored: a committed blob's path
+   * @param expected the diffID from the image's config; undefined to accept what comes (import)
+   * @throws {DigestMismatch} the uncompressed bytes are not the expected ones; nothing is kept
+   * @throws {TareError} InvalidArgument: a hostile or malformed archive, naming the entry; nothing is kept
+   */
+  apply(input: { path: string; compression: Compression }, expected?: DiffID, signal?: AbortSignal): Promise<Layer>;
+  removeLayer(diffID: DiffID): Promise<void>;
+  layers(): Promise<Layer[]>;
+
+  /** Makes a writable snapshot over `parents` (base first), removed by `remove`. Repeating is safe. */
+  prepare(key: string, parents: readonly DiffID[]): Promise<void>;
+  /** Mounts a snapshot at its own place and returns the path; a second call returns the same mount. Synchronous: on the path of start. */
+  mount(key: string): string;
+  /** Unmounts a snapshot if it is mounted; lazily when busy. */
+  unmount(key: string): void;
+  isMounted(key: string): boolean;
+  /** The path `mount` would return. */
+  mountPath(key: string): string;
+  /** What the snapshot changed, sorted by path. Works mounted or not. */
+  changes(key: string): Promise<Change[]>;
+  /** The snapshot's changes as an uncompressed layer tar (whiteouts as in image-spec, layer.md). */
+  diff(key: string): AsyncIterable<Uint8Array>;
+  usage(key: string): Promise<SnapshotUsage>;
+  /** Unmounts and removes a snapshot. Repeating is safe. */
+  remove(key: string): Promise<void>;
+  snapshots(): Promise<string[]>;
+  /** Removes half-made layers, and snapshots for whose key `isOwned` says no. */
+  reconcile(isOwned: (key: string) => boolean): Promise<void>;
+}
