@@ -1,1 +1,2 @@
 export * from './ffi.ts';
+export * from './flock.ts';

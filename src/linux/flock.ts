@@ -1,0 +1,72 @@
+import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
+import { check, errno, libc, SyscallError } from './ffi.ts';
+
+const flock = libc.func('int flock(int fd, int operation)');
+
+const LOCK_SH = 1;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const LOCK_UN = 8;
+const EWOULDBLOCK = 11;
+const EINTR = 4;
+
+/**
+ * Tries to lock an open descriptor. The lock belongs to the open file description: it ends when the last duplicate of
+ * the descriptor is closed, so also when the process dies.
+ *
+ * @returns false: somebody else holds it
+ */
+export function tryFlockDescriptor(fd: number, mode: 'exclusive' | 'shared' = 'exclusive'): boolean {
+  const operation = (mode === 'exclusive' ? LOCK_EX : LOCK_SH) | LOCK_NB;
+  for (;;) {
+    if (flock(fd, operation) === 0) return true;
+    const number = errno();
+    if (number === EWOULDBLOCK) return false;
+    if (number !== EINTR) throw new SyscallError('flock', number, `descriptor ${fd}`);
+  }
+}
+
+/** Gives up a lock without closing the descriptor. */
+export function unlockDescriptor(fd: number): void {
+  check(flock(fd, LOCK_UN), 'flock', `descriptor ${fd}`);
+}
+
+/** A held lock on a file; disposing releases it. */
+export class FileLock implements Disposable {
+  /** The open, locked file. */
+  readonly fd: number;
+  #open = true;
+
+  constructor(fd: number) {
+    this.fd = fd;
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#open) return;
+    this.#open = false;
+    closeSync(this.fd);
+  }
+}
+
+/**
+ * Takes the lock on a file, made with mode 0600 when it is missing, without waiting.
+ *
+ * @returns undefined: another holder, in this or another process, has it
+ */
+export function tryFlock(path: string, mode: 'exclusive' | 'shared' = 'exclusive'): FileLock | undefined {
+  for (;;) {
+    // Node opens every file close-on-exec.
+    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+    let keep = false;
+    try {
+      if (!tryFlockDescriptor(fd, mode)) return undefined;
+      // A previous holder may have removed the file after we opened it: then our lock guards nothing.
+      const held = fstatSync(fd, { bigint: true });
+      const current = statSync(path, { bigint: true, throwIfNoEntry: false });
+      keep = current?.ino === held.ino && current.dev === held.dev;
+      if (keep) return new FileLock(fd);
+    } finally {
+      if (!keep) closeSync(fd);
+    }
+  }
+}
