@@ -1,0 +1,213 @@
+import { EventEmitter, on } from 'node:events';
+import { chmodSync, type FSWatcher, mkdirSync, watch } from 'node:fs';
+import { dirname } from 'node:path';
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TareError } from '../errors/index.ts';
+import { migrations } from './schema.ts';
+
+/** What happened to what, recorded with the change itself. */
+export interface NewEvent {
+  type: string;
+  action: string;
+  actorId: string;
+  attributes: Record<string, string>;
+}
+
+/** The view of the database inside one write. */
+export interface Transaction {
+  /** Returns the number of rows changed. */
+  run(sql: string, ...parameters: SQLInputValue[]): number;
+  all<T>(sql: string, ...parameters: SQLInputValue[]): T[];
+  get<T>(sql: string, ...parameters: SQLInputValue[]): T | undefined;
+  event(event: NewEvent): void;
+}
+
+// SQLite's own busy wait blocks the event loop, so it is short and the retry is ours.
+const BUSY_TIMEOUT_MS = 5;
+const GIVE_UP_MS = 30_000;
+const SQLITE_BUSY = 5;
+const SQLITE_CONSTRAINT = 19;
+
+const primaryCode = (error: unknown): number =>
+  error instanceof Error && 'errcode' in error && typeof error.errcode === 'number' ? error.errcode & 0xff : 0;
+
+/** Whether a write failed because a UNIQUE or PRIMARY KEY column already holds that value. */
+export const isConstraintError = (error: unknown): boolean => primaryCode(error) === SQLITE_CONSTRAINT;
+
+/**
+ * The engine's records: one SQLite file in WAL mode that several processes open at once. Reads are synchronous and never
+ * wait for a writer. A write is one IMMEDIATE transaction with a synchronous body.
+ */
+export class Database implements Disposable {
+  readonly #db: DatabaseSync;
+  readonly #path: string;
+  readonly #statements = new Map<string, StatementSync>();
+  readonly #commits = new EventEmitter().setMaxListeners(0);
+  readonly #transaction: Transaction;
+  #watcher: FSWatcher | undefined;
+  #watching = 0;
+  #clockNs = 0n;
+
+  private constructor(path: string) {
+    this.#path = path;
+    this.#db = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
+    this.#transaction = {
+      run: (sql, ...parameters) => Number(this.#prepare(sql).run(...parameters).changes),
+      all: (sql, ...parameters) => this.all(sql, ...parameters),
+      get: (sql, ...parameters) => this.get(sql, ...parameters),
+      event: (event) => this.#insertEvent(event),
+    };
+  }
+
+  /** Opens or makes the file (mode 0600 in a folder of mode 0700) and brings its schema up to date. */
+  static async open(path: string): Promise<Database> {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const database = await retryWhileBusy(() => {
+      const opened = new Database(path);
+      try {
+        // WAL with NORMAL never corrupts; a power cut may take back the last commits, which reconcile() then sees.
+        opened.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;');
+        return opened;
+      } catch (error) {
+        opened.#db.close();
+        throw error;
+      }
+    });
+    chmodSync(path, 0o600);
+    await database.#migrate();
+    return database;
+  }
+
+  [Symbol.dispose](): void {
+    this.#watcher?.close();
+    this.#watcher = undefined;
+    this.#statements.clear();
+    if (this.#db.isOpen) this.#db.close();
+  }
+
+  all<T>(sql: string, ...parameters: SQLInputValue[]): T[] {
+    return this.#prepare(sql).all(...parameters) as T[];
+  }
+
+  get<T>(sql: string, ...parameters: SQLInputValue[]): T | undefined {
+    return this.#prepare(sql).get(...parameters) as T | undefined;
+  }
+
+  /**
+   * Runs `body` in one transaction; it is rolled back when the body throws, and begun again while another process
+   * writes. The body must be synchronous: an `await` inside would let other writes into the transaction.
+   *
+   * @throws {TareError} Unavailable: the database stayed locked for 30 s
+   */
+  async write<T>(body: (tx: Transaction) => T): Promise<T> {
+    const result = await retryWhileBusy(() => this.#attempt(body));
+    this.#commits.emit('commit');
+    return result;
+  }
+
+  /** Yields once at the start, and after commits by this or any other process (several may be told as one). */
+  async *watch(signal?: AbortSignal): AsyncGenerator<void> {
+    if (signal?.aborted) return;
+    this.#watchFile();
+    try {
+      const commits = on(this.#commits, 'commit', signal === undefined ? {} : { signal });
+      yield;
+      for await (const _ of commits) yield;
+    } catch (error) {
+      if (signal?.aborted !== true) throw error;
+    } finally {
+      this.#unwatchFile();
+    }
+  }
+
+  /** Calls `listener` after each commit of this process; returns how to stop. */
+  onCommit(listener: () => void): Disposable {
+    this.#commits.on('commit', listener);
+    return { [Symbol.dispose]: () => void this.#commits.off('commit', listener) };
+  }
+
+  #attempt<T>(body: (tx: Transaction) => T): T {
+    this.#prepare('BEGIN IMMEDIATE').run();
+    try {
+      const result = body(this.#transaction);
+      this.#prepare('COMMIT').run();
+      return result;
+    } catch (error) {
+      if (this.#db.isTransaction) this.#prepare('ROLLBACK').run();
+      throw error;
+    }
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#db.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  #insertEvent(event: NewEvent): void {
+    const wall = BigInt(Date.now()) * 1_000_000n;
+    // Several events in one millisecond still get rising times, so that a cursor by time misses none.
+    this.#clockNs = wall > this.#clockNs ? wall : this.#clockNs + 1n;
+    this.#prepare('INSERT INTO events (time_ns, type, action, actor_id, attributes) VALUES (?, ?, ?, ?, ?)').run(
+      this.#clockNs,
+      event.type,
+      event.action,
+      event.actorId,
+      JSON.stringify(event.attributes),
+    );
+  }
+
+  async #migrate(): Promise<void> {
+    const version = () => this.#db.prepare('PRAGMA user_version').get()?.['user_version'] as number;
+    if (version() === migrations.length) return;
+    await retryWhileBusy(() =>
+      this.#attempt(() => {
+        const applied = version();
+        if (applied > migrations.length) {
+          throw new TareError(
+            'Unsupported',
+            `${this.#path} was written by a newer Tare (schema ${applied}, this one knows ${migrations.length}): use that one`,
+          );
+        }
+        for (const migration of migrations.slice(applied)) this.#db.exec(migration);
+        this.#db.exec(`PRAGMA user_version = ${migrations.length}`);
+      }),
+    );
+  }
+
+  #watchFile(): void {
+    this.#watching += 1;
+    if (this.#watcher !== undefined) return;
+    // Every commit of any process appends to the write-ahead log.
+    this.#watcher = watch(`${this.#path}-wal`, { persistent: false }, () => this.#commits.emit('commit'));
+    this.#watcher.on('error', () => {});
+  }
+
+  #unwatchFile(): void {
+    this.#watching -= 1;
+    if (this.#watching > 0) return;
+    this.#watcher?.close();
+    this.#watcher = undefined;
+  }
+}
+
+async function retryWhileBusy<T>(attempt: () => T): Promise<T> {
+  const deadline = Date.now() + GIVE_UP_MS;
+  for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 2, 20)) {
+    try {
+      return attempt();
+    } catch (error) {
+      if (primaryCode(error) !== SQLITE_BUSY) throw error;
+      if (Date.now() > deadline) {
+        throw new TareError('Unavailable', 'the database stayed locked by another process for 30 s: try again', {
+          cause: error,
+        });
+      }
+    }
+    await sleep(pauseMs * (0.5 + Math.random()));
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * Numbered migrations, applied in order inside one transaction each; `PRAGMA user_version` holds how many were applied.
+ * A landed migration never changes. `doc` columns are JSON; what must be unique or looked up has a column of its own.
+ */
+export const migrations: readonly string[] = [
+  `
+  CREATE TABLE containers (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    status TEXT NOT NULL,
+    doc TEXT NOT NULL
+  ) WITHOUT ROWID, STRICT;
+  CREATE TABLE execs (
+    id TEXT PRIMARY KEY,
+    container_id TEXT NOT NULL,
+    doc TEXT NOT NULL
+  ) WITHOUT ROWID, STRICT;
+  CREATE INDEX execs_by_container ON execs (container_id);
+  CREATE TABLE volumes (name TEXT PRIMARY KEY, doc TEXT NOT NULL) WITHOUT ROWID, STRICT;
+  CREATE TABLE networks (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, doc TEXT NOT NULL) WITHOUT ROWID, STRICT;
+  CREATE TABLE endpoints (
+    id TEXT PRIMARY KEY,
+    network_id TEXT NOT NULL,
+    container_id TEXT NOT NULL,
+    ipv4 TEXT,
+    ipv6 TEXT,
+    doc TEXT NOT NULL,
+    UNIQUE (network_id, container_id),
+    UNIQUE (network_id, ipv4),
+    UNIQUE (network_id, ipv6)
+  ) WITHOUT ROWID, STRICT;
+  CREATE INDEX endpoints_by_container ON endpoints (container_id);
+  CREATE TABLE ports (
+    protocol TEXT NOT NULL,
+    host_port INTEGER NOT NULL,
+    host_ip TEXT NOT NULL,
+    container_id TEXT NOT NULL,
+    endpoint_id TEXT NOT NULL,
+    PRIMARY KEY (protocol, host_port, host_ip)
+  ) WITHOUT ROWID, STRICT;
+  CREATE INDEX ports_by_endpoint ON ports (endpoint_id);
+  CREATE TABLE images (id TEXT PRIMARY KEY, doc TEXT NOT NULL) WITHOUT ROWID, STRICT;
+  CREATE TABLE image_references (name TEXT PRIMARY KEY, image_id TEXT NOT NULL) WITHOUT ROWID, STRICT;
+  CREATE INDEX image_references_by_image ON image_references (image_id);
+  CREATE TABLE leases (
+    id TEXT PRIMARY KEY,
+    pid INTEGER NOT NULL,
+    start_ticks INTEGER NOT NULL,
+    boot_id TEXT NOT NULL,
+    resource TEXT NOT NULL
+  ) WITHOUT ROWID, STRICT;
+  CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    time_ns INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    action TEXT NOT NULL,
+    actor_id TEXT NOT NULL,
+    attributes TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX events_by_time ON events (time_ns);
+  CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
+  `,
+];
