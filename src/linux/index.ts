@@ -12,3 +12,6 @@ export * from './files.ts';
 export * from './mount.ts';
 export * from './mount-table.ts';
 export * from './xattr.ts';
+export * from './process.ts';
+export * from './seqpacket.ts';
+export * from './spawn.ts';

@@ -1,0 +1,302 @@
+import { isIPv4 } from 'node:net';
+import { SyscallError } from './ffi.ts';
+import { formatAddress, parseAddress } from './internet-address.ts';
+import {
+  attributeText,
+  attributeU32,
+  NETLINK_ROUTE,
+  NetlinkSocket,
+  NetlinkWriter,
+  NLM_F_CREATE,
+  NLM_F_DUMP,
+  NLM_F_EXCL,
+  NLM_F_REPLACE,
+  readAttributes,
+} from './netlink.ts';
+
+const RTM_NEWLINK = 16;
+const RTM_DELLINK = 17;
+const RTM_GETLINK = 18;
+const RTM_NEWADDR = 20;
+const RTM_DELADDR = 21;
+const RTM_GETADDR = 22;
+const RTM_NEWROUTE = 24;
+const RTM_GETROUTE = 26;
+
+const AF_UNSPEC = 0;
+const AF_INET = 2;
+const AF_BRIDGE = 7;
+const AF_INET6 = 10;
+
+const IFLA_ADDRESS = 1;
+const IFLA_IFNAME = 3;
+const IFLA_MTU = 4;
+const IFLA_MASTER = 10;
+const IFLA_PROTINFO = 12;
+const IFLA_LINKINFO = 18;
+const IFLA_NET_NS_FD = 28;
+const IFLA_INFO_KIND = 1;
+const IFLA_INFO_DATA = 2;
+const VETH_INFO_PEER = 1;
+const IFLA_BRPORT_STATE = 1;
+const IFLA_BRPORT_MODE = 4;
+const IFLA_BRPORT_ISOLATED = 33;
+const IFF_UP = 1;
+
+const IFA_ADDRESS = 1;
+const IFA_LOCAL = 2;
+const IFA_BROADCAST = 4;
+const IFA_F_NODAD = 2;
+
+const RTA_DST = 1;
+const RTA_OIF = 4;
+const RTA_GATEWAY = 5;
+const RTA_TABLE = 15;
+const RT_TABLE_MAIN = 254;
+const RTPROT_BOOT = 3;
+const RT_SCOPE_UNIVERSE = 0;
+const RT_SCOPE_LINK = 253;
+const RTN_UNICAST = 1;
+
+const ENODEV = 19;
+
+export interface Link {
+  index: number;
+  name: string;
+  /** 'veth', 'bridge', …; '' for hardware. */
+  kind: string;
+  /** Index of the bridge it is a port of, 0 for none. */
+  master: number;
+  /** '02:42:ac:11:00:02', '' for none. */
+  macAddress: string;
+  mtu: number;
+  isUp: boolean;
+}
+
+export interface LinkAddress {
+  index: number;
+  address: string;
+  prefix: number;
+}
+
+/** A route of the main table. */
+export interface Route {
+  /** '0.0.0.0' or '::' with prefix 0 for the default route. */
+  destination: string;
+  prefix: number;
+  gateway: string;
+  /** 0 for a route without one device. */
+  index: number;
+}
+
+interface LinkChange {
+  isUp?: boolean;
+  mtu?: number;
+  macAddress?: string;
+  name?: string;
+  /** Index of the bridge, 0 to leave. */
+  master?: number;
+}
+
+/** How a bridge treats one of its ports. */
+export interface BridgePortChange {
+  /** Frames may go back out of the port they came in by. */
+  hairpin?: boolean;
+  /** No frames to and from other isolated ports. */
+  isolated?: boolean;
+  /** A disabled port passes nothing, at once. */
+  disabled?: boolean;
+}
+
+/** Links, addresses and routes of the network namespace that the thread is in when this is made. */
+export class RouteSocket implements Disposable {
+  readonly #netlink = new NetlinkSocket(NETLINK_ROUTE);
+
+  [Symbol.dispose](): void {
+    this.#netlink[Symbol.dispose]();
+  }
+
+  link(name: string): Link | undefined {
+    const body = linkHeader(AF_UNSPEC, 0, 0, 0).string(IFLA_IFNAME, name).bytes;
+    try {
+      const [answer] = this.#netlink.request(RTM_GETLINK, 0, body, `get link ${name}`);
+      return answer === undefined ? undefined : readLink(answer);
+    } catch (error) {
+      if (error instanceof SyscallError && error.errno === ENODEV) return undefined;
+      throw error;
+    }
+  }
+
+  links(): Link[] {
+    const body = linkHeader(AF_UNSPEC, 0, 0, 0).bytes;
+    return this.#netlink.request(RTM_GETLINK, NLM_F_DUMP, body, 'list links').map(readLink);
+  }
+
+  /** Makes a bridge, up. Its port-less carrier state does not matter to us: addresses are added without waiting. */
+  addBridge(bridge: { name: string; macAddress: string; mtu: number }): void {
+    const body = linkHeader(AF_UNSPEC, 0, IFF_UP, IFF_UP)
+      .string(IFLA_IFNAME, bridge.name)
+      .u32(IFLA_MTU, bridge.mtu)
+      .attribute(IFLA_ADDRESS, macBytes(bridge.macAddress))
+      .nest(IFLA_LINKINFO, (info) => info.string(IFLA_INFO_KIND, 'bridge'));
+    this.#netlink.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body.bytes, `add bridge ${bridge.name}`);
+  }
+
+  /**
+   * Makes both ends of a veth pair in one request: one here, a port of `master` and up; the other directly in the
+   * namespace of `peer`, down (the kernel refuses to raise it before the pair is tied).
+   */
+  addVeth(veth: {
+    name: string;
+    master: number;
+    mtu: number;
+    peer: { name: string; namespace: number; macAddress: string };
+  }): void {
+    const { peer } = veth;
+    const body = linkHeader(AF_UNSPEC, 0, IFF_UP, IFF_UP)
+      .string(IFLA_IFNAME, veth.name)
+      .u32(IFLA_MTU, veth.mtu)
+      .u32(IFLA_MASTER, veth.master)
+      .nest(IFLA_LINKINFO, (info) =>
+        info.string(IFLA_INFO_KIND, 'veth').nest(IFLA_INFO_DATA, (data) =>
+          data.nest(VETH_INFO_PEER, (end) =>
+            end
+              .raw(linkHeader(AF_UNSPEC, 0, 0, 0).bytes)
+              .string(IFLA_IFNAME, peer.name)
+              .u32(IFLA_MTU, veth.mtu)
+              .attribute(IFLA_ADDRESS, macBytes(peer.macAddress))
+              .u32(IFLA_NET_NS_FD, peer.namespace),
+          ),
+        ),
+      );
+    this.#netlink.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body.bytes, `add link ${veth.name}`);
+  }
+
+  setLink(index: number, change: LinkChange): void {
+    const hasState = change.isUp !== undefined;
+    const body = linkHeader(AF_UNSPEC, index, change.isUp === true ? IFF_UP : 0, hasState ? IFF_UP : 0);
+    if (change.name !== undefined) body.string(IFLA_IFNAME, change.name);
+    if (change.mtu !== undefined) body.u32(IFLA_MTU, change.mtu);
+    if (change.macAddress !== undefined) body.attribute(IFLA_ADDRESS, macBytes(change.macAddress));
+    if (change.master !== undefined) body.u32(IFLA_MASTER, change.master);
+    this.#netlink.request(RTM_NEWLINK, 0, body.bytes, `set link ${index}`);
+  }
+
+  setBridgePort(index: number, change: BridgePortChange): void {
+    const body = linkHeader(AF_BRIDGE, index, 0, 0).nest(IFLA_PROTINFO, (port) => {
+      if (change.hairpin !== undefined) port.u8(IFLA_BRPORT_MODE, change.hairpin ? 1 : 0);
+      if (change.isolated !== undefined) port.u8(IFLA_BRPORT_ISOLATED, change.isolated ? 1 : 0);
+      if (change.disabled !== undefined) port.u8(IFLA_BRPORT_STATE, change.disabled ? 0 : 3);
+    });
+    this.#netlink.request(RTM_NEWLINK, 0, body.bytes, `set bridge port ${index}`);
+  }
+
+  /** Waits for the kernel to let go of the device: tens of milliseconds. @throws {NetlinkError} ENODEV: it is gone */
+  deleteLink(index: number): void {
+    this.#netlink.request(RTM_DELLINK, 0, linkHeader(AF_UNSPEC, index, 0, 0).bytes, `delete link ${index}`);
+  }
+
+  /** Repeating is safe. IPv6 addresses are usable at once (no duplicate address detection). */
+  addAddress(index: number, address: string, prefix: number): void {
+    const bytes = parseAddress(address);
+    const header = addressHeader(bytes, prefix, index).attribute(IFA_LOCAL, bytes).attribute(IFA_ADDRESS, bytes);
+    if (bytes.length === 4 && prefix < 31) header.attribute(IFA_BROADCAST, broadcast(bytes, prefix));
+    this.#netlink.request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, header.bytes, `add address ${address}/${prefix}`);
+  }
+
+  deleteAddress(index: number, address: string, prefix: number): void {
+    const bytes = parseAddress(address);
+    const body = addressHeader(bytes, prefix, index).attribute(IFA_LOCAL, bytes).bytes;
+    this.#netlink.request(RTM_DELADDR, 0, body, `delete address ${address}/${prefix}`);
+  }
+
+  addresses(): LinkAddress[] {
+    const body = new NetlinkWriter().raw(Buffer.alloc(8)).bytes;
+    return this.#netlink.request(RTM_GETADDR, NLM_F_DUMP, body, 'list addresses').flatMap((message) => {
+      const attributes = readAttributes(message.subarray(8));
+      const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS);
+      if (bytes === undefined || message.length < 8) return [];
+      return [{ index: message.readUInt32LE(4), address: formatAddress(bytes), prefix: message.readUInt8(1) }];
+    });
+  }
+
+  /** Adds a route, or replaces the one to the same destination. */
+  setRoute(route: Route): void {
+    const gateway = route.gateway === '' ? undefined : parseAddress(route.gateway);
+    const family = isIPv4(route.destination) ? AF_INET : AF_INET6;
+    const scope = gateway === undefined && family === AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+    const body = new NetlinkWriter().raw(
+      Buffer.of(family, route.prefix, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, 0, 0, 0, 0),
+    );
+    if (route.prefix > 0) body.attribute(RTA_DST, parseAddress(route.destination));
+    if (gateway !== undefined) body.attribute(RTA_GATEWAY, gateway);
+    if (route.index !== 0) body.u32(RTA_OIF, route.index);
+    const subject = `set route ${route.destination}/${route.prefix}`;
+    this.#netlink.request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body.bytes, subject);
+  }
+
+  /** Unicast routes of the main table, both families. */
+  routes(): Route[] {
+    const body = new NetlinkWriter().raw(Buffer.alloc(12)).bytes;
+    return this.#netlink.request(RTM_GETROUTE, NLM_F_DUMP, body, 'list routes').flatMap((message) => {
+      if (message.length < 12 || message.readUInt8(7) !== RTN_UNICAST) return [];
+      const attributes = readAttributes(message.subarray(12));
+      const table = attributes.has(RTA_TABLE) ? attributeU32(attributes.get(RTA_TABLE)) : message.readUInt8(4);
+      const family = message.readUInt8(0);
+      if (table !== RT_TABLE_MAIN || (family !== AF_INET && family !== AF_INET6)) return [];
+      const destination = attributes.get(RTA_DST);
+      const gateway = attributes.get(RTA_GATEWAY);
+      return [
+        {
+          destination: destination === undefined ? (family === AF_INET ? '0.0.0.0' : '::') : formatAddress(destination),
+          prefix: message.readUInt8(1),
+          gateway: gateway === undefined ? '' : formatAddress(gateway),
+          index: attributeU32(attributes.get(RTA_OIF)),
+        },
+      ];
+    });
+  }
+}
+
+/** struct ifinfomsg */
+function linkHeader(family: number, index: number, flags: number, change: number): NetlinkWriter {
+  const header = Buffer.alloc(16);
+  header.writeUInt8(family, 0);
+  header.writeInt32LE(index, 4);
+  header.writeUInt32LE(flags, 8);
+  header.writeUInt32LE(change, 12);
+  return new NetlinkWriter().raw(header);
+}
+
+/** struct ifaddrmsg */
+function addressHeader(address: Buffer, prefix: number, index: number): NetlinkWriter {
+  const header = Buffer.alloc(8);
+  header.writeUInt8(address.length === 4 ? AF_INET : AF_INET6, 0);
+  header.writeUInt8(prefix, 1);
+  header.writeUInt8(address.length === 4 ? 0 : IFA_F_NODAD, 2);
+  header.writeUInt32LE(index, 4);
+  return new NetlinkWriter().raw(header);
+}
+
+function readLink(message: Buffer): Link {
+  const attributes = readAttributes(message.subarray(16));
+  const kind = attributes.get(IFLA_LINKINFO);
+  const mac = attributes.get(IFLA_ADDRESS);
+  return {
+    index: message.readInt32LE(4),
+    name: attributeText(attributes.get(IFLA_IFNAME)),
+    kind: kind === undefined ? '' : attributeText(readAttributes(kind).get(IFLA_INFO_KIND)),
+    master: attributeU32(attributes.get(IFLA_MASTER)),
+    macAddress: mac === undefined ? '' : [...mac].map((byte) => byte.toString(16).padStart(2, '0')).join(':'),
+    mtu: attributeU32(attributes.get(IFLA_MTU)),
+    isUp: (message.readUInt32LE(8) & IFF_UP) !== 0,
+  };
+}
+
+const macBytes = (text: string): Buffer => Buffer.from(text.replaceAll(':', ''), 'hex');
+
+function broadcast(address: Buffer, prefix: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE((address.readUInt32BE(0) | (0xffffffff >>> prefix)) >>> 0);
+  return bytes;
+}
