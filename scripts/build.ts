@@ -1,0 +1,166 @@
+/**
+ * Bundles the sources into CommonJS files that start fast.
+ *
+ *     node scripts/build.ts [--out FOLDER]
+ *
+ * FOLDER (default: dist) gets
+ *   tare.cjs     answers `--version`, turns the compile cache on, loads the next one
+ *   program.cjs  the command line: small, because every command reads it
+ *   engine.cjs   all that a command reaches by `import()` and that needs more than src/cli: read only when a command runs
+ *                the engine in its own process, serves it, or is its keeper
+ *   errors.cjs   one copy for all bundles, so that `instanceof TareError` holds across them
+ *   NAME.cjs     for each thread that the sources start from `new URL('./NAME.ts', import.meta.url)`
+ *
+ * The files are written to a folder beside FOLDER that then takes its place: a command that starts meanwhile sees all of
+ * the old files or all of the new ones.
+ */
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, relative, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
+
+const home = resolve(import.meta.dirname, '..');
+const entry = { tare: 'src/cli/main.ts', program: 'src/cli/program.ts', errors: 'src/errors/index.ts' };
+
+/** Sources that only engine.cjs holds. */
+const isEngine = (source: string) => /^(node_modules|src\/(?!cli\/|errors\/)[^/]+)\//.test(source);
+
+const sourceOf = (folder: string, specifier: string) => relative(home, resolve(folder, specifier));
+
+const workerUrl = /new URL\(\s*'(\.{1,2}\/[\w./-]+)\.ts',\s*import\.meta\.url,?\s*\)/g;
+/** Threads found in the sources: name of the bundle → entry. */
+const workers = new Map<string, string>();
+
+const shared: BuildOptions = {
+  absWorkingDir: home,
+  bundle: true,
+  platform: 'node',
+  target: 'node26',
+  format: 'cjs',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  keepNames: true,
+  legalComments: 'none',
+  metafile: true,
+  logLevel: 'warning',
+  // Resolved at run time: it loads the .node file that lies beside it.
+  external: ['koffi'],
+  // What CommonJS has instead of import.meta.
+  define: { 'import.meta.url': 'bundleUrl', 'import.meta.dirname': '__dirname', 'import.meta.filename': '__filename' },
+};
+const withUrl = { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" };
+
+const workersPlugin: Plugin = {
+  name: 'workers',
+  setup(context) {
+    context.onLoad({ filter: /\/src\/.*\.ts$/ }, ({ path }) => {
+      const contents = readFileSync(path, 'utf8').replaceAll(workerUrl, (_all, specifier: string) => {
+        const source = sourceOf(dirname(path), `${specifier}.ts`);
+        const name = basename(source, '.ts');
+        workers.set(name, source);
+        return `new URL('./${name}.cjs', import.meta.url)`;
+      });
+      return { contents, loader: 'ts' };
+    });
+  },
+};
+
+/** Leaves outside of a bundle what another one holds. */
+function boundaries(self: string, behindDoor: ReadonlySet<string>): Plugin {
+  return {
+    name: 'boundaries',
+    setup(context) {
+      context.onResolve({ filter: /^\.{1,2}\// }, ({ path, resolveDir, kind }) => {
+        if (kind === 'entry-point') return undefined;
+        const source = sourceOf(resolveDir, path);
+        if (source === entry.errors) return { path: './errors.cjs', external: true };
+        if (kind !== 'dynamic-import') return undefined;
+        if (source === entry.program) return { path: './program.cjs', external: true };
+        if (self !== 'engine' && behindDoor.has(source)) return { path: source, namespace: 'engine' };
+        return undefined;
+      });
+      context.onLoad({ filter: /.*/, namespace: 'engine' }, ({ path }) => ({
+        contents: `module.exports = require('./engine.cjs')[${JSON.stringify(path)}]();`,
+        loader: 'js',
+      }));
+      context.onResolve({ filter: /^\.\/engine\.cjs$/, namespace: 'engine' }, ({ path }) => ({ path, external: true }));
+    },
+  };
+}
+
+/** What the command line imports by `import()` and what reaches, itself or through its imports, beyond src/cli. */
+async function behindDoor(): Promise<Set<string>> {
+  const { metafile } = await build({
+    ...shared,
+    entryPoints: [entry.tare],
+    outfile: 'unused.cjs',
+    write: false,
+    banner: withUrl,
+  });
+  const { inputs } = metafile as Metafile;
+  const reaches = new Map<string, boolean>();
+  const reachesEngine = (source: string): boolean => {
+    const known = reaches.get(source);
+    if (known !== undefined) return known;
+    reaches.set(source, false);
+    const answer =
+      isEngine(source) ||
+      (inputs[source]?.imports ?? []).some(
+        ({ path, kind, external }) => kind !== 'dynamic-import' && !external && reachesEngine(path),
+      );
+    reaches.set(source, answer);
+    return answer;
+  };
+  const targets = Object.values(inputs)
+    .flatMap(({ imports }) => imports)
+    .filter(({ kind, external, path }) => kind === 'dynamic-import' && !external && reachesEngine(path))
+    .map(({ path }) => path);
+  if (reachesEngine(entry.program)) throw new Error(`${entry.program} imports the engine: use import() to reach it`);
+  return new Set(targets);
+}
+
+const { values } = parseArgs({ options: { out: { type: 'string', default: join(home, 'dist') } } });
+const out = resolve(values.out);
+const fresh = `${out}.new-${process.pid}`;
+const stale = `${out}.old-${process.pid}`;
+try {
+  mkdirSync(fresh, { recursive: true });
+  const door = await behindDoor();
+  const bundle = (name: string, options: BuildOptions) =>
+    build({
+      ...shared,
+      ...options,
+      outfile: join(fresh, `${name}.cjs`),
+      plugins: [boundaries(name, door), workersPlugin],
+    });
+  // Evaluated when asked for, so that the keeper does not load what only the daemon needs.
+  const engine = [...door].map((source) => {
+    const path = JSON.stringify(source);
+    return `exports[${path}] = () => require(${JSON.stringify(`./${source}`)});`;
+  });
+  await Promise.all([
+    bundle('tare', { entryPoints: [entry.tare] }),
+    bundle('program', { entryPoints: [entry.program] }),
+    build({ ...shared, entryPoints: [entry.errors], outfile: join(fresh, 'errors.cjs') }),
+    bundle('engine', { stdin: { contents: engine.join('\n'), resolveDir: home }, banner: withUrl }),
+  ]);
+  const done = new Set<string>();
+  while (done.size < workers.size) {
+    for (const [name, source] of workers) {
+      if (done.has(name)) continue;
+      done.add(name);
+      await bundle(name, { entryPoints: [source], banner: withUrl });
+    }
+  }
+  // The bundles are CommonJS inside a package of ES modules.
+  writeFileSync(join(fresh, 'package.json'), '{ "type": "commonjs" }\n');
+  try {
+    renameSync(out, stale);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  renameSync(fresh, out);
+} finally {
+  rmSync(fresh, { recursive: true, force: true });
+  rmSync(stale, { recursive: true, force: true });
+}

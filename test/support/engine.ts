@@ -1,0 +1,296 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { built, cache } from './built.ts';
+import { type ExecuteOptions, eventually, execute, type Result } from './execute.ts';
+import { busybox, busyboxImage } from './image.ts';
+import { Outside } from './outside.ts';
+
+/** How a command reaches the engine: docker's client, ours through the daemon, ours with no daemon. */
+export type Face = 'docker' | 'tare' | 'in-process';
+export const faces: Face[] = ['docker', 'tare', 'in-process'];
+
+export interface EngineOptions {
+  /** Default: a daemon is started. `in-process` starts none. */
+  face?: Face;
+  /** More flags for `tare serve`. */
+  serve?: string[];
+  /** Load the busybox image. Default true. */
+  image?: boolean;
+}
+
+/** Where docker's client and its plug-ins were unpacked by scripts/bootstrap. */
+export const dockerClient = join(cache, 'docker-client');
+
+/**
+ * An engine in a mount and a network namespace of its own, with its own roots. Nothing it does is seen by the host, and
+ * disposing ends every process that lives in the namespaces, whatever state a test left it in.
+ */
+export class TestEngine implements AsyncDisposable {
+  readonly face: Face;
+  readonly root: string;
+  readonly dataRoot: string;
+  readonly execRoot: string;
+  readonly socket: string;
+  /** Name of the engine's cgroups, firewall table and links, as derived from its data root. */
+  readonly instance: string;
+  readonly home: string;
+  readonly #holder: ChildProcessWithoutNullStreams;
+  #daemon: ChildProcessWithoutNullStreams | undefined;
+  #daemonLog = '';
+
+  private constructor(face: Face, root: string, holder: ChildProcessWithoutNullStreams, home: string) {
+    this.face = face;
+    this.root = root;
+    this.dataRoot = join(root, 'data');
+    this.execRoot = join(root, 'run');
+    this.socket = join(this.execRoot, 'tare.sock');
+    this.instance = instanceOf(this.dataRoot);
+    this.#holder = holder;
+    this.home = home;
+  }
+
+  static async start(options: EngineOptions = {}): Promise<TestEngine> {
+    const { face = 'docker', serve = [], image = true } = options;
+    const home = built();
+    const root = realpathSync(mkdtempSync(join(tmpdir(), 'tare-test-')));
+    for (const folder of ['data', 'run', 'docker-config']) mkdirSync(join(root, folder), { mode: 0o700 });
+    const holder = spawn(
+      'unshare',
+      [
+        '--mount',
+        '--net',
+        '--propagation',
+        'private',
+        join(import.meta.dirname, 'hold.sh'),
+        root,
+        instanceOf(join(root, 'data')),
+      ],
+      { stdio: 'pipe', detached: true },
+    );
+    const engine = new TestEngine(face, root, holder, home);
+    try {
+      await ready(holder);
+      if (face !== 'in-process') await engine.serve(serve);
+      if (image) await engine.cli(['load', '--quiet', '--input', busyboxImage().docker]);
+    } catch (error) {
+      await engine[Symbol.asyncDispose]();
+      throw error;
+    }
+    return engine;
+  }
+
+  /** Process that holds the namespaces. */
+  get holderPid(): number {
+    return this.#holder.pid!;
+  }
+
+  get daemonPid(): number {
+    if (this.#daemon?.pid === undefined) throw new Error('no daemon runs');
+    return this.#daemon.pid;
+  }
+
+  /** What the daemon printed so far. */
+  get daemonLog(): string {
+    return this.#daemonLog;
+  }
+
+  /** Starts the daemon and waits until its socket answers. */
+  async serve(flags: string[] = []): Promise<void> {
+    const roots = ['--data-root', this.dataRoot, '--exec-root', this.execRoot];
+    const daemon = this.spawn([this.#program, 'serve', ...roots, '-H', `unix://${this.socket}`, ...flags]);
+    this.#daemon = daemon;
+    const note = (chunk: Buffer) => {
+      this.#daemonLog = (this.#daemonLog + chunk.toString()).slice(-100_000);
+    };
+    daemon.stdout.on('data', note);
+    daemon.stderr.on('data', note);
+    await eventually(
+      `the daemon answers on ${this.socket}`,
+      async () => {
+        if (daemon.exitCode !== null || daemon.signalCode !== null) throw new Error('the daemon ended');
+        if (!existsSync(this.socket)) return false;
+        const { code } = await execute(
+          ['curl', '--silent', '--fail', '--unix-socket', this.socket, 'http://tare/_ping'],
+          {
+            expect: 'any',
+          },
+        );
+        return code === 0;
+      },
+      20_000,
+    ).catch((error: unknown) => {
+      throw new Error(`the daemon did not start; it printed:\n${this.#daemonLog}`, { cause: error });
+    });
+  }
+
+  /** Ends the daemon and waits for it. Its containers are not touched. */
+  async stopDaemon(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    const daemon = this.#daemon;
+    if (daemon === undefined) return;
+    this.#daemon = undefined;
+    if (daemon.exitCode !== null || daemon.signalCode !== null) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    daemon.once('exit', () => resolve());
+    process.kill(daemon.pid!, signal);
+    await promise;
+  }
+
+  /** Runs a command through this engine's face: `['ps', '-a']`. */
+  cli(args: readonly string[], options?: ExecuteOptions): Promise<Result> {
+    return this.face === 'docker' ? this.docker(args, options) : this.tare(args, options);
+  }
+
+  /** The same, to talk to while it runs. */
+  spawnCli(args: readonly string[], env?: Record<string, string>): ChildProcessWithoutNullStreams {
+    return this.spawn(this.command(args), { ...this.#dockerEnvironment, ...env });
+  }
+
+  /** The command line of `cli`. */
+  command(args: readonly string[]): string[] {
+    return this.face === 'docker' ? [this.#docker, ...args] : this.#tareCommand(args);
+  }
+
+  /** Runs our command line: through the daemon when there is one, in its own process when not. */
+  tare(args: readonly string[], options?: ExecuteOptions): Promise<Result> {
+    return this.run(this.#tareCommand(args), options);
+  }
+
+  docker(args: readonly string[], options: ExecuteOptions = {}): Promise<Result> {
+    return this.run([this.#docker, ...args], { ...options, env: { ...this.#dockerEnvironment, ...options.env } });
+  }
+
+  /** Runs any program inside the engine's namespaces. */
+  run(argv: readonly string[], options: ExecuteOptions = {}): Promise<Result> {
+    return execute(this.#entered(argv, options.cwd), options);
+  }
+
+  /** Starts any program inside the engine's namespaces. */
+  spawn(argv: readonly string[], env?: Record<string, string>): ChildProcessWithoutNullStreams {
+    const [program, ...args] = this.#entered(argv);
+    return spawn(program!, args, { stdio: 'pipe', env: { ...process.env, ...env } });
+  }
+
+  /** The body of a request to the API. `path` starts with a slash. */
+  async api<T>(method: string, path: string, body?: unknown): Promise<{ status: number; body: T }> {
+    const sent = body === undefined ? [] : ['-H', 'content-type: application/json', '-d', JSON.stringify(body)];
+    const { stdout } = await execute([
+      'curl',
+      '--silent',
+      '--unix-socket',
+      this.socket,
+      '-X',
+      method,
+      '-w',
+      '\n%{http_code}',
+      ...sent,
+      `http://tare${path}`,
+    ]);
+    const end = stdout.lastIndexOf('\n');
+    const text = stdout.slice(0, end);
+    return { status: Number(stdout.slice(end + 1)), body: (text === '' ? undefined : JSON.parse(text)) as T };
+  }
+
+  /** Another host, joined to this one by a cable. */
+  outside(): Promise<Outside> {
+    return Outside.join(this);
+  }
+
+  /** Every process that lives in the engine's mount namespace: daemon, keeper, monitors, commands. */
+  processes(): { pid: number; command: string }[] {
+    const mine = readlinkSync(`/proc/${this.holderPid}/ns/mnt`);
+    const found: { pid: number; command: string }[] = [];
+    for (const name of readdirSync('/proc')) {
+      if (!/^\d+$/.test(name) || Number(name) === this.holderPid) continue;
+      try {
+        if (readlinkSync(`/proc/${name}/ns/mnt`) !== mine) continue;
+        const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+        if (command !== '') found.push({ pid: Number(name), command });
+      } catch {
+        // It ended while we looked.
+      }
+    }
+    return found;
+  }
+
+  /**
+   * Ends everything that lives in the namespaces and checks that the host shows no trace of it.
+   *
+   * @throws what is left, by name
+   */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const holder = this.#holder;
+    if (holder.exitCode === null && holder.signalCode === null) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      holder.once('exit', () => resolve());
+      holder.stdin.on('error', () => {});
+      holder.stdin.end('\n');
+      await promise;
+    }
+    const left = hostTraces(this.root, this.instance);
+    if (left.length > 0) throw new Error(`the engine of ${this.root} left on the host: ${left.join(', ')}`);
+  }
+
+  get #program(): string {
+    return join(this.home, 'bin/tare');
+  }
+
+  get #docker(): string {
+    return join(dockerClient, 'usr/bin/docker');
+  }
+
+  get #dockerEnvironment(): Record<string, string> {
+    return { DOCKER_HOST: `unix://${this.socket}`, DOCKER_CONFIG: join(this.root, 'docker-config') };
+  }
+
+  #tareCommand(args: readonly string[]): string[] {
+    return [this.#program, '--data-root', this.dataRoot, '--exec-root', this.execRoot, ...args];
+  }
+
+  #entered(argv: readonly string[], cwd = this.root): string[] {
+    return ['nsenter', '--target', String(this.holderPid), '--mount', '--net', `--wdns=${cwd}`, '--', ...argv];
+  }
+}
+
+/** @see src/engine: the name that an engine of this data root gives what it makes in the kernel */
+function instanceOf(dataRoot: string): string {
+  return `tare-${createHash('sha256').update(dataRoot).digest('hex').slice(0, 8)}`;
+}
+
+async function ready(holder: ChildProcessWithoutNullStreams): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  let said = '';
+  holder.stderr.on('data', (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  holder.stdout.once('data', () => resolve());
+  holder.once('exit', (code) => reject(new Error(`no namespaces (exit code ${code}); the tests need root: ${said}`)));
+  holder.once('error', reject);
+  await promise;
+}
+
+/** What the host shows of an engine that should be gone. */
+function hostTraces(root: string, instance: string): string[] {
+  const left: string[] = [];
+  if (existsSync(root)) left.push(`folder ${root}`);
+  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+    if (line.includes(root)) left.push(`mount ${line.split(' ')[4]}`);
+  }
+  const hierarchies = ['/sys/fs/cgroup', ...readdirSync('/sys/fs/cgroup').map((name) => `/sys/fs/cgroup/${name}`)];
+  for (const hierarchy of hierarchies) {
+    if (existsSync(`${hierarchy}/${instance}`)) left.push(`cgroup ${hierarchy}/${instance}`);
+  }
+  for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
+    try {
+      const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ');
+      if (command.includes(root) && Number(name) !== process.pid) left.push(`process ${name} (${command.trim()})`);
+    } catch {
+      // It ended while we looked.
+    }
+  }
+  return left;
+}
+
+export { busybox };
