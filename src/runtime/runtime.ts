@@ -44,6 +44,14 @@ export interface ExecRequest {
   process: unknown;
   terminal: boolean;
   stdin: boolean;
+  /** Connect to it before it runs, so that no output is lost. */
+  attach: boolean;
+}
+
+export interface StartedExec {
+  process: ProcessIdentity;
+  /** With `attach`. */
+  stream?: AttachStream;
 }
 
 /** The two-way stream of an attached container or exec. Never stops reading from conmon without need. */
@@ -60,13 +68,21 @@ export interface Runtime {
   create(request: CreateRequest): Promise<{ container: ProcessIdentity; monitor: ProcessIdentity }>;
   /** `RUNTIME start`. @throws {TareError} CommandNotFound, NotExecutable: the program could not be run */
   start(id: string, runtime: RuntimeBinary): Promise<void>;
-  kill(id: string, runtime: RuntimeBinary, signal: number): Promise<void>;
+  /**
+   * Succeeds when it has ended already.
+   *
+   * @param process the container's first process; when given, and the runtime's containers are processes of this kernel,
+   *   it is signalled directly, otherwise through the runtime
+   */
+  kill(id: string, runtime: RuntimeBinary, signal: number, process?: ProcessIdentity): Promise<void>;
+  /** Removes what the runtime keeps of a stopped container; succeeds when there is nothing. @param force kill it first */
   delete(id: string, runtime: RuntimeBinary, force: boolean): Promise<void>;
   pause(id: string, runtime: RuntimeBinary): Promise<void>;
   resume(id: string, runtime: RuntimeBinary): Promise<void>;
   update(id: string, runtime: RuntimeBinary, resources: unknown): Promise<void>;
-  exec(request: ExecRequest): Promise<ProcessIdentity>;
-  /** Resolves with the exit code once the exec's exit file is there. */
+  /** Writes `process.json` into the exec's folder and runs it. @throws {TareError} as `create` does */
+  exec(request: ExecRequest): Promise<StartedExec>;
+  /** The exit code, once it has ended. @throws {TareError} Unavailable: its conmon was killed, so nobody knows */
   waitExec(directory: string, execId: string, process: ProcessIdentity): Promise<number>;
   /** @param directory a bundle or an exec's folder */
   attach(directory: string): Promise<AttachStream>;

@@ -1,0 +1,209 @@
+import type { Socket } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TareError } from '../errors/index.ts';
+import { connectSeqpacket, SyscallError } from '../linux/index.ts';
+import type { AttachStream } from './runtime.ts';
+
+/** One packet from conmon: a byte that names the stream, then at most 8 KiB (32 KiB in later versions). */
+const PACKET_BYTES = 64 * 1024;
+const BLOCK_BYTES = 64 * 1024;
+const STDOUT = 2;
+const STDERR = 3;
+
+/** conmon reads at most 32 KiB from a client at once and drops the rest of a longer packet. */
+const STDIN_PACKET_BYTES = 16 * 1024;
+
+export interface AttachLimits {
+  /** Output kept for a reader that is behind. At this size we stop reading, and conmon, so the container, waits. */
+  bufferBytes: number;
+  /** A reader with a full buffer that takes nothing for so long is dropped: the container must not hang for ever. */
+  stalledMs: number;
+}
+
+export const DEFAULT_ATTACH_LIMITS: AttachLimits = { bufferBytes: 48 * 1024 * 1024, stalledMs: 10_000 };
+
+interface Segment {
+  stream: 'stdout' | 'stderr';
+  block: Buffer;
+  start: number;
+  end: number;
+}
+
+/** The client's end of conmon's attach socket. See AttachStream for the contract. */
+export class ConmonStream implements AttachStream {
+  readonly #limits: AttachLimits;
+  #socket: Socket | undefined;
+  #segments: Segment[] = [];
+  #block = Buffer.alloc(0);
+  #filled = 0;
+  #bufferedBytes = 0;
+  #paused = false;
+  #ended = false;
+  #failure: TareError | undefined;
+  #wake: (() => void) | undefined;
+  #wakeScheduled = false;
+  #stalled: NodeJS.Timeout | undefined;
+  #taken = false;
+
+  private constructor(limits: AttachLimits) {
+    this.#limits = limits;
+  }
+
+  /** @throws {TareError} Conflict: nothing is attached to, the container or exec has ended */
+  static async connect(directory: string, limits: AttachLimits = DEFAULT_ATTACH_LIMITS): Promise<ConmonStream> {
+    const stream = new ConmonStream(limits);
+    const buffer = Buffer.allocUnsafeSlow(PACKET_BYTES);
+    try {
+      const socket = await connectSeqpacket(join(directory, 'attach'), {
+        buffer,
+        callback: (bytes) => stream.#receive(buffer, bytes),
+      });
+      stream.#socket = socket;
+      socket.on('end', () => stream.#finish());
+      socket.on('close', () => stream.#finish());
+      // A reset is conmon's end with packets of ours unread; what it sent before has arrived.
+      socket.on('error', () => stream.#finish());
+      return stream;
+    } catch (error) {
+      const code =
+        error instanceof SyscallError || (error instanceof Error && 'code' in error) ? error.code : undefined;
+      if (code === 'ENOENT' || code === 'ECONNREFUSED') {
+        throw new TareError('Conflict', `nothing to attach to in ${directory}: its process has ended`, {
+          cause: error,
+        });
+      }
+      throw error;
+    }
+  }
+
+  readonly output: AsyncIterable<{ stream: 'stdout' | 'stderr'; chunk: Uint8Array }> = {
+    [Symbol.asyncIterator]: () => this.#chunks(),
+  };
+
+  async write(chunk: Uint8Array): Promise<void> {
+    for (let start = 0; start < chunk.length; start += STDIN_PACKET_BYTES) {
+      await this.#writePacket(chunk.subarray(start, start + STDIN_PACKET_BYTES));
+    }
+  }
+
+  #writePacket(packet: Uint8Array): Promise<void> {
+    const socket = this.#socket;
+    if (socket === undefined || !socket.writable) return Promise.resolve(); // input of an ended process goes nowhere
+    return new Promise((resolve) => socket.write(packet, () => resolve()));
+  }
+
+  closeStdin(): void {
+    this.#socket?.end();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#finish();
+    this.#segments = [];
+  }
+
+  /** Takes one packet; false stops reading. */
+  #receive(buffer: Buffer, bytes: number): boolean {
+    const marker = buffer[0];
+    if (bytes < 2 || (marker !== STDOUT && marker !== STDERR)) return !this.#paused;
+    const stream = marker === STDOUT ? 'stdout' : 'stderr';
+    const length = bytes - 1;
+    if (this.#filled + length > this.#block.length) {
+      this.#block = Buffer.allocUnsafeSlow(Math.max(BLOCK_BYTES, length));
+      this.#filled = 0;
+    }
+    buffer.copy(this.#block, this.#filled, 1, bytes);
+    const last = this.#segments.at(-1);
+    if (last !== undefined && last.stream === stream && last.block === this.#block && last.end === this.#filled) {
+      last.end += length;
+    } else {
+      this.#segments.push({ stream, block: this.#block, start: this.#filled, end: this.#filled + length });
+    }
+    this.#filled += length;
+    this.#bufferedBytes += length;
+    this.#scheduleWake();
+    if (this.#bufferedBytes < this.#limits.bufferBytes) return true;
+    this.#paused = true;
+    this.#taken = false;
+    this.#stalled ??= setInterval(() => this.#dropWhenStalled(), this.#limits.stalledMs);
+    return false;
+  }
+
+  #dropWhenStalled(): void {
+    if (!this.#taken) {
+      this.#failure = new TareError(
+        'Unavailable',
+        `output dropped: the reader took nothing for ${this.#limits.stalledMs / 1000} s with ` +
+          `${this.#bufferedBytes} bytes waiting; read faster, or read the log`,
+      );
+      this.#segments = [];
+      this.#finish();
+    }
+    this.#taken = false;
+  }
+
+  // Woken once for all the packets of one turn of the event loop, so that they are handed over joined.
+  #scheduleWake(): void {
+    if (this.#wakeScheduled || this.#wake === undefined) return;
+    this.#wakeScheduled = true;
+    setImmediate(() => {
+      this.#wakeScheduled = false;
+      this.#wakeReader();
+    });
+  }
+
+  #wakeReader(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+
+  #finish(): void {
+    if (!this.#ended) {
+      this.#ended = true;
+      clearInterval(this.#stalled);
+      this.#socket?.destroy();
+    }
+    this.#wakeReader();
+  }
+
+  async *#chunks(): AsyncGenerator<{ stream: 'stdout' | 'stderr'; chunk: Uint8Array }, void, undefined> {
+    for (;;) {
+      const segment = this.#segments.shift();
+      if (segment !== undefined) {
+        this.#took(segment.end - segment.start);
+        yield { stream: segment.stream, chunk: segment.block.subarray(segment.start, segment.end) };
+        continue;
+      }
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#ended) return;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  #took(bytes: number): void {
+    this.#bufferedBytes -= bytes;
+    this.#taken = true;
+    if (!this.#paused || this.#bufferedBytes > this.#limits.bufferBytes / 2) return;
+    this.#paused = false;
+    clearInterval(this.#stalled);
+    this.#stalled = undefined;
+    this.#socket?.resume();
+  }
+}
+
+const CONNECT_TRIES = 3;
+
+/** Connects, bearing with a conmon that is just about to listen. */
+export async function attachTo(directory: string): Promise<AttachStream> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await ConmonStream.connect(directory);
+    } catch (error) {
+      if (!(error instanceof TareError) || tries === CONNECT_TRIES) throw error;
+      await sleep(1);
+    }
+  }
+}

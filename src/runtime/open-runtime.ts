@@ -1,0 +1,101 @@
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { signalProcess } from '../linux/index.ts';
+import { attachTo } from './attach-stream.ts';
+import { ConmonStart, createArgs, identify } from './conmon.ts';
+import { reopenLogFile, resizeTerminal } from './control.ts';
+import { ExecStarter } from './exec.ts';
+import { runtimeError } from './oci-errors.ts';
+import { isAlreadyGone, runRuntime, runsOnHostKernel } from './oci-runtime.ts';
+import type { CreateRequest, ProcessIdentity, Runtime, RuntimeBinary } from './runtime.ts';
+import { updateResources } from './update.ts';
+
+export interface RuntimeOptions {
+  /** Absolute; Debian's by default. */
+  conmonPath?: string;
+  /** The runtimes keep their state in `runtimes/NAME` beneath it. */
+  execRoot: string;
+}
+
+/** One driver for every OCI runtime, behind conmon. Spawns nothing but these two, and holds nothing that the disk does not. */
+export function openRuntime(options: RuntimeOptions): Runtime & Disposable {
+  const { execRoot } = options;
+  const conmonPath = options.conmonPath ?? '/usr/bin/conmon';
+  mkdirSync(join(execRoot, 'runtimes'), { recursive: true, mode: 0o700 });
+  const execs = new ExecStarter(conmonPath, execRoot);
+  return {
+    create: (request) => create(conmonPath, execRoot, request),
+    async start(id, runtime) {
+      await runRuntime(execRoot, runtime, 'start', [id]);
+    },
+    kill: (id, runtime, signal, process) => kill(execRoot, id, runtime, signal, process),
+    async delete(id, runtime, force) {
+      try {
+        await runRuntime(execRoot, runtime, 'delete', force ? ['--force', id] : [id]);
+      } catch (error) {
+        if (!isAlreadyGone(error)) throw error;
+      }
+    },
+    async pause(id, runtime) {
+      await runRuntime(execRoot, runtime, 'pause', [id]);
+    },
+    async resume(id, runtime) {
+      await runRuntime(execRoot, runtime, 'resume', [id]);
+    },
+    update: (id, runtime, resources) => updateResources(execRoot, id, runtime, resources),
+    exec: (request) => execs.start(request),
+    waitExec: (directory, execId, process) => execs.wait(directory, execId, process),
+    attach: attachTo,
+    async resize(directory, rows, columns) {
+      resizeTerminal(directory, rows, columns);
+    },
+    async reopenLog(bundle) {
+      reopenLogFile(bundle);
+    },
+    [Symbol.dispose]: () => execs[Symbol.dispose](),
+  };
+}
+
+async function create(
+  conmonPath: string,
+  execRoot: string,
+  request: CreateRequest,
+): Promise<{ container: ProcessIdentity; monitor: ProcessIdentity }> {
+  using conmon = new ConmonStart(conmonPath, createArgs(execRoot, request), { waits: false });
+  try {
+    const { value: pid, message } = await conmon.sync.next();
+    if (pid <= 0) throw runtimeError('create', request.runtime.name, message, programOf(request.bundle));
+    const { process, monitor } = identify(pid);
+    return { container: process, monitor };
+  } finally {
+    await conmon.reapLauncher();
+  }
+}
+
+/** The program a bundle runs, for an error's text. */
+function programOf(bundle: string): string {
+  try {
+    const config: { process?: { args?: unknown[] } } = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8'));
+    return String(config.process?.args?.[0] ?? '');
+  } catch {
+    return '';
+  }
+}
+
+async function kill(
+  execRoot: string,
+  id: string,
+  runtime: RuntimeBinary,
+  signal: number,
+  process: ProcessIdentity | undefined,
+): Promise<void> {
+  if (process !== undefined && runsOnHostKernel(runtime)) {
+    signalProcess(process.pid, process.startTicks, signal);
+    return;
+  }
+  try {
+    await runRuntime(execRoot, runtime, 'kill', [id, String(signal)]);
+  } catch (error) {
+    if (!isAlreadyGone(error)) throw error;
+  }
+}
