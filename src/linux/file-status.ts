@@ -95,7 +95,7 @@ export function readDirectory(fd: number): DirectoryEntry[] {
     if (size === 0) return entries;
     // struct linux_dirent64: inode 8, offset 8, record length 2, type 1, name.
     for (let at = 0; at < size; at += entryBuffer.readUInt16LE(at + 16)) {
-      const name = entryBuffer.latin1Slice(at + 19, entryBuffer.indexOf(0, at + 19));
+      const name = entryBuffer.toString('latin1', at + 19, entryBuffer.indexOf(0, at + 19));
       if (name !== '.' && name !== '..') entries.push({ name, type: (entryBuffer[at + 18] as number) << 12 });
     }
   }

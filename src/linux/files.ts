@@ -194,7 +194,7 @@ export function readLinkAt(dirfd: number, path: ByteString): ByteString {
   const buffer = Buffer.allocUnsafe(4096);
   const size = Number(calls.readlinkat(dirfd, c(path, 'readlinkat'), buffer, buffer.length));
   check(size, 'readlinkat', quoted(path));
-  return buffer.latin1Slice(0, size);
+  return buffer.toString('latin1', 0, size);
 }
 
 export function truncate(fd: number, sizeBytes: number): void {

@@ -63,7 +63,7 @@ export function listXattrsAt(dirfd: number, name: ByteString): ByteString[] {
     throw new SyscallError('llistxattr', number, quoted(name));
   }
   return list
-    .latin1Slice(0, length - 1)
+    .toString('latin1', 0, length - 1)
     .split('\0')
     .sort();
 }
