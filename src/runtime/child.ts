@@ -9,11 +9,12 @@ const ZOMBIE_WAIT_MS = 1;
 
 /**
  * conmon and the runtimes get a fixed environment: nothing of ours decides how a container starts. UTF-8, because GLib
- * refuses arguments that its locale can't read.
+ * refuses arguments that its locale can't read; UTC, so that log entries are.
  */
 export const CHILD_ENVIRONMENT: readonly string[] = [
   'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
   'LC_ALL=C.UTF-8',
+  'TZ=UTC',
   'XDG_RUNTIME_DIR=/run',
 ];
 

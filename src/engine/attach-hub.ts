@@ -1,0 +1,70 @@
+import type { AttachStream, Runtime } from '../runtime/index.ts';
+import { attachSession, type SessionOptions } from './attach-session.ts';
+import type { AttachSession } from './types.ts';
+
+interface Waiting {
+  resolve(stream: AttachStream | undefined): void;
+  reject(reason: unknown): void;
+}
+
+/**
+ * Sessions on containers that have not started yet. The start joins them to the container between the runtime's create
+ * and start, so they see its first byte.
+ */
+export class AttachHub {
+  readonly #runtime: Pick<Runtime, 'attach'>;
+  readonly #waiting = new Map<string, Set<Waiting>>();
+
+  constructor(runtime: Pick<Runtime, 'attach'>) {
+    this.#runtime = runtime;
+  }
+
+  /** A session that waits for the container's start. Dispose it when the client leaves. */
+  pending(id: string, options: SessionOptions): AttachSession {
+    const stream = Promise.withResolvers<AttachStream | undefined>();
+    const session = attachSession(stream.promise, options);
+    const waiting = this.#waiting.get(id) ?? new Set();
+    this.#waiting.set(id, waiting.add(stream));
+    return {
+      tty: session.tty,
+      output: session.output,
+      write: (chunk) => session.write(chunk),
+      closeStdin: () => session.closeStdin(),
+      [Symbol.asyncDispose]: async () => {
+        if (waiting.delete(stream)) stream.resolve(undefined);
+        if (waiting.size === 0 && this.#waiting.get(id) === waiting) this.#waiting.delete(id);
+        await session[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  /** Whether sessions wait for this container. */
+  hasPending(id: string): boolean {
+    return this.#waiting.has(id);
+  }
+
+  /** Joins the waiting sessions to the container whose bundle this is: after its create, before its start. */
+  async connect(id: string, bundle: string): Promise<void> {
+    for (const waiting of this.#take(id)) {
+      try {
+        waiting.resolve(await this.#runtime.attach(bundle));
+      } catch (error) {
+        waiting.reject(error);
+      }
+    }
+  }
+
+  /** The container did not start, or is gone: the waiting sessions end without output. */
+  fail(id: string): void {
+    for (const waiting of this.#take(id)) waiting.resolve(undefined);
+  }
+
+  #take(id: string): Waiting[] {
+    const waiting = this.#waiting.get(id);
+    if (waiting === undefined) return [];
+    this.#waiting.delete(id);
+    const taken = [...waiting];
+    waiting.clear();
+    return taken;
+  }
+}

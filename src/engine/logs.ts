@@ -1,0 +1,54 @@
+import { TareError } from '../errors/index.ts';
+import type { Database } from '../state/index.ts';
+import { parseLogOptions } from './log-options.ts';
+import { readLog } from './log-reader.ts';
+import type { ContainerRecord, ContainerStatus, LogEntry, LogOptions } from './types.ts';
+
+export { type LogSettings, parseLogOptions } from './log-options.ts';
+export { readLog } from './log-reader.ts';
+export { type Rotation, rotateLog } from './log-rotation.ts';
+
+export interface LogDeps {
+  db: Database;
+  store: { get(ref: string): ContainerRecord };
+}
+
+const writing: ReadonlySet<ContainerStatus> = new Set(['running', 'paused', 'restarting']);
+
+/**
+ * A container's output so far and, with `follow`, until it ends for good.
+ *
+ * @throws {TareError} NotFound; InvalidArgument: neither stream wanted; Unsupported: the container keeps no log
+ */
+export async function* containerLogs(deps: LogDeps, ref: string, options: LogOptions): AsyncGenerator<LogEntry> {
+  const record = deps.store.get(ref);
+  if (!options.stdout && !options.stderr) {
+    throw new TareError('InvalidArgument', 'Bad parameters: you must choose at least one stream');
+  }
+  if (parseLogOptions(record.host.logConfig).type === 'none' || record.logPath === '') {
+    throw new TareError('Unsupported', 'configured logging driver does not support reading');
+  }
+  if (!options.follow || !writing.has(record.state.status)) {
+    yield* readLog(record.logPath, { ...options, follow: false });
+    return;
+  }
+  const ended = new AbortController();
+  const left = new AbortController();
+  abortWhenEnded(deps.db, record.id, ended, left.signal).catch(() => undefined); // it has aborted `ended` either way
+  try {
+    yield* readLog(record.logPath, options, ended.signal);
+  } finally {
+    left.abort();
+  }
+}
+
+async function abortWhenEnded(db: Database, id: string, ended: AbortController, left: AbortSignal): Promise<void> {
+  try {
+    for await (const _ of db.watch(left)) {
+      const row = db.get<{ status: ContainerStatus }>('SELECT status FROM containers WHERE id = ?', id);
+      if (row === undefined || !writing.has(row.status)) return;
+    }
+  } finally {
+    ended.abort();
+  }
+}
