@@ -132,9 +132,9 @@ export class RouteSocket implements Disposable {
     return this.#netlink.request(RTM_GETLINK, NLM_F_DUMP, body, 'list links').map(readLink);
   }
 
-  /** Makes a bridge, up. Its port-less carrier state does not matter to us: addresses are added without waiting. */
+  /** Makes a bridge, down. */
   addBridge(bridge: { name: string; macAddress: string; mtu: number }): void {
-    const body = linkHeader(AF_UNSPEC, 0, IFF_UP, IFF_UP)
+    const body = linkHeader(AF_UNSPEC, 0, 0, 0)
       .string(IFLA_IFNAME, bridge.name)
       .u32(IFLA_MTU, bridge.mtu)
       .attribute(IFLA_ADDRESS, macBytes(bridge.macAddress))
@@ -220,8 +220,8 @@ export class RouteSocket implements Disposable {
     });
   }
 
-  /** Adds a route, or replaces the one to the same destination. */
-  setRoute(route: Route): void {
+  /** @throws {NetlinkError} EEXIST: there is one to this destination */
+  addRoute(route: Route): void {
     const gateway = route.gateway === '' ? undefined : parseAddress(route.gateway);
     const family = isIPv4(route.destination) ? AF_INET : AF_INET6;
     const scope = gateway === undefined && family === AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
@@ -231,8 +231,8 @@ export class RouteSocket implements Disposable {
     if (route.prefix > 0) body.attribute(RTA_DST, parseAddress(route.destination));
     if (gateway !== undefined) body.attribute(RTA_GATEWAY, gateway);
     if (route.index !== 0) body.u32(RTA_OIF, route.index);
-    const subject = `set route ${route.destination}/${route.prefix}`;
-    this.#netlink.request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body.bytes, subject);
+    const subject = `add route ${route.destination}/${route.prefix}`;
+    this.#netlink.request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body.bytes, subject);
   }
 
   /** Unicast routes of the main table, both families. */

@@ -1,4 +1,6 @@
 import koffi from 'koffi';
+import { SyscallError } from './ffi.ts';
+import { NETLINK_NETFILTER, NetlinkSocket, NetlinkWriter } from './netlink.ts';
 
 const NFT_CTX_DEFAULT = 0;
 const NFT_CTX_OUTPUT_JSON = 1 << 4;
@@ -84,5 +86,24 @@ export class Nftables implements Disposable {
     } finally {
       this.#library.setOutputFlags(this.#context, 0);
     }
+  }
+}
+
+const NFT_MSG_GETTABLE = (10 << 8) | 1;
+const NFPROTO_INET = 1;
+const NFTA_TABLE_NAME = 1;
+const ENOENT = 2;
+
+/** Whether the thread's network namespace has a table `inet NAME`; one netlink request, without libnftables. */
+export function nftablesTableExists(name: string): boolean {
+  using netlink = new NetlinkSocket(NETLINK_NETFILTER);
+  // struct nfgenmsg: family, version, resource id.
+  const body = new NetlinkWriter().raw(Buffer.of(NFPROTO_INET, 0, 0, 0)).string(NFTA_TABLE_NAME, name).bytes;
+  try {
+    netlink.request(NFT_MSG_GETTABLE, 0, body, `get table inet ${name}`);
+    return true;
+  } catch (error) {
+    if (error instanceof SyscallError && error.errno === ENOENT) return false;
+    throw error;
   }
 }

@@ -19,7 +19,8 @@ export interface NetworkRecord {
   enableIPv4: boolean;
   enableIPv6: boolean;
   mtu: number;
-  ipam: { subnet: string; gateway: string }[];
+  /** `ipRange`: the part of the subnet that addresses are given out from; '' for all of it. */
+  ipam: { subnet: string; gateway: string; ipRange: string }[];
   icc: boolean;
   masquerade: boolean;
   options: Record<string, string>;
@@ -31,7 +32,7 @@ export interface Endpoint {
   id: string;
   networkId: string;
   containerId: string;
-  /** Link inside the container, `eth0`. */
+  /** Link inside the container, `eth0`; '' on the host and none networks, which make no link. */
   interfaceName: string;
   /** Link on the host. */
   hostInterface: string;

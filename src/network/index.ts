@@ -1,2 +1,4 @@
+export type { AddressPool } from './address-pools.ts';
 export * from './driver.ts';
 export * from './network-service.ts';
+export { type NetworkServiceOptions, openNetworkService } from './service.ts';

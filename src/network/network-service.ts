@@ -12,6 +12,18 @@ export interface CreateNetwork {
   labels: Record<string, string>;
 }
 
+/** A wanted publication. */
+export interface PortRequest {
+  /** '' for all addresses of the host, IPv4 and (where the host has it) IPv6. */
+  hostIp: string;
+  /** 0 takes a free port. */
+  hostPort: number;
+  /** Of a range the first free one is taken; the same as `hostPort`, or 0, for one port. */
+  hostPortEnd: number;
+  containerPort: number;
+  protocol: 'tcp' | 'udp' | 'sctp';
+}
+
 export interface ConnectRequest {
   containerId: string;
   networkId: string;
@@ -21,14 +33,7 @@ export interface ConnectRequest {
   macAddress?: string;
   ipv4?: string;
   ipv6?: string;
-  /** Wanted publications; hostPort 0 takes a free one, a range takes the first free of it. */
-  ports: {
-    hostIp: string;
-    hostPort: number;
-    hostPortEnd: number;
-    containerPort: number;
-    protocol: 'tcp' | 'udp' | 'sctp';
-  }[];
+  ports: PortRequest[];
 }
 
 /** Networks and the endpoints on them. Every change is recorded before the kernel is changed, so that reconcile can undo it. */
@@ -51,14 +56,21 @@ export interface NetworkService {
    * @throws {TareError} Conflict: an address or a port is taken (names the holder); Unavailable: no address left
    */
   connect(request: ConnectRequest): Promise<Endpoint>;
-  /** Releases what `connect` took. Repeating is safe. */
-  disconnect(containerId: string, networkId: string): Promise<void>;
+  /**
+   * Releases what `connect` took. Repeating is safe.
+   *
+   * @param options.netns path of the namespace of a container that goes on running: its link is removed, and another
+   *   network's gateway becomes the default. Without it the link is only silenced, and goes with its namespace.
+   */
+  disconnect(containerId: string, networkId: string, options?: { netns?: string }): Promise<void>;
   /** All endpoints of a container, or of a network. */
   endpoints(of: { containerId?: string; networkId?: string }): Endpoint[];
   /** Every published port of this engine, for the keeper's reservations. */
   publishedPorts(): (PortMapping & { containerId: string; containerIp: string })[];
   /** Puts back links, rules and addresses of live containers and removes those of others. */
   reconcile(isLive: (containerId: string) => boolean): Promise<void>;
+  /** Loads what the first container would otherwise wait for (libnftables, 10 ms); for a daemon at its start. */
+  warm(): void;
   /** Removes everything this engine made in the kernel when no endpoint is left (bridge links, nft table). */
   teardown(): Promise<void>;
 }

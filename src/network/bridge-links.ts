@@ -1,0 +1,169 @@
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { TareError } from '../errors/index.ts';
+import { type Link, RouteSocket, SyscallError, withNamespace } from '../linux/index.ts';
+import type { Endpoint, NetworkRecord } from './driver.ts';
+import { parseSubnet } from './subnet.ts';
+
+/** The links of bridge networks, in the namespace that this was made in. */
+export class BridgeLinks implements Disposable {
+  readonly #route = new RouteSocket();
+
+  [Symbol.dispose](): void {
+    this.#route[Symbol.dispose]();
+  }
+
+  get route(): RouteSocket {
+    return this.#route;
+  }
+
+  /** The network's bridge, if it is there and complete. */
+  readyBridge(network: NetworkRecord): Link | undefined {
+    const link = this.#route.link(network.bridge);
+    return link?.isUp === true && link.kind === 'bridge' ? link : undefined;
+  }
+
+  /** Makes a network's bridge, or completes what is there. Repeating is safe. */
+  ensureBridge(network: NetworkRecord): Link {
+    const { bridge: name, mtu } = network;
+    if (this.#route.link(name) === undefined) {
+      try {
+        // An own address keeps the bridge from taking over those of its ports as they come and go.
+        this.#route.addBridge({ name, macAddress: bridgeMac(network.id), mtu });
+      } catch (error) {
+        if (!(error instanceof SyscallError && error.code === 'EEXIST')) throw error;
+      }
+    }
+    const link = this.#route.link(name);
+    if (link === undefined) throw new TareError('Unavailable', `bridge ${name} vanished while it was being set up`);
+    if (link.kind !== 'bridge') {
+      throw new TareError(
+        'Conflict',
+        `link ${name} is a ${link.kind || 'device'}, not a bridge: choose another bridge name`,
+      );
+    }
+    setSysctl(`net/ipv6/conf/${name}/accept_ra`, '0');
+    setSysctl(`net/ipv6/conf/${name}/disable_ipv6`, network.enableIPv6 ? '0' : '1');
+    // 127.0.0.1 reaches published ports by way of the bridge; the loopback-guard chain keeps everybody else off 127/8.
+    setSysctl(`net/ipv4/conf/${name}/route_localnet`, '1');
+    for (const { subnet, gateway } of network.ipam) {
+      if (gateway !== '') this.#route.addAddress(link.index, gateway, parseSubnet(subnet).prefix);
+    }
+    if (!network.internal) enableForwarding(network);
+    // Last: an up bridge is a complete one, which is all that later connections check.
+    this.#route.setLink(link.index, { isUp: true });
+    return link;
+  }
+
+  /** Joins a namespace to a bridge: link, addresses, default route. */
+  attach(network: NetworkRecord, bridge: Link, endpoint: Endpoint, netns: string): void {
+    const namespace = openSync(netns, 'r');
+    try {
+      using inside = withNamespace(namespace, () => new RouteSocket());
+      const { hostInterface: name, interfaceName, macAddress } = endpoint;
+      this.#route.addVeth({
+        name,
+        master: bridge.index,
+        mtu: network.mtu,
+        peer: { name: interfaceName, namespace, macAddress },
+      });
+      if (endpoint.ipv6 !== '') {
+        withNamespace(namespace, () => {
+          setSysctl(`net/ipv6/conf/${interfaceName}/accept_ra`, '0');
+          setSysctl(`net/ipv6/conf/${interfaceName}/disable_ipv6`, '0');
+        });
+      }
+      const link = inside.link(interfaceName);
+      if (link === undefined) throw new TareError('Internal', `${interfaceName} vanished from ${netns}`);
+      for (const cidr of [endpoint.ipv4, endpoint.ipv6]) {
+        const [address, prefix] = cidr.split('/');
+        if (address && prefix) inside.addAddress(link.index, address, Number(prefix));
+      }
+      inside.setLink(link.index, { isUp: true });
+      setDefaultRoutes(inside, network, endpoint);
+      this.setPortOptions(network, endpoint);
+    } finally {
+      closeSync(namespace);
+    }
+  }
+
+  /** What the bridge does with an endpoint's frames, where it differs from the default. */
+  setPortOptions(network: NetworkRecord, endpoint: Endpoint): void {
+    // Hairpin: with bridge-nf-call-iptables a container's request to its own published port turns around in the bridge.
+    const hairpin = endpoint.ports.length > 0;
+    const isolated = !network.icc;
+    const port = hairpin || isolated ? this.#route.link(endpoint.hostInterface) : undefined;
+    if (port !== undefined) this.#route.setBridgePort(port.index, { hairpin, isolated });
+  }
+
+  /** Makes the gateway of a network the default of a namespace that has no default route. */
+  setDefaultRoutes(network: NetworkRecord, endpoint: Endpoint, netns: string): void {
+    const namespace = openSync(netns, 'r');
+    try {
+      using inside = withNamespace(namespace, () => new RouteSocket());
+      setDefaultRoutes(inside, network, endpoint);
+    } finally {
+      closeSync(namespace);
+    }
+  }
+
+  /** Stops all traffic of a host-side link at once; the link itself goes with its namespace. */
+  silence(hostInterface: string): void {
+    const link = this.#route.link(hostInterface);
+    if (link === undefined || link.master === 0) return;
+    try {
+      this.#route.setBridgePort(link.index, { disabled: true });
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      // Going away under our hands: just what was wanted.
+    }
+  }
+
+  /** Removes a link by name, waiting for the kernel (tens of milliseconds). Repeating is safe. */
+  remove(name: string): void {
+    const link = this.#route.link(name);
+    if (link === undefined) return;
+    try {
+      this.#route.deleteLink(link.index);
+    } catch (error) {
+      if (!(error instanceof SyscallError && error.code === 'ENODEV')) throw error;
+    }
+  }
+}
+
+function setDefaultRoutes(inside: RouteSocket, network: NetworkRecord, endpoint: Endpoint): void {
+  if (network.internal) return;
+  const gateways: [string, string][] = [
+    ['0.0.0.0', endpoint.gatewayIpv4],
+    ['::', endpoint.gatewayIpv6],
+  ];
+  for (const [destination, gateway] of gateways) {
+    if (gateway === '') continue;
+    try {
+      inside.addRoute({ destination, prefix: 0, gateway, index: 0 });
+    } catch (error) {
+      // The network that was connected first is the way out.
+      if (!(error instanceof SyscallError && error.code === 'EEXIST')) throw error;
+    }
+  }
+}
+
+const bridgeMac = (id: string): string => `02:42:${id.slice(0, 8).replace(/..(?=.)/g, '$&:')}`;
+
+/** Writes a sysctl of the calling thread's network namespace, when its value differs; one that the kernel lacks is skipped. */
+export function setSysctl(name: string, value: string): void {
+  try {
+    writeFileSync(`/proc/sys/${name}`, value);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
+function enableForwarding(network: NetworkRecord): void {
+  const needed = [
+    ...(network.enableIPv4 ? ['net/ipv4/ip_forward'] : []),
+    ...(network.enableIPv6 ? ['net/ipv6/conf/all/forwarding'] : []),
+  ];
+  for (const name of needed) {
+    if (readFileSync(`/proc/sys/${name}`, 'latin1').trim() === '0') setSysctl(name, '1');
+  }
+}

@@ -1,0 +1,154 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { TareError } from '../errors/index.ts';
+import type { Link } from '../linux/index.ts';
+import type { Transaction } from '../state/index.ts';
+import { assignAddress } from './address-management.ts';
+import { repickSubnets } from './create-network.ts';
+import { disconnect, releaseEndpoint } from './disconnect.ts';
+import type { Endpoint, PortMapping } from './driver.ts';
+import type { ConnectRequest, PortRequest } from './network-service.ts';
+import { choosePort } from './published-ports.ts';
+import { findNetwork, insertEndpoint, insertPort, listEndpoints, type StoredNetwork } from './records.ts';
+import { publicationsOf } from './rules.ts';
+import type { NetworkDeps } from './service.ts';
+import { macAddressFor } from './subnet.ts';
+
+const HOST_BINDING = 'com.docker.network.bridge.host_binding_ipv4';
+
+/** @see NetworkService.connect */
+export async function connect(deps: NetworkDeps, request: ConnectRequest): Promise<Endpoint> {
+  const { containerId } = request;
+  let network = findNetwork(deps.db, request.networkId);
+  // What a run that was cut short left behind must not stand in this one's way.
+  if (listEndpoints(deps.db, { containerId, networkId: network.id }).length > 0) {
+    await disconnect(deps, containerId, network.id, request.netns);
+  }
+  if (network.driver !== 'bridge') return await deps.db.write((tx) => recordOnly(tx, network, request));
+
+  const bridge = await readyBridge(deps, network);
+  network = findNetwork(deps.db, network.id);
+  const endpoint = await deps.db.write((tx) => allocate(tx, network, request));
+  try {
+    deps.links.attach(network, bridge, endpoint, request.netns);
+    await deps.firewall.publish(publicationsOf(endpoint));
+    return endpoint;
+  } catch (error) {
+    try {
+      await releaseEndpoint(deps, endpoint, request.netns);
+    } catch (cleanup) {
+      throw new SuppressedError(cleanup, error, 'connecting failed, and undoing it too');
+    }
+    throw error;
+  }
+}
+
+/** The network's bridge and our table; both are made when they are missing, for the first container or after a flush. */
+async function readyBridge(deps: NetworkDeps, network: StoredNetwork): Promise<Link> {
+  const ready = deps.links.readyBridge(network);
+  if (ready !== undefined) {
+    if (!deps.firewall.exists) await deps.firewall.synchronize();
+    return ready;
+  }
+  using _lock = await deps.locks.acquire(`network:${network.id}`);
+  const current = await repickSubnets(deps, network);
+  // Rules first: a bridge that is up is one that is guarded.
+  await deps.firewall.synchronize();
+  return deps.links.ensureBridge(current);
+}
+
+function recordOnly(tx: Transaction, network: StoredNetwork, request: ConnectRequest): Endpoint {
+  const endpoint: Endpoint = {
+    id: randomBytes(32).toString('hex'),
+    networkId: network.id,
+    containerId: request.containerId,
+    interfaceName: '',
+    hostInterface: '',
+    macAddress: '',
+    ipv4: '',
+    ipv6: '',
+    gatewayIpv4: '',
+    gatewayIpv6: '',
+    ports: [],
+  };
+  insertEndpoint(tx, endpoint);
+  return endpoint;
+}
+
+/** Takes addresses, link names and ports: everything that could be somebody else's, in one transaction. */
+function allocate(tx: Transaction, network: StoredNetwork, request: ConnectRequest): Endpoint {
+  if (tx.get('SELECT 1 FROM networks WHERE id = ?', network.id) === undefined) {
+    throw new TareError('NotFound', `network ${network.name} not found: it was removed meanwhile`);
+  }
+  const { containerId } = request;
+  const id = randomBytes(32).toString('hex');
+  const v4 = network.enableIPv4 ? assignAddress(tx, network, 4, request.ipv4 ?? '') : undefined;
+  const v6 = network.enableIPv6 ? assignAddress(tx, network, 6, request.ipv6 ?? '') : undefined;
+  const target = v4?.address ?? `[${v6?.address ?? ''}]`;
+  const endpoint: Endpoint = {
+    id,
+    networkId: network.id,
+    containerId,
+    interfaceName: request.interfaceName ?? freeInterfaceName(tx, containerId),
+    hostInterface: `veth${id.slice(0, 11)}`,
+    macAddress: checkedMac(request.macAddress) ?? (v4 === undefined ? randomMac() : macAddressFor(v4.address)),
+    ipv4: v4 === undefined ? '' : `${v4.address}/${v4.prefix}`,
+    ipv6: v6 === undefined ? '' : `${v6.address}/${v6.prefix}`,
+    gatewayIpv4: network.internal ? '' : (v4?.gateway ?? ''),
+    gatewayIpv6: network.internal ? '' : (v6?.gateway ?? ''),
+    ports: [],
+  };
+  // An internal network reaches nothing outside, nor is it reached.
+  for (const port of network.internal ? [] : request.ports) {
+    const chosen = choosePort(tx, port, hostAddresses(network, port), target);
+    for (const mapping of chosen) insertPort(tx, endpoint, mapping);
+    endpoint.ports.push(...chosen);
+  }
+  insertEndpoint(tx, endpoint);
+  return endpoint;
+}
+
+/** The addresses one requested publication stands for. */
+function hostAddresses(network: StoredNetwork, { hostIp }: PortRequest): PortMapping['hostIp'][] {
+  if (hostIp !== '') return [hostIp];
+  const binding = network.options[HOST_BINDING] ?? '';
+  if (binding !== '') return [binding];
+  return [...(network.enableIPv4 ? ['0.0.0.0'] : []), ...(hostHasIPv6() ? ['::'] : [])];
+}
+
+function hostHasIPv6(): boolean {
+  try {
+    return readFileSync('/proc/sys/net/ipv6/conf/lo/disable_ipv6', 'latin1').startsWith('0');
+  } catch {
+    return false;
+  }
+}
+
+function freeInterfaceName(tx: Transaction, containerId: string): string {
+  const used = new Set(
+    tx
+      .all<{ name: string }>(
+        "SELECT json_extract(doc, '$.interfaceName') AS name FROM endpoints WHERE container_id = ?",
+        containerId,
+      )
+      .map(({ name }) => name),
+  );
+  for (let number = 0; ; number += 1) {
+    if (!used.has(`eth${number}`)) return `eth${number}`;
+  }
+}
+
+function checkedMac(text: string | undefined): string | undefined {
+  if (text === undefined || text === '') return undefined;
+  const plain = text.toLowerCase().replaceAll('-', ':');
+  // The lowest bit of the first byte marks a group address, which no link may have.
+  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(plain) || (Number.parseInt(plain.slice(0, 2), 16) & 1) === 1) {
+    throw new TareError('InvalidArgument', `invalid MAC address: ${text}: write a unicast one like 02:42:ac:11:00:02`);
+  }
+  return plain;
+}
+
+const randomMac = (): string =>
+  `02:42:${randomBytes(4)
+    .toString('hex')
+    .replace(/..(?=.)/g, '$&:')}`;

@@ -1,0 +1,175 @@
+import { randomBytes } from 'node:crypto';
+import { TareError } from '../errors/index.ts';
+import { occupiedSubnets, pickSubnet } from './address-pools.ts';
+import type { NetworkRecord } from './driver.ts';
+import { checkedIpam, networkFrom } from './network-options.ts';
+import type { CreateNetwork } from './network-service.ts';
+import {
+  findNetwork,
+  insertNetwork,
+  listEndpoints,
+  listNetworks,
+  publicRecord,
+  type StoredNetwork,
+  updateNetwork,
+} from './records.ts';
+import type { NetworkDeps } from './service.ts';
+import { addressText, overlaps, parseSubnet, type Subnet, subnetText } from './subnet.ts';
+
+const predefined = new Set(['bridge', 'host', 'none']);
+
+/** Records the networks that are always there. Repeating is safe, by several processes at once too. */
+export async function insertPredefined(
+  deps: NetworkDeps,
+  wanted: { enableIPv6: boolean; subnet: string },
+): Promise<void> {
+  const present = new Set(listNetworks(deps.db).map(({ name }) => name));
+  if (predefined.isSubsetOf(present)) return;
+  const [gateway = ''] = wanted.subnet.split('/');
+  const bridge = networkFrom(
+    {
+      name: 'bridge',
+      driver: 'bridge',
+      internal: false,
+      enableIPv4: true,
+      enableIPv6: wanted.enableIPv6,
+      ipam: wanted.subnet === '' ? [] : [{ subnet: wanted.subnet, gateway, ipRange: '' }],
+      options: { 'com.docker.network.bridge.default_bridge': 'true' },
+      labels: {},
+    },
+    newId(),
+    deps.instance === 'tare' ? 'tare0' : deps.instance,
+  );
+  const occupied = hostSubnets(deps);
+  await deps.db.write((tx) => {
+    const names = new Set(tx.all<{ name: string }>('SELECT name FROM networks').map(({ name }) => name));
+    if (!names.has('bridge')) {
+      insertNetwork(tx, withSubnets(deps, bridge, occupied));
+    }
+    for (const name of ['host', 'none'] as const) {
+      if (!names.has(name)) insertNetwork(tx, linkless(name));
+    }
+  });
+}
+
+/** @see NetworkService.create */
+export async function createNetwork(deps: NetworkDeps, request: CreateNetwork): Promise<NetworkRecord> {
+  const id = newId();
+  const network = networkFrom(request, id, `br-${id.slice(0, 12)}`);
+  const occupied = hostSubnets(deps);
+  using _lock = await deps.locks.acquire(`network:${id}`);
+  const existing = deps.links.route.link(network.bridge);
+  const stored = await deps.db.write((tx) => {
+    const sameBridge = listNetworks(deps.db).find(({ bridge }) => bridge === network.bridge);
+    if (sameBridge !== undefined) {
+      throw new TareError(
+        'Conflict',
+        `cannot create network ${network.name}: bridge ${network.bridge} belongs to network ${sameBridge.name}`,
+      );
+    }
+    const complete = withSubnets(deps, { ...network, ownsBridge: existing === undefined }, occupied);
+    insertNetwork(tx, complete);
+    return complete;
+  });
+  try {
+    await deps.firewall.synchronize();
+    deps.links.ensureBridge(stored);
+    return publicRecord(stored);
+  } catch (error) {
+    await removeRecordedNetwork(deps, stored);
+    throw error;
+  }
+}
+
+/** @see NetworkService.remove */
+export async function removeNetwork(deps: NetworkDeps, ref: string): Promise<void> {
+  const network = findNetwork(deps.db, ref);
+  if (predefined.has(network.name)) {
+    throw new TareError('Forbidden', `${network.name} is a pre-defined network and cannot be removed`);
+  }
+  using _lock = await deps.locks.acquire(`network:${network.id}`);
+  await removeRecordedNetwork(deps, network);
+}
+
+async function removeRecordedNetwork(deps: NetworkDeps, network: StoredNetwork): Promise<void> {
+  const { id, name, bridge } = network;
+  await deps.db.write((tx) => {
+    const { count } = tx.get<{ count: number }>('SELECT count(*) AS count FROM endpoints WHERE network_id = ?', id) ?? {
+      count: 0,
+    };
+    if (count > 0) {
+      throw new TareError('Conflict', `error while removing network: network ${name} has active endpoints`);
+    }
+    tx.run('DELETE FROM networks WHERE id = ?', id);
+  });
+  if (network.ownsBridge) deps.links.remove(bridge);
+  if (deps.firewall.exists) await deps.firewall.synchronize();
+}
+
+/**
+ * Before a bridge is made: subnets that came from the pools are picked again when something on the host has taken them
+ * since, as long as nobody has an address from them.
+ */
+export async function repickSubnets(deps: NetworkDeps, network: StoredNetwork): Promise<StoredNetwork> {
+  const occupied = hostSubnets(deps, network.bridge);
+  const clashes = network.ipam.some(({ subnet }) => occupied.some((taken) => overlaps(taken, parseSubnet(subnet))));
+  if (!network.isAutomatic || !clashes || listEndpoints(deps.db, { networkId: network.id }).length > 0) return network;
+  return await deps.db.write((tx) => {
+    const repicked = withSubnets(deps, { ...network, ipam: [], cursorIpv4: '', cursorIpv6: '' }, occupied);
+    updateNetwork(tx, repicked);
+    return repicked;
+  });
+}
+
+/** Checks the wanted subnets against everything known, or takes some from the pools. */
+function withSubnets(deps: NetworkDeps, network: StoredNetwork, occupied: readonly Subnet[]): StoredNetwork {
+  const others = listNetworks(deps.db).filter(({ id }) => id !== network.id);
+  const known = others.flatMap(({ ipam }) => ipam.map(({ subnet }) => parseSubnet(subnet)));
+  const ipam = checkedIpam(network);
+  for (const { subnet } of ipam) {
+    if (known.some((other) => overlaps(other, parseSubnet(subnet)))) {
+      throw new TareError(
+        'Forbidden',
+        `invalid pool request: Pool overlaps with other one on this address space (${subnet})`,
+      );
+    }
+  }
+  const taken = [...known, ...occupied];
+  let isAutomatic = false;
+  for (const [family, enabled] of [
+    [4, network.enableIPv4],
+    [6, network.enableIPv6],
+  ] as const) {
+    if (!enabled || ipam.some(({ subnet }) => parseSubnet(subnet).family === family)) continue;
+    const subnet = pickSubnet(family, deps.pools, taken);
+    ipam.push({ subnet: subnetText(subnet), gateway: addressText(subnet.base + 1n, family), ipRange: '' });
+    isAutomatic = true;
+  }
+  return { ...network, ipam, isAutomatic: isAutomatic && network.ipam.length === 0 };
+}
+
+/** What the host reaches without us: all but a bridge of ours. */
+function hostSubnets(deps: NetworkDeps, exceptBridge = ''): Subnet[] {
+  const { route } = deps.links;
+  const own = route.link(exceptBridge)?.index ?? -1;
+  return occupiedSubnets(
+    route.addresses().filter(({ index }) => index !== own),
+    route.routes().filter(({ index }) => index !== own),
+  );
+}
+
+function linkless(name: 'host' | 'none'): StoredNetwork {
+  const request = {
+    name,
+    driver: name,
+    internal: false,
+    enableIPv4: true,
+    enableIPv6: false,
+    ipam: [],
+    options: {},
+    labels: {},
+  };
+  return networkFrom(request, newId(), '');
+}
+
+const newId = (): string => randomBytes(32).toString('hex');

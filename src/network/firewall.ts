@@ -1,0 +1,108 @@
+import { Nftables, NftablesError, nftablesTableExists } from '../linux/index.ts';
+import type { Database, Locks } from '../state/index.ts';
+import { keepHostFirewallOpen, leaveHostFirewall } from './host-firewall.ts';
+import { listEndpoints, listNetworks } from './records.ts';
+import {
+  deleteTableCommands,
+  type Publication,
+  publicationsOf,
+  publishCommands,
+  tableCommands,
+  withdrawCommands,
+} from './rules.ts';
+
+/**
+ * Our one nftables table. The records are the truth: whenever a small change does not fit what the kernel has, the whole
+ * table is written anew from them.
+ */
+export class Firewall implements Disposable {
+  readonly #db: Database;
+  readonly #locks: Locks;
+  readonly #table: string;
+  #nftables: Nftables | undefined;
+
+  constructor(db: Database, locks: Locks, table: string) {
+    this.#db = db;
+    this.#locks = locks;
+    this.#table = table;
+  }
+
+  [Symbol.dispose](): void {
+    this.#nftables?.[Symbol.dispose]();
+    this.#nftables = undefined;
+  }
+
+  /** Loading libnftables takes 10 ms: a daemon does it before the first container. */
+  warm(): void {
+    this.#context();
+  }
+
+  /** Cheap: one netlink request. */
+  get exists(): boolean {
+    return nftablesTableExists(this.#table);
+  }
+
+  /** Writes the whole table from the records, and lets our bridges through a host firewall that drops by default. */
+  async synchronize(): Promise<void> {
+    using _lock = await this.#locks.acquire('network-rules');
+    this.#rewrite();
+  }
+
+  async publish(ports: readonly Publication[]): Promise<void> {
+    if (ports.length === 0) return;
+    using _lock = await this.#locks.acquire('network-rules');
+    this.#apply(publishCommands(this.#table, ports));
+  }
+
+  /**
+   * Takes ports out of the rules, then runs `forget`, which removes their records. Both under the lock, so that nobody
+   * who rewrites the table meanwhile puts them back.
+   */
+  async withdraw(ports: readonly Publication[], forget: () => Promise<void>): Promise<void> {
+    if (ports.length === 0) return await forget();
+    using _lock = await this.#locks.acquire('network-rules');
+    let isStale = false;
+    try {
+      this.#context().run(withdrawCommands(this.#table, ports));
+    } catch (error) {
+      if (!(error instanceof NftablesError)) throw error;
+      isStale = true;
+    }
+    await forget();
+    if (isStale && this.exists) this.#rewrite();
+  }
+
+  /** Removes the table and what was put into the host's. */
+  async remove(): Promise<void> {
+    using _lock = await this.#locks.acquire('network-rules');
+    if (!this.exists) return;
+    this.#context().run(deleteTableCommands(this.#table));
+    leaveHostFirewall(this.#context(), this.#table);
+  }
+
+  #apply(commands: string): void {
+    try {
+      this.#context().run(commands);
+    } catch (error) {
+      if (!(error instanceof NftablesError)) throw error;
+      // Flushed by somebody, or an element is there with another target: the records decide.
+      this.#rewrite();
+    }
+  }
+
+  #rewrite(): void {
+    const networks = listNetworks(this.#db).filter(({ driver }) => driver === 'bridge');
+    const ports = listEndpoints(this.#db).flatMap(publicationsOf);
+    this.#context().run(tableCommands(this.#table, networks, ports));
+    keepHostFirewallOpen(
+      this.#context(),
+      this.#table,
+      networks.filter(({ internal }) => !internal).map(({ bridge }) => bridge),
+    );
+  }
+
+  #context(): Nftables {
+    this.#nftables ??= new Nftables();
+    return this.#nftables;
+  }
+}

@@ -1,0 +1,43 @@
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { createNetworkNamespace, RouteSocket, removeNetworkNamespace } from '../linux/index.ts';
+import { setSysctl } from './bridge-links.ts';
+
+const LOOPBACK_INDEX = 1;
+
+/** The containers' network namespaces, each kept by a bind mount on a file named after its container. */
+export class Namespaces {
+  readonly #directory: string;
+
+  /** @param execRoot the run-time root; the files lie in its `netns/`, made on first use */
+  constructor(execRoot: string) {
+    this.#directory = join(execRoot, 'netns');
+  }
+
+  path(containerId: string): string {
+    return join(this.#directory, containerId);
+  }
+
+  /** Makes a namespace with `lo` up, replacing what a dead creator left at its path. */
+  create(containerId: string): string {
+    const path = this.path(containerId);
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    if (existsSync(path)) removeNetworkNamespace(path);
+    createNetworkNamespace(path, () => {
+      // Links are born without IPv6 (no link-local address, no router advertisements); a network that has it turns it on.
+      setSysctl('net/ipv6/conf/default/disable_ipv6', '1');
+      using route = new RouteSocket();
+      route.setLink(LOOPBACK_INDEX, { isUp: true });
+    });
+    return path;
+  }
+
+  delete(containerId: string): void {
+    removeNetworkNamespace(this.path(containerId));
+  }
+
+  /** Containers that have a namespace file. */
+  list(): string[] {
+    return existsSync(this.#directory) ? readdirSync(this.#directory) : [];
+  }
+}

@@ -1,0 +1,118 @@
+import { TareError } from '../errors/index.ts';
+import type { NetworkRecord } from './driver.ts';
+import type { CreateNetwork } from './network-service.ts';
+import type { StoredNetwork } from './records.ts';
+import { addressText, contains, lastAddress, parseSubnet, subnetText } from './subnet.ts';
+
+const DEFAULT_MTU = 1500;
+const drivers = ['bridge', 'host', 'none'] as const;
+const isDriver = (name: string): name is NetworkRecord['driver'] => drivers.some((driver) => driver === name);
+
+/**
+ * A network's record from what was asked, still without subnets from the pools.
+ *
+ * @param defaultBridge name of the bridge link when the options name none
+ * @throws {TareError} InvalidArgument, or NotFound for an unknown driver
+ */
+export function networkFrom(request: CreateNetwork, id: string, defaultBridge: string): StoredNetwork {
+  const { name, driver, options } = request;
+  if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(name) || name.length > 255) {
+    throw new TareError(
+      'InvalidArgument',
+      `invalid network name: ${JSON.stringify(name)}: use letters, digits, '_', '.' and '-', beginning with a letter or digit`,
+    );
+  }
+  if (!isDriver(driver)) {
+    throw new TareError(
+      'NotFound',
+      `plugin ${JSON.stringify(driver)} not found: network drivers are ${drivers.join(', ')}`,
+    );
+  }
+  const bridge = options['com.docker.network.bridge.name'] ?? defaultBridge;
+  // dev_valid_name in net/core/dev.c; quotes would break out of our rules' text.
+  if (driver === 'bridge' && (!/^[a-zA-Z0-9_.-]{1,15}$/.test(bridge) || bridge === '.' || bridge === '..')) {
+    throw new TareError(
+      'InvalidArgument',
+      `invalid bridge name ${JSON.stringify(bridge)}: 1 to 15 letters, digits, '_', '.' or '-'`,
+    );
+  }
+  if (driver === 'bridge' && !request.enableIPv4 && !request.enableIPv6) {
+    throw new TareError('InvalidArgument', `network ${name}: IPv4 or IPv6 must be enabled`);
+  }
+  return {
+    id,
+    name,
+    driver,
+    createdMs: Date.now(),
+    bridge: driver === 'bridge' ? bridge : '',
+    internal: request.internal,
+    enableIPv4: request.enableIPv4,
+    enableIPv6: request.enableIPv6,
+    mtu: mtuFrom(options['com.docker.network.driver.mtu']),
+    ipam: request.ipam,
+    icc: booleanFrom(options, 'com.docker.network.bridge.enable_icc'),
+    masquerade: booleanFrom(options, 'com.docker.network.bridge.enable_ip_masquerade'),
+    options,
+    labels: request.labels,
+    cursorIpv4: '',
+    cursorIpv6: '',
+    ownsBridge: true,
+    isAutomatic: false,
+  };
+}
+
+/**
+ * The wanted subnets, complete and consistent; an entry without a subnet only asks for one from the pools.
+ * @throws {TareError} InvalidArgument
+ */
+export function checkedIpam(network: NetworkRecord): NetworkRecord['ipam'] {
+  return network.ipam
+    .filter(({ subnet }) => subnet !== '')
+    .map((entry) => {
+      const subnet = parseSubnet(entry.subnet);
+      const text = subnetText(subnet);
+      if (subnet.family === 4 ? !network.enableIPv4 : !network.enableIPv6) {
+        throw new TareError(
+          'InvalidArgument',
+          `network ${network.name}: subnet ${text} needs IPv${subnet.family} to be enabled`,
+        );
+      }
+      const isTooSmall = subnet.prefix > (subnet.family === 4 ? 30 : 126);
+      if (isTooSmall)
+        throw new TareError('InvalidArgument', `network ${network.name}: subnet ${text} has no room for containers`);
+      if (entry.gateway !== '' && !contains(subnet, entry.gateway)) {
+        throw new TareError('InvalidArgument', `no matching subnet for gateway ${entry.gateway}`);
+      }
+      const range = entry.ipRange === '' ? undefined : parseSubnet(entry.ipRange);
+      if (
+        range !== undefined &&
+        (!contains(subnet, addressText(range.base, range.family)) ||
+          !contains(subnet, addressText(lastAddress(range), range.family)))
+      ) {
+        throw new TareError('InvalidArgument', `no matching subnet for range ${entry.ipRange}`);
+      }
+      return {
+        subnet: text,
+        gateway: entry.gateway === '' ? addressText(subnet.base + 1n, subnet.family) : entry.gateway,
+        ipRange: range === undefined ? '' : subnetText(range),
+      };
+    });
+}
+
+function mtuFrom(text: string | undefined): number {
+  if (text === undefined || text === '' || text === '0') return DEFAULT_MTU;
+  const mtu = /^\d{2,5}$/.test(text) ? Number(text) : 0;
+  // Below 68 IPv4 cannot work (RFC 791); a veth takes at most 65535.
+  if (mtu < 68 || mtu > 65_535)
+    throw new TareError('InvalidArgument', `invalid MTU ${JSON.stringify(text)}: 68 to 65535`);
+  return mtu;
+}
+
+function booleanFrom(options: Record<string, string>, key: string): boolean {
+  const text = options[key];
+  if (text === undefined || text === '') return true;
+  // What Go's ParseBool takes, as docker's own driver does.
+  if (/^(1|t|T|TRUE|true|True)$/.test(text)) return true;
+  if (/^(0|f|F|FALSE|false|False)$/.test(text)) return false;
+  throw new TareError('InvalidArgument', `invalid value for ${key}: ${JSON.stringify(text)} is neither true nor false`);
+}

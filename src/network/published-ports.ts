@@ -1,0 +1,122 @@
+import { randomInt } from 'node:crypto';
+import { closeSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
+import { TareError } from '../errors/index.ts';
+import { bindPort, listBoundSockets, SyscallError } from '../linux/index.ts';
+import type { Transaction } from '../state/index.ts';
+import type { PortMapping } from './driver.ts';
+import type { PortRequest } from './network-service.ts';
+
+/** SO_MARK of the sockets that hold our published ports ("tare"), by which a probe tells them from strangers'. */
+export const RESERVATION_MARK = 0x74617265;
+
+const FREE_PORT_FIRST = 49_153;
+const FREE_PORT_LAST = 65_535;
+
+export const isWildcard = (address: string): boolean => address === '0.0.0.0' || address === '::';
+
+/** '8.8.8.8:53', '[::1]:53' */
+export const hostText = (hostIp: string, port: number): string =>
+  isIPv6(hostIp) ? `[${hostIp}]:${port}` : `${hostIp}:${port}`;
+
+/**
+ * Finds a host port for one requested publication, for all of its addresses at once.
+ *
+ * @param hostIps the addresses to publish on
+ * @param target where it leads, for the message
+ * @throws {TareError} Conflict: no port of the wanted ones is free; names who holds it. InvalidArgument: not an address of this host
+ */
+export function choosePort(
+  tx: Transaction,
+  request: PortRequest,
+  hostIps: readonly string[],
+  target: string,
+): PortMapping[] {
+  const { protocol, containerPort } = request;
+  let refusal: TareError | undefined;
+  for (const hostPort of candidates(request)) {
+    refusal = undefined;
+    for (const hostIp of hostIps) {
+      refusal = obstacle(tx, { protocol, containerPort, hostIp, hostPort }, target);
+      if (refusal !== undefined) break;
+    }
+    if (refusal === undefined) return hostIps.map((hostIp) => ({ protocol, containerPort, hostIp, hostPort }));
+  }
+  if (refusal !== undefined && request.hostPort !== 0 && request.hostPort === request.hostPortEnd) throw refusal;
+  throw new TareError(
+    'Conflict',
+    request.hostPort === 0
+      ? `all ports from ${FREE_PORT_FIRST} to ${FREE_PORT_LAST} are allocated: name a port`
+      : `all ports are allocated in ${protocol} range ${request.hostPort}-${request.hostPortEnd}: ${refusal?.message ?? 'none is free'}`,
+  );
+}
+
+function* candidates({ hostPort, hostPortEnd }: PortRequest): Generator<number> {
+  if (hostPort !== 0) {
+    for (let port = hostPort; port <= Math.max(hostPort, hostPortEnd); port += 1) yield port;
+    return;
+  }
+  // From a random one on, so that a port just given back is not at once somebody else's.
+  const count = FREE_PORT_LAST - FREE_PORT_FIRST + 1;
+  const start = randomInt(count);
+  for (let step = 0; step < count; step += 1) yield FREE_PORT_FIRST + ((start + step) % count);
+}
+
+/** Why a mapping cannot be had, or undefined. */
+function obstacle(tx: Transaction, mapping: PortMapping, target: string): TareError | undefined {
+  const where = hostText(mapping.hostIp, mapping.hostPort);
+  const holder = tx
+    .all<{ host_ip: string; container_id: string }>(
+      'SELECT host_ip, container_id FROM ports WHERE protocol = ? AND host_port = ?',
+      mapping.protocol,
+      mapping.hostPort,
+    )
+    .find(({ host_ip }) => collide(host_ip, mapping.hostIp));
+  if (holder !== undefined) {
+    return new TareError(
+      'Conflict',
+      `Bind for ${where} failed: port is already allocated (by container ${holder.container_id.slice(0, 12)})`,
+    );
+  }
+  const failed = `failed to bind host port for ${where}:${target}:${mapping.containerPort}/${mapping.protocol}`;
+  try {
+    return isFree(mapping) ? undefined : new TareError('Conflict', `${failed}: address already in use`);
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    // A kernel without SCTP sockets has nothing that could hold an SCTP port.
+    if (error.code === 'EPROTONOSUPPORT') return undefined;
+    if (error.code === 'EADDRNOTAVAIL') {
+      return new TareError(
+        'InvalidArgument',
+        `${failed}: cannot assign requested address (no link of this host has it)`,
+      );
+    }
+    return new TareError('Internal', `${failed}: ${error.message}`, { cause: error });
+  }
+}
+
+function collide(a: string, b: string): boolean {
+  if (isIPv6(a) !== isIPv6(b)) return false;
+  return a === b || isWildcard(a) || isWildcard(b);
+}
+
+/** Whether nobody but our own reservations has the port. */
+function isFree({ protocol, hostIp, hostPort }: PortMapping): boolean {
+  const local = { protocol, address: hostIp, port: hostPort };
+  const fd = bindPort(local);
+  if (fd !== undefined) {
+    closeSync(fd);
+    return true;
+  }
+  // A reservation of a container that has just gone may still be bound: it shares, and bears our mark.
+  const shared = bindPort(local, { isShared: true });
+  if (shared === undefined) return false;
+  try {
+    if (protocol === 'sctp') return true;
+    return listBoundSockets(protocol, hostPort).every(
+      (socket) => socket.isIPv6 !== isIPv6(hostIp) || socket.mark === RESERVATION_MARK,
+    );
+  } finally {
+    closeSync(shared);
+  }
+}

@@ -1,0 +1,63 @@
+import { existsSync } from 'node:fs';
+import { releaseEndpoint } from './disconnect.ts';
+import { listEndpoints, listNetworks } from './records.ts';
+import type { NetworkDeps } from './service.ts';
+
+const VETH = /^veth[0-9a-f]{11}$/;
+
+/** @see NetworkService.reconcile */
+export async function reconcile(deps: NetworkDeps, isLive: (containerId: string) => boolean): Promise<void> {
+  for (const containerId of deps.namespaces.list()) {
+    if (!isLive(containerId)) deps.namespaces.delete(containerId);
+  }
+  for (const endpoint of listEndpoints(deps.db)) {
+    if (!isLive(endpoint.containerId)) await releaseEndpoint(deps, endpoint, undefined);
+  }
+  removeStrayLinks(deps);
+  await restore(deps);
+}
+
+/** Host-side links of ours that no endpoint has: their namespace is held by something that is not a container. */
+function removeStrayLinks(deps: NetworkDeps): void {
+  const { route } = deps.links;
+  const recorded = new Set(listEndpoints(deps.db).map(({ hostInterface }) => hostInterface));
+  const bridges = new Set(listNetworks(deps.db).map(({ bridge }) => bridge));
+  const links = route.links();
+  const masters = new Set(links.filter(({ name }) => bridges.has(name)).map(({ index }) => index));
+  for (const { name, master } of links) {
+    if (masters.has(master) && VETH.test(name) && !recorded.has(name)) deps.links.remove(name);
+  }
+}
+
+/** Puts back bridges, their ports and rules for the containers that live. */
+async function restore(deps: NetworkDeps): Promise<void> {
+  const endpoints = listEndpoints(deps.db).filter(({ hostInterface }) => hostInterface !== '');
+  const inUse = new Set(endpoints.map(({ networkId }) => networkId));
+  for (const network of listNetworks(deps.db)) {
+    if (network.driver !== 'bridge') continue;
+    // The default network's bridge is made on first use, the others' when they are.
+    if (!inUse.has(network.id) && network.name === 'bridge') continue;
+    using _lock = await deps.locks.acquire(`network:${network.id}`);
+    const bridge = deps.links.ensureBridge(network);
+    for (const endpoint of endpoints.filter(({ networkId }) => networkId === network.id)) {
+      const link = deps.links.route.link(endpoint.hostInterface);
+      const netns = deps.namespaces.path(endpoint.containerId);
+      if (link === undefined) {
+        if (existsSync(netns)) deps.links.attach(network, bridge, endpoint, netns);
+      } else if (link.master !== bridge.index) {
+        deps.links.route.setLink(link.index, { master: bridge.index, isUp: true });
+        deps.links.setPortOptions(network, endpoint);
+      }
+    }
+  }
+  if (inUse.size > 0 || deps.firewall.exists) await deps.firewall.synchronize();
+}
+
+/** @see NetworkService.teardown */
+export async function teardown(deps: NetworkDeps): Promise<void> {
+  if (listEndpoints(deps.db).some(({ hostInterface }) => hostInterface !== '')) return;
+  for (const network of listNetworks(deps.db)) {
+    if (network.driver === 'bridge' && network.ownsBridge) deps.links.remove(network.bridge);
+  }
+  await deps.firewall.remove();
+}

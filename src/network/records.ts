@@ -1,0 +1,107 @@
+import { TareError } from '../errors/index.ts';
+import type { Database, Transaction } from '../state/index.ts';
+import type { Endpoint, NetworkRecord, PortMapping } from './driver.ts';
+
+/** A network with what only this folder needs to know. */
+export interface StoredNetwork extends NetworkRecord {
+  /** Last address given out, '' before the first. */
+  cursorIpv4: string;
+  cursorIpv6: string;
+  /** Whether the bridge link is ours to make and remove; false for a link that was there before us. */
+  ownsBridge: boolean;
+  /** Whether the subnets came from the pools, so that another may be picked as long as nobody uses them. */
+  isAutomatic: boolean;
+}
+
+interface DocRow {
+  doc: string;
+}
+
+const parse = <T>(row: DocRow): T => JSON.parse(row.doc) as T;
+
+/** The part of a stored network that callers see. */
+export function publicRecord(stored: StoredNetwork): NetworkRecord {
+  const { cursorIpv4, cursorIpv6, ownsBridge, isAutomatic, ...record } = stored;
+  return record;
+}
+
+export function listNetworks(db: Database): StoredNetwork[] {
+  return db.all<DocRow>('SELECT doc FROM networks ORDER BY name').map((row) => parse<StoredNetwork>(row));
+}
+
+/** @throws {TareError} NotFound; Conflict: an id prefix that fits several */
+export function findNetwork(db: Database, ref: string): StoredNetwork {
+  const exact = db.get<DocRow>('SELECT doc FROM networks WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC', ref);
+  if (exact !== undefined) return parse(exact);
+  const byPrefix = /^[0-9a-f]+$/.test(ref)
+    ? db.all<DocRow>('SELECT doc FROM networks WHERE id >= ? AND id < ? LIMIT 2', ref, `${ref}g`)
+    : [];
+  if (byPrefix.length > 1) {
+    throw new TareError(
+      'Conflict',
+      `network ${ref} is ambiguous (${byPrefix.length} matches found based on ID prefix)`,
+    );
+  }
+  const [only] = byPrefix;
+  if (only === undefined) throw new TareError('NotFound', `network ${ref} not found`);
+  return parse(only);
+}
+
+export function insertNetwork(tx: Transaction, network: StoredNetwork): void {
+  const { id, name } = network;
+  if (tx.get('SELECT 1 FROM networks WHERE name = ?', name) !== undefined) {
+    throw new TareError('AlreadyExists', `network with name ${name} already exists`);
+  }
+  tx.run('INSERT INTO networks (id, name, doc) VALUES (?, ?, ?)', id, name, JSON.stringify(network));
+}
+
+export function updateNetwork(tx: Transaction, network: StoredNetwork): void {
+  tx.run('UPDATE networks SET doc = ? WHERE id = ?', JSON.stringify(network), network.id);
+}
+
+const bare = (cidr: string): string | null => (cidr === '' ? null : (cidr.split('/', 1)[0] as string));
+
+export function insertEndpoint(tx: Transaction, endpoint: Endpoint): void {
+  const { id, networkId, containerId, ipv4, ipv6 } = endpoint;
+  tx.run(
+    'INSERT INTO endpoints (id, network_id, container_id, ipv4, ipv6, doc) VALUES (?, ?, ?, ?, ?, ?)',
+    id,
+    networkId,
+    containerId,
+    bare(ipv4),
+    bare(ipv6),
+    JSON.stringify(endpoint),
+  );
+}
+
+export function deleteEndpoint(tx: Transaction, id: string): void {
+  tx.run('DELETE FROM ports WHERE endpoint_id = ?', id);
+  tx.run('DELETE FROM endpoints WHERE id = ?', id);
+}
+
+export function insertPort(tx: Transaction, endpoint: { id: string; containerId: string }, port: PortMapping): void {
+  tx.run(
+    'INSERT INTO ports (protocol, host_port, host_ip, container_id, endpoint_id) VALUES (?, ?, ?, ?, ?)',
+    port.protocol,
+    port.hostPort,
+    port.hostIp,
+    endpoint.containerId,
+    endpoint.id,
+  );
+}
+
+export function listEndpoints(db: Database, of: { containerId?: string; networkId?: string } = {}): Endpoint[] {
+  const { containerId, networkId } = of;
+  if (containerId !== undefined && networkId !== undefined) {
+    return db
+      .all<DocRow>('SELECT doc FROM endpoints WHERE container_id = ? AND network_id = ?', containerId, networkId)
+      .map((row) => parse(row));
+  }
+  if (containerId !== undefined) {
+    return db.all<DocRow>('SELECT doc FROM endpoints WHERE container_id = ?', containerId).map((row) => parse(row));
+  }
+  if (networkId !== undefined) {
+    return db.all<DocRow>('SELECT doc FROM endpoints WHERE network_id = ?', networkId).map((row) => parse(row));
+  }
+  return db.all<DocRow>('SELECT doc FROM endpoints').map((row) => parse(row));
+}

@@ -1,0 +1,85 @@
+import { stat } from 'node:fs/promises';
+import type { Database, Locks } from '../state/index.ts';
+import { type AddressPool, standardPools, uniqueLocalPool } from './address-pools.ts';
+import { BridgeLinks } from './bridge-links.ts';
+import { connect } from './connect.ts';
+import { createNetwork, insertPredefined, removeNetwork } from './create-network.ts';
+import { disconnect } from './disconnect.ts';
+import { Firewall } from './firewall.ts';
+import { Namespaces } from './namespaces.ts';
+import type { NetworkService } from './network-service.ts';
+import { reconcile, teardown } from './reconcile.ts';
+import { findNetwork, listEndpoints, listNetworks, publicRecord } from './records.ts';
+
+export interface NetworkServiceOptions {
+  db: Database;
+  locks: Locks;
+  /** Run-time root; namespaces are kept beneath its `netns/`. */
+  execRoot: string;
+  /** 'tare' or 'tare-xxxxxxxx': names the nftables table and the default bridge. */
+  instance: string;
+  /** Blocks that networks without a subnet are cut from; the private ranges by default. */
+  defaultPools?: readonly AddressPool[];
+  /** IPv6 on the default network. */
+  enableIPv6?: boolean;
+  /** '10.9.0.1/16': the default network's gateway and subnet; undefined takes one from the pools. */
+  defaultBridgeSubnet?: string;
+}
+
+/** What the use cases of this folder work with. */
+export interface NetworkDeps {
+  db: Database;
+  locks: Locks;
+  instance: string;
+  pools: readonly AddressPool[];
+  links: BridgeLinks;
+  firewall: Firewall;
+  namespaces: Namespaces;
+}
+
+/** Opens the networks of one engine. Nothing in the kernel changes before a network is used. */
+export async function openNetworkService(options: NetworkServiceOptions): Promise<NetworkService & Disposable> {
+  // Every thread of libuv's pool is born now, in the host's namespace, and none inside a container's (see withNamespace).
+  await stat('/');
+  const { db, locks, instance } = options;
+  using owned = new DisposableStack();
+  const deps: NetworkDeps = {
+    db,
+    locks,
+    instance,
+    pools: [...(options.defaultPools ?? standardPools), uniqueLocalPool(instance)],
+    links: owned.use(new BridgeLinks()),
+    firewall: owned.use(new Firewall(db, locks, instance)),
+    namespaces: new Namespaces(options.execRoot),
+  };
+  await insertPredefined(deps, {
+    enableIPv6: options.enableIPv6 ?? false,
+    subnet: options.defaultBridgeSubnet ?? '',
+  });
+  const kept = owned.move();
+  return {
+    list: () => listNetworks(db).map(publicRecord),
+    get: (ref) => publicRecord(findNetwork(db, ref)),
+    create: (request) => createNetwork(deps, request),
+    remove: (ref) => removeNetwork(deps, ref),
+    createNamespace: (containerId) => deps.namespaces.create(containerId),
+    deleteNamespace: (containerId) => deps.namespaces.delete(containerId),
+    connect: (request) => connect(deps, request),
+    disconnect: (containerId, networkId, how) => disconnect(deps, containerId, networkId, how?.netns),
+    endpoints: (of) => listEndpoints(db, of),
+    publishedPorts: () =>
+      listEndpoints(db).flatMap(({ containerId, ports, ipv4, ipv6 }) =>
+        ports.map((port) => ({ ...port, containerId, containerIp: containerAddress(port.hostIp, ipv4, ipv6) })),
+      ),
+    reconcile: (isLive) => reconcile(deps, isLive),
+    teardown: () => teardown(deps),
+    warm: () => deps.firewall.warm(),
+    [Symbol.dispose]: () => kept[Symbol.dispose](),
+  };
+}
+
+/** Where a mapping leads: the address of its own family, or else the IPv4 one by way of the keeper's proxy. */
+function containerAddress(hostIp: string, ipv4: string, ipv6: string): string {
+  const wanted = hostIp.includes(':') && ipv6 !== '' ? ipv6 : ipv4;
+  return wanted.split('/', 1)[0] as string;
+}
