@@ -18,3 +18,4 @@ export * from './xattr.ts';
 export * from './cgroup-layout.ts';
 export * from './cgroups.ts';
 export * from './read-in-root.ts';
+export * from './inflate.ts';
