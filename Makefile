@@ -1,0 +1,64 @@
+# make run    a web server container from nothing, in one command
+# make test   everything CI runs
+# The other targets are listed by `make help`.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+NODE = $(shell echo node_modules/node-linux-*/bin/node)
+SOURCES = $(shell find src -name '*.ts' ! -name '*.test.ts') scripts/build.ts package-lock.json
+# Words for vitest: make test ARGS='src/storage -t whiteout'
+ARGS ?=
+# Parts of the benchmark: make bench ONLY=run,exec
+ONLY ?=
+
+.PHONY: help run test lint build soak bench install clean bootstrap
+
+help:
+	@echo 'make run      install what is needed, build, and show a web server in a container'
+	@echo 'make test     install what the tests need, check the sources, build, run every test'
+	@echo 'make lint     format, types, imports'
+	@echo 'make build    the bundles in dist/ that bin/tare runs'
+	@echo 'make soak     the tests that take long: the daemon killed at 200 points'
+	@echo 'make bench    compare with Docker and Podman; writes docs/benchmarks.md (ONLY=run,exec for parts)'
+	@echo 'make install  to $$DESTDIR$$PREFIX (now $(DESTDIR)$(PREFIX))'
+	@echo 'make clean    remove what was built; keeps node_modules'
+
+run:
+	@scripts/bootstrap run
+	@$(MAKE) --no-print-directory build
+	@scripts/demo
+
+test:
+	@scripts/bootstrap test
+	@$(MAKE) --no-print-directory lint build
+	@$(NODE) scripts/test.ts $(ARGS)
+
+bootstrap:
+	@scripts/bootstrap build
+
+lint: bootstrap
+	@node_modules/.bin/biome check --error-on-warnings
+	@node_modules/.bin/tsc
+
+build: bootstrap
+	@$(MAKE) --no-print-directory dist/tare.cjs
+
+dist/tare.cjs: $(SOURCES)
+	@echo 'building dist'
+	@$(NODE) scripts/build.ts
+
+soak:
+	@scripts/bootstrap test
+	@$(MAKE) --no-print-directory build
+	@TARE_KILLS=200 $(NODE) scripts/test.ts test/never-lost.test.ts $(ARGS)
+
+bench:
+	@scripts/bootstrap bench
+	@$(MAKE) --no-print-directory build
+	@$(NODE) bench/main.ts $(if $(ONLY),--only $(ONLY))
+
+install: build
+	@scripts/install '$(DESTDIR)' '$(PREFIX)'
+
+clean:
+	rm -rf dist .cache
