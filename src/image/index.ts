@@ -1,1 +1,12 @@
+export * from './changes.ts';
 export * from './config.ts';
+export { parseGoDuration } from './go-duration.ts';
+export * from './import.ts';
+export * from './load.ts';
+export type { LoadedImage, StoredImage, StoredLayer } from './loaded-image.ts';
+export * from './manifest.ts';
+export * from './platform.ts';
+export type { Progress } from './progress.ts';
+export * from './reference.ts';
+export * from './save.ts';
+export { Unpacker } from './unpack.ts';

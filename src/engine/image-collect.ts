@@ -1,0 +1,40 @@
+import { whileNobodyHolds } from './image-leases.ts';
+import type { ImageParts } from './image-parts.ts';
+import { deleteImage, everyImage } from './image-records.ts';
+
+/**
+ * Removes blobs and layers that no image and no container uses, unless an image is being stored meanwhile: then its end
+ * does it. Safe to repeat and to interrupt, since what to keep is computed from the records each time.
+ *
+ * @param isUsed images that containers use, beside those that `containersUsing` tells of
+ */
+export async function collectGarbage(parts: ImageParts, isUsed: (imageID: string) => boolean = () => false) {
+  await whileNobodyHolds(parts, async () => {
+    await forgetRetired(parts, isUsed);
+    const images = everyImage(parts.db);
+    const blobs = new Set<string>();
+    const layers = new Set<string>();
+    for (const { id, manifest, layers: own } of images) {
+      blobs.add(id).add(manifest.digest);
+      for (const { digest, diffID } of own) {
+        blobs.add(digest);
+        layers.add(diffID);
+      }
+    }
+    for await (const { digest } of parts.content.walk()) {
+      if (!blobs.has(digest)) await parts.content.delete(digest);
+    }
+    for (const { diffID } of await parts.layers.layers()) {
+      if (!layers.has(diffID)) await parts.layers.removeLayer(diffID);
+    }
+  });
+}
+
+async function forgetRetired(parts: ImageParts, isUsed: (imageID: string) => boolean): Promise<void> {
+  const isFree = (image: { id: string; isRetired: boolean }) =>
+    image.isRetired && !isUsed(image.id) && parts.containersUsing(image.id).length === 0;
+  if (!everyImage(parts.db).some(isFree)) return;
+  await parts.db.write((tx) => {
+    for (const image of everyImage(tx)) if (isFree(image)) deleteImage(tx, image.id);
+  });
+}

@@ -1,0 +1,112 @@
+import { TareError } from '../errors/index.ts';
+import {
+  applyChanges,
+  familiar,
+  hostPlatform,
+  importRootFilesystem,
+  type LoadedImage,
+  loadArchive,
+  loadFolder,
+  parsePlatform,
+  parseReference,
+  type Reference,
+  withDefaultTag,
+} from '../image/index.ts';
+import type { DiffID, Digest } from '../storage/index.ts';
+import { collectGarbage } from './image-collect.ts';
+import { holdContent } from './image-leases.ts';
+import type { ImageParts } from './image-parts.ts';
+import { everyImage, imageEvent, putImage, putName } from './image-records.ts';
+import type { ImageService, ProgressMessage } from './types.ts';
+
+/** See `ImageService.load`. */
+export async function* loadImages(
+  parts: ImageParts,
+  ...[tar, options = {}]: Parameters<ImageService['load']>
+): AsyncGenerator<ProgressMessage> {
+  const platform = options.platform ? parsePlatform(options.platform) : undefined;
+  // Disposed last to first: the collection comes when nothing of ours is held any more.
+  await using _collection = collectionAtEnd(parts);
+  await using _lease = await holdContent(parts);
+  const loading = loadArchive(parts, tar, { platform, known: knownLayers(parts) });
+  try {
+    let step = await loading.next();
+    while (!step.done) {
+      if (!options.quiet) yield step.value;
+      step = await loading.next();
+    }
+    yield* await record(parts, step.value);
+  } finally {
+    await loading.return([]);
+  }
+}
+
+/** See `ImageService.loadDirectory`. */
+export async function* loadImageFolder(parts: ImageParts, path: string): AsyncGenerator<ProgressMessage> {
+  await using _collection = collectionAtEnd(parts);
+  await using _lease = await holdContent(parts);
+  const images = await loadFolder(parts, path, { known: knownLayers(parts) });
+  yield* await record(parts, images);
+}
+
+const collectionAtEnd = (parts: ImageParts): AsyncDisposable => ({
+  [Symbol.asyncDispose]: () => collectGarbage(parts),
+});
+
+function knownLayers({ db }: ImageParts): Map<Digest, DiffID> {
+  return new Map(everyImage(db).flatMap(({ layers }) => layers.map(({ digest, diffID }) => [digest, diffID])));
+}
+
+/** Makes all images of an archive visible at once. */
+async function record({ db, now }: ImageParts, images: readonly LoadedImage[]): Promise<ProgressMessage[]> {
+  return await db.write((tx) =>
+    images.flatMap((image) => {
+      putImage(tx, image);
+      imageEvent(tx, 'load', image);
+      if (image.names.length === 0) return [{ stream: `Loaded image ID: ${image.id}\n` }];
+      return image.names.flatMap((name) => {
+        const before = putName(tx, name, image.id, now());
+        const renamed = `The image ${familiar(name)} already exists, renaming the old one with ID ${before} to empty string\n`;
+        const loaded = { stream: `Loaded image: ${familiar(name)}\n` };
+        return before === undefined ? [loaded] : [{ stream: renamed }, loaded];
+      });
+    }),
+  );
+}
+
+/** See `ImageService.import`. */
+export async function importImage(
+  parts: ImageParts,
+  ...[tar, options]: Parameters<ImageService['import']>
+): Promise<string> {
+  // What can be refused is refused before the input is read.
+  const name = options.reference ? importName(options.reference) : undefined;
+  const platform = options.platform ? parsePlatform(options.platform) : hostPlatform();
+  if (platform.os !== 'linux') {
+    throw new TareError('InvalidArgument', `operating system is not supported: ${platform.os}: want linux`);
+  }
+  const config = applyChanges({}, options.changes ?? []);
+  await using _collection = collectionAtEnd(parts);
+  await using _lease = await holdContent(parts);
+  const image = await importRootFilesystem(parts, tar, {
+    platform,
+    message: options.message || 'Imported from -',
+    config,
+    createdMs: parts.now(),
+  });
+  await parts.db.write((tx) => {
+    putImage(tx, image);
+    if (name !== undefined) {
+      putName(tx, name, image.id, parts.now());
+      imageEvent(tx, 'tag', image, familiar(name));
+    }
+    imageEvent(tx, 'import', image);
+  });
+  return image.id;
+}
+
+function importName(text: string): Reference {
+  const name = withDefaultTag(parseReference(text));
+  if (name.digest === undefined) return name;
+  throw new TareError('InvalidArgument', `cannot import digest reference ${JSON.stringify(text)}: want NAME[:TAG]`);
+}

@@ -1,0 +1,161 @@
+import { TareError } from '../errors/index.ts';
+import { canonicalName, familiar, parseReference, type Reference, withDefaultTag } from '../image/index.ts';
+import type { Transaction } from '../state/index.ts';
+import { chainIDOf } from '../storage/index.ts';
+import { filterLabels, filterTime, flagFilter, refuseUnknownFilters } from './filters.ts';
+import { collectGarbage } from './image-collect.ts';
+import type { ImageParts } from './image-parts.ts';
+import {
+  allImages,
+  deleteImage,
+  deleteName,
+  everyImage,
+  imageEvent,
+  isIdPrefix,
+  type RecordedImage,
+  resolveImage,
+  retireImage,
+} from './image-records.ts';
+import type { Filters, RemovedImage } from './types.ts';
+
+/** See `ImageService.remove`. */
+export async function removeImage(
+  parts: ImageParts,
+  ref: string,
+  options: { force?: boolean } = {},
+): Promise<RemovedImage[]> {
+  const removed = await parts.db.write((tx) => {
+    const image = resolveImage(tx, ref);
+    const { force = false } = options;
+    return isIdPrefix(image.id, ref) ? removeById(parts, tx, image, force) : removeByName(parts, tx, image, ref, force);
+  });
+  await collectGarbage(parts);
+  return removed;
+}
+
+/** Removes a name; the image too if it was its last. */
+function removeByName(
+  parts: ImageParts,
+  tx: Transaction,
+  image: RecordedImage,
+  ref: string,
+  force: boolean,
+): RemovedImage[] {
+  const [user] = parts.containersUsing(image.id);
+  if (!force && user !== undefined && isSingleReference(image.references)) {
+    throw new TareError(
+      'Conflict',
+      `conflict: unable to remove repository reference ${JSON.stringify(ref)} (must force) - container ${short(user.id)} is using its referenced image ${short(image.id)}`,
+    );
+  }
+  const { domain, path, tag, digest } = withDefaultTag(parseReference(ref));
+  const name: Reference = digest === undefined ? { domain, path, tag: tag! } : { domain, path, digest };
+  const gone = [name];
+  const others = image.references.filter((other) => familiar(other) !== familiar(name));
+  const ofRepository = others.filter((other) => canonicalName(other) === canonicalName(name));
+  // Digests that no tag of their repository accompanies any more would keep the image for nobody.
+  if (digest === undefined && ofRepository.every((other) => other.digest !== undefined)) gone.push(...ofRepository);
+  const removed = gone.map((each) => untag(tx, image, each));
+  if (image.references.length > gone.length) return removed;
+  // Forced off a running container, the image stays without a name.
+  if (conflictOf(parts, image, force) !== undefined) return removed;
+  return [...removed, ...erase(parts, tx, image)];
+}
+
+function removeById(parts: ImageParts, tx: Transaction, image: RecordedImage, force: boolean): RemovedImage[] {
+  const conflict = conflictOf(parts, image, force);
+  const isAmbiguous = !force && !isSingleReference(image.references);
+  if (conflict?.isHard || (conflict !== undefined && !isAmbiguous)) throw conflictError(image, conflict);
+  if (isAmbiguous) {
+    throw conflictError(image, { isHard: false, reason: 'image is referenced in multiple repositories' });
+  }
+  const removed = image.references.map((name) => untag(tx, image, name));
+  return [...removed, ...erase(parts, tx, image)];
+}
+
+interface RemovalConflict {
+  /** Force does not help. */
+  isHard: boolean;
+  reason: string;
+}
+
+function conflictOf(parts: ImageParts, image: RecordedImage, force: boolean): RemovalConflict | undefined {
+  const users = parts.containersUsing(image.id);
+  const running = users.find(({ isRunning }) => isRunning);
+  if (running !== undefined) {
+    return { isHard: true, reason: `image is being used by running container ${short(running.id)}` };
+  }
+  const stopped = users[0];
+  if (force || stopped === undefined) return undefined;
+  return { isHard: false, reason: `image is being used by stopped container ${short(stopped.id)}` };
+}
+
+const conflictError = (image: RecordedImage, { isHard, reason }: RemovalConflict) =>
+  new TareError(
+    'Conflict',
+    `conflict: unable to delete ${short(image.id)} (${isHard ? 'cannot be forced' : 'must be forced'}) - ${reason}`,
+  );
+
+/** Whether all names say one thing: at most one tag, and digests of its repository only. */
+function isSingleReference(references: readonly Reference[]): boolean {
+  if (references.length <= 1) return true;
+  const repositories = new Set(references.map(canonicalName));
+  return references.filter(({ digest }) => digest === undefined).length <= 1 && repositories.size === 1;
+}
+
+function untag(tx: Transaction, image: RecordedImage, name: Reference): RemovedImage {
+  deleteName(tx, name);
+  imageEvent(tx, 'untag', image);
+  return { untagged: familiar(name) };
+}
+
+/** Removes the image; its blobs and layers go with the next collection, unless others use them. */
+function erase(parts: ImageParts, tx: Transaction, image: RecordedImage): RemovedImage[] {
+  if (parts.containersUsing(image.id).length > 0) {
+    retireImage(tx, image);
+    imageEvent(tx, 'delete', image);
+    return [{ deleted: image.id }];
+  }
+  deleteImage(tx, image.id);
+  imageEvent(tx, 'delete', image);
+  const kept = new Set<string>(everyImage(tx).flatMap(({ layers }) => layers.map(({ diffID }) => diffID)));
+  const removed: RemovedImage[] = [{ deleted: image.id }];
+  const diffIDs = image.layers.map(({ diffID }) => diffID);
+  for (let height = diffIDs.length; height > 0; height -= 1) {
+    if (!kept.has(diffIDs[height - 1]!)) removed.push({ deleted: chainIDOf(diffIDs.slice(0, height)) });
+  }
+  return removed;
+}
+
+/** 12 hex digits, as docker shows ids. */
+const short = (id: string): string => id.replace('sha256:', '').slice(0, 12);
+
+/** See `ImageService.prune`. */
+export async function pruneImages(
+  parts: ImageParts,
+  filters: Filters = {},
+): Promise<{ removed: RemovedImage[]; spaceReclaimedBytes: number }> {
+  refuseUnknownFilters(filters, ['dangling', 'label', 'label!', 'until']);
+  const isDanglingOnly = flagFilter(filters, 'dangling') ?? true;
+  const report = await parts.db.write((tx) => {
+    const before = layerSizes(everyImage(tx));
+    const removed = allImages(tx)
+      .filter((image) => !isDanglingOnly || image.repoTags.length === 0)
+      .filter((image) => parts.containersUsing(image.id).length === 0)
+      .filter((image) => filterTime(filters, image.createdMs))
+      .filter((image) => filterLabels(filters, image.config.config?.Labels ?? {}))
+      .flatMap((image) => {
+        const untagged = image.references.map((name) => untag(tx, image, name));
+        return [...untagged, ...erase(parts, tx, image)];
+      });
+    const after = layerSizes(everyImage(tx));
+    const spaceReclaimedBytes = [...before].reduce((sum, [diffID, size]) => sum + (after.has(diffID) ? 0 : size), 0);
+    tx.event({ type: 'image', action: 'prune', actorId: '', attributes: { reclaimed: String(spaceReclaimedBytes) } });
+    return { removed, spaceReclaimedBytes };
+  });
+  await collectGarbage(parts);
+  return report;
+}
+
+const layerSizes = (images: readonly RecordedImage[]): Map<string, number> =>
+  new Map(images.flatMap(({ layers }) => layers.map(({ diffID, unpackedBytes }) => [diffID, unpackedBytes])));

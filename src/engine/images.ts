@@ -1,0 +1,107 @@
+import { TareError } from '../errors/index.ts';
+import { familiar, parseReference, sniffCompression, Unpacker, withDefaultTag } from '../image/index.ts';
+import type { Database, Locks } from '../state/index.ts';
+import type { ContentStore, DiffID, LayerStore } from '../storage/index.ts';
+import { collectGarbage } from './image-collect.ts';
+import { holdContent } from './image-leases.ts';
+import { imageHistory, listImages } from './image-list.ts';
+import { importImage, loadImageFolder, loadImages } from './image-load.ts';
+import type { ImageParts, ImageUser } from './image-parts.ts';
+import { findImage, imageEvent, putName, type RecordedImage, resolveImage } from './image-records.ts';
+import { pruneImages, removeImage } from './image-remove.ts';
+import { saveImages } from './image-save.ts';
+import type { ImageService } from './types.ts';
+
+export type { ImageUser } from './image-parts.ts';
+export type { RecordedImage } from './image-records.ts';
+
+export interface ImageServiceDeps {
+  db: Database;
+  locks: Locks;
+  content: ContentStore;
+  layers: LayerStore;
+  /** Containers made from an image. Called inside of transactions, so it reads the records and nothing else. */
+  containersUsing(imageID: string): ImageUser[];
+  /** Milliseconds since the epoch; for tests. */
+  clock?: () => number;
+}
+
+/** The image service with what the rest of the engine needs of it. */
+export interface Images extends ImageService {
+  /** @throws {TareError} NotFound: `No such image: REF` */
+  resolve(ref: string): RecordedImage;
+  /**
+   * Layers of an image, base first. Those that a power cut took are unpacked again from their blobs.
+   * @throws {TareError} NotFound: the image, or a blob that is needed for it
+   */
+  ensureUnpacked(imageID: string): Promise<DiffID[]>;
+  /** Removes what no image, container or running load owns: half-written blobs too. Safe beside other processes. */
+  reconcile(isUsed: (imageID: string) => boolean): Promise<void>;
+  /** Keeps all blobs and layers until it is disposed. For whoever puts content into the stores. */
+  hold(): Promise<AsyncDisposable>;
+}
+
+/** Images: in the content store, unpacked in the layer store, visible through their records. */
+export function createImageService(deps: ImageServiceDeps): Images {
+  const parts: ImageParts = { ...deps, now: deps.clock ?? Date.now };
+  return {
+    import: (tar, options) => importImage(parts, tar, options),
+    load: (tar, options) => loadImages(parts, tar, options),
+    loadDirectory: (path) => loadImageFolder(parts, path),
+    save: (refs, options) => saveImages(parts, refs, options),
+    list: async (options) => listImages(parts, options),
+    inspect: async (ref) => resolveImage(parts.db, ref),
+    history: async (ref) => imageHistory(parts, ref),
+    tag: (ref, target) => tagImage(parts, ref, target),
+    remove: (ref, options) => removeImage(parts, ref, options),
+    prune: (filters) => pruneImages(parts, filters),
+    resolve: (ref) => resolveImage(parts.db, ref),
+    ensureUnpacked: (imageID) => ensureUnpacked(parts, imageID),
+    hold: () => holdContent(parts),
+    reconcile: async (isUsed) => {
+      await parts.content.reconcile();
+      await collectGarbage(parts, isUsed);
+    },
+  };
+}
+
+async function tagImage({ db, now }: ImageParts, ref: string, target: string): Promise<void> {
+  const name = withDefaultTag(parseReference(target));
+  if (name.digest !== undefined) {
+    throw new TareError('InvalidArgument', 'refusing to create a tag with a digest reference');
+  }
+  await db.write((tx) => {
+    const image = resolveImage(tx, ref);
+    putName(tx, name, image.id, now());
+    imageEvent(tx, 'tag', image, familiar(name));
+  });
+}
+
+async function ensureUnpacked(parts: ImageParts, imageID: string): Promise<DiffID[]> {
+  const image = findImage(parts.db, imageID);
+  if (image === undefined) throw new TareError('NotFound', `No such image: ${imageID}`);
+  const diffIDs = image.layers.map(({ diffID }) => diffID);
+  const present = await Promise.all(diffIDs.map((diffID) => parts.layers.has(diffID)));
+  if (present.every(Boolean)) return diffIDs;
+  await using _lease = await holdContent(parts);
+  await using unpacker = new Unpacker(parts, new Map(image.layers.map(({ digest, diffID }) => [digest, diffID])));
+  const missing = image.layers.filter((_, index) => !present[index]);
+  await Promise.all(missing.map((layer) => unpackAgain(parts, unpacker, image, layer)));
+  return diffIDs;
+}
+
+async function unpackAgain(
+  { content }: ImageParts,
+  unpacker: Unpacker,
+  image: RecordedImage,
+  { digest, diffID }: RecordedImage['layers'][number],
+): Promise<void> {
+  const what = `image ${image.repoTags[0] ?? image.id}`;
+  if (!(await content.has(digest))) {
+    throw new TareError('NotFound', `${what}: blob ${digest} is lost: load or pull the image again`);
+  }
+  for await (const head of content.open(digest)) {
+    await unpacker.finish(digest, sniffCompression(head), diffID, what);
+    return;
+  }
+}

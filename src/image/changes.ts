@@ -1,0 +1,187 @@
+import { constants } from 'node:os';
+import { TareError } from '../errors/index.ts';
+import type { ImageProcessConfig } from './config.ts';
+import { parseHealthcheckInstruction } from './healthcheck-instruction.ts';
+import { parseJsonForm } from './json-form.ts';
+import { expandWord, splitWords } from './shell-words.ts';
+
+const DEFAULT_SHELL = ['/bin/sh', '-c'];
+const MAX_CHANGES_CHARACTERS = 1 << 20;
+const instructions = 'cmd entrypoint env expose healthcheck label onbuild stopsignal user volume workdir'.split(' ');
+
+const broken = (message: string) => new TareError('InvalidArgument', message);
+
+/**
+ * Applies Dockerfile instructions to an image's configuration, as `import --change` and `commit --change` do.
+ *
+ * @param changes instructions such as `ENV A=b` or `CMD ["/bin/sh"]`, in JSON or shell form
+ * @returns a new configuration; the given one stays as it is
+ * @throws {TareError} InvalidArgument: the instruction, in docker's words
+ * @see Dockerfile reference
+ */
+export function applyChanges(config: ImageProcessConfig, changes: readonly string[]): ImageProcessConfig {
+  const text = changes.join('\n');
+  if (text.length > MAX_CHANGES_CHARACTERS) {
+    throw broken(`changes: ${text.length} characters, at most ${MAX_CHANGES_CHARACTERS} are allowed`);
+  }
+  if (text.includes('\0')) throw broken('changes: NUL characters are not allowed');
+  const draft = { config: structuredClone(config), isCmdSet: false };
+  for (const line of logicalLines(text)) apply(draft, line);
+  return draft.config;
+}
+
+interface Draft {
+  config: ImageProcessConfig;
+  /** A CMD among the changes survives an ENTRYPOINT after it; an inherited one doesn't. */
+  isCmdSet: boolean;
+}
+
+/** Lines without comments, those that end in a backslash joined with the next. */
+function logicalLines(text: string): string[] {
+  const lines: string[] = [];
+  let open = '';
+  for (const line of text.split(/\r?\n/)) {
+    if (/^\s*(#|$)/.test(line)) continue;
+    const continued = /^(.*)\\[ \t]*$/.exec(line)?.[1];
+    if (continued !== undefined) open += continued;
+    else {
+      lines.push((open + line).trim());
+      open = '';
+    }
+  }
+  if (open.trim() !== '') lines.push(open.trim());
+  return lines;
+}
+
+function apply(draft: Draft, line: string): void {
+  const [, word = '', rest = ''] = /^(\S+)\s*(.*)$/s.exec(line) ?? [];
+  const name = word.toUpperCase();
+  if (!instructions.includes(word.toLowerCase())) throw broken(`${word} is not a valid change command`);
+  if (rest === '') throw broken(`${name} requires ${oneArgument.includes(name) ? 'exactly' : 'at least'} one argument`);
+  const { config } = draft;
+  const expand = (text: string) => expandWord(text, variablesOf(config));
+  switch (name) {
+    case 'CMD':
+      config.Cmd = commandOf(rest, config);
+      draft.isCmdSet = true;
+      break;
+    case 'ENTRYPOINT': {
+      const entrypoint = commandOf(rest, config);
+      if (entrypoint.length === 0) delete config.Entrypoint;
+      else config.Entrypoint = entrypoint;
+      if (!draft.isCmdSet) delete config.Cmd;
+      break;
+    }
+    case 'ENV':
+      for (const [key, value] of pairs(name, rest, expand)) setVariable(config, key, value);
+      break;
+    case 'LABEL':
+      config.Labels = { ...config.Labels, ...Object.fromEntries(pairs(name, rest, expand)) };
+      break;
+    case 'EXPOSE':
+      config.ExposedPorts ??= {};
+      for (const port of splitWords(rest).flatMap((text) => portsOf(expand(text)))) config.ExposedPorts[port] = {};
+      break;
+    case 'VOLUME':
+      config.Volumes = { ...config.Volumes, ...Object.fromEntries(volumesOf(rest, expand).map((path) => [path, {}])) };
+      break;
+    case 'USER':
+      config.User = expand(rest);
+      break;
+    case 'WORKDIR':
+      config.WorkingDir = workingDirectory(config.WorkingDir, expand(rest));
+      break;
+    case 'STOPSIGNAL':
+      config.StopSignal = requireSignal(expand(rest));
+      break;
+    case 'ONBUILD':
+      config.OnBuild = [...(config.OnBuild ?? []), requireTrigger(rest)];
+      break;
+    case 'HEALTHCHECK':
+      config.Healthcheck = parseHealthcheckInstruction(rest);
+      break;
+  }
+}
+
+const oneArgument = ['USER', 'WORKDIR', 'STOPSIGNAL'];
+
+/** JSON form as it stands; else the text for a shell. */
+function commandOf(rest: string, config: ImageProcessConfig): string[] {
+  return parseJsonForm(rest) ?? [...(config.Shell ?? DEFAULT_SHELL), rest];
+}
+
+function variablesOf(config: ImageProcessConfig): Map<string, string> {
+  return new Map((config.Env ?? []).map((entry) => entry.split(/=(.*)/s, 2) as [string, string]));
+}
+
+/** `KEY=VALUE KEY=VALUE`, or the old form `KEY the whole rest`. */
+function pairs(name: string, rest: string, expand: (text: string) => string): [string, string][] {
+  const words = splitWords(rest);
+  if (!words[0]!.includes('=')) {
+    const [, key, value] = /^(\S+)\s+(.+)$/s.exec(rest) ?? [];
+    if (key === undefined || value === undefined) throw broken(`${name} must have two arguments`);
+    return [[requireKey(name, expand(key)), expand(value)]];
+  }
+  return words.map((word) => {
+    const equals = word.indexOf('=');
+    if (equals < 0) {
+      throw broken(`Syntax error - can't find = in ${JSON.stringify(word)}. Must be of the form: name=value`);
+    }
+    return [requireKey(name, expand(word.slice(0, equals))), expand(word.slice(equals + 1))];
+  });
+}
+
+function requireKey(name: string, key: string): string {
+  if (key === '') throw broken(`${name} names can not be blank`);
+  return key;
+}
+
+function setVariable(config: ImageProcessConfig, key: string, value: string): void {
+  const env = config.Env ?? [];
+  const position = env.findIndex((entry) => entry.split('=', 1)[0] === key);
+  config.Env = position < 0 ? [...env, `${key}=${value}`] : env.with(position, `${key}=${value}`);
+}
+
+/** `80`, `53/udp`, `8000-8010/tcp`; docker also takes the container's side of `8080:80`. */
+function portsOf(text: string): string[] {
+  const [, spec = '', protocol = 'tcp'] = /^([^/]*)(?:\/(.*))?$/.exec(text) ?? [];
+  if (!['tcp', 'udp', 'sctp'].includes(protocol.toLowerCase())) throw broken(`invalid proto: ${protocol}`);
+  const port = spec.slice(spec.lastIndexOf(':') + 1);
+  const [, first, last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(port) ?? [];
+  const [start, end] = [Number(first), Number(last)];
+  if (first === undefined || start > end || end > 65535) throw broken(`invalid containerPort: ${port}`);
+  return Array.from({ length: end - start + 1 }, (_, index) => `${start + index}/${protocol.toLowerCase()}`);
+}
+
+function volumesOf(rest: string, expand: (text: string) => string): string[] {
+  const paths = (parseJsonForm(rest) ?? splitWords(rest)).map((path) => expand(path).trim());
+  if (paths.length === 0) throw broken('VOLUME requires at least one argument');
+  if (paths.includes('')) throw broken('VOLUME specified can not be an empty string');
+  return paths;
+}
+
+function workingDirectory(current: string | undefined, requested: string): string {
+  if (requested.startsWith('/')) return requested;
+  const parts: string[] = [];
+  for (const part of `${current ?? ''}/${requested}`.split('/')) {
+    if (part === '..') parts.pop();
+    else if (part !== '' && part !== '.') parts.push(part);
+  }
+  return `/${parts.join('/')}`;
+}
+
+function requireSignal(text: string): string {
+  const name = text.toUpperCase();
+  const isRealTime = /^(SIG)?RT(MIN(\+\d+)?|MAX(-\d+)?)$/.test(name);
+  const isNumber = /^\d+$/.test(text) && Number(text) >= 1 && Number(text) <= 64;
+  const isName = (name.startsWith('SIG') ? name : `SIG${name}`) in constants.signals;
+  if (isRealTime || isNumber || isName) return text;
+  throw broken(`invalid signal: ${text}`);
+}
+
+function requireTrigger(rest: string): string {
+  const trigger = /^\S+/.exec(rest)![0].toUpperCase();
+  if (trigger === 'ONBUILD') throw broken("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
+  if (trigger === 'MAINTAINER' || trigger === 'FROM') throw broken(`${trigger} isn't allowed as an ONBUILD trigger`);
+  return rest;
+}

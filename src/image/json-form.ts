@@ -1,0 +1,17 @@
+import { TareError } from '../errors/index.ts';
+
+/**
+ * The strings of a JSON array, or undefined when the text is none: docker then takes it for the shell form.
+ * @throws {TareError} InvalidArgument: an array of other things
+ */
+export function parseJsonForm(text: string): string[] | undefined {
+  if (!text.startsWith('[')) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value;
+  throw new TareError('InvalidArgument', 'when using JSON array syntax, arrays must be comprised of strings only');
+}
