@@ -3,8 +3,8 @@ import { check, errno, libc, SyscallError } from './ffi.ts';
 
 const calls = {
   lsetxattr: libc.func('int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)'),
-  lgetxattr: libc.func('ssize_t lgetxattr(const char *path, const char *name, void *value, size_t size)'),
-  llistxattr: libc.func('ssize_t llistxattr(const char *path, void *list, size_t size)'),
+  lgetxattr: libc.func('intptr_t lgetxattr(const char *path, const char *name, void *value, size_t size)'),
+  llistxattr: libc.func('intptr_t llistxattr(const char *path, void *list, size_t size)'),
   lremovexattr: libc.func('int lremovexattr(const char *path, const char *name)'),
   fsetxattr: libc.func('int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)'),
 };

@@ -1,0 +1,116 @@
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { type ErrorKind, TareError } from '../../errors/index.ts';
+import type { UnpackedLayer, UnpackRequest } from './unpack.ts';
+
+export type WorkerOrder = { type: 'unpack'; request: UnpackRequest } | { type: 'cancel' };
+export type WorkerAnswer =
+  | { layer: UnpackedLayer }
+  | { error: { kind: ErrorKind; message: string; stack: string | undefined; isAborted: boolean } };
+
+/** Idle workers go after this long: an engine at rest weighs nothing. */
+const IDLE_MS = 3000;
+
+/**
+ * Where the worker's code is: its source beside this file, or, when this code runs from a CommonJS bundle (which has no
+ * import.meta.url), `unpack-worker.cjs` beside the bundle.
+ */
+export function workerScript(): URL | string {
+  const here: string | undefined = import.meta.url;
+  return here ? new URL('./unpack-worker.ts', here) : join(__dirname, 'unpack-worker.cjs');
+}
+
+interface Job {
+  request: UnpackRequest;
+  signal: AbortSignal | undefined;
+  resolve: (layer: UnpackedLayer) => void;
+  reject: (error: unknown) => void;
+}
+
+/** A few threads that unpack layers, started when needed. They never keep the process alive by themselves. */
+export class UnpackPool implements AsyncDisposable {
+  readonly #size = Math.min(4, availableParallelism());
+  readonly #waiting: Job[] = [];
+  readonly #idle = new Map<Worker, NodeJS.Timeout>();
+  readonly #workers = new Set<Worker>();
+
+  /** @throws {TareError} as unpackLayer; the signal's reason when it was aborted */
+  run(request: UnpackRequest, signal?: AbortSignal): Promise<UnpackedLayer> {
+    signal?.throwIfAborted();
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ request, signal, resolve, reject });
+      this.#next();
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const timer of this.#idle.values()) clearTimeout(timer);
+    await Promise.all([...this.#workers].map((worker) => worker.terminate()));
+  }
+
+  #next(): void {
+    if (this.#waiting.length === 0) return;
+    const worker = this.#take();
+    if (worker === undefined) return;
+    this.#work(worker, this.#waiting.shift() as Job);
+  }
+
+  #take(): Worker | undefined {
+    for (const [worker, timer] of this.#idle) {
+      clearTimeout(timer);
+      this.#idle.delete(worker);
+      return worker;
+    }
+    if (this.#workers.size >= this.#size) return undefined;
+    // Our descriptors are plain numbers that scopes close; tracking them would cost a hash entry for every file.
+    const worker = new Worker(workerScript(), { trackUnmanagedFds: false, name: 'unpack', execArgv: [] });
+    this.#workers.add(worker);
+    worker.on('exit', () => {
+      this.#workers.delete(worker);
+      clearTimeout(this.#idle.get(worker));
+      this.#idle.delete(worker);
+      this.#next();
+    });
+    return worker;
+  }
+
+  #work(worker: Worker, job: Job): void {
+    worker.ref();
+    const cancel = (): void => worker.postMessage({ type: 'cancel' } satisfies WorkerOrder);
+    const done = (): void => {
+      worker.off('message', onMessage);
+      worker.off('error', onError);
+      worker.off('exit', onExit);
+      job.signal?.removeEventListener('abort', cancel);
+    };
+    const onMessage = (answer: WorkerAnswer): void => {
+      done();
+      worker.unref();
+      this.#idle.set(worker, setTimeout(() => void worker.terminate(), IDLE_MS).unref());
+      this.#next();
+      if ('layer' in answer) job.resolve(answer.layer);
+      else if (answer.error.isAborted) job.reject(job.signal?.reason);
+      else job.reject(revive(answer.error));
+    };
+    const onError = (error: unknown): void => {
+      done();
+      job.reject(new TareError('Internal', 'the thread that unpacks a layer failed', { cause: error }));
+    };
+    const onExit = (): void => {
+      done();
+      job.reject(new TareError('Unavailable', 'unpacking a layer was stopped'));
+    };
+    worker.on('message', onMessage);
+    worker.on('error', onError);
+    worker.on('exit', onExit);
+    job.signal?.addEventListener('abort', cancel);
+    worker.postMessage({ type: 'unpack', request: job.request } satisfies WorkerOrder);
+  }
+}
+
+function revive({ kind, message, stack }: { kind: ErrorKind; message: string; stack: string | undefined }): TareError {
+  const error = new TareError(kind, message);
+  if (stack !== undefined) error.stack = stack;
+  return error;
+}

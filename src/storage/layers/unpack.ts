@@ -1,0 +1,109 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { AT_FDCWD, type ByteString, O_DIRECTORY, OpenFile, openAt, toByteString } from '../../linux/index.ts';
+import { decompress } from '../compression.ts';
+import type { DiffID } from '../digest.ts';
+import type { Compression } from '../layer-store.ts';
+import { TarParser } from '../tar/index.ts';
+import { type ArchiveLimits, ByteBudget } from '../tree/budget.ts';
+import { TreeExtractor } from '../tree/extract.ts';
+import { WhiteoutTranslator } from './whiteouts.ts';
+
+export interface UnpackRequest {
+  /** The stored layer. */
+  blob: string;
+  compression: Compression;
+  /** An existing, empty folder. */
+  directory: string;
+  /** Mark with user.overlay.* (inside a user namespace). */
+  userXattrs: boolean;
+  limits: ArchiveLimits;
+}
+
+export interface UnpackedLayer {
+  diffID: DiffID;
+  /** Of its files, counted once for hard links. */
+  sizeBytes: number;
+  /** Folders that entries needed and the tar does not name: what they are is for lower layers to say. */
+  implied: ByteString[];
+  /** What the tar says of the root folder itself. */
+  root: { uid: number; gid: number; mode: number } | undefined;
+}
+
+/**
+ * Unpacks one layer into a folder in overlayfs' form, hashing the uncompressed bytes meanwhile. Memory stays flat.
+ *
+ * @throws {TareError} InvalidArgument: malformed or hostile, naming the entry; the folder is left half full
+ */
+export async function unpackLayer(request: UnpackRequest, signal?: AbortSignal): Promise<UnpackedLayer> {
+  using root = new OpenFile(openAt(AT_FDCWD, toByteString(request.directory), O_DIRECTORY));
+  const whiteouts = new WhiteoutTranslator(root.fd, request.userXattrs);
+  const budget = new ByteBudget(request.limits);
+  const implied = new Set<ByteString>();
+  const result: UnpackedLayer = { diffID: '' as DiffID, sizeBytes: 0, implied: [], root: undefined };
+  using extractor: TreeExtractor = new TreeExtractor(root.fd, {
+    budget,
+    intercept: (header, path) => {
+      if (path === '' && header.type === 'directory') result.root = header;
+      if (whiteouts.take(header, path, extractor)) return true;
+      if (header.type === 'directory') implied.delete(path);
+      return false;
+    },
+    onImpliedDirectory: (path) => implied.add(path),
+  });
+  const parser = new TarParser();
+  const hash = createHash('sha256');
+  let stored = 0;
+  let inflated = 0;
+
+  const consume = (): boolean => {
+    for (;;) {
+      switch (parser.next()) {
+        case 'more':
+          return true;
+        case 'entry':
+          extractor.entry(parser.header);
+          result.sizeBytes += parser.header.sizeBytes;
+          break;
+        case 'data':
+          extractor.data(parser.chunk, parser.offset);
+          break;
+        case 'entryEnd':
+          extractor.endEntry();
+          break;
+        case 'finished':
+          return false;
+      }
+    }
+  };
+
+  const blob = createReadStream(request.blob, { highWaterMark: 512 * 1024 });
+  const counted = (async function* () {
+    for await (const chunk of blob as AsyncIterable<Buffer>) {
+      stored += chunk.length;
+      yield chunk;
+    }
+  })();
+  let isReading = consume();
+  for await (const chunk of decompress(counted, request.compression)) {
+    signal?.throwIfAborted();
+    inflated += chunk.length;
+    if (request.compression !== 'none') budget.inflated(stored, inflated);
+    hash.update(chunk);
+    // What follows the end of the archive is padding, but counts in the diffID.
+    if (!isReading) continue;
+    parser.push(chunk);
+    isReading = consume();
+  }
+  if (isReading) {
+    parser.end();
+    consume();
+  }
+  whiteouts.finish();
+  extractor.finish();
+  result.diffID = `sha256:${hash.digest('hex')}` as DiffID;
+  for (const path of whiteouts.replaced) implied.delete(path);
+  result.implied = [...implied].sort();
+  if (result.root) result.root = { uid: result.root.uid, gid: result.root.gid, mode: result.root.mode };
+  return result;
+}

@@ -1,0 +1,114 @@
+import {
+  type ByteString,
+  type FileStatus,
+  getXattrAt,
+  makeNodeAt,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  OpenFile,
+  openAt2,
+  S_IFCHR,
+  S_IFDIR,
+  SyscallError,
+  setXattr,
+  statusAt,
+  unlinkAt,
+} from '../../linux/index.ts';
+import { invalidArchive } from '../tar/header.ts';
+import type { TarHeader } from '../tar/index.ts';
+import type { TreeExtractor } from '../tree/extract.ts';
+import { parentOf } from '../tree/path.ts';
+
+/** How overlayfs marks a folder that hides the same folder below; user.* inside a user namespace. */
+export const opaqueAttribute = (userXattrs: boolean): ByteString =>
+  userXattrs ? 'user.overlay.opaque' : 'trusted.overlay.opaque';
+
+/** overlayfs' whiteout: a character device 0:0. */
+export const isWhiteout = (status: FileStatus): boolean =>
+  status.type === S_IFCHR && status.deviceMajor === 0 && status.deviceMinor === 0;
+
+export const isOpaque = (dirfd: number, name: ByteString, attribute: ByteString): boolean =>
+  getXattrAt(dirfd, name, attribute)?.toString('latin1') === 'y';
+
+const PREFIX = '.wh.';
+const OPAQUE = '.wh..wh..opq';
+const AUFS = '.wh..wh.';
+
+/**
+ * Turns the whiteouts of a layer's tar (image-spec, layer.md, "Representing Changes") into overlayfs' own while the
+ * layer is unpacked. A whiteout hides only lower layers: what the same tar holds under that name stays, and a folder of
+ * that name becomes opaque.
+ */
+export class WhiteoutTranslator {
+  readonly #rootFd: number;
+  readonly #opaque: ByteString;
+  /** Whiteouts made so far. */
+  readonly #whiteouts = new Set<ByteString>();
+  /** Folders that this layer puts in place of what was below. */
+  readonly replaced = new Set<ByteString>();
+
+  constructor(rootFd: number, userXattrs: boolean) {
+    this.#rootFd = rootFd;
+    this.#opaque = opaqueAttribute(userXattrs);
+  }
+
+  /** @returns true: the entry was a whiteout and needs nothing more */
+  take(header: TarHeader, path: ByteString, extractor: TreeExtractor): boolean {
+    const base = path.slice(path.lastIndexOf('/') + 1);
+    if (path.includes(PREFIX)) {
+      // Bookkeeping of AUFS, which Docker once exported: of no meaning elsewhere.
+      if (path.split('/').some((part) => part.startsWith(AUFS) && part !== OPAQUE)) return true;
+      if (
+        parentOf(path)
+          .split('/')
+          .some((part) => part.startsWith(PREFIX))
+      ) {
+        throw invalidArchive('it lies in a folder that is a whiteout', header.path);
+      }
+    }
+    this.#uncover(header, path);
+    if (!base.startsWith(PREFIX)) return false;
+    const dirfd = extractor.parent(path);
+    if (base === OPAQUE) {
+      this.#markOpaque(parentOf(path));
+      return true;
+    }
+    const name = base.slice(PREFIX.length);
+    if (name === '' || name === '.' || name === '..') throw invalidArchive('a whiteout for no name', header.path);
+    const folder = parentOf(path);
+    const hidden = folder === '' ? name : `${folder}/${name}`;
+    try {
+      makeNodeAt(dirfd, name, S_IFCHR, 0n);
+      this.#whiteouts.add(hidden);
+    } catch (error) {
+      if (!(error instanceof SyscallError && error.code === 'EEXIST')) throw error;
+      if (statusAt(dirfd, name).type === S_IFDIR) this.replaced.add(hidden);
+    }
+    return true;
+  }
+
+  /** Marks folders after the last entry. */
+  finish(): void {
+    for (const path of this.replaced) this.#markOpaque(path);
+  }
+
+  /** Removes whiteouts where this entry or a folder on its way is to stand. */
+  #uncover(header: TarHeader, path: ByteString): void {
+    if (this.#whiteouts.size === 0) return;
+    for (let at = path; at !== ''; at = parentOf(at)) {
+      if (!this.#whiteouts.delete(at)) continue;
+      unlinkAt(this.#rootFd, at);
+      if (at !== path || header.type === 'directory') this.replaced.add(at);
+    }
+  }
+
+  #markOpaque(path: ByteString): void {
+    try {
+      using folder = new OpenFile(openAt2(this.#rootFd, path || '.', O_DIRECTORY | O_NOFOLLOW));
+      setXattr(folder.fd, this.#opaque, Buffer.from('y'));
+    } catch (error) {
+      // A later entry put a file in the folder's place: that hides what is below by itself.
+      if (!(error instanceof SyscallError && /^(ENOENT|ENOTDIR|ELOOP)$/.test(error.code))) throw error;
+    }
+  }
+}
