@@ -3,7 +3,7 @@ import { TareError } from '../errors/index.ts';
 import { occupiedSubnets, pickSubnet } from './address-pools.ts';
 import type { NetworkRecord } from './driver.ts';
 import { checkedIpam, networkFrom } from './network-options.ts';
-import type { CreateNetwork } from './network-service.ts';
+import type { Alongside, CreateNetwork } from './network-service.ts';
 import {
   findNetwork,
   insertNetwork,
@@ -53,7 +53,17 @@ export async function insertPredefined(
 }
 
 /** @see NetworkService.create */
-export async function createNetwork(deps: NetworkDeps, request: CreateNetwork): Promise<NetworkRecord> {
+export async function createNetwork(
+  deps: NetworkDeps,
+  request: CreateNetwork,
+  alongside?: Alongside,
+): Promise<NetworkRecord> {
+  if (predefined.has(request.name) || request.name === 'default') {
+    throw new TareError('Forbidden', `operation is not permitted on predefined ${request.name} network`);
+  }
+  if (request.driver === 'host' || request.driver === 'none') {
+    throw new TareError('Forbidden', `only one instance of "${request.driver}" network is allowed`);
+  }
   const id = newId();
   const network = networkFrom(request, id, `br-${id.slice(0, 12)}`);
   const occupied = hostSubnets(deps);
@@ -69,6 +79,7 @@ export async function createNetwork(deps: NetworkDeps, request: CreateNetwork): 
     }
     const complete = withSubnets(deps, { ...network, ownsBridge: existing === undefined }, occupied);
     insertNetwork(tx, complete);
+    alongside?.(tx, publicRecord(complete));
     return complete;
   });
   try {
@@ -82,16 +93,16 @@ export async function createNetwork(deps: NetworkDeps, request: CreateNetwork): 
 }
 
 /** @see NetworkService.remove */
-export async function removeNetwork(deps: NetworkDeps, ref: string): Promise<void> {
+export async function removeNetwork(deps: NetworkDeps, ref: string, alongside?: Alongside): Promise<void> {
   const network = findNetwork(deps.db, ref);
   if (predefined.has(network.name)) {
     throw new TareError('Forbidden', `${network.name} is a pre-defined network and cannot be removed`);
   }
   using _lock = await deps.locks.acquire(`network:${network.id}`);
-  await removeRecordedNetwork(deps, network);
+  await removeRecordedNetwork(deps, network, alongside);
 }
 
-async function removeRecordedNetwork(deps: NetworkDeps, network: StoredNetwork): Promise<void> {
+async function removeRecordedNetwork(deps: NetworkDeps, network: StoredNetwork, alongside?: Alongside): Promise<void> {
   const { id, name, bridge } = network;
   await deps.db.write((tx) => {
     const { count } = tx.get<{ count: number }>('SELECT count(*) AS count FROM endpoints WHERE network_id = ?', id) ?? {
@@ -101,6 +112,7 @@ async function removeRecordedNetwork(deps: NetworkDeps, network: StoredNetwork):
       throw new TareError('Conflict', `error while removing network: network ${name} has active endpoints`);
     }
     tx.run('DELETE FROM networks WHERE id = ?', id);
+    alongside?.(tx, publicRecord(network));
   });
   if (network.ownsBridge) deps.links.remove(bridge);
   if (deps.firewall.exists) await deps.firewall.synchronize();

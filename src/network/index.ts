@@ -1,4 +1,5 @@
 export type { AddressPool } from './address-pools.ts';
 export * from './driver.ts';
 export * from './network-service.ts';
+export * from './reservations.ts';
 export { type NetworkServiceOptions, openNetworkService } from './service.ts';

@@ -1,3 +1,4 @@
+import type { Transaction } from '../state/index.ts';
 import type { Endpoint, NetworkRecord, PortMapping } from './driver.ts';
 
 export interface CreateNetwork {
@@ -36,18 +37,34 @@ export interface ConnectRequest {
   ports: PortRequest[];
 }
 
+/** A published port and where it leads; for an IPv6 mapping of a container without IPv6 its IPv4 address. */
+export interface PublishedPort extends PortMapping {
+  containerId: string;
+  containerIp: string;
+}
+
+/** Writes what belongs to a change (its event) in the change's own transaction. */
+export type Alongside = (tx: Transaction, network: NetworkRecord) => void;
+
 /** Networks and the endpoints on them. Every change is recorded before the kernel is changed, so that reconcile can undo it. */
 export interface NetworkService {
   /** The predefined `bridge`, `host` and `none` are always there (records only; the bridge link is made on first use). */
   list(): NetworkRecord[];
   /** @param nameOrId name, id or unique id prefix. @throws {TareError} NotFound; Conflict: ambiguous prefix */
   get(nameOrId: string): NetworkRecord;
-  create(request: CreateNetwork): Promise<NetworkRecord>;
+  /**
+   * Records a network and makes its bridge.
+   * @throws {TareError} InvalidArgument; AlreadyExists: the name; Forbidden: a predefined name, a subnet that another
+   *   network has; Conflict: the bridge is another network's; NotFound: no such driver
+   */
+  create(request: CreateNetwork, alongside?: Alongside): Promise<NetworkRecord>;
   /** @throws {TareError} Forbidden: predefined; Conflict: has endpoints */
-  remove(nameOrId: string): Promise<void>;
+  remove(nameOrId: string, alongside?: Alongside): Promise<void>;
 
   /** Makes a network namespace with `lo` up, bind-mounted at the returned path. Synchronous and under 2 ms. */
   createNamespace(containerId: string): string;
+  /** Where `createNamespace` keeps a container's namespace. */
+  namespacePath(containerId: string): string;
   /** Unmounts and removes the namespace's file; the kernel then drops its links. Repeating is safe. */
   deleteNamespace(containerId: string): void;
 
@@ -66,7 +83,7 @@ export interface NetworkService {
   /** All endpoints of a container, or of a network. */
   endpoints(of: { containerId?: string; networkId?: string }): Endpoint[];
   /** Every published port of this engine, for the keeper's reservations. */
-  publishedPorts(): (PortMapping & { containerId: string; containerIp: string })[];
+  publishedPorts(): PublishedPort[];
   /** Puts back links, rules and addresses of live containers and removes those of others. */
   reconcile(isLive: (containerId: string) => boolean): Promise<void>;
   /** Loads what the first container would otherwise wait for (libnftables, 10 ms); for a daemon at its start. */

@@ -60,9 +60,10 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
   return {
     list: () => listNetworks(db).map(publicRecord),
     get: (ref) => publicRecord(findNetwork(db, ref)),
-    create: (request) => createNetwork(deps, request),
-    remove: (ref) => removeNetwork(deps, ref),
+    create: (request, alongside) => createNetwork(deps, request, alongside),
+    remove: (ref, alongside) => removeNetwork(deps, ref, alongside),
     createNamespace: (containerId) => deps.namespaces.create(containerId),
+    namespacePath: (containerId) => deps.namespaces.path(containerId),
     deleteNamespace: (containerId) => deps.namespaces.delete(containerId),
     connect: (request) => connect(deps, request),
     disconnect: (containerId, networkId, how) => disconnect(deps, containerId, networkId, how?.netns),
