@@ -1,0 +1,49 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Engine, type EngineConfig, tryBecomeKeeper } from '../engine/index.ts';
+import { HealthChecks } from './health-checks.ts';
+import { LogRotation } from './log-rotation.ts';
+import { PortHolder } from './port-holder.ts';
+import { Restarts } from './restarts.ts';
+
+/** Records change in bursts; looking once a burst is enough. */
+const SETTLE_MS = 50;
+/** How long nothing may need the keeper before it ends. */
+const IDLE_MS = 3_000;
+
+/** One duty of the keeper: told of the containers that matter, it keeps its own timers. */
+export interface Duty extends Disposable {
+  /** Called at the start and after each change of the records. Must not throw. */
+  look(): void;
+}
+
+/**
+ * The living process of an engine root: restarts, health checks, log rotation, reserved ports. It knows nothing that is
+ * not in the records, so it may be killed at any time. Returns at once when another keeper is there, and when no
+ * container has needed it for a while.
+ */
+export async function runKeeper(config: EngineConfig, signal: AbortSignal): Promise<void> {
+  using lock = tryBecomeKeeper(config);
+  if (lock === undefined) return;
+  await using engine = await Engine.open(config, { watchesExits: true, reconciles: true });
+  using duties = new DisposableStack();
+  const all: Duty[] = [
+    new Restarts(engine),
+    new HealthChecks(engine),
+    new LogRotation(engine),
+    new PortHolder(engine),
+  ].map((duty) => duties.use(duty));
+  const stop = new AbortController();
+  const ended = AbortSignal.any([signal, stop.signal]);
+  let idle: NodeJS.Timeout | undefined;
+  using _idle = { [Symbol.dispose]: () => clearTimeout(idle) };
+  for await (const _ of engine.changes(ended)) {
+    for (const duty of all) duty.look();
+    if (engine.keeperWork().length > 0) {
+      clearTimeout(idle);
+      idle = undefined;
+    } else {
+      idle ??= setTimeout(() => stop.abort(), IDLE_MS);
+    }
+    await sleep(SETTLE_MS, undefined, { signal: ended }).catch(() => {});
+  }
+}
