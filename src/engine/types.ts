@@ -23,6 +23,9 @@ export interface ContainerState {
   /** 0 when not running. */
   pid: number;
   pidStartTicks: number;
+  /** The container's conmon. */
+  monitorPid: number;
+  monitorStartTicks: number;
   exitCode: number;
   oomKilled: boolean;
   error: string;
@@ -30,10 +33,12 @@ export interface ContainerState {
   startedMs: number;
   finishedMs: number;
   health: Health | null;
-  /** Stopped by a user: `unless-stopped` and `on-failure` leave it alone. */
+  /** Stopped by a user: no restart policy starts it again until a user does. */
   stoppedByUser: boolean;
   /** While restarting: when the keeper starts it next. */
   restartAtMs: number;
+  /** While removing: its anonymous volumes go too. */
+  removesVolumes: boolean;
 }
 
 /** A mount as it ended up (docker's MountPoint). */

@@ -1,0 +1,196 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { parse as parseToml } from 'smol-toml';
+import { TareError } from '../errors/index.ts';
+import type { RuntimeBinary } from '../runtime/index.ts';
+
+/** Everything that an engine is told when it opens. */
+export interface EngineConfig {
+  /** Records, content, layers, snapshots, volumes. */
+  dataRoot: string;
+  /** Sockets, bundles, locks: gone with a reboot. */
+  execRoot: string;
+  defaultRuntime: string;
+  runtimes: RuntimeBinary[];
+  storageDriver: 'overlay' | 'vfs';
+  enableIPv6: boolean;
+  /** CIDR of the default bridge; undefined: taken from the pools. */
+  bridgeSubnet?: string;
+  /** How to run the tare command again: conmon's exit command and the keeper use it. */
+  command: string[];
+  labels: string[];
+  debug: boolean;
+}
+
+export const DEFAULT_DATA_ROOT = '/var/lib/tare';
+export const DEFAULT_EXEC_ROOT = '/run/tare';
+export const DEFAULT_CONFIG_FILE = '/etc/tare/tare.toml';
+
+/** What flags may say; undefined leaves the file's or the default's word. */
+export interface ConfigFlags {
+  configFile?: string;
+  dataRoot?: string;
+  execRoot?: string;
+  defaultRuntime?: string;
+  /** `name=path`. */
+  addRuntimes?: string[];
+  storageDriver?: string;
+  enableIPv6?: boolean;
+  bridgeSubnet?: string;
+  labels?: string[];
+  debug?: boolean;
+}
+
+/**
+ * Merges flags, the configuration file (TOML, dockerd's key names) and the defaults, in that order.
+ *
+ * @param command how this program was started, without its arguments
+ * @throws {TareError} InvalidArgument: the file, the key and what would be right
+ */
+export function loadConfig(flags: ConfigFlags, command: string[]): EngineConfig {
+  const file = readConfigFile(flags.configFile);
+  const runtimes = new Map(wellKnownRuntimes().map((runtime) => [runtime.name, runtime]));
+  for (const [name, entry] of Object.entries(file.runtimes ?? {})) {
+    runtimes.set(name, { name, path: entry.path, args: entry.runtimeArgs ?? [] });
+  }
+  for (const text of flags.addRuntimes ?? []) {
+    const [name, path] = text.split(/=(.*)/s);
+    if (!name || !path) {
+      throw new TareError('InvalidArgument', `invalid runtime ${JSON.stringify(text)}: want NAME=PATH`);
+    }
+    runtimes.set(name, { name, path, args: [] });
+  }
+  const defaultRuntime =
+    flags.defaultRuntime ??
+    file['default-runtime'] ??
+    (runtimes.has('crun') ? 'crun' : (runtimes.keys().next().value ?? 'crun'));
+  if (runtimes.size > 0 && !runtimes.has(defaultRuntime)) {
+    throw new TareError(
+      'InvalidArgument',
+      `default runtime ${JSON.stringify(defaultRuntime)} is not configured: one of ${[...runtimes.keys()].join(', ')}`,
+    );
+  }
+  const storageDriver = flags.storageDriver ?? file['storage-driver'] ?? 'overlay';
+  if (storageDriver !== 'overlay' && storageDriver !== 'vfs') {
+    throw new TareError('InvalidArgument', `storage driver ${JSON.stringify(storageDriver)}: want overlay or vfs`);
+  }
+  const bridgeSubnet = flags.bridgeSubnet ?? file.bip;
+  return {
+    dataRoot: resolve(flags.dataRoot ?? file['data-root'] ?? DEFAULT_DATA_ROOT),
+    execRoot: resolve(flags.execRoot ?? file['exec-root'] ?? DEFAULT_EXEC_ROOT),
+    defaultRuntime,
+    runtimes: [...runtimes.values()],
+    storageDriver,
+    enableIPv6: flags.enableIPv6 ?? file.ipv6 ?? false,
+    ...(bridgeSubnet === undefined ? {} : { bridgeSubnet }),
+    command,
+    labels: flags.labels ?? file.labels ?? [],
+    debug: flags.debug ?? file.debug ?? false,
+  };
+}
+
+/**
+ * The engine's name among its neighbours: cgroups, links and tables derive from it.
+ * @returns `tare` for the default data root, else `tare-` and 8 hex digits of its path's hash
+ */
+export function instanceName(dataRoot: string): string {
+  mkdirSync(dataRoot, { recursive: true, mode: 0o700 });
+  const real = realpathSync(dataRoot);
+  return real === DEFAULT_DATA_ROOT ? 'tare' : `tare-${createHash('sha256').update(real).digest('hex').slice(0, 8)}`;
+}
+
+/** The flags that make another process open the same engine in the same way. */
+export const configArguments = (config: EngineConfig): string[] => [
+  '--data-root',
+  config.dataRoot,
+  '--exec-root',
+  config.execRoot,
+  '--default-runtime',
+  config.defaultRuntime,
+  '--storage-driver',
+  config.storageDriver,
+  ...config.runtimes
+    .filter((runtime) => runtime.args.length === 0)
+    .flatMap(({ name, path }) => ['--add-runtime', `${name}=${path}`]),
+  ...(config.enableIPv6 ? ['--ipv6'] : []),
+  ...(config.bridgeSubnet === undefined ? [] : ['--bip', config.bridgeSubnet]),
+];
+
+interface ConfigFile {
+  'data-root'?: string;
+  'exec-root'?: string;
+  'default-runtime'?: string;
+  'storage-driver'?: string;
+  runtimes?: Record<string, { path: string; runtimeArgs?: string[] }>;
+  ipv6?: boolean;
+  bip?: string;
+  labels?: string[];
+  debug?: boolean;
+  hosts?: string[];
+}
+
+const isText = (value: unknown): boolean => typeof value === 'string';
+const isFlag = (value: unknown): boolean => typeof value === 'boolean';
+const isTexts = (value: unknown): boolean => Array.isArray(value) && value.every(isText);
+const isRuntimes = (value: unknown): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  Object.values(value).every(
+    (entry) => isText(entry?.path) && (entry.runtimeArgs === undefined || isTexts(entry.runtimeArgs)),
+  );
+
+const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, want: string]> = {
+  'data-root': [isText, 'a path'],
+  'exec-root': [isText, 'a path'],
+  'default-runtime': [isText, "a runtime's name"],
+  'storage-driver': [isText, 'overlay or vfs'],
+  runtimes: [isRuntimes, 'tables with path and runtimeArgs'],
+  ipv6: [isFlag, 'true or false'],
+  bip: [isText, 'a subnet in CIDR form'],
+  labels: [isTexts, 'a list of KEY=VALUE'],
+  debug: [isFlag, 'true or false'],
+  hosts: [isTexts, 'a list of unix:// and tcp:// addresses'],
+};
+
+/** The addresses that `tare serve` listens on by the file's word. */
+export function configuredHosts(configFile?: string): string[] {
+  return readConfigFile(configFile).hosts ?? [];
+}
+
+function readConfigFile(path?: string): ConfigFile {
+  const file = path ?? DEFAULT_CONFIG_FILE;
+  if (path === undefined && !existsSync(file)) return {};
+  let document: Record<string, unknown>;
+  try {
+    document = parseToml(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw new TareError('InvalidArgument', `configuration file ${file}: ${(error as Error).message}`, { cause: error });
+  }
+  for (const [key, value] of Object.entries(document)) {
+    const rule = fileKeys[key as keyof ConfigFile];
+    if (rule === undefined) {
+      throw new TareError(
+        'InvalidArgument',
+        `configuration file ${file}: unknown key ${JSON.stringify(key)}: one of ${Object.keys(fileKeys).join(', ')}`,
+      );
+    }
+    if (!rule[0](value)) {
+      throw new TareError('InvalidArgument', `configuration file ${file}: ${key}: want ${rule[1]}`);
+    }
+  }
+  return document as ConfigFile;
+}
+
+function wellKnownRuntimes(): RuntimeBinary[] {
+  const folders = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
+  return ['crun', 'runc', 'runsc', 'kata-runtime', 'youki'].flatMap((name) => {
+    const path = folders.map((folder) => join(folder, name)).find((candidate) => existsSync(candidate));
+    return path === undefined ? [] : [{ name, path, args: [] }];
+  });
+}
+
+/** Where a file of a container lies on the data root. */
+export const containerFolder = (config: EngineConfig, id: string): string => join(config.dataRoot, 'containers', id);
+/** Where a container's bundle lies. */
+export const bundleFolder = (config: EngineConfig, id: string): string => join(config.execRoot, 'containers', id);

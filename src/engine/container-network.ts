@@ -1,0 +1,119 @@
+import { TareError } from '../errors/index.ts';
+import type { ConnectRequest, Endpoint, NetworkRecord } from '../network/index.ts';
+import type { NewEvent } from '../state/index.ts';
+import { emptyEndpoint } from './endpoint-request.ts';
+import type { EngineParts } from './parts.ts';
+import type { ContainerRecord } from './types.ts';
+
+type Publication = ConnectRequest['ports'][number];
+
+/** What to ask of the network service for a container, one request a network, in the order of its networks. */
+export function connectRequests(
+  record: Pick<ContainerRecord, 'id' | 'networking' | 'host' | 'config'>,
+  network: (ref: string) => NetworkRecord,
+): Omit<ConnectRequest, 'netns'>[] {
+  const wanted = record.networking.length > 0 ? record.networking : [emptyEndpoint('bridge')];
+  const ports = publications(record.host, record.config.exposedPorts);
+  return wanted
+    .map((request) => ({ request, record: network(request.network) }))
+    .filter(({ record: { driver } }) => driver === 'bridge')
+    .map(({ request, record: { id } }, index) => ({
+      containerId: record.id,
+      networkId: id,
+      interfaceName: `eth${index}`,
+      ...(request.macAddress === '' ? {} : { macAddress: request.macAddress }),
+      ...(request.ipv4 === '' ? {} : { ipv4: request.ipv4 }),
+      ...(request.ipv6 === '' ? {} : { ipv6: request.ipv6 }),
+      // Ports lead to the first network's address.
+      ports: index === 0 ? ports : [],
+    }));
+}
+
+/**
+ * The wanted publications of a container: its bindings, and with `-P` a free port for each exposed one.
+ * @throws {TareError} InvalidArgument: a port or a range out of bounds
+ */
+export function publications(
+  host: Pick<ContainerRecord['host'], 'portBindings' | 'publishAllPorts'>,
+  exposedPorts: readonly string[],
+): Publication[] {
+  const result: Publication[] = [];
+  for (const [key, bindings] of Object.entries(host.portBindings)) {
+    const { port, protocol } = parseContainerPort(key);
+    for (const { hostIp, hostPort } of bindings) {
+      const [first, last] = parseHostPort(hostPort);
+      const addresses = hostIp === '' ? ['0.0.0.0', '::'] : [hostIp];
+      for (const address of addresses) {
+        result.push({ hostIp: address, hostPort: first, hostPortEnd: last, containerPort: port, protocol });
+      }
+    }
+  }
+  if (!host.publishAllPorts) return result;
+  for (const key of exposedPorts) {
+    for (const { port, protocol } of expandExposed(key)) {
+      if ((host.portBindings[`${port}/${protocol}`] ?? []).length > 0) continue;
+      for (const hostIp of ['0.0.0.0', '::']) {
+        result.push({ hostIp, hostPort: 0, hostPortEnd: 0, containerPort: port, protocol });
+      }
+    }
+  }
+  return result;
+}
+
+function parseContainerPort(key: string): { port: number; protocol: Publication['protocol'] } {
+  const [number = '', protocol = 'tcp'] = key.split('/');
+  if (protocol !== 'tcp' && protocol !== 'udp' && protocol !== 'sctp') {
+    throw new TareError('InvalidArgument', `invalid port specification: "${key}": want tcp, udp or sctp`);
+  }
+  return { port: parsePort(number, key), protocol };
+}
+
+function expandExposed(key: string): { port: number; protocol: Publication['protocol'] }[] {
+  const [range = '', protocol = 'tcp'] = key.split('/');
+  const [first = '', last = first] = range.split('-');
+  const { port: from, protocol: checked } = parseContainerPort(`${first}/${protocol}`);
+  const to = parsePort(last, key);
+  return Array.from({ length: Math.max(to - from, 0) + 1 }, (_, index) => ({ port: from + index, protocol: checked }));
+}
+
+function parseHostPort(text: string): [first: number, last: number] {
+  if (text === '' || text === '0') return [0, 0];
+  const [first = '', last = first] = text.split('-');
+  const range: [number, number] = [parsePort(first, text), parsePort(last, text)];
+  if (range[1] < range[0]) throw new TareError('InvalidArgument', `invalid port specification: "${text}"`);
+  return range;
+}
+
+function parsePort(text: string, whole: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (port < 1 || port > 65_535) throw new TareError('InvalidArgument', `invalid port specification: "${whole}"`);
+  return port;
+}
+
+/** Releases every address and port of a container. Repeating is safe. */
+export async function disconnectAll(parts: Pick<EngineParts, 'networks'>, id: string): Promise<void> {
+  for (const endpoint of parts.networks.endpoints({ containerId: id })) {
+    await parts.networks.disconnect(id, endpoint.networkId);
+  }
+}
+
+/** An event about a container's coming to or going from a network. */
+export function networkEvent(
+  parts: Pick<EngineParts, 'networks'>,
+  endpoint: Endpoint,
+  action: 'connect' | 'disconnect',
+): NewEvent {
+  const network = parts.networks.get(endpoint.networkId);
+  return {
+    type: 'network',
+    action,
+    actorId: network.id,
+    attributes: { container: endpoint.containerId, name: network.name, type: network.driver },
+  };
+}
+
+/** Drops a container's network namespace and releases its addresses and ports. Repeating is safe. */
+export async function freeNetwork(parts: Pick<EngineParts, 'networks'>, id: string): Promise<void> {
+  parts.networks.deleteNamespace(id);
+  await disconnectAll(parts, id);
+}

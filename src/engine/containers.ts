@@ -1,0 +1,91 @@
+import { TareError } from '../errors/index.ts';
+import { exportRoot, readArchive, statPath, writeArchive } from './archive.ts';
+import { attachContainer } from './attach.ts';
+import type { AttachHub } from './attach-hub.ts';
+import { cgroupPath } from './container-cgroup.ts';
+import { createContainer } from './create.ts';
+import { containerEvent } from './events.ts';
+import { filterLabels, filterTime, refuseUnknownFilters } from './filters.ts';
+import { listContainers, sizedViewOf, viewOf } from './list.ts';
+import { isUp } from './liveness.ts';
+import { containerLogs } from './logs.ts';
+import { pauseContainer, renameContainer, unpauseContainer, updateContainer } from './modify.ts';
+import type { EngineParts } from './parts.ts';
+import { removeContainer } from './remove.ts';
+import { startContainer } from './start.ts';
+import { containerStats } from './stats.ts';
+import { killContainer, restartContainer, stopContainer } from './stop.ts';
+import { containerTop } from './top.ts';
+import type { ContainerRecord, ContainerService, Filters, PruneReport } from './types.ts';
+import { waitContainer } from './wait.ts';
+
+/** The verbs of a container's life, each a use-case in a file of its own. */
+export function createContainerService(parts: EngineParts, hub: AttachHub): ContainerService {
+  const root = <T>(ref: string, use: (where: ContainerRoot) => T): T => use(rootOf(parts, parts.store.get(ref)));
+  return {
+    create: (request) => createContainer(parts, request),
+    start: (ref) => startContainer(parts, ref),
+    stop: (ref, options) => stopContainer(parts, ref, options),
+    restart: (ref, options) => restartContainer(parts, ref, options),
+    kill: (ref, signal) => killContainer(parts, ref, signal),
+    pause: (ref) => pauseContainer(parts, ref),
+    unpause: (ref) => unpauseContainer(parts, ref),
+    rename: (ref, name) => renameContainer(parts, ref, name),
+    remove: (ref, options) => removeContainer(parts, ref, options),
+    wait: (ref, condition, signal) => waitContainer(parts, ref, condition, signal),
+    inspect: async (ref, options) => {
+      const record = parts.store.get(ref);
+      return options?.size === true ? await sizedViewOf(parts, record) : viewOf(parts, record);
+    },
+    list: (options) => listContainers(parts, options),
+    top: async (ref, psArgs) => {
+      const record = parts.store.get(ref);
+      requireRunning(record);
+      return await containerTop(cgroupPath(parts, record), psArgs);
+    },
+    stats: (ref, options) => containerStats(parts, ref, options),
+    update: (ref, change) => updateContainer(parts, ref, change),
+    logs: (ref, options) => containerLogs(parts, ref, options),
+    attach: (ref, options) => attachContainer({ ...parts, hub }, ref, options),
+    resize: async (ref, rows, columns) => {
+      const record = parts.store.get(ref);
+      requireRunning(record);
+      await parts.runtime.resize(record.bundle, rows, columns);
+      await parts.db.write((tx) =>
+        tx.event(containerEvent(record, 'resize', { height: String(rows), width: String(columns) })),
+      );
+    },
+    changes: async (ref) => await parts.layers.changes(parts.store.get(ref).id),
+    export: (ref) => root(ref, exportRoot),
+    statPath: async (ref, path) => await root(ref, (where) => statPath(where, path)),
+    readArchive: async (ref, path) => await root(ref, (where) => readArchive(where, path)),
+    writeArchive: async (ref, path, tar, options) => {
+      await root(ref, (where) => writeArchive(where, path, tar, options));
+    },
+    prune: (filters) => pruneContainers(parts, filters),
+  };
+}
+
+function requireRunning(record: ContainerRecord): void {
+  if (!isUp(record)) throw new TareError('Conflict', `container ${record.id} is not running`);
+}
+
+/** Removes every container that does not run. */
+async function pruneContainers(parts: EngineParts, filters: Filters = {}): Promise<PruneReport> {
+  refuseUnknownFilters(filters, ['label', 'label!', 'until']);
+  const report: PruneReport = { deleted: [], spaceReclaimedBytes: 0 };
+  for (const record of parts.store.withStatus('created', 'exited', 'dead')) {
+    if (!filterLabels(filters, record.config.labels) || !filterTime(filters, record.createdMs)) continue;
+    const { sizeBytes } = await parts.layers.usage(record.id);
+    try {
+      await removeContainer(parts, record.id);
+    } catch (error) {
+      // Started or removed by somebody else meanwhile.
+      if (error instanceof TareError && (error.kind === 'Conflict' || error.kind === 'NotFound')) continue;
+      throw error;
+    }
+    report.deleted.push(record.id);
+    report.spaceReclaimedBytes += sizeBytes;
+  }
+  return report;
+}

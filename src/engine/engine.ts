@@ -1,0 +1,251 @@
+import { spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { messageOf, TareError } from '../errors/index.ts';
+import { type FileLock, tryFlock } from '../linux/index.ts';
+import { openNetworkService } from '../network/index.ts';
+import { openRuntime, readHostFacts, watchExits } from '../runtime/index.ts';
+import { Database, Locks } from '../state/index.ts';
+import { openContentStore, openLayerStore } from '../storage/index.ts';
+import { AttachHub } from './attach-hub.ts';
+import { configArguments, type EngineConfig, instanceName } from './config.ts';
+import { ContainerStore } from './container-store.ts';
+import { createContainerService } from './containers.ts';
+import { createEventService, trimEvents } from './events.ts';
+import { createExecService } from './exec.ts';
+import { handleExit } from './exit.ts';
+import { watchersLock } from './exit-command.ts';
+import { healthTimes, probe, recordProbe } from './health.ts';
+import { createImageService } from './images.ts';
+import { Intents } from './intents.ts';
+import { needsKeeper } from './keeper-work.ts';
+import { parseLogOptions } from './log-options.ts';
+import { rotateLog } from './log-rotation.ts';
+import { createNetworksService } from './networks.ts';
+import { type ReconcileParts, reconcile, settleEnded } from './reconcile.ts';
+import { startContainer } from './start.ts';
+import { createSystemService } from './system.ts';
+import type { ContainerRecord, EngineServices } from './types.ts';
+import { Volumes } from './volumes.ts';
+
+export interface OpenOptions {
+  /** Settle containers as they end, for as long as this engine is open. */
+  watchesExits?: boolean;
+  /** Compare everything with the records at once, as a daemon does; otherwise only when somebody died in the middle. */
+  reconciles?: boolean;
+  /** Told of what fails where no caller waits. */
+  report?: (subject: string, error: unknown) => void;
+}
+
+/**
+ * One engine on one pair of roots. Several processes may have it open at once; what they share is on disk and in the
+ * kernel. Disposing it leaves containers running.
+ */
+export class Engine implements EngineServices, AsyncDisposable {
+  readonly config: EngineConfig;
+  readonly containers: EngineServices['containers'];
+  readonly execs: EngineServices['execs'];
+  readonly images: EngineServices['images'];
+  readonly volumes: EngineServices['volumes'];
+  readonly networks: EngineServices['networks'];
+  readonly events: EngineServices['events'];
+  readonly system: EngineServices['system'];
+  readonly #parts: ReconcileParts;
+  readonly #resources: AsyncDisposableStack;
+  readonly #report: (subject: string, error: unknown) => void;
+
+  private constructor(
+    parts: ReconcileParts,
+    services: EngineServices,
+    resources: AsyncDisposableStack,
+    report: (subject: string, error: unknown) => void,
+  ) {
+    this.config = parts.config;
+    this.containers = services.containers;
+    this.execs = services.execs;
+    this.images = services.images;
+    this.volumes = services.volumes;
+    this.networks = services.networks;
+    this.events = services.events;
+    this.system = services.system;
+    this.#parts = parts;
+    this.#resources = resources;
+    this.#report = report;
+  }
+
+  /** Opens the stores, settles what has ended meanwhile, and finishes or undoes what a dead process left. */
+  static async open(config: EngineConfig, options: OpenOptions = {}): Promise<Engine> {
+    const report =
+      options.report ?? ((subject, error) => process.stderr.write(`tare: ${subject}: ${messageOf(error)}\n`));
+    await using opening = new AsyncDisposableStack();
+    const { dataRoot, execRoot } = config;
+    for (const folder of [dataRoot, execRoot, join(execRoot, 'exits')])
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const instance = instanceName(dataRoot);
+    const db = opening.use(await Database.open(join(dataRoot, 'tare.db')));
+    const locks = new Locks(join(execRoot, 'locks'));
+    const store = new ContainerStore(db);
+    const content = opening.use(await openContentStore(join(dataRoot, 'content')));
+    const layers = opening.use(
+      await openLayerStore({
+        directory: join(dataRoot, 'layers'),
+        snapshotDirectory: join(dataRoot, 'snapshots'),
+        driver: config.storageDriver,
+      }),
+    );
+    const networks = opening.use(
+      await openNetworkService({
+        ...{ db, locks, execRoot, instance, enableIPv6: config.enableIPv6 },
+        ...(config.bridgeSubnet === undefined ? {} : { defaultBridgeSubnet: config.bridgeSubnet }),
+      }),
+    );
+    const runtime = opening.use(openRuntime({ execRoot }));
+    const volumes = new Volumes({ db, locks, store, directory: join(dataRoot, 'volumes') });
+    const containersUsing = (imageID: string) =>
+      store
+        .all()
+        .filter(({ imageId }) => imageId === imageID)
+        .map(({ id, name, state }) => ({ id, name, running: state.status === 'running' || state.status === 'paused' }));
+    const images = createImageService({ db, content, layers, locks, containersUsing });
+    const hub = new AttachHub(runtime);
+    const runtimeFor = (name: string) => {
+      const found = config.runtimes.find((candidate) => candidate.name === (name || config.defaultRuntime));
+      if (found !== undefined) return found;
+      throw new TareError(
+        'InvalidArgument',
+        `unknown or invalid runtime name: ${name}: one of ${config.runtimes.map((one) => one.name).join(', ')}`,
+      );
+    };
+    const facts = readHostFacts();
+    const execs = createExecService({ db, locks, store, runtime, execRoot, runtimeFor, facts });
+    const parts: ReconcileParts = {
+      ...{ config, instance, db, locks, store, images, layers, volumes, networks, runtime, facts, runtimeFor },
+      intents: new Intents(join(execRoot, 'intents')),
+      attachments: hub,
+      forgetExecs: (id) => execs.forgetExecs(id),
+      wakeKeeper: () => wakeKeeper(config),
+      reconcileImages: (isUsed) => images.reconcile(isUsed),
+      onError: report,
+    };
+    const containers = createContainerService(parts, hub);
+    const services: EngineServices = {
+      ...{ containers, execs, images, volumes },
+      networks: createNetworksService({ db, store, networks, locks }),
+      events: createEventService(db),
+      system: createSystemService({ config, db, store, facts, layers, containers, images, volumes }),
+    };
+    const engine = new Engine(parts, services, opening.move(), report);
+    await engine.#begin(options);
+    return engine;
+  }
+
+  async #begin(options: OpenOptions): Promise<void> {
+    if (options.watchesExits === true) this.watchExits();
+    if (options.reconciles === true || this.#parts.intents.abandoned().length > 0) {
+      await reconcile(this.#parts);
+      await trimEvents(this.#parts.db);
+    } else {
+      await settleEnded(this.#parts);
+    }
+    if (this.keeperWork().length > 0) this.#parts.wakeKeeper();
+  }
+
+  /** Settles containers as they end, until the engine is disposed. Asking twice is harmless. */
+  watchExits(): void {
+    if (this.#watch !== undefined) return;
+    const stop = new AbortController();
+    this.#watch = stop;
+    // Shared: every watcher holds it, and conmon's exit command sees whether any does.
+    const lock = tryFlock(watchersLock(this.config.execRoot), 'shared');
+    this.#resources.defer(() => {
+      stop.abort();
+      lock?.[Symbol.dispose]();
+    });
+    const watching = async () => {
+      for await (const id of watchExits(join(this.config.execRoot, 'exits'), stop.signal)) {
+        this.handleExit(id).catch((error: unknown) => this.report(`end of container ${id}`, error));
+      }
+    };
+    watching().catch((error: unknown) => this.report('watching for exits', error));
+  }
+  #watch: AbortController | undefined;
+
+  /** Settles a container if it has ended: conmon's exit command and the watchers call it. */
+  async handleExit(id: string): Promise<void> {
+    await handleExit(this.#parts, id);
+  }
+
+  /** Tells of a failure that no caller waits for. */
+  report(subject: string, error: unknown): void {
+    this.#report(subject, error);
+  }
+
+  /** Yields at once and after every change of the records, by any process. */
+  changes(signal?: AbortSignal): AsyncIterable<void> {
+    return this.#parts.db.watch(signal);
+  }
+
+  /** Containers that need the keeper now. */
+  keeperWork(): ContainerRecord[] {
+    return this.#parts.store.withStatus('running', 'paused', 'restarting').filter(needsKeeper);
+  }
+
+  /** Starts a container whose back-off is over; nothing happens when it no longer waits. */
+  async restartByPolicy(id: string): Promise<void> {
+    await startContainer(this.#parts, id, { byPolicy: true });
+  }
+
+  /** Runs a container's health check once and records the result. */
+  async probeHealth(id: string): Promise<void> {
+    const record = this.#parts.store.find(id);
+    const check = record?.config.healthcheck;
+    if (record === undefined || check == null || record.state.status !== 'running') return;
+    const times = healthTimes(check);
+    const result = await probe(this.execs, record, times.timeoutMs);
+    await recordProbe(this.#parts, record, result, times);
+  }
+
+  /** Rotates a container's log when it has grown beyond its limit. @returns whether its log has a limit */
+  async rotateLog(record: ContainerRecord): Promise<boolean> {
+    const { maxSizeBytes, maxFiles } = parseLogOptions(record.host.logConfig);
+    if (maxSizeBytes === 0 || record.logPath === '') return false;
+    await rotateLog(record.logPath, { maxSizeBytes, maxFiles }, () => this.#parts.runtime.reopenLog(record.bundle));
+    return true;
+  }
+
+  /** Every published port of this engine. */
+  publishedPorts() {
+    return this.#parts.networks.publishedPorts();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#resources[Symbol.asyncDispose]();
+  }
+}
+
+const keeperLock = (config: EngineConfig): string => join(config.execRoot, 'keeper.lock');
+
+/** The keeper's lock; undefined: another process is the keeper of these roots. */
+export function tryBecomeKeeper(config: EngineConfig): FileLock | undefined {
+  mkdirSync(config.execRoot, { recursive: true, mode: 0o700 });
+  return tryFlock(keeperLock(config));
+}
+
+/** Starts a keeper unless one lives. It goes its own way: nobody waits for it. */
+function wakeKeeper(config: EngineConfig): void {
+  using free = tryFlock(keeperLock(config));
+  if (free === undefined) return;
+  const [program = process.execPath, ...args] = config.command;
+  const log = openSync(join(config.execRoot, 'keeper.log'), 'w', 0o600);
+  try {
+    const child = spawn(program, [...args, 'keeper', ...configArguments(config)], {
+      detached: true,
+      cwd: '/',
+      stdio: ['ignore', log, log],
+    });
+    child.on('error', () => {}); // The next operation tries again.
+    child.unref();
+  } finally {
+    closeSync(log);
+  }
+}

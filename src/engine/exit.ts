@@ -1,0 +1,111 @@
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isProcessAlive, oomKills } from '../linux/index.ts';
+import { readExit } from '../runtime/index.ts';
+import { removeBundle } from './bundle.ts';
+import { cgroupPath } from './container-cgroup.ts';
+import { freeNetwork, networkEvent } from './container-network.ts';
+import { containerEvent } from './events.ts';
+import { needsKeeper } from './keeper-work.ts';
+import { isContainerAlive, isUp } from './liveness.ts';
+import type { EngineParts } from './parts.ts';
+import { removeLocked } from './remove-locked.ts';
+import { restartDelayMs } from './restart-policy.ts';
+import type { ContainerRecord } from './types.ts';
+
+/** The exit code that is reported when nobody could say it. */
+const UNKNOWN_EXIT_CODE = 255;
+/** How long conmon may take from the end of the container to its exit file. */
+const MONITOR_GRACE_MS = 5_000;
+
+/**
+ * Settles a container that has ended: what it used is freed, and its record says how it ended and what comes next.
+ * Called by whoever notices first; the others find nothing to do. A container that still runs is left alone.
+ */
+export async function handleExit(parts: EngineParts, id: string): Promise<void> {
+  if (parts.store.find(id) === undefined) return;
+  using _intent = parts.intents.begin();
+  using _lock = await parts.locks.acquire(`container:${id}`);
+  const record = parts.store.find(id);
+  if (record === undefined || !isUp(record)) return;
+  const end = await findEnd(parts, record);
+  if (end !== undefined) await settleLocked(parts, record, end);
+}
+
+/** How a container ended. */
+export interface End {
+  exitCode: number;
+  error: string;
+}
+
+/** @returns undefined: it has not ended */
+async function findEnd(parts: EngineParts, record: ContainerRecord): Promise<End | undefined> {
+  const exitDir = join(parts.config.execRoot, 'exits');
+  const told = (): End | undefined => {
+    const exitCode = readExit(exitDir, record.id);
+    return exitCode === undefined ? undefined : { exitCode, error: '' };
+  };
+  const deadline = Date.now() + MONITOR_GRACE_MS;
+  for (;;) {
+    // Asked before the file is read: a monitor that was alive may write between the two.
+    const isMonitored = isProcessAlive(record.state.monitorPid, record.state.monitorStartTicks);
+    const end = told();
+    if (end !== undefined) return end;
+    if (isContainerAlive(record)) return undefined;
+    if (!isMonitored || Date.now() > deadline) {
+      return { exitCode: UNKNOWN_EXIT_CODE, error: 'the exit code is unknown: the monitor (conmon) was killed' };
+    }
+    await sleep(5);
+  }
+}
+
+/** Frees and records, for a caller that holds the container's lock. */
+export async function settleLocked(parts: EngineParts, record: ContainerRecord, end: End): Promise<void> {
+  const { id, bundle, state } = record;
+  // Read before the runtime deletes the cgroup.
+  const oomKilled = existsSync(join(bundle, 'oom')) || (oomKills(cgroupPath(parts, record)) ?? 0) > 0;
+  const deleting = parts.runtime.delete(id, parts.runtimeFor(record.host.runtime), true);
+  const endpoints = parts.networks.endpoints({ containerId: id });
+  const freed = await Promise.allSettled([deleting, freeNetwork(parts, id)]);
+  parts.layers.unmount(id);
+  await parts.forgetExecs(id);
+  const failure = freed.find((result) => result.status === 'rejected');
+
+  const finishedMs = Date.now();
+  const delayMs = restartDelayMs(record, end.exitCode, finishedMs - state.startedMs);
+  const settled = await parts.store.update(id, (current, tx) => {
+    if (oomKilled) tx.event(containerEvent(current, 'oom'));
+    for (const endpoint of endpoints) tx.event(networkEvent(parts, endpoint, 'disconnect'));
+    const attributes = {
+      exitCode: String(end.exitCode),
+      execDuration: String(Math.max(0, Math.round((finishedMs - state.startedMs) / 1000))),
+    };
+    tx.event(containerEvent(current, 'die', attributes));
+    if (current.state.stoppedByUser) tx.event(containerEvent(current, 'stop'));
+    if (delayMs !== undefined) current.restartCount += 1;
+    current.state = {
+      ...current.state,
+      status: delayMs === undefined ? 'exited' : 'restarting',
+      pid: 0,
+      pidStartTicks: 0,
+      monitorPid: 0,
+      monitorStartTicks: 0,
+      exitCode: end.exitCode,
+      error: end.error,
+      oomKilled,
+      finishedMs,
+      restartAtMs: delayMs === undefined ? 0 : finishedMs + delayMs,
+      health: current.state.health === null ? null : { ...current.state.health, status: 'unhealthy' },
+    };
+  });
+  rmSync(join(parts.config.execRoot, 'exits', id), { force: true });
+  removeBundle(bundle);
+  if (failure !== undefined) throw failure.reason;
+  if (settled === undefined) return;
+  if (settled.state.status === 'restarting') {
+    if (needsKeeper(settled)) parts.wakeKeeper();
+  } else if (settled.host.autoRemove) {
+    await removeLocked(parts, settled, { volumes: true });
+  }
+}

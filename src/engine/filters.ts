@@ -1,0 +1,86 @@
+import { TareError } from '../errors/index.ts';
+import type { Filters } from './types.ts';
+
+/** @throws {TareError} InvalidArgument with docker's text, naming the first key that is not among `known` */
+export function refuseUnknownFilters(filters: Filters, known: readonly string[]): void {
+  const unknown = Object.keys(filters).find((key) => !known.includes(key));
+  if (unknown !== undefined) throw new TareError('InvalidArgument', `invalid filter '${unknown}'`);
+}
+
+/** Whether labels satisfy `label` (all of them) and `label!` (none of them); each is `key` or `key=value`. */
+export function filterLabels(filters: Filters, labels: Record<string, string>): boolean {
+  return (
+    (filters['label'] ?? []).every((wanted) => hasLabel(labels, wanted)) &&
+    !(filters['label!'] ?? []).some((unwanted) => hasLabel(labels, unwanted))
+  );
+}
+
+function hasLabel(labels: Record<string, string>, wanted: string): boolean {
+  const [key, value] = wanted.split(/=(.*)/s);
+  if (key === undefined || !Object.hasOwn(labels, key)) return false;
+  return value === undefined || labels[key] === value;
+}
+
+/** Whether something made at `createdMs` is older than the filter `until` says. */
+export function filterTime(filters: Filters, createdMs: number): boolean {
+  return (filters['until'] ?? []).every((until) => createdMs <= parseTime(until) * 1000);
+}
+
+const units: Record<string, number> = { ns: 1e-9, us: 1e-6, µs: 1e-6, ms: 1e-3, s: 1, m: 60, h: 3600 };
+
+/** Seconds of a Go duration such as `1h30m`; undefined when it is none. */
+export function parseDuration(text: string): number | undefined {
+  const match = /^([+-]?)((?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+)$/.exec(text);
+  if (match === null) return text === '0' ? 0 : undefined;
+  let seconds = 0;
+  for (const [, number, unit] of match[2]!.matchAll(/(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)/g)) {
+    seconds += Number(number) * units[unit!]!;
+  }
+  return match[1] === '-' ? -seconds : seconds;
+}
+
+/**
+ * A moment as docker's filters and flags give it: seconds since the epoch (with a fraction), RFC 3339, a date, or a
+ * duration before now.
+ *
+ * @returns seconds since the epoch
+ * @throws {TareError} InvalidArgument
+ */
+export function parseTime(text: string, nowMs = Date.now()): number {
+  if (/^-?\d+(\.\d+)?$/.test(text)) return Number(text);
+  const duration = parseDuration(text);
+  if (duration !== undefined) return nowMs / 1000 - duration;
+  const ms = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(ms)) {
+    throw new TareError(
+      'InvalidArgument',
+      `invalid time ${JSON.stringify(text)}: want seconds since the epoch, RFC 3339, or a duration such as 10m`,
+    );
+  }
+  return ms / 1000;
+}
+
+/**
+ * A filter's value as docker matches names: a regular expression, found anywhere, else the text itself.
+ * Bounded, since it comes from a client and may be made to backtrack.
+ */
+export function matchesName(name: string, patterns: readonly string[] | undefined): boolean {
+  if (patterns === undefined || patterns.length === 0) return true;
+  return patterns.some((pattern) => {
+    if (pattern.length > 256) return name === pattern;
+    try {
+      return new RegExp(pattern).test(name);
+    } catch {
+      return name === pattern;
+    }
+  });
+}
+
+/** Whether a filter says true; docker takes `1` and `true`. */
+export function flagFilter(filters: Filters, key: string): boolean | undefined {
+  const value = filters[key]?.[0];
+  if (value === undefined) return undefined;
+  if (['1', 'true', 'True', 'TRUE', 't', 'T'].includes(value)) return true;
+  if (['0', 'false', 'False', 'FALSE', 'f', 'F'].includes(value)) return false;
+  throw new TareError('InvalidArgument', `invalid filter '${key}=${value}': want true or false`);
+}

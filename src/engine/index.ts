@@ -1,0 +1,14 @@
+export {
+  type ConfigFlags,
+  configuredHosts,
+  DEFAULT_DATA_ROOT,
+  DEFAULT_EXEC_ROOT,
+  type EngineConfig,
+  instanceName,
+  loadConfig,
+} from './config.ts';
+export { Engine, type OpenOptions, tryBecomeKeeper } from './engine.ts';
+export { parseDuration, parseTime } from './filters.ts';
+export { healthTimes, nextProbeMs } from './health.ts';
+export * from './types.ts';
+export { version } from './version.ts';

@@ -1,0 +1,152 @@
+import { TareError } from '../errors/index.ts';
+import { filterLabels, flagFilter, matchesName, refuseUnknownFilters } from './filters.ts';
+import type { EngineParts } from './parts.ts';
+import type { ContainerRecord, ContainerView, Filters } from './types.ts';
+
+const knownFilters = [
+  ...['ancestor', 'before', 'exited', 'expose', 'health', 'id', 'isolation', 'is-task', 'label', 'label!', 'name'],
+  ...['network', 'publish', 'since', 'status', 'volume'],
+];
+
+const statuses = ['created', 'restarting', 'running', 'removing', 'paused', 'exited', 'dead'];
+
+/** A record with what other records know of it. */
+export function viewOf(parts: EngineParts, record: ContainerRecord): ContainerView {
+  const endpoints = parts.networks.endpoints({ containerId: record.id }).map((endpoint) => {
+    const network = parts.networks.get(endpoint.networkId);
+    const request = record.networking.find(({ network: ref }) => ref === network.name || network.id.startsWith(ref));
+    return { ...endpoint, networkName: network.name, aliases: request?.aliases ?? [] };
+  });
+  const execs = parts.db.all<{ id: string }>('SELECT id FROM execs WHERE container_id = ?', record.id);
+  return { ...record, endpoints, execIds: execs.map(({ id }) => id) };
+}
+
+/** `viewOf` with what the snapshot and its layers occupy. */
+export async function sizedViewOf(parts: EngineParts, record: ContainerRecord): Promise<ContainerView> {
+  const { sizeBytes: rwBytes } = await parts.layers.usage(record.id);
+  const imageBytes = imageSize(parts, record.imageId);
+  return { ...viewOf(parts, record), sizeRwBytes: rwBytes, sizeRootFsBytes: rwBytes + imageBytes };
+}
+
+function imageSize(parts: EngineParts, imageID: string): number {
+  try {
+    return parts.images.resolve(imageID).sizeBytes;
+  } catch {
+    // Untagged and removed by force while the container stayed.
+    return 0;
+  }
+}
+
+/**
+ * docker's `ps`: newest first.
+ * @throws {TareError} InvalidArgument: an unknown filter or value; NotFound: the container of `before` or `since`
+ */
+export async function listContainers(
+  parts: EngineParts,
+  options: { all?: boolean; limit?: number; size?: boolean; filters?: Filters } = {},
+): Promise<ContainerView[]> {
+  const filters = options.filters ?? {};
+  const test = containerFilter(parts, filters);
+  const limit = options.limit ?? 0;
+  // A limit, a status or an exit code asks for stopped ones too.
+  const all = options.all === true || limit > 0 || filters['status'] !== undefined || filters['exited'] !== undefined;
+  const records = all
+    ? parts.store.all()
+    : parts.store.withStatus('running', 'paused', 'restarting').sort((a, b) => b.createdMs - a.createdMs);
+  const views: ContainerView[] = [];
+  for (const record of records) {
+    const view = viewOf(parts, record);
+    if (!test(view)) continue;
+    views.push(options.size === true ? await sizedViewOf(parts, record) : view);
+    if (views.length === limit) break;
+  }
+  return views;
+}
+
+function containerFilter(parts: EngineParts, filters: Filters): (view: ContainerView) => boolean {
+  refuseUnknownFilters(filters, knownFilters);
+  refuseValues(filters, 'status', statuses);
+  refuseValues(filters, 'health', ['none', 'starting', 'healthy', 'unhealthy']);
+  const before = (filters['before'] ?? []).map((ref) => parts.store.get(ref).createdMs);
+  const since = (filters['since'] ?? []).map((ref) => parts.store.get(ref).createdMs);
+  const isTask = flagFilter(filters, 'is-task');
+  const exitCodes = (filters['exited'] ?? []).map(parseExitCode);
+  const ancestors = (filters['ancestor'] ?? []).map((ref) => ancestorOf(parts, ref));
+  const any = (key: string, accepts: (value: string) => boolean) =>
+    filters[key] === undefined || filters[key].some(accepts);
+  return (view) =>
+    isTask !== true &&
+    any('id', (id) => matchesName(view.id, [id.startsWith('^') ? id : `^${id}`])) &&
+    (filters['name'] === undefined ||
+      matchesName(view.name, filters['name']) ||
+      matchesName(`/${view.name}`, filters['name'])) &&
+    any('status', (status) => view.state.status === status) &&
+    any('health', (health) => (view.state.health?.status ?? 'none') === health) &&
+    (exitCodes.length === 0 || (view.state.status === 'exited' && exitCodes.includes(view.state.exitCode))) &&
+    before.every((createdMs) => view.createdMs < createdMs) &&
+    since.every((createdMs) => view.createdMs > createdMs) &&
+    filterLabels(filters, view.config.labels) &&
+    (ancestors.length === 0 || ancestors.some((isAncestor) => isAncestor(view))) &&
+    any('volume', (volume) =>
+      view.mounts.some((mount) => [mount.name, mount.destination, mount.source].includes(volume)),
+    ) &&
+    any('network', (network) => usesNetwork(view, network)) &&
+    any('expose', (port) => portsOf(port).some((wanted) => view.config.exposedPorts.includes(wanted))) &&
+    any('publish', (port) => portsOf(port).some((wanted) => isPublished(view, wanted))) &&
+    any('isolation', (isolation) => isolation === 'default' || isolation === view.host.isolation);
+}
+
+function refuseValues(filters: Filters, key: string, known: readonly string[]): void {
+  const unknown = filters[key]?.find((value) => !known.includes(value));
+  if (unknown !== undefined) throw new TareError('InvalidArgument', `invalid filter '${key}=${unknown}'`);
+}
+
+function parseExitCode(text: string): number {
+  if (!/^-?\d{1,9}$/.test(text)) throw new TareError('InvalidArgument', `invalid filter 'exited=${text}'`);
+  return Number(text);
+}
+
+/** Containers of an image, or of one whose layers build on it. */
+function ancestorOf(parts: EngineParts, ref: string): (view: ContainerView) => boolean {
+  let layers: string[];
+  let id: string;
+  try {
+    const image = parts.images.resolve(ref);
+    id = image.id;
+    layers = image.config.rootfs.diff_ids;
+  } catch {
+    return (view) => view.config.image === ref;
+  }
+  return (view) => {
+    if (view.imageId === id) return true;
+    try {
+      const own = parts.images.resolve(view.imageId).config.rootfs.diff_ids;
+      return layers.length > 0 && layers.every((layer, index) => own[index] === layer);
+    } catch {
+      return false;
+    }
+  };
+}
+
+function usesNetwork(view: ContainerView, network: string): boolean {
+  return (
+    view.endpoints.some((endpoint) => endpoint.networkName === network || endpoint.networkId.startsWith(network)) ||
+    view.networking.some((request) => request.network === network)
+  );
+}
+
+const isPublished = (view: ContainerView, wanted: string): boolean =>
+  view.endpoints.some(({ ports }) =>
+    ports.some((port) =>
+      [`${port.hostPort}/${port.protocol}`, `${port.containerPort}/${port.protocol}`].includes(wanted),
+    ),
+  );
+
+/** `80`, `80/udp` or `8000-8010/tcp` as single ports. */
+function portsOf(text: string): string[] {
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(tcp|udp|sctp))?$/.exec(text);
+  if (match === null)
+    throw new TareError('InvalidArgument', `invalid filter: port ${JSON.stringify(text)}: want PORT[-PORT][/PROTOCOL]`);
+  const [first, last] = [Number(match[1]), Math.min(Number(match[2] ?? match[1]), 65_535)];
+  return Array.from({ length: Math.max(last - first, 0) + 1 }, (_, index) => `${first + index}/${match[3] ?? 'tcp'}`);
+}

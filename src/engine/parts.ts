@@ -1,0 +1,49 @@
+import type { NetworkService } from '../network/index.ts';
+import type { HostFacts, Runtime, RuntimeBinary } from '../runtime/index.ts';
+import type { Database, Locks } from '../state/index.ts';
+import type { DiffID, LayerStore } from '../storage/index.ts';
+import type { EngineConfig } from './config.ts';
+import type { ContainerStore } from './container-store.ts';
+import type { Intents } from './intents.ts';
+import type { ImageRecord } from './types.ts';
+import type { Volumes } from './volumes.ts';
+
+/** What the lifecycle needs of the image side. */
+export interface ImageSource {
+  /** @throws {TareError} NotFound: `No such image: REF` */
+  resolve(ref: string): ImageRecord;
+  /** Layers of an image, base first, unpacked again when they were lost. */
+  ensureUnpacked(imageID: string): Promise<DiffID[]>;
+}
+
+/** Sessions that attached before the start, and the one who joins them to the container. */
+export interface PendingAttachments {
+  /** Joins waiting sessions to the attach socket in this bundle; called between the runtime's create and start. */
+  connect(containerID: string, bundle: string): Promise<void>;
+  /** The container did not start: ends waiting sessions. */
+  fail(containerID: string): void;
+}
+
+/** What the use-cases of a container's life work with. */
+export interface EngineParts {
+  config: EngineConfig;
+  /** See `instanceName`. */
+  instance: string;
+  db: Database;
+  locks: Locks;
+  intents: Intents;
+  store: ContainerStore;
+  images: ImageSource;
+  layers: LayerStore;
+  volumes: Volumes;
+  networks: NetworkService;
+  runtime: Runtime;
+  facts: HostFacts;
+  attachments: PendingAttachments;
+  /** Removes the records and folders of a container's execs. */
+  forgetExecs(containerID: string): Promise<void>;
+  /** Makes sure that the keeper runs. */
+  wakeKeeper(): void;
+  /** @throws {TareError} InvalidArgument: no runtime has this name */
+  runtimeFor(name: string): RuntimeBinary;
+}

@@ -1,0 +1,156 @@
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { isFrozen, listCgroups, listPids, removeCgroup } from '../linux/index.ts';
+import { removeBundle } from './bundle.ts';
+import { cgroupPath, defaultCgroupParent } from './container-cgroup.ts';
+import { freeNetwork } from './container-network.ts';
+import { handleExit } from './exit.ts';
+import { isContainerAlive, isUp } from './liveness.ts';
+import type { EngineParts } from './parts.ts';
+import { removeLocked } from './remove-locked.ts';
+import type { ContainerRecord } from './types.ts';
+
+/** What reconcile also needs: the parts with leftovers of their own. */
+export interface ReconcileParts extends EngineParts {
+  reconcileImages(isUsed: (imageID: string) => boolean): Promise<void>;
+  /** Told of what could not be settled; it is tried again next time. */
+  onError(subject: string, error: unknown): void;
+}
+
+/**
+ * Compares the records with what is, and finishes or undoes. Safe beside other processes: what one of them is working on
+ * is locked and left to it.
+ */
+export async function reconcile(parts: ReconcileParts): Promise<void> {
+  const abandoned = parts.intents.abandoned();
+  const attempt = async (subject: string, work: () => Promise<void>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      parts.onError(subject, error);
+    }
+  };
+  const rebooted = await noteBoot(parts);
+  for (const { id } of parts.store.all())
+    await attempt(`container ${id}`, () => reconcileContainer(parts, id, rebooted));
+  await attempt('bundles', () => removeOrphanBundles(parts));
+  await attempt('cgroups', () => removeOrphanCgroups(parts));
+  await attempt('networks', () => parts.networks.reconcile((id) => isSpared(parts, id, (record) => isUp(record))));
+  await attempt('snapshots', () => parts.layers.reconcile((key) => isSpared(parts, key, () => true)));
+  await attempt('container folders', async () => removeOrphanFolders(parts));
+  await attempt('volumes', () => parts.volumes.reconcile(entries(join(parts.config.dataRoot, 'volumes'))));
+  await attempt('images', () => {
+    const used = new Set(parts.store.all().map(({ imageId }) => imageId));
+    return parts.reconcileImages((imageID) => used.has(imageID));
+  });
+  parts.intents.forget(abandoned);
+}
+
+/** The cheap part, done at each opening: containers that have ended while nobody looked. */
+export async function settleEnded(parts: ReconcileParts): Promise<void> {
+  for (const record of parts.store.withStatus('running', 'paused')) {
+    if (isContainerAlive(record)) continue;
+    try {
+      await handleExit(parts, record.id);
+    } catch (error) {
+      parts.onError(`container ${record.id}`, error);
+    }
+  }
+}
+
+async function reconcileContainer(parts: EngineParts, id: string, rebooted: boolean): Promise<void> {
+  if (isUp(parts.store.find(id) ?? ({ state: { status: 'dead' } } as ContainerRecord))) await handleExit(parts, id);
+  using lock = parts.locks.tryAcquire(`container:${id}`);
+  const record = lock === undefined ? undefined : parts.store.find(id);
+  if (record === undefined) return;
+  if (isUp(record)) return await trueStatus(parts, record);
+  if (record.state.status === 'removing') {
+    return await removeLocked(parts, record, { volumes: record.state.removesVolumes });
+  }
+  if (existsSync(record.bundle) || parts.layers.isMounted(id)) await undoStart(parts, record);
+  if (record.state.status === 'exited' && record.host.autoRemove) {
+    return await removeLocked(parts, record, { volumes: true });
+  }
+  // As dockerd does when it starts after a boot, `always` holds even for what a user had stopped.
+  if (rebooted && record.state.status === 'exited' && record.host.restartPolicy.name === 'always') {
+    await parts.store.update(id, (current) => {
+      current.state.status = 'restarting';
+      current.state.stoppedByUser = false;
+      current.state.restartAtMs = Date.now();
+    });
+  }
+}
+
+/** A process that died between the freezer and its record left the record behind the truth. */
+async function trueStatus(parts: EngineParts, record: ContainerRecord): Promise<void> {
+  const status = isFrozen(cgroupPath(parts, record)) ? 'paused' : 'running';
+  if (record.state.status === status) return;
+  await parts.store.update(record.id, (current) => {
+    current.state.status = status;
+  });
+}
+
+/** A start whose process died before the record said "running": nobody was told that it runs. */
+async function undoStart(parts: EngineParts, record: ContainerRecord): Promise<void> {
+  await parts.runtime.delete(record.id, parts.runtimeFor(record.host.runtime), true);
+  await freeNetwork(parts, record.id);
+  await parts.forgetExecs(record.id);
+  parts.layers.unmount(record.id);
+  removeBundle(record.bundle);
+  rmSync(join(parts.config.execRoot, 'exits', record.id), { force: true });
+}
+
+/** Whether something named after a container belongs to it, or to somebody who is just making it. */
+function isSpared(parts: EngineParts, id: string, belongs: (record: ContainerRecord) => boolean): boolean {
+  const record = parts.store.find(id);
+  if (record !== undefined && belongs(record)) return true;
+  using lock = parts.locks.tryAcquire(`container:${id}`);
+  return lock === undefined;
+}
+
+const entries = (directory: string): string[] => (existsSync(directory) ? readdirSync(directory) : []);
+
+async function removeOrphanBundles(parts: EngineParts): Promise<void> {
+  const directory = join(parts.config.execRoot, 'containers');
+  const fallback = parts.runtimeFor(parts.config.defaultRuntime);
+  for (const id of entries(directory)) {
+    if (isSpared(parts, id, () => true)) continue;
+    await parts.runtime.delete(id, fallback, true);
+    removeBundle(join(directory, id));
+  }
+  for (const id of entries(join(parts.config.execRoot, 'exits'))) {
+    if (!isSpared(parts, id, isUp)) rmSync(join(parts.config.execRoot, 'exits', id), { force: true });
+  }
+}
+
+async function removeOrphanCgroups(parts: EngineParts): Promise<void> {
+  const parent = defaultCgroupParent(parts.instance);
+  for (const id of listCgroups(parent)) {
+    if (isSpared(parts, id, isUp)) continue;
+    const path = `${parent}/${id}`;
+    for (const pid of listPids(path)) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+    removeCgroup(path);
+  }
+}
+
+function removeOrphanFolders(parts: EngineParts): void {
+  const directory = join(parts.config.dataRoot, 'containers');
+  for (const id of entries(directory)) {
+    if (!isSpared(parts, id, () => true)) rmSync(join(directory, id), { recursive: true, force: true });
+  }
+}
+
+/** @returns whether the machine was started anew since an engine on these roots last looked */
+async function noteBoot(parts: EngineParts): Promise<boolean> {
+  const bootID = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  const known = parts.db.get<{ value: string }>("SELECT value FROM facts WHERE key = 'boot-id'")?.value;
+  if (known === bootID) return false;
+  await parts.db.write((tx) => tx.run("INSERT OR REPLACE INTO facts (key, value) VALUES ('boot-id', ?)", bootID));
+  return known !== undefined;
+}

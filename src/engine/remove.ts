@@ -1,0 +1,38 @@
+import { TareError } from '../errors/index.ts';
+import { isUp } from './liveness.ts';
+import type { EngineParts } from './parts.ts';
+import { type RemoveOptions, removeLocked } from './remove-locked.ts';
+import { killAndSettle } from './stop.ts';
+
+/**
+ * Removes a container.
+ * @throws {TareError} NotFound; Conflict: it runs and `force` was not given
+ */
+export async function removeContainer(
+  parts: EngineParts,
+  ref: string,
+  options: RemoveOptions & { force?: boolean } = {},
+): Promise<void> {
+  const { id } = parts.store.get(ref);
+  using _intent = parts.intents.begin();
+  using _lock = await parts.locks.acquire(`container:${id}`);
+  const record = parts.store.get(id);
+  if (isUp(record)) {
+    if (options.force !== true) {
+      const what = record.state.status === 'paused' ? 'paused' : 'running';
+      const remedy = what === 'paused' ? 'unpause and stop' : 'stop';
+      throw new TareError(
+        'Conflict',
+        `cannot remove container "/${record.name}": container is ${what}: ${remedy} the container before removing or force remove`,
+      );
+    }
+    // Whatever its policy, it does not come back.
+    await parts.store.update(id, (current) => {
+      current.state.stoppedByUser = true;
+      current.host.autoRemove = false;
+    });
+    await killAndSettle(parts, parts.store.get(id));
+  }
+  const settled = parts.store.find(id);
+  if (settled !== undefined) await removeLocked(parts, settled, options);
+}

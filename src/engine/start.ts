@@ -1,0 +1,269 @@
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { kindOf, messageOf, TareError } from '../errors/index.ts';
+import { MS_NODEV, MS_NOEXEC, MS_NOSUID, mount } from '../linux/index.ts';
+import type { Endpoint } from '../network/index.ts';
+import {
+  buildSpec,
+  type NamespaceMode,
+  resolveDevices,
+  resolveUserIn,
+  type SharedMemory,
+  type SpecInput,
+} from '../runtime/index.ts';
+import { removeBundle, sharedMemoryPath } from './bundle.ts';
+import { configArguments, containerFolder } from './config.ts';
+import { cgroupPath } from './container-cgroup.ts';
+import { makeBindSources, runtimeMounts } from './container-mounts.ts';
+import { connectRequests, disconnectAll, networkEvent } from './container-network.ts';
+import { containerEvent } from './events.ts';
+import { exitCommandFor } from './exit-command.ts';
+import { isHealthchecked } from './health.ts';
+import { needsKeeper } from './keeper-work.ts';
+import { parseLogOptions } from './log-options.ts';
+import { hostResolvConf, hostsFile, resolvConf } from './name-files.ts';
+import type { EngineParts } from './parts.ts';
+import { removeLocked } from './remove-locked.ts';
+import type { ContainerRecord } from './types.ts';
+
+/** Why and by whom a container is started. */
+export interface StartOptions {
+  /** Set by the keeper: the restart policy's doing, which counts. */
+  byPolicy?: boolean;
+}
+
+/**
+ * Starts a container. The record says "running" last: until then reconcile finds the bundle and undoes or adopts it.
+ *
+ * @throws {TareError} NotModified: it runs already; Conflict: paused or being removed; CommandNotFound, NotExecutable: its
+ *   program; what the network or the runtime refuse. The record then carries the error and its exit code.
+ */
+export async function startContainer(parts: EngineParts, ref: string, options: StartOptions = {}): Promise<void> {
+  const { id } = parts.store.get(ref);
+  using _intent = parts.intents.begin();
+  using _lock = await parts.locks.acquire(`container:${id}`);
+  await startLocked(parts, parts.store.get(id), options);
+}
+
+/** `startContainer` for a caller that holds the container's lock and an intent. */
+export async function startLocked(
+  parts: EngineParts,
+  record: ContainerRecord,
+  options: StartOptions = {},
+): Promise<void> {
+  refuseStart(record);
+  if (options.byPolicy === true && record.state.status !== 'restarting') return;
+  try {
+    await launch(parts, record, options);
+  } catch (error) {
+    await recordFailure(parts, record, error);
+    throw error;
+  }
+}
+
+function refuseStart(record: ContainerRecord): void {
+  switch (record.state.status) {
+    case 'running':
+      throw new TareError('NotModified', `Container ${record.id} is already running`);
+    case 'paused':
+      throw new TareError('Conflict', 'cannot start a paused container, try unpause instead');
+    case 'removing':
+    case 'dead':
+      throw new TareError('Conflict', 'container is marked for removal and cannot be started');
+    default:
+  }
+}
+
+async function launch(parts: EngineParts, record: ContainerRecord, options: StartOptions): Promise<void> {
+  const { config: engine, layers, networks, runtime } = parts;
+  const { id, bundle } = record;
+  const binary = parts.runtimeFor(record.host.runtime);
+  await using undo = new AsyncDisposableStack();
+
+  await parts.images.ensureUnpacked(record.imageId);
+  undo.defer(() => layers.unmount(id));
+  const rootfs = layers.mount(id);
+  makeBindSources(record.mounts);
+  const mounts = runtimeMounts(record.mounts, record.host);
+  const user = resolveUserIn(rootfs, record.config.user, record.host.groupAdd);
+  const generatedFiles = writeGeneratedFiles(engine, record);
+
+  undo.defer(() => networks.deleteNamespace(id));
+  const namespaces = chooseNamespaces(parts, record);
+  undo.defer(() => removeBundle(bundle));
+  removeBundle(bundle);
+  mkdirSync(bundle, { recursive: true, mode: 0o700 });
+  const spec = buildSpec({
+    ...{ id, config: record.config, host: record.host, user, rootfs, mounts, generatedFiles, namespaces },
+    shm: sharedMemory(parts, record),
+    devices: resolveDevices(record.host),
+    cgroupsPath: cgroupPath(parts, record),
+    runtimeKnowsRecursiveReadOnly: false,
+    facts: parts.facts,
+  });
+  writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
+  const exitDir = join(engine.execRoot, 'exits');
+  rmSync(join(exitDir, id), { force: true });
+
+  const log = parseLogOptions(record.host.logConfig);
+  undo.defer(() => runtime.delete(id, binary, true));
+  const creating = runtime.create({
+    id,
+    bundle,
+    runtime: binary,
+    terminal: record.config.tty,
+    stdin: record.config.openStdin,
+    stdinOnce: record.config.stdinOnce,
+    ...(record.logPath === '' ? {} : { logPath: record.logPath }),
+    logMaxBytes: log.hardLimitBytes,
+    exitDir,
+    persistDir: bundle,
+    exitCommand: exitCommandFor(engine.execRoot, [...engine.command, ...configArguments(engine)], id),
+  });
+  // The kernel's part of the network is done while conmon and the runtime work.
+  undo.defer(() => disconnectAll(parts, id));
+  const [created, endpoints] = await bothSettled(creating, connectAll(parts, record, namespaces));
+
+  await parts.attachments.connect(id, bundle);
+  await runtime.start(id, binary);
+  await parts.store.update(id, (current, tx) => {
+    current.state = {
+      ...current.state,
+      status: 'running',
+      pid: created.container.pid,
+      pidStartTicks: created.container.startTicks,
+      monitorPid: created.monitor.pid,
+      monitorStartTicks: created.monitor.startTicks,
+      exitCode: 0,
+      oomKilled: false,
+      error: '',
+      startedMs: Date.now(),
+      finishedMs: current.state.finishedMs,
+      health: isHealthchecked(current.config.healthcheck) ? { status: 'starting', failingStreak: 0, log: [] } : null,
+      stoppedByUser: false,
+      restartAtMs: 0,
+    };
+    if (options.byPolicy !== true) current.restartCount = 0;
+    for (const endpoint of endpoints) tx.event(networkEvent(parts, endpoint, 'connect'));
+    tx.event(containerEvent(current, 'start'));
+  });
+  undo.move();
+  if (needsKeeper(record)) parts.wakeKeeper();
+}
+
+/** Waits for both even when one fails, so that the undo finds nothing still growing. */
+async function bothSettled<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
+  const [first, second] = await Promise.allSettled([a, b]);
+  if (first.status === 'rejected') throw first.reason;
+  if (second.status === 'rejected') throw second.reason;
+  return [first.value, second.value];
+}
+
+async function connectAll(
+  parts: EngineParts,
+  record: ContainerRecord,
+  namespaces: SpecInput['namespaces'],
+): Promise<Endpoint[]> {
+  if (typeof namespaces.network === 'string' || record.host.networkMode.startsWith('container:')) return [];
+  const endpoints: Endpoint[] = [];
+  for (const request of connectRequests(record, (ref) => parts.networks.get(ref))) {
+    endpoints.push(await parts.networks.connect({ ...request, netns: namespaces.network.path }));
+  }
+  if (endpoints.length > 0) writeHosts(record, endpoints);
+  return endpoints;
+}
+
+function chooseNamespaces(parts: EngineParts, record: ContainerRecord): SpecInput['namespaces'] {
+  const { host } = record;
+  const joined = (mode: string, kind: string): { path: string } => {
+    const other = parts.store.get(mode.slice('container:'.length));
+    if (other.state.status !== 'running' && other.state.status !== 'paused') {
+      throw new TareError('Conflict', `cannot join ${kind} of a non running container: ${other.id}`);
+    }
+    return { path: `/proc/${other.state.pid}/ns/${kind}` };
+  };
+  const choose = (mode: string, kind: string): NamespaceMode =>
+    mode.startsWith('container:') ? joined(mode, kind) : mode === 'host' ? 'host' : 'new';
+  return {
+    network:
+      host.networkMode === 'host'
+        ? 'host'
+        : host.networkMode.startsWith('container:')
+          ? joined(host.networkMode, 'net')
+          : { path: parts.networks.createNamespace(record.id) },
+    pid: choose(host.pidMode, 'pid'),
+    ipc: choose(host.ipcMode, 'ipc'),
+    uts: host.networkMode.startsWith('container:') ? joined(host.networkMode, 'uts') : choose(host.utsMode, 'uts'),
+    cgroup: choose(host.cgroupnsMode, 'cgroup'),
+    user: 'host',
+  };
+}
+
+/** Writes the files that the container finds as its hostname, hosts and resolv.conf, or takes another container's. */
+function writeGeneratedFiles(engine: EngineParts['config'], record: ContainerRecord) {
+  mkdirSync(containerFolder(engine, record.id), { recursive: true, mode: 0o700 });
+  const { config, host } = record;
+  writeFileSync(record.hostnamePath, `${config.hostname}\n`, { mode: 0o644 });
+  writeHosts(record, []);
+  const text = resolvConf(hostResolvConf(), { ...host, keepLoopback: host.networkMode === 'host' });
+  writeFileSync(record.resolvConfPath, text, { mode: 0o644 });
+  return { hostname: record.hostnamePath, hosts: record.hostsPath, resolvConf: record.resolvConfPath };
+}
+
+function writeHosts(record: ContainerRecord, endpoints: readonly Endpoint[]): void {
+  const { config, host } = record;
+  const gateway = endpoints.find((endpoint) => endpoint.gatewayIpv4 !== '')?.gatewayIpv4 ?? '127.0.0.1';
+  const addresses = endpoints
+    .flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6])
+    .flatMap((text) => (text === '' ? [] : text.split('/', 1)));
+  const text =
+    host.networkMode === 'host' && host.extraHosts.length === 0
+      ? readFileSync('/etc/hosts', 'utf8')
+      : hostsFile({
+          hostname: config.hostname,
+          domainname: config.domainname,
+          addresses,
+          extraHosts: host.extraHosts,
+          gateway,
+        });
+  writeFileSync(record.hostsPath, text, { mode: 0o644 });
+}
+
+/** What /dev/shm is: a shareable one is mounted on the host, so that others can join it. */
+function sharedMemory(parts: EngineParts, { bundle, host }: ContainerRecord): SharedMemory {
+  const { ipcMode, shmSizeBytes } = host;
+  if (ipcMode === 'none') return { kind: 'none' };
+  if (ipcMode === 'host') return { kind: 'bind', source: '/dev/shm' };
+  if (ipcMode.startsWith('container:')) {
+    const other = parts.store.get(ipcMode.slice('container:'.length));
+    if (other.host.ipcMode !== 'shareable') {
+      throw new TareError(
+        'InvalidArgument',
+        `cannot join IPC of container ${other.id}: non-shareable IPC: run that one with --ipc shareable`,
+      );
+    }
+    return { kind: 'bind', source: sharedMemoryPath(other.bundle) };
+  }
+  if (ipcMode !== 'shareable') return { kind: 'private', sizeBytes: shmSizeBytes };
+  const source = sharedMemoryPath(bundle);
+  mkdirSync(source, { mode: 0o700 });
+  mount('shm', source, 'tmpfs', MS_NOSUID | MS_NODEV | MS_NOEXEC, `mode=1777,size=${shmSizeBytes}`);
+  return { kind: 'bind', source };
+}
+
+const failureExitCodes: Partial<Record<ReturnType<typeof kindOf>, number>> = {
+  CommandNotFound: 127,
+  NotExecutable: 126,
+};
+
+async function recordFailure(parts: EngineParts, record: ContainerRecord, error: unknown): Promise<void> {
+  parts.attachments.fail(record.id);
+  await parts.store.update(record.id, (current) => {
+    // A container whose restart policy meets an error stays down, as with docker.
+    if (current.state.status === 'restarting') current.state.status = 'exited';
+    current.state.exitCode = failureExitCodes[kindOf(error)] ?? 128;
+    current.state.error = messageOf(error);
+    current.state.restartAtMs = 0;
+  });
+  if (record.host.autoRemove) await removeLocked(parts, record, { volumes: true });
+}

@@ -1,0 +1,163 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { cpus, hostname, release, totalmem } from 'node:os';
+import type { HostFacts } from '../runtime/index.ts';
+import type { Database } from '../state/index.ts';
+import type { LayerStore } from '../storage/index.ts';
+import type { EngineConfig } from './config.ts';
+import type { ContainerStore } from './container-store.ts';
+import type {
+  ContainerService,
+  DiskUsage,
+  ImageService,
+  SystemInfo,
+  SystemService,
+  SystemVersion,
+  VolumeService,
+} from './types.ts';
+import { gitCommit, version } from './version.ts';
+
+export interface SystemDeps {
+  config: EngineConfig;
+  db: Database;
+  store: ContainerStore;
+  facts: HostFacts;
+  layers: LayerStore;
+  containers: ContainerService;
+  images: ImageService;
+  volumes: VolumeService;
+}
+
+const goArchitectures: Record<string, string> = { x64: 'amd64', ia32: '386', ppc64: 'ppc64le' };
+const architecture = goArchitectures[process.arch] ?? process.arch;
+
+/** What the engine says of itself and of the host. */
+export function createSystemService(deps: SystemDeps): SystemService {
+  return {
+    info: () => info(deps),
+    version: async () => engineVersion(),
+    diskUsage: () => diskUsage(deps),
+  };
+}
+
+async function info({ config, db, store, facts, images, layers }: SystemDeps): Promise<SystemInfo> {
+  const records = store.all();
+  const count = (...statuses: string[]) => records.filter(({ state }) => statuses.includes(state.status)).length;
+  const os = osRelease();
+  const { memory, cpu, pids } = facts.cgroups;
+  const supports = {
+    memoryLimit: memory.limit,
+    swapLimit: memory.swap,
+    cpuShares: cpu.shares,
+    cpuQuota: cpu.quota,
+    cpuset: facts.cgroups.cpuset,
+    pids,
+    oomKillDisable: memory.oomKillDisable,
+    ipv4Forwarding: facts.ipv4Forwarding,
+  };
+  return {
+    id: await engineID(db),
+    name: hostname(),
+    containers: {
+      total: records.length,
+      running: count('running', 'restarting'),
+      paused: count('paused'),
+      stopped: count('created', 'exited', 'dead', 'removing'),
+    },
+    images: (await images.list()).length,
+    storageDriver: layers.driver,
+    storageStatus: [['Native Overlay Diff', String(layers.driver === 'overlay')]],
+    dataRoot: config.dataRoot,
+    cgroupDriver: 'cgroupfs',
+    cgroupVersion: Object.keys(facts.cgroupLayout.v1).length > 0 ? '1' : '2',
+    kernelVersion: release(),
+    operatingSystem: os['PRETTY_NAME'] ?? 'Linux',
+    osVersion: os['VERSION_ID'] ?? '',
+    architecture: machine(),
+    cpus: cpus().length,
+    memoryBytes: totalmem(),
+    runtimes: config.runtimes,
+    defaultRuntime: config.defaultRuntime,
+    securityOptions: [
+      ...(facts.apparmor === undefined ? [] : ['name=apparmor']),
+      ...(facts.seccomp === undefined ? [] : ['name=seccomp,profile=builtin']),
+      ...(facts.selinux === undefined ? [] : ['name=selinux']),
+      'name=cgroupns',
+    ],
+    warnings: warningsOf(supports),
+    supports,
+    labels: config.labels,
+    debug: config.debug,
+    httpProxy: process.env['HTTP_PROXY'] ?? '',
+    httpsProxy: process.env['HTTPS_PROXY'] ?? '',
+    noProxy: process.env['NO_PROXY'] ?? '',
+  };
+}
+
+function warningsOf(supports: SystemInfo['supports']): string[] {
+  const texts: [boolean, string][] = [
+    [supports.memoryLimit, 'WARNING: No memory limit support'],
+    [supports.swapLimit, 'WARNING: No swap limit support'],
+    [supports.cpuShares, 'WARNING: No cpu shares support'],
+    [supports.cpuQuota, 'WARNING: No cpu cfs quota support'],
+    [supports.cpuset, 'WARNING: No cpuset support'],
+  ];
+  return texts.filter(([isSupported]) => !isSupported).map(([, text]) => text);
+}
+
+function engineVersion(): SystemVersion {
+  return {
+    version,
+    gitCommit,
+    buildTime: '',
+    kernelVersion: release(),
+    os: 'linux',
+    architecture,
+    components: [
+      {
+        name: 'Engine',
+        version,
+        details: { NodeVersion: process.version, Os: 'linux', Arch: architecture, KernelVersion: release() },
+      },
+    ],
+  };
+}
+
+async function diskUsage({ containers, images, volumes, layers }: SystemDeps): Promise<DiskUsage> {
+  const [imageList, containerList, volumeList, layerList] = await Promise.all([
+    images.list({ all: true, sharedSize: true }),
+    containers.list({ all: true, size: true }),
+    volumes.usage(),
+    layers.layers(),
+  ]);
+  for (const image of imageList) image.containers = containerList.filter(({ imageId }) => imageId === image.id).length;
+  return {
+    images: imageList,
+    containers: containerList,
+    volumes: volumeList,
+    layersBytes: layerList.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+  };
+}
+
+/** One id for as long as the data root lives. */
+async function engineID(db: Database): Promise<string> {
+  const read = () => db.get<{ value: string }>("SELECT value FROM facts WHERE key = 'engine-id'")?.value;
+  const known = read();
+  if (known !== undefined) return known;
+  await db.write((tx) => tx.run("INSERT OR IGNORE INTO facts (key, value) VALUES ('engine-id', ?)", randomUUID()));
+  return read() ?? '';
+}
+
+function osRelease(): Record<string, string> {
+  try {
+    const lines = readFileSync('/etc/os-release', 'utf8').split('\n');
+    return Object.fromEntries(
+      lines.map((line) => line.split(/=(.*)/s)).map(([key, value = '']) => [key, value.replace(/^"(.*)"$/, '$1')]),
+    );
+  } catch {
+    return {};
+  }
+}
+
+/** uname's word for the processor, as docker shows it. */
+const machine = (): string => ({ x64: 'x86_64', arm64: 'aarch64' })[process.arch as string] ?? process.arch;

@@ -1,0 +1,215 @@
+import { randomBytes } from 'node:crypto';
+import { TareError } from '../errors/index.ts';
+import { type Database, isConstraintError, type Locks, type Transaction } from '../state/index.ts';
+import { createVolumeDirectory, directorySize, removeVolumeDirectory, volumePath } from '../storage/index.ts';
+import type { ContainerStore } from './container-store.ts';
+import { filterLabels, filterTime, refuseUnknownFilters } from './filters.ts';
+import type { Filters, PruneReport, VolumeRecord, VolumeService, VolumeView } from './types.ts';
+
+interface Row {
+  doc: string;
+}
+
+const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
+
+export interface VolumeDeps {
+  db: Database;
+  locks: Locks;
+  store: ContainerStore;
+  /** Folder of all volumes. */
+  directory: string;
+}
+
+/** Volumes of the local driver: a record and a folder each. The record is written first and deleted first. */
+export class Volumes implements VolumeService {
+  readonly #deps: VolumeDeps;
+
+  constructor(deps: VolumeDeps) {
+    this.#deps = deps;
+  }
+
+  async create(request: Parameters<VolumeService['create']>[0]): Promise<VolumeRecord> {
+    const driver = request.driver || 'local';
+    if (driver !== 'local') {
+      throw new TareError('NotFound', `error looking up volume plugin ${driver}: plugin "${driver}" not found`);
+    }
+    const options = request.options ?? {};
+    const unknown = Object.keys(options)[0];
+    if (unknown !== undefined) {
+      throw new TareError(
+        'InvalidArgument',
+        `invalid option: "${unknown}": volumes of the local driver take no options yet`,
+      );
+    }
+    const record = this.newRecord(request.name || '', request.labels ?? {});
+    const existing = this.find(record.name);
+    if (existing !== undefined) return existing;
+    using _lock = await this.#deps.locks.acquire(`volume:${record.name}`);
+    try {
+      await this.#deps.db.write((tx) => insertVolume(tx, record));
+    } catch (error) {
+      // Made by another process meanwhile: creating twice is no error.
+      if (isConstraintError(error)) return this.get(record.name);
+      throw error;
+    }
+    this.ensureDirectory(record);
+    return record;
+  }
+
+  /**
+   * A record that is not stored yet; `insertVolume` stores it in the caller's transaction.
+   * @param name '' makes an anonymous volume
+   * @throws {TareError} InvalidArgument: a name that the local driver refuses
+   */
+  newRecord(name: string, labels: Record<string, string>): VolumeRecord {
+    const anonymous = name === '';
+    const chosen = anonymous ? randomBytes(32).toString('hex') : name;
+    if (!namePattern.test(chosen)) {
+      throw new TareError(
+        'InvalidArgument',
+        `create ${chosen}: "${chosen}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`,
+      );
+    }
+    return {
+      name: chosen,
+      driver: 'local',
+      mountpoint: volumePath(this.#deps.directory, chosen),
+      createdMs: Date.now(),
+      labels: anonymous ? { ...labels, 'com.docker.volume.anonymous': '' } : labels,
+      options: {},
+      anonymous,
+    };
+  }
+
+  /** Makes a recorded volume's folder, if it is not there. */
+  ensureDirectory(record: VolumeRecord): void {
+    createVolumeDirectory(this.#deps.directory, record.name);
+  }
+
+  find(name: string): VolumeRecord | undefined {
+    const row = this.#deps.db.get<Row>('SELECT doc FROM volumes WHERE name = ?', name);
+    return row === undefined ? undefined : (JSON.parse(row.doc) as VolumeRecord);
+  }
+
+  /** @throws {TareError} NotFound */
+  get(name: string): VolumeRecord {
+    const record = this.find(name);
+    if (record === undefined) throw new TareError('NotFound', `get ${name}: no such volume`);
+    return record;
+  }
+
+  async inspect(name: string): Promise<VolumeRecord> {
+    return this.get(name);
+  }
+
+  all(): VolumeRecord[] {
+    return this.#deps.db
+      .all<Row>('SELECT doc FROM volumes ORDER BY name')
+      .map((row) => JSON.parse(row.doc) as VolumeRecord);
+  }
+
+  async list(filters: Filters = {}): Promise<VolumeRecord[]> {
+    refuseUnknownFilters(filters, ['dangling', 'driver', 'label', 'name']);
+    const used = filters['dangling'] === undefined ? undefined : this.#users();
+    return this.all().filter(
+      (volume) =>
+        (filters['name'] ?? [volume.name]).some((name) => volume.name.includes(name)) &&
+        (filters['driver'] ?? [volume.driver]).includes(volume.driver) &&
+        filterLabels(filters, volume.labels) &&
+        (used === undefined || isTrue(filters['dangling']!) !== used.has(volume.name)),
+    );
+  }
+
+  async remove(name: string, options: { force?: boolean } = {}): Promise<void> {
+    using _lock = await this.#deps.locks.acquire(`volume:${name}`);
+    if (this.find(name) === undefined) {
+      if (options.force === true) return;
+      throw new TareError('NotFound', `get ${name}: no such volume`);
+    }
+    await this.#deps.db.write((tx) => {
+      // Asked inside the transaction: a container that is being created writes its record in one too.
+      const users = this.#users().get(name);
+      if (users !== undefined) {
+        throw new TareError('Conflict', `remove ${name}: volume is in use - [${users.join(', ')}]`);
+      }
+      deleteVolume(tx, name);
+    });
+    await removeVolumeDirectory(this.#deps.directory, name);
+  }
+
+  async prune(filters: Filters = {}): Promise<PruneReport> {
+    refuseUnknownFilters(filters, ['all', 'label', 'label!', 'until']);
+    const all = filters['all'] !== undefined && isTrue(filters['all']);
+    const users = this.#users();
+    const report: PruneReport = { deleted: [], spaceReclaimedBytes: 0 };
+    for (const volume of this.all()) {
+      if (users.has(volume.name) || (!all && !volume.anonymous)) continue;
+      if (!filterLabels(filters, volume.labels) || !filterTime(filters, volume.createdMs)) continue;
+      const sizeBytes = await directorySize(volume.mountpoint);
+      try {
+        await this.remove(volume.name);
+      } catch (error) {
+        // Taken into use meanwhile.
+        if (error instanceof TareError && (error.kind === 'Conflict' || error.kind === 'NotFound')) continue;
+        throw error;
+      }
+      report.deleted.push(volume.name);
+      report.spaceReclaimedBytes += sizeBytes;
+    }
+    return report;
+  }
+
+  async usage(): Promise<VolumeView[]> {
+    const users = this.#users();
+    const views: VolumeView[] = [];
+    for (const volume of this.all()) {
+      views.push({
+        ...volume,
+        sizeBytes: await directorySize(volume.mountpoint),
+        refCount: users.get(volume.name)?.length ?? 0,
+      });
+    }
+    return views;
+  }
+
+  /** Removes the folders of volumes that have no record, and makes those that records miss. */
+  async reconcile(directories: readonly string[]): Promise<void> {
+    for (const volume of this.all()) this.ensureDirectory(volume);
+    for (const name of directories) {
+      using lock = this.#deps.locks.tryAcquire(`volume:${name}`);
+      // Only names that we make up can be left over from a create that never came to its record.
+      if (lock !== undefined && this.find(name) === undefined) {
+        await removeVolumeDirectory(this.#deps.directory, name);
+      }
+    }
+  }
+
+  /** Ids of the containers that use each volume. */
+  #users(): Map<string, string[]> {
+    const users = new Map<string, string[]>();
+    for (const container of this.#deps.store.all()) {
+      for (const mount of container.mounts) {
+        if (mount.type !== 'volume') continue;
+        const ids = users.get(mount.name) ?? [];
+        if (!ids.includes(container.id)) ids.push(container.id);
+        users.set(mount.name, ids);
+      }
+    }
+    return users;
+  }
+}
+
+/** Stores a new volume's record and its event. */
+export function insertVolume(tx: Transaction, record: VolumeRecord): void {
+  tx.run('INSERT INTO volumes (name, doc) VALUES (?, ?)', record.name, JSON.stringify(record));
+  tx.event({ type: 'volume', action: 'create', actorId: record.name, attributes: { driver: record.driver } });
+}
+
+/** Deletes a volume's record and tells of it. */
+export function deleteVolume(tx: Transaction, name: string): void {
+  if (tx.run('DELETE FROM volumes WHERE name = ?', name) > 0) {
+    tx.event({ type: 'volume', action: 'destroy', actorId: name, attributes: { driver: 'local' } });
+  }
+}
+
+const isTrue = (values: string[]): boolean => values.some((value) => value === 'true' || value === '1');
