@@ -1,0 +1,18 @@
+import type { HostFacts, Runtime, RuntimeBinary } from '../runtime/index.ts';
+import type { Database, Locks } from '../state/index.ts';
+import type { ContainerRecord } from './types.ts';
+
+/** What execs work with. */
+export interface ExecDeps {
+  db: Database;
+  locks: Locks;
+  runtime: Runtime;
+  execRoot: string;
+  facts: HostFacts;
+  store: {
+    get(ref: string): ContainerRecord;
+    find(id: string): ContainerRecord | undefined;
+  };
+  /** @throws {TareError} InvalidArgument: no runtime has this name */
+  runtimeFor(name: string): RuntimeBinary;
+}
