@@ -1,0 +1,93 @@
+import type { ContainerView, MountPoint } from '../../../engine/types.ts';
+import type { ApiVersion } from '../version.ts';
+import { containerConfigOf } from './container-config.ts';
+import { stateOf, statusText } from './container-state.ts';
+import { hostConfigOf, networkModeOf, orNull } from './host-config.ts';
+import { networkSettingsOf, networksOf, portListOf } from './network-settings.ts';
+import { timestamp } from './time.ts';
+
+/** The document of `inspect`. */
+export function containerInspectOf(view: ContainerView, version: ApiVersion) {
+  return {
+    Id: view.id,
+    Created: timestamp(view.createdMs),
+    Path: view.path,
+    Args: view.args,
+    State: stateOf(view.state),
+    Image: view.imageId,
+    ResolvConfPath: view.resolvConfPath,
+    HostnamePath: view.hostnamePath,
+    HostsPath: view.hostsPath,
+    LogPath: view.logPath,
+    Name: `/${view.name}`,
+    RestartCount: view.restartCount,
+    Driver: view.driver,
+    Platform: view.platform.os,
+    MountLabel: '',
+    ProcessLabel: '',
+    AppArmorProfile: '',
+    ExecIDs: orNull(view.execIds),
+    HostConfig: hostConfigOf(view.host),
+    GraphDriver: { Data: null, Name: view.driver },
+    ...sizesOf(view),
+    Mounts: view.mounts.map(mountPointOf),
+    Config: {
+      ...containerConfigOf(view.config),
+      ...(version < 44 && { MacAddress: view.endpoints[0]?.macAddress ?? '' }),
+    },
+    NetworkSettings: networkSettingsOf(view),
+    ...(version >= 48 && view.imageManifest && { ImageManifestDescriptor: view.imageManifest }),
+  };
+}
+
+/**
+ * One entry of the container list.
+ *
+ * @param image what to show: the name as the user wrote it, or the image's id once the name means another image
+ */
+export function containerSummaryOf(view: ContainerView, image: string, nowMs: number, version: ApiVersion) {
+  return {
+    Id: view.id,
+    Names: [`/${view.name}`],
+    Image: image,
+    ImageID: view.imageId,
+    ...(version >= 48 && view.imageManifest && { ImageManifestDescriptor: view.imageManifest }),
+    Command: commandOf(view),
+    Created: Math.floor(view.createdMs / 1000),
+    Ports: portListOf(view),
+    ...sizesOf(view),
+    Labels: view.config.labels,
+    State: view.state.status,
+    Status: statusText(view.state, nowMs),
+    HostConfig: {
+      NetworkMode: networkModeOf(view.host),
+      ...(Object.keys(view.host.annotations).length > 0 && { Annotations: view.host.annotations }),
+    },
+    NetworkSettings: { Networks: networksOf(view) },
+    Mounts: view.mounts.map(mountPointOf),
+  };
+}
+
+function commandOf(view: ContainerView): string {
+  return [view.path, ...view.args.map((argument) => (argument.includes(' ') ? `'${argument}'` : argument))].join(' ');
+}
+
+function sizesOf(view: ContainerView) {
+  return {
+    ...(view.sizeRwBytes !== undefined && { SizeRw: view.sizeRwBytes }),
+    ...(view.sizeRootFsBytes !== undefined && { SizeRootFs: view.sizeRootFsBytes }),
+  };
+}
+
+function mountPointOf(mount: MountPoint) {
+  return {
+    Type: mount.type,
+    ...(mount.name !== '' && { Name: mount.name }),
+    Source: mount.source,
+    Destination: mount.destination,
+    ...(mount.driver !== '' && { Driver: mount.driver }),
+    Mode: mount.mode,
+    RW: mount.readWrite,
+    Propagation: mount.propagation,
+  };
+}

@@ -1,0 +1,131 @@
+import type { SystemInfo, SystemVersion } from '../../../engine/types.ts';
+import { MAXIMUM_VERSION, MINIMUM_VERSION } from '../version.ts';
+import { timestamp } from './time.ts';
+
+export function versionOf(version: SystemVersion) {
+  const engine = {
+    Name: 'Engine',
+    Version: version.version,
+    Details: {
+      ApiVersion: MAXIMUM_VERSION,
+      Arch: version.architecture,
+      BuildTime: version.buildTime,
+      Experimental: 'false',
+      GitCommit: version.gitCommit,
+      GoVersion: process.version,
+      KernelVersion: version.kernelVersion,
+      MinAPIVersion: MINIMUM_VERSION,
+      Os: version.os,
+    },
+  };
+  const others = version.components.map(({ name, version: of, details }) => ({
+    Name: name,
+    Version: of,
+    Details: details,
+  }));
+  return {
+    Platform: { Name: 'Tare' },
+    Components: [engine, ...others.filter(({ Name }) => Name !== 'Engine')],
+    Version: version.version,
+    ApiVersion: MAXIMUM_VERSION,
+    MinAPIVersion: MINIMUM_VERSION,
+    GitCommit: version.gitCommit,
+    // The field is Go's; the runtime we run on is what it is asked for.
+    GoVersion: process.version,
+    Os: version.os,
+    Arch: version.architecture,
+    KernelVersion: version.kernelVersion,
+    BuildTime: version.buildTime,
+  };
+}
+
+export function infoOf(info: SystemInfo, version: string) {
+  return {
+    ID: info.id,
+    Containers: info.containers.total,
+    ContainersRunning: info.containers.running,
+    ContainersPaused: info.containers.paused,
+    ContainersStopped: info.containers.stopped,
+    Images: info.images,
+    Driver: info.storageDriver,
+    DriverStatus: info.storageStatus,
+    Plugins: {
+      Volume: ['local'],
+      Network: ['bridge', 'host', 'null'],
+      Authorization: null,
+      Log: ['json-file', 'none'],
+    },
+    ...limitsOf(info),
+    Debug: info.debug,
+    NFd: 0,
+    OomKillDisable: info.supports.oomKillDisable,
+    NGoroutines: 0,
+    SystemTime: timestamp(Date.now()),
+    LoggingDriver: 'json-file',
+    CgroupDriver: info.cgroupDriver,
+    CgroupVersion: info.cgroupVersion,
+    NEventsListener: 0,
+    KernelVersion: info.kernelVersion,
+    OperatingSystem: info.operatingSystem,
+    OSVersion: info.osVersion,
+    OSType: 'linux',
+    Architecture: machineName(info.architecture),
+    IndexServerAddress: 'https://index.docker.io/v1/',
+    RegistryConfig: {
+      InsecureRegistryCIDRs: ['::1/128', '127.0.0.0/8'],
+      IndexConfigs: { 'docker.io': { Name: 'docker.io', Mirrors: [], Secure: true, Official: true } },
+      Mirrors: [],
+    },
+    NCPU: info.cpus,
+    MemTotal: info.memoryBytes,
+    GenericResources: null,
+    DockerRootDir: info.dataRoot,
+    HttpProxy: info.httpProxy,
+    HttpsProxy: info.httpsProxy,
+    NoProxy: info.noProxy,
+    Name: info.name,
+    Labels: info.labels,
+    ExperimentalBuild: false,
+    ServerVersion: version,
+    Runtimes: Object.fromEntries(
+      info.runtimes.map(({ name, path, args }) => [name, { path, ...(args.length > 0 && { runtimeArgs: args }) }]),
+    ),
+    DefaultRuntime: info.defaultRuntime,
+    Swarm: {
+      NodeID: '',
+      NodeAddr: '',
+      LocalNodeState: 'inactive',
+      ControlAvailable: false,
+      Error: '',
+      RemoteManagers: null,
+    },
+    LiveRestoreEnabled: true,
+    Isolation: '',
+    InitBinary: '',
+    ContainerdCommit: { ID: '' },
+    RuncCommit: { ID: '' },
+    InitCommit: { ID: '' },
+    SecurityOptions: info.securityOptions,
+    FirewallBackend: { Driver: 'nftables' },
+    CDISpecDirs: [],
+    Warnings: info.warnings.length > 0 ? info.warnings : null,
+  };
+}
+
+function limitsOf({ supports }: SystemInfo) {
+  return {
+    MemoryLimit: supports.memoryLimit,
+    SwapLimit: supports.swapLimit,
+    CpuCfsPeriod: supports.cpuQuota,
+    CpuCfsQuota: supports.cpuQuota,
+    CPUShares: supports.cpuShares,
+    CPUSet: supports.cpuset,
+    PidsLimit: supports.pids,
+    IPv4Forwarding: supports.ipv4Forwarding,
+  };
+}
+
+/** The kernel's name of an architecture, which docker shows here, of the image format's. */
+function machineName(architecture: string): string {
+  return { amd64: 'x86_64', arm64: 'aarch64' }[architecture] ?? architecture;
+}

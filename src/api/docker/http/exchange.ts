@@ -1,0 +1,53 @@
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { messageOf } from '../../../errors/index.ts';
+import type { Api, ApiLogger } from '../messages.ts';
+import { toApiRequest } from './request.ts';
+
+/** Answers one request. Never rejects; a body that fails on the way breaks the connection, so that the client sees it. */
+export async function exchange(
+  api: Api,
+  request: IncomingMessage,
+  response: ServerResponse,
+  logger?: ApiLogger,
+): Promise<void> {
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  request.on('error', () => {}); // the body's reader gets it
+  const { status, headers, body } = await api.handle(toApiRequest(request, gone.signal));
+  if (response.destroyed) return await discard(body);
+  response.writeHead(status, headers);
+  try {
+    if (!body || request.method === 'HEAD') {
+      response.end();
+    } else if (body instanceof Uint8Array) {
+      response.end(body);
+    } else {
+      response.flushHeaders();
+      await send(body, response, gone.signal);
+    }
+    // A body that nobody read would be taken for the next request's.
+    if (!request.complete) request.resume();
+  } catch (error) {
+    if (!gone.signal.aborted) {
+      logger?.error({ err: error }, `${request.method} ${request.url}: answer broken off: ${messageOf(error)}`);
+    }
+    response.destroy();
+  }
+}
+
+async function send(body: AsyncIterable<Uint8Array>, response: ServerResponse, gone: AbortSignal): Promise<void> {
+  for await (const chunk of body) {
+    if (gone.aborted) return;
+    if (!response.write(chunk)) await once(response, 'drain', { signal: gone });
+  }
+  response.end();
+}
+
+/** Lets go of a body that nobody will read. */
+async function discard(body: Uint8Array | AsyncIterable<Uint8Array> | undefined): Promise<void> {
+  if (!body || body instanceof Uint8Array) return;
+  await body[Symbol.asyncIterator]()
+    .return?.()
+    .catch(() => {});
+}

@@ -1,0 +1,24 @@
+import type { IncomingMessage } from 'node:http';
+import type { ApiRequest } from '../messages.ts';
+
+/** The API's view of a request of node:http. */
+export function toApiRequest(request: IncomingMessage, signal: AbortSignal): ApiRequest {
+  const url = request.url ?? '/';
+  const mark = url.indexOf('?');
+  return {
+    method: request.method ?? 'GET',
+    path: mark < 0 ? url : url.slice(0, mark),
+    query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)),
+    headers: singleHeaders(request),
+    body: request,
+    signal,
+  };
+}
+
+function singleHeaders(request: IncomingMessage): Record<string, string> {
+  const headers: [string, string][] = [];
+  for (const [name, value] of Object.entries(request.headers)) {
+    if (value !== undefined) headers.push([name, Array.isArray(value) ? value.join(', ') : value]);
+  }
+  return Object.fromEntries(headers);
+}

@@ -1,0 +1,38 @@
+import type { Duplex } from 'node:stream';
+
+/** One request, free of any HTTP library. */
+export interface ApiRequest {
+  method: string;
+  /** With or without a `/v1.NN` prefix; no query string. */
+  path: string;
+  query: URLSearchParams;
+  /** Names in lower case. */
+  headers: Record<string, string>;
+  body: AsyncIterable<Uint8Array>;
+  /** Aborted when the client went away. */
+  signal: AbortSignal;
+}
+
+export interface ApiResponse {
+  status: number;
+  headers: Record<string, string>;
+  /** An iterable that throws after its first chunk cannot be answered with a status any more: the connection breaks. */
+  body?: Uint8Array | AsyncIterable<Uint8Array>;
+  /**
+   * Takes over the connection once status and headers are out (attach, exec start). Resolves when both directions are
+   * done and everything was written; the duplex has been ended by then.
+   */
+  upgrade?: (duplex: Duplex) => Promise<void>;
+}
+
+export interface Api {
+  /** Never rejects: errors are responses. */
+  handle(request: ApiRequest): Promise<ApiResponse>;
+  /** Whether this request's answer may take over the connection; such requests must reach `handle` with their raw socket kept. */
+  hijacks(method: string, path: string): boolean;
+}
+
+/** Where the face reports what a client cannot be told in full (pino's shape). */
+export interface ApiLogger {
+  error(fields: object, message: string): void;
+}

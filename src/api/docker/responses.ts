@@ -1,0 +1,40 @@
+import type { ApiResponse } from './messages.ts';
+import { jsonLines } from './stream/json-lines.ts';
+
+const encoder = new TextEncoder();
+
+/** @param version decides nothing for the newest clients; older ones did not know the multiplexed type */
+export function streamType(tty: boolean, version: number): string {
+  return !tty && version >= 42 ? 'application/vnd.docker.multiplexed-stream' : 'application/vnd.docker.raw-stream';
+}
+
+export function json(value: unknown, status = 200): ApiResponse {
+  const body = encoder.encode(`${JSON.stringify(value)}\n`);
+  return { status, headers: { 'content-type': 'application/json', 'content-length': String(body.byteLength) }, body };
+}
+
+export function empty(status: 200 | 201 | 204): ApiResponse {
+  return { status, headers: status === 204 ? {} : { 'content-length': '0' } };
+}
+
+export function text(value: string, headers: Record<string, string> = {}): ApiResponse {
+  const body = encoder.encode(value);
+  return {
+    status: 200,
+    headers: { 'content-type': 'text/plain; charset=utf-8', 'content-length': String(body.byteLength), ...headers },
+    body,
+  };
+}
+
+export function bytes(
+  body: AsyncIterable<Uint8Array>,
+  type: string,
+  headers: Record<string, string> = {},
+): ApiResponse {
+  return { status: 200, headers: { 'content-type': type, ...headers }, body };
+}
+
+/** One JSON document a line; what goes wrong meanwhile becomes the last line, as `{"errorDetail":…,"error":…}`. */
+export function lines(values: AsyncIterable<unknown>): ApiResponse {
+  return bytes(jsonLines(values), 'application/json');
+}

@@ -1,0 +1,157 @@
+import * as T from 'typebox';
+import type { EngineServices, LogEntry, StatsSample, WaitResult } from '../../../engine/types.ts';
+import { messageOf, TareError } from '../../../errors/index.ts';
+import { statsOf, stoppedStatsOf } from '../from-engine/stats.ts';
+import type { ApiResponse } from '../messages.ts';
+import { bytes, json, lines, streamType } from '../responses.ts';
+import { route } from '../routing.ts';
+import { begin } from '../stream/begin.ts';
+import { type Frame, frames } from '../stream/framing.ts';
+import { pumpSession } from '../stream/session.ts';
+import { takeOver } from '../stream/take-over.ts';
+import { optionalSeconds } from '../to-engine/seconds.ts';
+
+export const containerStreamRoutes = [
+  route({
+    method: 'POST',
+    path: '/containers/:id/attach',
+    hijack: true,
+    query: T.Object({
+      detachKeys: T.String(),
+      logs: T.Boolean(),
+      stream: T.Boolean(),
+      stdin: T.Boolean(),
+      stdout: T.Boolean(),
+      stderr: T.Boolean(),
+    }),
+    async handler({ engine, params, query, request, version }) {
+      const session = await engine.containers.attach(params.id, query);
+      return takeOver(request, streamType(session.tty, version), (duplex) =>
+        pumpSession(session, duplex, query.stdin && query.stream),
+      );
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/containers/:id/logs',
+    query: T.Object({
+      follow: T.Boolean(),
+      stdout: T.Boolean(),
+      stderr: T.Boolean(),
+      since: T.String(),
+      until: T.String(),
+      timestamps: T.Boolean(),
+      details: T.Boolean(),
+      tail: T.String(),
+    }),
+    async handler({ engine, params, query, request, version }) {
+      if (!query.stdout && !query.stderr) {
+        throw new TareError('InvalidArgument', 'Bad parameters: you must choose at least one stream');
+      }
+      const { id, config } = await engine.containers.inspect(params.id);
+      const entries = engine.containers.logs(id, {
+        follow: query.follow,
+        stdout: query.stdout,
+        stderr: query.stderr,
+        sinceSeconds: optionalSeconds('since', query.since),
+        untilSeconds: optionalSeconds('until', query.until),
+        tail: tailOf(query.tail),
+        signal: request.signal,
+      });
+      const toFrame = query.timestamps ? withTime() : plain;
+      return bytes(frames(entries, toFrame, !config.tty), streamType(config.tty, version));
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/containers/:id/wait',
+    query: T.Object({ condition: T.String() }),
+    async handler({ engine, params, query, request }) {
+      const condition = query.condition || 'not-running';
+      if (condition !== 'not-running' && condition !== 'next-exit' && condition !== 'removed') {
+        throw new TareError('InvalidArgument', `invalid condition: "${condition}"`);
+      }
+      const { id } = await engine.containers.inspect(params.id);
+      // The wait begins before the headers leave: `docker run` starts the container as soon as it sees them.
+      const result = engine.containers.wait(id, condition, request.signal);
+      return bytes(waitDocument(result), 'application/json');
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/containers/:id/stats',
+    query: T.Object({ stream: T.Boolean({ default: true }), 'one-shot': T.Boolean() }),
+    async handler({ engine, params, query, request }) {
+      const container = await engine.containers.inspect(params.id);
+      if (query.stream && query['one-shot']) {
+        throw new TareError('InvalidArgument', 'cannot have stream=true and one-shot=true');
+      }
+      if (query.stream) return lines(statsStream(engine, container, request.signal));
+      return json(await statsOnce(engine, container, query['one-shot'], request.signal));
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/containers/:id/export',
+    async handler({ engine, params }): Promise<ApiResponse> {
+      const { id } = await engine.containers.inspect(params.id);
+      return bytes(await begin(engine.containers.export(id)), 'application/octet-stream');
+    },
+  }),
+];
+
+/** @returns undefined for `all`, which anything that is no number means too */
+function tailOf(text: string): number | undefined {
+  return /^[0-9]{1,15}$/.test(text) ? Number(text) : undefined;
+}
+
+function plain(entry: LogEntry): Frame {
+  return { stream: entry.stream, payload: entry.line };
+}
+
+/** Puts the time before each line; later parts of a long line follow without one. */
+function withTime(): (entry: LogEntry) => Frame {
+  const encoder = new TextEncoder();
+  const continues = { stdout: false, stderr: false };
+  return ({ stream, time, line }) => {
+    const prefix = continues[stream] ? undefined : encoder.encode(`${time} `);
+    continues[stream] = line.at(-1) !== 0x0a;
+    return { stream, payload: line, prefix };
+  };
+}
+
+async function* waitDocument(result: Promise<WaitResult>): AsyncGenerator<Uint8Array> {
+  const document = await result.then(
+    ({ exitCode, error }) => ({ StatusCode: exitCode, ...(error !== '' && { Error: { Message: error } }) }),
+    (error) => ({ StatusCode: 125, Error: { Message: messageOf(error) } }),
+  );
+  yield new TextEncoder().encode(`${JSON.stringify(document)}\n`);
+}
+
+interface Named {
+  id: string;
+  name: string;
+}
+
+async function* statsStream(engine: EngineServices, container: Named, signal: AbortSignal) {
+  let previous: StatsSample | undefined;
+  for await (const sample of engine.containers.stats(container.id, { stream: true, signal })) {
+    yield statsOf(container, sample, previous);
+    previous = sample;
+  }
+  if (!previous) yield stoppedStatsOf(container);
+}
+
+/** One document; unless `isOneShot` it waits for a second sample, so that the client can compute a percentage. */
+async function statsOnce(engine: EngineServices, container: Named, isOneShot: boolean, signal: AbortSignal) {
+  let previous: StatsSample | undefined;
+  for await (const sample of engine.containers.stats(container.id, { stream: !isOneShot, signal })) {
+    if (isOneShot || previous) return statsOf(container, sample, previous);
+    previous = sample;
+  }
+  return previous ? statsOf(container, previous, undefined) : stoppedStatsOf(container);
+}

@@ -1,0 +1,218 @@
+import * as T from 'typebox';
+import type { ContainerView, EngineServices } from '../../../engine/types.ts';
+import { kindOf, TareError } from '../../../errors/index.ts';
+import { containerInspectOf, containerSummaryOf } from '../from-engine/container.ts';
+import { empty, json } from '../responses.ts';
+import { route } from '../routing.ts';
+import { createBody, updateBody } from '../schema/container.ts';
+import { parseFilters } from '../schema/filters.ts';
+import { toContainerConfig } from '../to-engine/container-config.ts';
+import { containerName } from '../to-engine/container-name.ts';
+import { toHostConfig } from '../to-engine/host-config.ts';
+import { toNetworking } from '../to-engine/networking.ts';
+import { toResourceChange } from '../to-engine/resources.ts';
+import type { ApiVersion } from '../version.ts';
+
+const listFilters = [
+  ...['ancestor', 'before', 'expose', 'exited', 'health', 'id', 'isolation', 'is-task', 'label', 'name', 'network'],
+  ...['publish', 'since', 'status', 'volume', 'label!'],
+];
+
+const stopQuery = T.Object({ t: T.Optional(T.Integer()), signal: T.Optional(T.String()) });
+
+export const containerRoutes = [
+  route({
+    method: 'GET',
+    path: '/containers/json',
+    query: T.Object({ all: T.Boolean(), limit: T.Integer(), size: T.Boolean(), filters: T.String() }),
+    async handler({ engine, query, version }) {
+      const filters = parseFilters(query.filters, listFilters);
+      const limit = query.limit > 0 ? query.limit : undefined;
+      const views = await engine.containers.list({ all: query.all, limit, size: query.size, filters });
+      return json(await summariesOf(engine, views, version));
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/containers/create',
+    query: T.Object({ name: T.String(), platform: T.String() }),
+    body: createBody,
+    async handler({ engine, query, body }) {
+      if (!body) throw new TareError('InvalidArgument', 'config cannot be empty in order to create a container');
+      const { id, warnings } = await engine.containers.create({
+        name: query.name === '' ? undefined : containerName(query.name),
+        platform: query.platform === '' ? undefined : query.platform,
+        config: toContainerConfig(body),
+        host: toHostConfig(body.HostConfig),
+        networking: toNetworking(body),
+      });
+      return json({ Id: id, Warnings: warnings }, 201);
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/containers/:id/json',
+    query: T.Object({ size: T.Boolean() }),
+    async handler({ engine, params, query, version }) {
+      return json(containerInspectOf(await engine.containers.inspect(params.id, query), version));
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/containers/:id/start',
+    query: T.Object({ detachKeys: T.Optional(T.String()) }),
+    async handler({ engine, params, query }) {
+      await engine.containers.start(params.id, query);
+      return empty(204);
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/containers/:id/stop',
+    query: stopQuery,
+    async handler({ engine, params, query }) {
+      await engine.containers.stop(params.id, stopOptions(query));
+      return empty(204);
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/containers/:id/restart',
+    query: stopQuery,
+    async handler({ engine, params, query }) {
+      await engine.containers.restart(params.id, stopOptions(query));
+      return empty(204);
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/containers/:id/kill',
+    query: T.Object({ signal: T.String() }),
+    async handler({ engine, params, query }) {
+      await engine.containers.kill(params.id, query.signal || undefined);
+      return empty(204);
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/containers/:id/rename',
+    query: T.Object({ name: T.String() }),
+    async handler({ engine, params, query }) {
+      if (query.name === '') throw new TareError('InvalidArgument', 'Neither old nor new names may be empty');
+      await engine.containers.rename(params.id, containerName(query.name));
+      return empty(204);
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/containers/:id/update',
+    body: updateBody,
+    async handler({ engine, params, body }) {
+      const { warnings } = await engine.containers.update(params.id, body ? toResourceChange(body) : {});
+      return json({ Warnings: warnings });
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/containers/:id/pause',
+    async handler({ engine, params }) {
+      await engine.containers.pause(params.id);
+      return empty(204);
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/containers/:id/unpause',
+    async handler({ engine, params }) {
+      await engine.containers.unpause(params.id);
+      return empty(204);
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/containers/:id/resize',
+    query: T.Object({ h: T.Integer(), w: T.Integer() }),
+    async handler({ engine, params, query }) {
+      await engine.containers.resize(params.id, query.h, query.w);
+      return empty(200);
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/containers/:id/top',
+    query: T.Object({ ps_args: T.Optional(T.String()) }),
+    async handler({ engine, params, query }) {
+      const { titles, processes } = await engine.containers.top(params.id, query.ps_args);
+      return json({ Titles: titles, Processes: processes });
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/containers/:id/changes',
+    async handler({ engine, params }) {
+      const kinds = { modified: 0, added: 1, deleted: 2 };
+      const changes = await engine.containers.changes(params.id);
+      return json(changes.map(({ path, kind }) => ({ Path: path, Kind: kinds[kind] })));
+    },
+  }),
+
+  route({
+    method: 'DELETE',
+    path: '/containers/:id',
+    query: T.Object({ v: T.Boolean(), force: T.Boolean(), link: T.Boolean() }),
+    async handler({ engine, params, query }) {
+      await engine.containers.remove(params.id, { force: query.force, volumes: query.v, link: query.link });
+      return empty(204);
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/containers/prune',
+    query: T.Object({ filters: T.String() }),
+    async handler({ engine, query }) {
+      const report = await engine.containers.prune(parseFilters(query.filters, ['until', 'label', 'label!']));
+      return json({ ContainersDeleted: report.deleted, SpaceReclaimed: report.spaceReclaimedBytes });
+    },
+  }),
+];
+
+function stopOptions({ t, signal }: { t?: number; signal?: string }) {
+  return { timeoutSeconds: t, signal: signal || undefined };
+}
+
+/** Entries of the container list; an image whose name now means another is shown by its id. */
+export async function summariesOf(engine: EngineServices, views: readonly ContainerView[], version: ApiVersion) {
+  const now = Date.now();
+  const idByName = new Map<string, string | undefined>();
+  const summaries = [];
+  for (const view of views) {
+    const name = view.config.image;
+    if (!idByName.has(name)) idByName.set(name, await imageId(engine, name));
+    const shown = idByName.get(name) === view.imageId ? name : view.imageId;
+    summaries.push(containerSummaryOf(view, shown, now, version));
+  }
+  return summaries;
+}
+
+async function imageId(engine: EngineServices, name: string): Promise<string | undefined> {
+  try {
+    return (await engine.images.inspect(name)).id;
+  } catch (error) {
+    if (kindOf(error) === 'Internal') throw error;
+    return undefined; // gone, or its name is ambiguous now
+  }
+}

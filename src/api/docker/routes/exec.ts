@@ -1,0 +1,89 @@
+import type { Duplex } from 'node:stream';
+import * as T from 'typebox';
+import type { AttachSession, ExecRecord } from '../../../engine/types.ts';
+import { kindOf, messageOf, TareError } from '../../../errors/index.ts';
+import { execInspectOf } from '../from-engine/exec.ts';
+import { empty, json, streamType } from '../responses.ts';
+import { route } from '../routing.ts';
+import { execCreateBody, execStartBody } from '../schema/container.ts';
+import { pumpSession } from '../stream/session.ts';
+import { takeOver } from '../stream/take-over.ts';
+
+export const execRoutes = [
+  route({
+    method: 'POST',
+    path: '/containers/:id/exec',
+    body: execCreateBody,
+    async handler({ engine, params, body }) {
+      if (!body || body.Cmd.length === 0) throw new TareError('InvalidArgument', 'No exec command specified');
+      const id = await engine.execs.create(params.id, {
+        tty: body.Tty,
+        attachStdin: body.AttachStdin,
+        attachStdout: body.AttachStdout,
+        attachStderr: body.AttachStderr,
+        detachKeys: body.DetachKeys,
+        command: body.Cmd,
+        env: body.Env,
+        workingDir: body.WorkingDir,
+        user: body.User,
+        privileged: body.Privileged,
+        consoleSize: body.ConsoleSize,
+      });
+      return json({ Id: id }, 201);
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/exec/:id/start',
+    hijack: true,
+    body: execStartBody,
+    async handler({ engine, params, body, request, version }) {
+      const detach = body?.Detach ?? false;
+      const exec = await engine.execs.inspect(params.id);
+      const type = streamType(exec.config.tty, version);
+      let session: AttachSession | undefined;
+      try {
+        session = await engine.execs.start(exec.id, { detach, tty: body?.Tty, consoleSize: body?.ConsoleSize });
+      } catch (error) {
+        // The exec's exit code, 126 or 127, tells the client; the text goes where the program's would have gone.
+        const isProgramAtFault = ['NotExecutable', 'CommandNotFound'].includes(kindOf(error));
+        if (detach || !isProgramAtFault) throw error;
+        session = failedSession(exec, messageOf(error));
+      }
+      if (!session) return empty(200);
+      const attached = session;
+      return takeOver(request, type, (duplex: Duplex) => pumpSession(attached, duplex, exec.config.attachStdin));
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/exec/:id/resize',
+    query: T.Object({ h: T.Integer(), w: T.Integer() }),
+    async handler({ engine, params, query }) {
+      await engine.execs.resize(params.id, query.h, query.w);
+      return empty(200);
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/exec/:id/json',
+    async handler({ engine, params }) {
+      return json(execInspectOf(await engine.execs.inspect(params.id)));
+    },
+  }),
+];
+
+function failedSession(exec: ExecRecord, message: string): AttachSession {
+  return {
+    tty: exec.config.tty,
+    output: (async function* () {
+      yield { stream: 'stdout' as const, chunk: new TextEncoder().encode(`${message}\r\n`) };
+    })(),
+    write: async () => {},
+    closeStdin: () => {},
+    async [Symbol.asyncDispose]() {},
+  };
+}

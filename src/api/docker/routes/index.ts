@@ -1,0 +1,22 @@
+import type { Route } from '../routing.ts';
+import { absentRoutes } from './absent.ts';
+import { containerFileRoutes } from './container-files.ts';
+import { containerStreamRoutes } from './container-streams.ts';
+import { containerRoutes } from './containers.ts';
+import { execRoutes } from './exec.ts';
+import { imageRoutes } from './images.ts';
+import { networkRoutes } from './networks.ts';
+import { systemRoutes } from './system.ts';
+import { volumeRoutes } from './volumes.ts';
+
+export const routes: readonly Route[] = [
+  ...containerRoutes,
+  ...containerStreamRoutes,
+  ...containerFileRoutes,
+  ...execRoutes,
+  ...imageRoutes,
+  ...volumeRoutes,
+  ...networkRoutes,
+  ...systemRoutes,
+  ...absentRoutes,
+];

@@ -1,0 +1,117 @@
+import * as T from 'typebox';
+import { TareError } from '../../../errors/index.ts';
+import { eventOf } from '../from-engine/event.ts';
+import { imageSummaryOf } from '../from-engine/image.ts';
+import { infoOf, versionOf } from '../from-engine/system.ts';
+import { volumeUsageOf } from '../from-engine/volume.ts';
+import { json, lines, text } from '../responses.ts';
+import { type Call, route } from '../routing.ts';
+import { parseFilters } from '../schema/filters.ts';
+import { optionalSeconds } from '../to-engine/seconds.ts';
+import { summariesOf } from './containers.ts';
+
+const eventFilters = [
+  ...['config', 'container', 'daemon', 'event', 'image', 'label', 'network', 'node', 'plugin', 'scope', 'secret'],
+  ...['service', 'type', 'volume'],
+];
+
+const pingHeaders = {
+  // '1' is the classic builder: a client must not look for BuildKit where none answers.
+  'builder-version': '1',
+  swarm: 'inactive',
+  'cache-control': 'no-cache, no-store, must-revalidate',
+  pragma: 'no-cache',
+};
+
+export const systemRoutes = [
+  route({
+    method: 'GET',
+    path: '/_ping',
+    async handler() {
+      return text('OK', pingHeaders);
+    },
+  }),
+
+  route({
+    method: 'HEAD',
+    path: '/_ping',
+    async handler() {
+      const headers = { 'content-type': 'text/plain; charset=utf-8', 'content-length': '0', ...pingHeaders };
+      return { status: 200, headers };
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/version',
+    async handler({ engine }) {
+      return json(versionOf(await engine.system.version()));
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/info',
+    async handler({ engine }) {
+      const [info, { version }] = await Promise.all([engine.system.info(), engine.system.version()]);
+      return json(infoOf(info, version));
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/events',
+    query: T.Object({ since: T.String(), until: T.String(), filters: T.String() }),
+    async handler({ engine, query, request }) {
+      const sinceSeconds = optionalSeconds('since', query.since);
+      const untilSeconds = optionalSeconds('until', query.until);
+      if (sinceSeconds !== undefined && untilSeconds !== undefined && sinceSeconds > untilSeconds) {
+        throw new TareError(
+          'InvalidArgument',
+          `\`since\` time (${query.since}) cannot be after \`until\` time (${query.until})`,
+        );
+      }
+      const filters = parseFilters(query.filters, eventFilters);
+      const events = engine.events.subscribe({ sinceSeconds, untilSeconds, filters, signal: request.signal });
+      return lines(documents(events));
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/system/df',
+    query: T.Object({ type: T.Array(T.String()) }),
+    async handler({ engine, query, version }) {
+      return json(await diskUsage(engine, query.type, version));
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/auth',
+    async handler() {
+      throw new TareError('Unsupported', 'login: registries are not part of this engine yet');
+    },
+  }),
+];
+
+async function* documents(events: ReturnType<Call['engine']['events']['subscribe']>) {
+  for await (const event of events) yield eventOf(event);
+}
+
+async function diskUsage(engine: Call['engine'], types: readonly string[], version: number) {
+  const known = ['container', 'image', 'volume', 'build-cache'];
+  const unknown = types.find((type) => !known.includes(type));
+  if (unknown !== undefined) throw new TareError('InvalidArgument', `unknown object type: ${unknown}`);
+  const wants = (type: string) => types.length === 0 || types.includes(type);
+  const usage = await engine.system.diskUsage();
+  return {
+    ...(wants('image') && {
+      LayersSize: usage.layersBytes,
+      Images: usage.images.map((image) => imageSummaryOf(image, version)),
+    }),
+    ...(wants('container') && { Containers: await summariesOf(engine, usage.containers, version) }),
+    ...(wants('volume') && { Volumes: usage.volumes.map(volumeUsageOf) }),
+    ...(wants('build-cache') && { BuildCache: [] }),
+  };
+}

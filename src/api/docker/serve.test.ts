@@ -1,0 +1,182 @@
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { request } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { EngineServices } from '../../engine/types.ts';
+import { TareError } from '../../errors/index.ts';
+import { createApi } from './api.ts';
+import { echoSession, fakeEngine, ID, view } from './fake-engine.ts';
+import { serve } from './serve.ts';
+
+let directory: string;
+const cleanups: (() => Promise<void>)[] = [];
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'tare-api-'));
+});
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0)) await cleanup();
+  rmSync(directory, { recursive: true });
+});
+
+async function serveFake(given: Parameters<typeof fakeEngine>[0]): Promise<string> {
+  const path = join(directory, 'api.sock');
+  const engine: EngineServices = fakeEngine(given);
+  const serving = await serve(createApi(engine, { version: '0.0.0' }), [{ path }]);
+  cleanups.push(() => serving.close());
+  return path;
+}
+
+/** Sends raw bytes, and gives what has come once `until` is in it or the connection ended. */
+class RawClient {
+  readonly socket: Socket;
+  received = '';
+  isEnded = false;
+  constructor(path: string, first: string) {
+    this.socket = connect({ path, allowHalfOpen: true });
+    this.socket.on('data', (chunk) => {
+      this.received += chunk.toString('latin1');
+    });
+    this.socket.on('end', () => {
+      this.isEnded = true;
+    });
+    this.socket.write(first);
+  }
+  async until(text: string): Promise<string> {
+    await expect.poll(() => this.received.includes(text), { timeout: 5000 }).toBe(true);
+    return this.received;
+  }
+  async end(): Promise<string> {
+    await expect.poll(() => this.isEnded, { timeout: 5000 }).toBe(true);
+    this.socket.destroy();
+    return this.received;
+  }
+}
+
+const frame = (text: string) => `\x01\0\0\0\0\0\0${String.fromCharCode(text.length)}${text}`;
+
+const upgrade = 'Connection: Upgrade\r\nUpgrade: tcp\r\n';
+test.each([
+  { name: 'with Upgrade', headers: upgrade, status: 'HTTP/1.1 101 UPGRADED' },
+  {
+    name: 'with Upgrade and an empty body',
+    headers: `${upgrade}Content-Length: 0\r\n`,
+    status: 'HTTP/1.1 101 UPGRADED',
+  },
+  { name: 'without Upgrade', headers: '', status: 'HTTP/1.1 200 OK' },
+])('attach $name: input half-closes while output goes on', async ({ headers, status }) => {
+  const session = echoSession(false);
+  const path = await serveFake({ containers: { attach: async () => session } });
+  const client = new RawClient(
+    path,
+    `POST /v1.51/containers/x/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: docker\r\n${headers}\r\n`,
+  );
+  const answer = await client.until('\r\n\r\n');
+  expect(answer).toContain(status);
+  expect(answer).toContain('content-type: application/vnd.docker.multiplexed-stream');
+  client.socket.write('hello');
+  await client.until(frame('hello'));
+  client.socket.end();
+  expect(await client.end()).toContain(`${frame('hello')}${frame('EOF')}`);
+  expect(session.isDisposed()).toBe(true);
+});
+
+test('exec start: the JSON body is read, what follows it is input', async () => {
+  const execs = {
+    inspect: async () => ({ id: 'e', config: { tty: true, attachStdin: true } }) as never,
+    start: async () => echoSession(true),
+  };
+  const path = await serveFake({ execs });
+  const body = '{"Detach":false,"Tty":true}';
+  const client = new RawClient(
+    path,
+    `POST /exec/e/start HTTP/1.1\r\nHost: docker\r\n${upgrade}Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body.slice(0, 9)}`,
+  );
+  client.socket.write(body.slice(9));
+  await client.until('vnd.docker.raw-stream');
+  client.socket.write('raw');
+  await client.until('\r\n\r\nraw');
+  client.socket.end();
+  expect(await client.end()).toMatch(/rawEOF$/);
+});
+
+test('an error on a connection to be taken over is an ordinary answer', async () => {
+  const attach = async () => {
+    throw new TareError('NotFound', 'No such container: x');
+  };
+  const path = await serveFake({ containers: { attach } });
+  const client = new RawClient(path, `POST /containers/x/attach HTTP/1.1\r\nHost: docker\r\n${upgrade}\r\n`);
+  const answer = await client.end();
+  expect(answer).toMatch(/^HTTP\/1\.1 404 Not Found\r\n/);
+  expect(answer).toMatch(/\{"message":"No such container: x"\}\n$/);
+});
+
+test('a client that goes away ends its session', async () => {
+  const session = echoSession(true);
+  const path = await serveFake({ containers: { attach: async () => session } });
+  const client = new RawClient(
+    path,
+    `POST /containers/x/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: d\r\n${upgrade}\r\n`,
+  );
+  await client.until('\r\n\r\n');
+  client.socket.destroy();
+  await expect.poll(() => session.isDisposed(), { timeout: 5000 }).toBe(true);
+});
+
+test('an upgrade that nothing knows is an ordinary request', async () => {
+  const path = await serveFake({});
+  const client = new RawClient(
+    path,
+    'GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n',
+  );
+  expect(await client.until('OK')).toMatch(/^HTTP\/1\.1 200 OK/);
+});
+
+test('wait sends its headers before the container ends', async () => {
+  const { promise, resolve } = Promise.withResolvers<{ exitCode: number; error: string }>();
+  const path = await serveFake({ containers: { inspect: async () => view(), wait: () => promise } });
+  const answer = await new Promise<import('node:http').IncomingMessage>((onResponse) =>
+    request({ socketPath: path, method: 'POST', path: `/containers/${ID}/wait?condition=next-exit` }, onResponse).end(),
+  );
+  expect(answer.statusCode).toBe(200);
+  resolve({ exitCode: 7, error: '' });
+  let body = '';
+  for await (const chunk of answer) body += chunk;
+  expect(JSON.parse(body)).toEqual({ StatusCode: 7 });
+});
+
+test('an answer that fails after its headers breaks the connection', async () => {
+  async function* save() {
+    yield Buffer.from('tar');
+    throw new TareError('Internal', 'disk error');
+  }
+  const path = await serveFake({ images: { save } });
+  const failed = new Promise<Error>((resolve) => {
+    request({ socketPath: path, path: '/images/x/get' }, (answer) => {
+      answer.on('error', resolve);
+      answer.resume();
+    }).end();
+  });
+  expect((await failed).message).toBe('aborted');
+});
+
+test('the unix socket is for its owner and group', async () => {
+  const path = await serveFake({});
+  expect(statSync(path).mode & 0o777).toBe(0o660);
+});
+
+test('a socket that is in use is refused, a left-over one replaced', async () => {
+  const path = await serveFake({});
+  const api = createApi(fakeEngine({}), { version: '0.0.0' });
+  await expect(serve(api, [{ path }])).rejects.toThrow(/another engine answers there/);
+  await expect(serve(api, [{ path: directory }])).rejects.toThrow(/is no socket/);
+});
+
+test('tcp on a free port', async () => {
+  const serving = await serve(createApi(fakeEngine({}), { version: '1.2.3' }), [{ host: '127.0.0.1', port: 0 }]);
+  cleanups.push(() => serving.close());
+  const answer = await fetch(`${serving.addresses[0]?.replace('tcp:', 'http:')}/_ping`);
+  expect(await answer.text()).toBe('OK');
+  expect(answer.headers.get('server')).toBe('Tare/1.2.3 (linux)');
+});
