@@ -69,10 +69,15 @@ const unescapeMount = (text: string): string =>
 
 let detected: CgroupLayout | undefined;
 
-/** This host's layout, read once. */
-export function cgroupLayout(): CgroupLayout {
-  detected ??= parseCgroupLayout(readFileSync('/proc/self/mountinfo', 'utf8'));
+/** This host's layout as it is now: hierarchies may be mounted later than a process of ours starts. */
+export function readCgroupLayout(): CgroupLayout {
+  detected = parseCgroupLayout(readFileSync('/proc/self/mountinfo', 'utf8'));
   return detected;
+}
+
+/** This host's layout as last read. */
+export function cgroupLayout(): CgroupLayout {
+  return detected ?? readCgroupLayout();
 }
 
 /** Each hierarchy once: its mount point, and the controller to know it by (`''` for v2). */

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CgroupLayout, cgroupDirectory, cgroupLayout, hierarchies } from './cgroup-layout.ts';
+import { type CgroupLayout, cgroupDirectory, cgroupLayout, hierarchies, readCgroupLayout } from './cgroup-layout.ts';
 
 /** A cgroup file's text, or undefined where the file or its cgroup is not there. */
 function read(directory: string | undefined, file: string): string | undefined {
@@ -82,7 +82,7 @@ export function setFrozen(path: string, frozen: boolean, layout = cgroupLayout()
 }
 
 /** Names of the cgroups directly below `parent` in any hierarchy, sorted. */
-export function listCgroups(parent: string, layout = cgroupLayout()): string[] {
+export function listCgroups(parent: string, layout = readCgroupLayout()): string[] {
   const names = new Set<string>();
   for (const { mountPoint } of hierarchies(layout)) {
     for (const name of children(join(mountPoint, parent))) names.add(name);
@@ -91,7 +91,7 @@ export function listCgroups(parent: string, layout = cgroupLayout()): string[] {
 }
 
 /** Whether a cgroup is there in any hierarchy. */
-export function cgroupExists(path: string, layout = cgroupLayout()): boolean {
+export function cgroupExists(path: string, layout = readCgroupLayout()): boolean {
   return hierarchies(layout).some(
     ({ mountPoint }) => statSync(join(mountPoint, path), { throwIfNoEntry: false }) !== undefined,
   );
@@ -102,7 +102,7 @@ export function cgroupExists(path: string, layout = cgroupLayout()): boolean {
  *
  * @returns false: some part has processes and stays. Repeating is safe
  */
-export function removeCgroup(path: string, layout = cgroupLayout()): boolean {
+export function removeCgroup(path: string, layout = readCgroupLayout()): boolean {
   if (!/^\/[^/]/.test(path) || path.split('/').includes('..')) {
     throw new RangeError(`${JSON.stringify(path)} is not the path of a cgroup below the top`);
   }

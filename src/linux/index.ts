@@ -19,3 +19,5 @@ export * from './cgroup-layout.ts';
 export * from './cgroups.ts';
 export * from './read-in-root.ts';
 export * from './inflate.ts';
+export * from './cgroup-stats.ts';
+export * from './kernel-file.ts';
