@@ -1,11 +1,11 @@
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { built, cache } from './built.ts';
 import { type ExecuteOptions, eventually, execute, type Result } from './execute.ts';
 import { busybox, busyboxImage } from './image.ts';
+import { Namespaces } from './namespaces.ts';
 import { Outside } from './outside.ts';
 
 /** How a command reaches the engine: docker's client, ours through the daemon, ours with no daemon. */
@@ -37,42 +37,30 @@ export class TestEngine implements AsyncDisposable {
   /** Name of the engine's cgroups, firewall table and links, as derived from its data root. */
   readonly instance: string;
   readonly home: string;
-  readonly #holder: ChildProcessWithoutNullStreams;
+  readonly #space: Namespaces;
   #daemon: ChildProcessWithoutNullStreams | undefined;
   #daemonLog = '';
 
-  private constructor(face: Face, root: string, holder: ChildProcessWithoutNullStreams, home: string) {
+  private constructor(face: Face, space: Namespaces, home: string) {
     this.face = face;
-    this.root = root;
-    this.dataRoot = join(root, 'data');
-    this.execRoot = join(root, 'run');
+    this.root = space.root;
+    this.dataRoot = dataRootOf(space.root);
+    this.execRoot = join(space.root, 'run');
     this.socket = join(this.execRoot, 'tare.sock');
     this.instance = instanceOf(this.dataRoot);
-    this.#holder = holder;
+    this.#space = space;
     this.home = home;
   }
 
   static async start(options: EngineOptions = {}): Promise<TestEngine> {
     const { face = 'docker', serve = [], image = true } = options;
     const home = built();
-    const root = realpathSync(mkdtempSync(join(tmpdir(), 'tare-test-')));
-    for (const folder of ['data', 'run', 'docker-config']) mkdirSync(join(root, folder), { mode: 0o700 });
-    const holder = spawn(
-      'unshare',
-      [
-        '--mount',
-        '--net',
-        '--propagation',
-        'private',
-        join(import.meta.dirname, 'hold.sh'),
-        root,
-        instanceOf(join(root, 'data')),
-      ],
-      { stdio: 'pipe', detached: true },
-    );
-    const engine = new TestEngine(face, root, holder, home);
+    const space = await Namespaces.open((root) => instanceOf(dataRootOf(root)));
+    const engine = new TestEngine(face, space, home);
     try {
-      await ready(holder);
+      for (const folder of [engine.dataRoot, engine.execRoot, join(engine.root, 'docker-config')]) {
+        mkdirSync(folder, { mode: 0o700 });
+      }
       if (face !== 'in-process') await engine.serve(serve);
       if (image) await engine.cli(['load', '--quiet', '--input', busyboxImage().docker]);
     } catch (error) {
@@ -84,7 +72,7 @@ export class TestEngine implements AsyncDisposable {
 
   /** Process that holds the namespaces. */
   get holderPid(): number {
-    return this.#holder.pid!;
+    return this.#space.pid;
   }
 
   get daemonPid(): number {
@@ -163,14 +151,13 @@ export class TestEngine implements AsyncDisposable {
   }
 
   /** Runs any program inside the engine's namespaces. */
-  run(argv: readonly string[], options: ExecuteOptions = {}): Promise<Result> {
-    return execute(this.#entered(argv, options.cwd), options);
+  run(argv: readonly string[], options?: ExecuteOptions): Promise<Result> {
+    return this.#space.run(argv, options);
   }
 
   /** Starts any program inside the engine's namespaces. */
   spawn(argv: readonly string[], env?: Record<string, string>): ChildProcessWithoutNullStreams {
-    const [program, ...args] = this.#entered(argv);
-    return spawn(program!, args, { stdio: 'pipe', env: { ...process.env, ...env } });
+    return this.#space.spawn(argv, env);
   }
 
   /** The body of a request to the API. `path` starts with a slash. */
@@ -200,37 +187,12 @@ export class TestEngine implements AsyncDisposable {
 
   /** Every process that lives in the engine's mount namespace: daemon, keeper, monitors, commands. */
   processes(): { pid: number; command: string }[] {
-    const mine = readlinkSync(`/proc/${this.holderPid}/ns/mnt`);
-    const found: { pid: number; command: string }[] = [];
-    for (const name of readdirSync('/proc')) {
-      if (!/^\d+$/.test(name) || Number(name) === this.holderPid) continue;
-      try {
-        if (readlinkSync(`/proc/${name}/ns/mnt`) !== mine) continue;
-        const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
-        if (command !== '') found.push({ pid: Number(name), command });
-      } catch {
-        // It ended while we looked.
-      }
-    }
-    return found;
+    return this.#space.processes();
   }
 
-  /**
-   * Ends everything that lives in the namespaces and checks that the host shows no trace of it.
-   *
-   * @throws what is left, by name
-   */
-  async [Symbol.asyncDispose](): Promise<void> {
-    const holder = this.#holder;
-    if (holder.exitCode === null && holder.signalCode === null) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      holder.once('exit', () => resolve());
-      holder.stdin.on('error', () => {});
-      holder.stdin.end('\n');
-      await promise;
-    }
-    const left = hostTraces(this.root, this.instance);
-    if (left.length > 0) throw new Error(`the engine of ${this.root} left on the host: ${left.join(', ')}`);
+  /** @throws what the host still shows of the engine */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#space[Symbol.asyncDispose]();
   }
 
   get #program(): string {
@@ -248,49 +210,13 @@ export class TestEngine implements AsyncDisposable {
   #tareCommand(args: readonly string[]): string[] {
     return [this.#program, '--data-root', this.dataRoot, '--exec-root', this.execRoot, ...args];
   }
-
-  #entered(argv: readonly string[], cwd = this.root): string[] {
-    return ['nsenter', '--target', String(this.holderPid), '--mount', '--net', `--wdns=${cwd}`, '--', ...argv];
-  }
 }
 
-/** @see src/engine: the name that an engine of this data root gives what it makes in the kernel */
+const dataRootOf = (root: string) => join(root, 'data');
+
+/** The name that an engine of this data root gives what it makes in the kernel. */
 function instanceOf(dataRoot: string): string {
   return `tare-${createHash('sha256').update(dataRoot).digest('hex').slice(0, 8)}`;
-}
-
-async function ready(holder: ChildProcessWithoutNullStreams): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  let said = '';
-  holder.stderr.on('data', (chunk: Buffer) => {
-    said += chunk.toString();
-  });
-  holder.stdout.once('data', () => resolve());
-  holder.once('exit', (code) => reject(new Error(`no namespaces (exit code ${code}); the tests need root: ${said}`)));
-  holder.once('error', reject);
-  await promise;
-}
-
-/** What the host shows of an engine that should be gone. */
-function hostTraces(root: string, instance: string): string[] {
-  const left: string[] = [];
-  if (existsSync(root)) left.push(`folder ${root}`);
-  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
-    if (line.includes(root)) left.push(`mount ${line.split(' ')[4]}`);
-  }
-  const hierarchies = ['/sys/fs/cgroup', ...readdirSync('/sys/fs/cgroup').map((name) => `/sys/fs/cgroup/${name}`)];
-  for (const hierarchy of hierarchies) {
-    if (existsSync(`${hierarchy}/${instance}`)) left.push(`cgroup ${hierarchy}/${instance}`);
-  }
-  for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
-    try {
-      const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ');
-      if (command.includes(root) && Number(name) !== process.pid) left.push(`process ${name} (${command.trim()})`);
-    } catch {
-      // It ended while we looked.
-    }
-  }
-  return left;
 }
 
 export { busybox };

@@ -3,7 +3,7 @@ import { type ExecuteOptions, execute, type Result } from './execute.ts';
 
 /** What `Outside` needs of the engine it is joined to. */
 interface Inside {
-  readonly holderPid: number;
+  readonly pid: number;
   run(argv: readonly string[]): Promise<Result>;
 }
 
