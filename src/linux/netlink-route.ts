@@ -17,6 +17,7 @@ import {
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
+const RTM_SETLINK = 19;
 const RTM_NEWADDR = 20;
 const RTM_DELADDR = 21;
 const RTM_GETADDR = 22;
@@ -188,7 +189,8 @@ export class RouteSocket implements Disposable {
       if (change.isolated !== undefined) port.u8(IFLA_BRPORT_ISOLATED, change.isolated ? 1 : 0);
       if (change.disabled !== undefined) port.u8(IFLA_BRPORT_STATE, change.disabled ? 0 : 3);
     });
-    this.#netlink.request(RTM_NEWLINK, 0, body.bytes, `set bridge port ${index}`);
+    // Only SETLINK is dispatched to the bridge; NEWLINK would ignore the port's options without a word.
+    this.#netlink.request(RTM_SETLINK, 0, body.bytes, `set bridge port ${index}`);
   }
 
   /** Waits for the kernel to let go of the device: tens of milliseconds. @throws {NetlinkError} ENODEV: it is gone */

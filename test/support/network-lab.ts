@@ -1,14 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, openSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, openSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import koffi from 'koffi';
-import {
-  createNetworkNamespace,
-  RouteSocket,
-  removeNetworkNamespace,
-  withNamespaceAt,
-} from '../../src/linux/index.ts';
+import { createNetworkNamespace, RouteSocket, removeNetworkNamespace, withNamespaceAt } from '../../src/linux/index.ts';
 import type { NetworkService, NetworkServiceOptions } from '../../src/network/index.ts';
 import { openNetworkService } from '../../src/network/index.ts';
 import { Database, Locks } from '../../src/state/index.ts';
@@ -113,6 +108,8 @@ export class NetworkLab implements AsyncDisposable {
     for (const service of this.#opened) service[Symbol.dispose]();
     this.db[Symbol.dispose]();
     removeNetworkNamespace(this.outside);
+    const kept = join(this.execRoot, 'netns');
+    for (const id of existsSync(kept) ? readdirSync(kept) : []) removeNetworkNamespace(join(kept, id));
     rmSync(this.root, { recursive: true, force: true });
   }
 
