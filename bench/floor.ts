@@ -1,6 +1,5 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { execute } from '../test/support/execute.ts';
 
 /** Of config.json, what the floor changes. */
 export interface Specification {
@@ -28,10 +27,9 @@ export class Floor {
     writeFileSync(join(folder, 'run.sh'), script(folder));
   }
 
-  /** @returns milliseconds of one container's whole life */
-  async run(): Promise<number> {
-    const { ms } = await execute(['/bin/sh', join(this.#bundle, 'run.sh')]);
-    return ms;
+  /** One container's whole life. */
+  get command(): string[] {
+    return ['/bin/sh', join(this.#bundle, 'run.sh')];
   }
 }
 

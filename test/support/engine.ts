@@ -138,12 +138,12 @@ export class TestEngine implements AsyncDisposable {
 
   /** The command line of `cli`. */
   command(args: readonly string[]): string[] {
-    return this.face === 'docker' ? [this.#docker, ...args] : this.#tareCommand(args);
+    return this.face === 'docker' ? [this.#docker, ...args] : this.tareCommand(args);
   }
 
   /** Runs our command line: through the daemon when there is one, in its own process when not. */
   tare(args: readonly string[], options?: ExecuteOptions): Promise<Result> {
-    return this.run(this.#tareCommand(args), options);
+    return this.run(this.tareCommand(args), options);
   }
 
   docker(args: readonly string[], options: ExecuteOptions = {}): Promise<Result> {
@@ -207,7 +207,8 @@ export class TestEngine implements AsyncDisposable {
     return { DOCKER_HOST: `unix://${this.socket}`, DOCKER_CONFIG: join(this.root, 'docker-config') };
   }
 
-  #tareCommand(args: readonly string[]): string[] {
+  /** The command line of `tare`. */
+  tareCommand(args: readonly string[]): string[] {
     return [this.#program, '--data-root', this.dataRoot, '--exec-root', this.execRoot, ...args];
   }
 }

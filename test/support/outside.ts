@@ -3,7 +3,7 @@ import { type ExecuteOptions, execute, type Result } from './execute.ts';
 
 /** What `Outside` needs of the engine it is joined to. */
 interface Inside {
-  readonly pid: number;
+  readonly holderPid: number;
   run(argv: readonly string[]): Promise<Result>;
 }
 

@@ -1,0 +1,130 @@
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { dockerClient, TestEngine } from '../test/support/engine.ts';
+import { type ExecuteOptions, eventually, execute, type Result } from '../test/support/execute.ts';
+import { Namespaces } from '../test/support/namespaces.ts';
+
+/** An engine that commands are measured against, in namespaces of its own. */
+export interface Contender extends AsyncDisposable {
+  readonly version: string;
+  cli(args: readonly string[], options?: ExecuteOptions): Promise<Result>;
+  spawn(args: readonly string[]): ChildProcessWithoutNullStreams;
+  /** The engine's own processes: not the containers', not the clients'. */
+  processes(): { pid: number; command: string }[];
+}
+
+const isClient = (command: string) => /usr\/bin\/docker |^nsenter |\bpodman run\b/.test(command);
+
+/** Docker's client against our daemon; with `face` our own command line without one. */
+export async function openTare(face: 'docker' | 'in-process'): Promise<Contender & { engine: TestEngine }> {
+  const engine = await TestEngine.start({ face, image: false });
+  return {
+    engine,
+    version: `Tare ${(await engine.tare(['--version'])).stdout.trim().split(' ').pop()}`,
+    cli: (args, options) => engine.cli(args, options),
+    spawn: (args) => engine.spawnCli(args),
+    processes: () => engine.processes().filter(({ command }) => !isClient(command)),
+    [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
+  };
+}
+
+/** dockerd from Debian with a containerd of its own. Undefined where it is not installed or does not run. */
+export async function openDocker(): Promise<Contender | undefined> {
+  if (!existsSync('/usr/sbin/dockerd')) return undefined;
+  const space = await Namespaces.open(() => 'tare-bench-docker');
+  const { root } = space;
+  const socket = join(root, 'docker.sock');
+  try {
+    mkdirSync(join(root, 'config'));
+    // Its runtime files have fixed places below /run.
+    await space.run(['mount', '-t', 'tmpfs', 'tmpfs', '/run']);
+    const daemon = space.spawn([
+      'dockerd',
+      '--data-root',
+      join(root, 'data'),
+      '--exec-root',
+      '/run/docker',
+      '--pidfile',
+      '/run/docker.pid',
+      '--host',
+      `unix://${socket}`,
+      '--cgroup-parent',
+      '/tare-bench-docker',
+      '--log-level',
+      'error',
+    ]);
+    let log = '';
+    for (const stream of [daemon.stdout, daemon.stderr]) {
+      stream.on('data', (chunk: Buffer) => {
+        log = (log + chunk.toString()).slice(-4000);
+      });
+    }
+    await eventually('dockerd listens', () => {
+      if (daemon.exitCode !== null) throw new Error(`dockerd ended: ${log}`);
+      return existsSync(socket);
+    });
+    const env = { DOCKER_HOST: `unix://${socket}`, DOCKER_CONFIG: join(root, 'config') };
+    const docker = join(dockerClient, 'usr/bin/docker');
+    const cli: Contender['cli'] = (args, options) =>
+      space.run([docker, ...args], { ...options, env: { ...env, ...options?.env } });
+    return {
+      version: `Docker ${(await cli(['version', '--format', '{{.Server.Version}}'])).stdout.trim()}`,
+      cli,
+      spawn: (args) => space.spawn([docker, ...args], env),
+      processes: () => space.processes().filter(({ command }) => !isClient(command)),
+      [Symbol.asyncDispose]: () => space[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    await space[Symbol.asyncDispose]();
+    console.error(`Docker is not measured: ${error instanceof Error ? error.message : error}`);
+    return undefined;
+  }
+}
+
+/** Podman from Debian, with crun, as root. Undefined where it is not installed or does not run. */
+export async function openPodman(): Promise<Contender | undefined> {
+  if (!existsSync('/usr/bin/podman')) return undefined;
+  const space = await Namespaces.open(() => 'tare-bench-podman');
+  const { root } = space;
+  await space.run(['mount', '-t', 'tmpfs', 'tmpfs', '/run']);
+  const podman = [
+    'podman',
+    '--root',
+    join(root, 'data'),
+    '--runroot',
+    '/run/podman',
+    '--cgroup-manager',
+    'cgroupfs',
+    '--runtime',
+    'crun',
+    '--events-backend',
+    'file',
+  ];
+  const argv = (args: readonly string[]) =>
+    // Its own default for open files is above what this machine may allow; cgroups where disposal finds them.
+    args[0] === 'run'
+      ? [...podman, 'run', '--ulimit', 'host', '--cgroup-parent', '/tare-bench-podman', ...args.slice(1)]
+      : [...podman, ...args];
+  try {
+    return {
+      version: `Podman ${/[\d.]+/.exec((await execute(['podman', '--version'])).stdout)?.[0]}`,
+      cli: (args, options) => space.run(argv(args), options),
+      spawn: (args) => space.spawn(argv(args)),
+      processes: () => space.processes().filter(({ command }) => !isClient(command)),
+      [Symbol.asyncDispose]: () => space[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    await space[Symbol.asyncDispose]();
+    console.error(`Podman is not measured: ${error instanceof Error ? error.message : error}`);
+    return undefined;
+  }
+}
+
+/** Bytes of memory that these processes are responsible for: shared pages count by their share. */
+export function proportionalBytes(processes: readonly { pid: number }[]): number {
+  return processes.reduce((total, { pid }) => {
+    const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+    return total + Number(/^Pss:\s+(\d+) kB$/m.exec(rollup)?.[1] ?? 0) * 1024;
+  }, 0);
+}
