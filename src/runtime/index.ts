@@ -1,14 +1,14 @@
-export { readExit, watchExits } from './exits.ts';
-export { openRuntime, type RuntimeOptions } from './open-runtime.ts';
-export * from './runtime.ts';
-export * from './settings.ts';
 export * from './devices.ts';
 export * from './exec-process.ts';
+export { readExit, watchExits } from './exits.ts';
 export * from './host-facts.ts';
 export * from './merge-image-defaults.ts';
 export type { SharedMemory, SpecMount } from './mounts.ts';
 export * from './oci-spec.ts';
+export { openRuntime, type RuntimeOptions } from './open-runtime.ts';
 export * from './resources.ts';
+export * from './runtime.ts';
+export * from './settings.ts';
 export * from './spec.ts';
 export * from './user.ts';
 export * from './validate-settings.ts';

@@ -7,7 +7,7 @@ export type RuntimeVerb = 'create' | 'start' | 'exec' | 'delete' | 'kill' | 'pau
 const NOT_FOUND = [
   /executable file [`'"]?.*?[`'"]? ?not found in \$?PATH/i,
   /exec: ".*?": stat .*?: no such file or directory/i,
-  /(?:find|open|stat|exec|execve|executable|container process) .*?: no such file or directory/i,
+  /(?:open executable|container process `.*?`): no such file or directory/i,
   /error finding executable/i,
 ];
 
@@ -19,6 +19,13 @@ const NOT_RUNNABLE = [
   [/(?:open executable|exec: ".*?"|stat .*?|chdir.*?): not a directory/i, 'not a directory'],
   [/exec format error/i, 'exec format error'],
 ] as const;
+
+// … and for a container that is not there, or has ended.
+const NO_SUCH_CONTAINER = [
+  /(?:container|file) .*does not exist|loading container: .*not exist/i,
+  /(?:cannot open directory|error opening file) .*: no such file or directory/i,
+  /no such process|not running/i,
+];
 
 /**
  * What a runtime said, without its decoration: the message of the last line, which may be logrus text
@@ -69,11 +76,7 @@ export function runtimeError(verb: RuntimeVerb, runtime: string, output: string,
     const reason = NOT_RUNNABLE.find(([words]) => words.test(message))?.[1];
     if (reason !== undefined) return new TareError('NotExecutable', `${prefix} ${notRunnable(reason, message)}`);
   }
-  if (
-    /(?:container .*does not exist|does not exist|no such (?:container|process)|not running|is not running)/i.test(
-      message,
-    )
-  ) {
+  if (NO_SUCH_CONTAINER.some((words) => words.test(message))) {
     return new TareError('Conflict', `OCI runtime ${verb} failed: ${message}`);
   }
   return new TareError('Internal', `OCI runtime ${verb} failed: ${message}`);

@@ -1,0 +1,67 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { ConmonStream } from './attach-stream.ts';
+import { TestBench } from './busybox-bundle.ts';
+
+const lines = (count: number): string[] => ['sh', '-c', `yes 0123456789abcde | head -n ${count}; echo done >&2`];
+
+test('a reader that takes nothing is dropped, and the container goes on', async () => {
+  await using bench = new TestBench();
+  const container = await bench.create(lines(1_000_000), { logPath: undefined });
+  await using stream = await ConmonStream.connect(container.bundle, { bufferBytes: 1_000_000, stalledMs: 100 });
+  await bench.start(container);
+  expect(await container.exit()).toBe(0);
+  const read = async () => {
+    for await (const _ of stream.output);
+  };
+  await expect(read()).rejects.toMatchObject({ kind: 'Unavailable', message: expect.stringContaining('took nothing') });
+});
+
+test('a slow reader makes the container wait, and loses nothing', async () => {
+  await using bench = new TestBench();
+  const container = await bench.create(lines(500_000), { logPath: undefined });
+  await using stream = await ConmonStream.connect(container.bundle, { bufferBytes: 500_000, stalledMs: 150 });
+  await bench.start(container);
+  let bytes = 0;
+  let pauses = 0;
+  for await (const { stream: name, chunk } of stream.output) {
+    if (name === 'stdout') bytes += chunk.length;
+    if (bytes > pauses * 1_000_000) {
+      pauses += 1;
+      await sleep(60);
+    }
+  }
+  expect(bytes).toBe(8_000_000);
+});
+
+test('a client that leaves does not disturb the others', async () => {
+  await using bench = new TestBench();
+  const container = await bench.create(['cat'], { stdin: true });
+  await using stays = await bench.runtime.attach(container.bundle);
+  const leaves = await bench.runtime.attach(container.bundle);
+  await bench.start(container);
+  await leaves.write(Buffer.from('one\n'));
+  await leaves[Symbol.asyncDispose]();
+  let text = '';
+  for await (const { chunk } of stays.output) {
+    text += Buffer.from(chunk).toString();
+    if (text === 'one\n') await stays.write(Buffer.from('two\n'));
+    if (text === 'one\ntwo\n') break;
+  }
+});
+
+test('a bundle path longer than a socket address is attached to', async () => {
+  await using bench = new TestBench();
+  const container = await bench.run(['sleep', '60']);
+  expect(container.bundle.length).toBeGreaterThan(100);
+  await using stream = await bench.runtime.attach(container.bundle);
+  expect(stream).toBeDefined();
+});
+
+test('disposing ends a waiting reader', async () => {
+  await using bench = new TestBench();
+  const container = await bench.run(['sleep', '60']);
+  const stream = await bench.runtime.attach(container.bundle);
+  setTimeout(() => void stream[Symbol.asyncDispose](), 20);
+  for await (const _ of stream.output);
+});
