@@ -21,3 +21,4 @@ export * from './read-in-root.ts';
 export * from './inflate.ts';
 export * from './cgroup-stats.ts';
 export * from './kernel-file.ts';
+export * from './seccomp-filter.ts';

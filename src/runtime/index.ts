@@ -12,3 +12,4 @@ export * from './settings.ts';
 export * from './spec.ts';
 export * from './user.ts';
 export * from './validate-settings.ts';
+export { SeccompCache } from './seccomp-cache.ts';
