@@ -13,21 +13,21 @@ export function pathStatHeader(stat: PathStat): string {
   return Buffer.from(JSON.stringify(document)).toString('base64');
 }
 
-const typeBits: Record<number, number> = {
-  9604: 2 ** 31, // directory
-  21609: 2 ** 27, // symbolic link
-  14406: 2 ** 26, // block device
-  4802: 2 ** 26 + 2 ** 21, // character device
-  2401: 2 ** 25, // named pipe
-  26411: 2 ** 24, // socket
-  16807: 0,
-};
+const typeBits = new Map([
+  [0o040000, 2 ** 31], // directory
+  [0o120000, 2 ** 27], // symbolic link
+  [0o060000, 2 ** 26], // block device
+  [0o020000, 2 ** 26 + 2 ** 21], // character device
+  [0o010000, 2 ** 25], // named pipe
+  [0o140000, 2 ** 24], // socket
+  [0o100000, 0],
+]);
 
 /** st_mode as Go's os.FileMode numbers it. */
 export function goFileMode(mode: number): number {
   return (
     (mode & 0o777) +
-    (typeBits[mode & 0o170000] ?? 2 ** 19) +
+    (typeBits.get(mode & 0o170000) ?? 2 ** 19) +
     (mode & 0o4000 ? 2 ** 23 : 0) +
     (mode & 0o2000 ? 2 ** 22 : 0) +
     (mode & 0o1000 ? 2 ** 20 : 0)

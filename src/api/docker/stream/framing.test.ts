@@ -1,0 +1,79 @@
+import { expect, test } from 'vitest';
+import { type Frame, frames } from './framing.ts';
+
+async function* from<T>(...items: T[]) {
+  yield* items;
+}
+
+const same = (frame: Frame) => frame;
+const text = (stream: Frame['stream'], payload: string): Frame => ({ stream, payload: Buffer.from(payload) });
+
+async function all(source: AsyncIterable<Uint8Array>): Promise<Buffer[]> {
+  const chunks = [];
+  for await (const chunk of source) chunks.push(Buffer.from(chunk));
+  return chunks;
+}
+
+test('multiplexed: stream, three zeros, size, payload', async () => {
+  const chunks = await all(frames(from(text('stdout', 'ab'), text('stderr', 'c')), same, true));
+  expect(Buffer.concat(chunks)).toEqual(Buffer.from('\x01\0\0\0\0\0\0\x02ab\x02\0\0\0\0\0\0\x01c'));
+});
+
+test('raw: payloads alone, prefixes inside', async () => {
+  const chunks = await all(frames(from({ ...text('stdout', 'b'), prefix: Buffer.from('a') }), same, false));
+  expect(Buffer.concat(chunks).toString()).toBe('ab');
+});
+
+test('a prefix counts in the size', async () => {
+  const chunks = await all(frames(from({ ...text('stdout', 'bc'), prefix: Buffer.from('a') }), same, true));
+  expect(Buffer.concat(chunks)).toEqual(Buffer.from('\x01\0\0\0\0\0\0\x03abc'));
+});
+
+test('what is ready leaves together, and never much more than a batch', async () => {
+  const line = Buffer.alloc(4096, 'x');
+  async function* lines() {
+    for (let index = 0; index < 1000; index += 1) yield { stream: 'stdout' as const, payload: line };
+  }
+  const chunks = await all(frames(lines(), same, false));
+  expect(chunks.length).toBeLessThan(40);
+  expect(Math.max(...chunks.map((chunk) => chunk.length))).toBeLessThanOrEqual(256 * 1024 + 4096);
+  expect(Buffer.concat(chunks).length).toBe(4096 * 1000);
+});
+
+test('a source is not read ahead while nobody reads', async () => {
+  let taken = 0;
+  async function* endless() {
+    for (;;) {
+      taken += 1;
+      yield { stream: 'stdout' as const, payload: Buffer.alloc(64 * 1024) };
+    }
+  }
+  const batches = frames(endless(), same, false);
+  await batches.next();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(taken).toBeLessThan(20);
+  await batches.return(undefined);
+});
+
+test('an error comes after what went before it', async () => {
+  async function* failing() {
+    yield text('stdout', 'a');
+    throw new Error('lost');
+  }
+  const batches = frames(failing(), same, false);
+  expect(Buffer.from((await batches.next()).value!).toString()).toBe('a');
+  await expect(batches.next()).rejects.toThrow('lost');
+});
+
+test('a reader that leaves ends the source', async () => {
+  let ended = false;
+  async function* source() {
+    try {
+      for (;;) yield text('stdout', 'a');
+    } finally {
+      ended = true;
+    }
+  }
+  for await (const _ of frames(source(), same, false)) break;
+  await expect.poll(() => ended).toBe(true);
+});
