@@ -240,9 +240,17 @@ export function copyFileRange(from: number, fromOffset: number, to: number, toOf
   return check(Number(copied), 'copy_file_range', `descriptor ${from}`);
 }
 
-/** Starts writing a stretch of a file to disk and does not wait, so that a later fsync has little left to do. */
-export function startWriteback(fd: number, offset: number, sizeBytes: number): void {
-  check(calls.syncFileRange(fd, offset, sizeBytes, 2), 'sync_file_range', `descriptor ${fd}`);
+/**
+ * Starts writing a stretch of a file to disk, so that a later fsync has little left to do. Off the main thread: the
+ * call itself waits when the disk's queue is full.
+ */
+export function startWriteback(fd: number, offset: number, sizeBytes: number): Promise<void> {
+  const SYNC_FILE_RANGE_WRITE = 2;
+  return new Promise((resolve, reject) => {
+    // Only a hint: where a file system cannot do it, fsync does all the work.
+    const done = (error: Error | null): void => (error ? reject(error) : resolve());
+    calls.syncFileRange.async(fd, offset, sizeBytes, SYNC_FILE_RANGE_WRITE, done);
+  });
 }
 
 /** Waits, off the main thread, until the whole file system of a descriptor is on disk. */

@@ -40,3 +40,17 @@ export function chainIDOf(diffIDs: readonly DiffID[]): ChainID | undefined {
   for (const diffID of diffIDs) chain = chain === undefined ? diffID : digestOf(`${chain} ${diffID}`);
   return chain as ChainID | undefined;
 }
+
+/** Bytes are not those that their name promises. */
+export class DigestMismatch extends TareError {
+  readonly expected: string;
+  readonly actual: string;
+  constructor(what: string, expected: string, actual: string) {
+    super(
+      'InvalidArgument',
+      `${what} has digest ${actual}, expected ${expected}: the bytes are damaged or not the ones named`,
+    );
+    this.expected = expected;
+    this.actual = actual;
+  }
+}

@@ -34,7 +34,10 @@ export interface MountedRoot extends AsyncDisposable {
  */
 export interface LayerStore {
   readonly driver: 'overlay' | 'vfs' | 'fuse-overlayfs';
+  /** False also for a layer that power cut off before it reached the disk: `apply` derives it again. */
   has(diffID: DiffID): Promise<boolean>;
+  /** Those that `apply` has to derive (again), in the order given. */
+  missing(diffIDs: readonly DiffID[]): DiffID[];
   layer(diffID: DiffID): Promise<Layer>;
   /**
    * Unpacks a layer's tar, verifying its diffID. Two calls for one diffID share the work, also across processes.
@@ -45,10 +48,15 @@ export interface LayerStore {
    * @throws {TareError} InvalidArgument: a hostile or malformed archive, naming the entry; nothing is kept
    */
   apply(input: { path: string; compression: Compression }, expected?: DiffID, signal?: AbortSignal): Promise<Layer>;
+  /** @throws {TareError} Conflict: a snapshot stands on it. Repeating is safe. */
   removeLayer(diffID: DiffID): Promise<void>;
   layers(): Promise<Layer[]>;
 
-  /** Makes a writable snapshot over `parents` (base first), removed by `remove`. Repeating is safe. */
+  /**
+   * Makes a writable snapshot over `parents` (base first), removed by `remove`. Repeating is safe, and repairs a snapshot
+   * that a crash left half made.
+   * @throws {TareError} NotFound: a parent is not unpacked; Conflict: the key has other parents
+   */
   prepare(key: string, parents: readonly DiffID[]): Promise<void>;
   /** Mounts a snapshot at its own place and returns the path; a second call returns the same mount. Synchronous: on the path of start. */
   mount(key: string): string;
@@ -67,4 +75,9 @@ export interface LayerStore {
   snapshots(): Promise<string[]>;
   /** Removes half-made layers, and snapshots for whose key `isOwned` says no. */
   reconcile(isOwned: (key: string) => boolean): Promise<void>;
+  /**
+   * Waits until all layers are on disk and marks them, so that they survive a loss of power. The store does it by itself
+   * some seconds after an `apply`, and at its end in a process that unpacked.
+   */
+  settle(): Promise<void>;
 }

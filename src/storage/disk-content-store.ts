@@ -1,0 +1,276 @@
+import { createHash, type Hash, randomBytes } from 'node:crypto';
+import {
+  createReadStream,
+  fsync as fsyncCallback,
+  ftruncate as ftruncateCallback,
+  write as writeCallback,
+} from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { TareError } from '../errors/index.ts';
+import { type FileLock, startWriteback, tryFlock } from '../linux/index.ts';
+import type { BlobInfo, BlobWriter, ContentStore, ExpectedBlob } from './content-store.ts';
+import { type Digest, DigestMismatch, digestOf, hexOf } from './digest.ts';
+
+const fsync = promisify(fsyncCallback);
+const ftruncate = promisify(ftruncateCallback);
+const write = promisify(writeCallback);
+
+const READ_LIMIT_BYTES = 8 * 1024 * 1024;
+/** How much may wait in the page cache before it is sent to the disk: commit then waits for the last piece only. */
+const WRITEBACK_BYTES = 8 * 1024 * 1024;
+
+const isCode = (error: unknown, code: string): boolean => (error as { code?: unknown } | null)?.code === code;
+
+/**
+ * Opens (and makes, mode 0700) a content store in the form of an OCI image layout (image-spec, image-layout.md):
+ * `blobs/sha256/HEX`, with `ingest/` beside it for blobs that are still being written.
+ */
+export async function openContentStore(directory: string): Promise<DiskContentStore & Disposable> {
+  await mkdir(join(directory, 'blobs', 'sha256'), { recursive: true, mode: 0o700 });
+  await mkdir(join(directory, 'ingest'), { recursive: true, mode: 0o700 });
+  await writeOnce(join(directory, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
+  await writeOnce(join(directory, 'index.json'), '{"schemaVersion":2,"manifests":[]}');
+  return new DiskContentStore(directory);
+}
+
+/** Publishes a small constant file; of two processes that do it at once, either wins. */
+async function writeOnce(path: string, text: string): Promise<void> {
+  try {
+    if ((await stat(path)).size > 0) return;
+  } catch (error) {
+    if (!isCode(error, 'ENOENT')) throw error;
+  }
+  const draft = `${path}.${process.pid}`;
+  await writeFile(draft, text, { mode: 0o600, flush: true });
+  await rename(draft, path);
+}
+
+class DiskContentStore implements ContentStore, Disposable {
+  readonly #blobs: string;
+  readonly #ingest: string;
+
+  constructor(directory: string) {
+    this.#blobs = join(directory, 'blobs', 'sha256');
+    this.#ingest = join(directory, 'ingest');
+  }
+
+  async info(digest: Digest): Promise<BlobInfo> {
+    try {
+      const { size, mtimeMs } = await stat(this.#path(digest));
+      return { digest, sizeBytes: size, modifiedMs: mtimeMs };
+    } catch (error) {
+      throw isCode(error, 'ENOENT') ? notFound(digest) : error;
+    }
+  }
+
+  async has(digest: Digest): Promise<boolean> {
+    try {
+      await stat(this.#path(digest));
+      return true;
+    } catch (error) {
+      if (isCode(error, 'ENOENT')) return false;
+      throw error;
+    }
+  }
+
+  async *open(digest: Digest, offset = 0): AsyncGenerator<Uint8Array, void, void> {
+    const stream = createReadStream(this.#path(digest), { start: offset, highWaterMark: 256 * 1024 });
+    try {
+      yield* stream as AsyncIterable<Buffer>;
+    } catch (error) {
+      throw isCode(error, 'ENOENT') ? notFound(digest) : error;
+    }
+  }
+
+  async read(digest: Digest, limitBytes = READ_LIMIT_BYTES): Promise<Buffer> {
+    const { sizeBytes } = await this.info(digest);
+    if (sizeBytes > limitBytes) {
+      throw new TareError(
+        'InvalidArgument',
+        `blob ${digest} has ${sizeBytes} bytes; at most ${limitBytes} are read whole`,
+      );
+    }
+    const bytes = await readFile(this.#path(digest));
+    const actual = digestOf(bytes);
+    if (actual !== digest) throw new DigestMismatch('a stored blob', digest, actual);
+    return bytes;
+  }
+
+  async path(digest: Digest): Promise<string> {
+    await this.info(digest);
+    return this.#path(digest);
+  }
+
+  async *walk(): AsyncGenerator<BlobInfo, void, void> {
+    for (const name of await readdir(this.#blobs)) {
+      const digest = `sha256:${name}` as Digest;
+      try {
+        yield await this.info(digest);
+      } catch (error) {
+        // Deleted since the folder was read.
+        if (!(error instanceof TareError && error.kind === 'NotFound')) throw error;
+      }
+    }
+  }
+
+  async writer(expected: ExpectedBlob = {}): Promise<BlobWriter> {
+    const { digest } = expected;
+    if (digest !== undefined) {
+      const path = join(this.#ingest, hexOf(digest));
+      const lock = tryFlock(path);
+      // Another living writer has this blob half: we write our own copy, and whoever is first publishes.
+      if (lock !== undefined) return await DiskBlobWriter.resume(lock, path, this.#blobs, expected);
+    }
+    const path = join(this.#ingest, `new-${randomBytes(12).toString('hex')}`);
+    const lock = tryFlock(path);
+    if (lock === undefined) throw new TareError('Internal', `somebody else holds ${path}`);
+    return new DiskBlobWriter(lock, path, this.#blobs, expected);
+  }
+
+  async put(bytes: Uint8Array): Promise<BlobInfo> {
+    const digest = digestOf(bytes);
+    if (await this.has(digest)) return await this.info(digest);
+    await using writer = await this.writer();
+    await writer.write(bytes);
+    return await writer.commit();
+  }
+
+  async delete(digest: Digest): Promise<void> {
+    await rm(this.#path(digest), { force: true });
+  }
+
+  async reconcile(): Promise<void> {
+    for (const name of await readdir(this.#ingest)) {
+      const path = join(this.#ingest, name);
+      // A living writer holds the lock on its file.
+      using lock = tryFlock(path);
+      if (lock !== undefined) await rm(path, { force: true });
+    }
+  }
+
+  [Symbol.dispose](): void {}
+
+  #path(digest: Digest): string {
+    return join(this.#blobs, hexOf(digest));
+  }
+}
+
+const notFound = (digest: Digest): TareError => new TareError('NotFound', `no blob ${digest} in the content store`);
+
+class DiskBlobWriter implements BlobWriter {
+  readonly #lock: FileLock;
+  readonly #path: string;
+  readonly #blobs: string;
+  readonly #expected: ExpectedBlob;
+  #hash: Hash = createHash('sha256');
+  #offset = 0;
+  #flushed = 0;
+  #flushing: Promise<void> = Promise.resolve();
+  #committed: BlobInfo | undefined;
+  #isDropped = false;
+
+  constructor(lock: FileLock, path: string, blobs: string, expected: ExpectedBlob) {
+    this.#lock = lock;
+    this.#path = path;
+    this.#blobs = blobs;
+    this.#expected = expected;
+  }
+
+  /** Goes on where an earlier writer stopped: its bytes are read once more for the hash. */
+  static async resume(lock: FileLock, path: string, blobs: string, expected: ExpectedBlob): Promise<DiskBlobWriter> {
+    const writer = new DiskBlobWriter(lock, path, blobs, expected);
+    const { size } = await stat(path);
+    if (expected.sizeBytes !== undefined && size > expected.sizeBytes) {
+      await ftruncate(lock.fd, 0);
+    } else if (size > 0) {
+      for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) writer.#hash.update(chunk);
+      writer.#offset = size;
+    }
+    return writer;
+  }
+
+  get offset(): number {
+    return this.#offset;
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    const { sizeBytes } = this.#expected;
+    if (sizeBytes !== undefined && this.#offset + chunk.length > sizeBytes) {
+      await this.#drop();
+      throw new TareError('InvalidArgument', `${this.#what()} is longer than the ${sizeBytes} bytes announced`);
+    }
+    this.#hash.update(chunk);
+    try {
+      for (let done = 0; done < chunk.length; ) {
+        const { bytesWritten } = await write(this.#lock.fd, chunk, done, chunk.length - done, this.#offset);
+        done += bytesWritten;
+        this.#offset += bytesWritten;
+      }
+    } catch (error) {
+      throw isCode(error, 'ENOSPC') || isCode(error, 'EDQUOT')
+        ? new TareError(
+            'Unavailable',
+            `no space left on device while storing ${this.#what()}: free some space and try again`,
+            {
+              cause: error,
+            },
+          )
+        : error;
+    }
+    if (this.#offset - this.#flushed >= WRITEBACK_BYTES) {
+      const from = this.#flushed;
+      this.#flushed = this.#offset;
+      this.#flushing = this.#flushing.then(() => startWriteback(this.#lock.fd, from, this.#flushed - from));
+    }
+  }
+
+  async commit(): Promise<BlobInfo> {
+    if (this.#committed !== undefined) return this.#committed;
+    const { digest: expected, sizeBytes } = this.#expected;
+    const digest = `sha256:${this.#hash.copy().digest('hex')}` as Digest;
+    if (sizeBytes !== undefined && sizeBytes !== this.#offset) {
+      await this.#drop();
+      throw new TareError(
+        'InvalidArgument',
+        `${this.#what()} has ${this.#offset} bytes, ${sizeBytes} were announced: it is truncated`,
+      );
+    }
+    if (expected !== undefined && expected !== digest) {
+      await this.#drop();
+      throw new DigestMismatch('a blob', expected, digest);
+    }
+    await this.#flushing;
+    await fsync(this.#lock.fd);
+    await rename(this.#path, join(this.#blobs, hexOf(digest)));
+    await syncDirectory(this.#blobs);
+    this.#committed = { digest, sizeBytes: this.#offset, modifiedMs: Date.now() };
+    return this.#committed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#flushing.catch(() => {});
+    if (this.#committed === undefined && this.#expected.digest === undefined) await this.#drop();
+    this.#lock[Symbol.dispose]();
+  }
+
+  /** What was written is of no use: unlinked while the lock is held, so that nobody resumes it. */
+  async #drop(): Promise<void> {
+    if (this.#isDropped) return;
+    this.#isDropped = true;
+    await unlink(this.#path).catch((error: unknown) => {
+      if (!isCode(error, 'ENOENT')) throw error;
+    });
+  }
+
+  #what(): string {
+    return this.#expected.digest === undefined ? 'a blob' : `blob ${this.#expected.digest}`;
+  }
+}
+
+/** Makes renames into a folder last. */
+export async function syncDirectory(path: string): Promise<void> {
+  await using directory = await open(path, 'r');
+  await directory.sync();
+}

@@ -1,0 +1,308 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdir, readdir, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TareError } from '../errors/index.ts';
+import {
+  AT_FDCWD,
+  type FileLock,
+  fromByteString,
+  O_DIRECTORY,
+  OpenFile,
+  openAt,
+  openAt2,
+  RESOLVE_BENEATH,
+  RESOLVE_NO_SYMLINKS,
+  toByteString,
+  tryFlock,
+} from '../linux/index.ts';
+import type { DiffID } from './digest.ts';
+import type { Change, Compression, Layer, LayerStore, SnapshotUsage } from './layer-store.ts';
+import { CommittedLayers, missingLayer } from './layers/committed-layers.ts';
+import { MergedFolder } from './layers/merged-folder.ts';
+import { openStack } from './layers/stack.ts';
+import { opaqueAttribute } from './layers/whiteouts.ts';
+import { OverlayDriver } from './overlay/overlay-driver.ts';
+import type { LayerStack, SnapshotDriver } from './snapshot-driver.ts';
+import { encodeHeader } from './tar/index.ts';
+import type { ArchiveLimits } from './tree/budget.ts';
+import { compareTrees } from './tree/compare.ts';
+import { paced } from './tree/pace.ts';
+import { archiveOf, type PackedLinks, packEntry } from './tree/pack.ts';
+import { parentOf } from './tree/path.ts';
+import { removeSteps } from './tree/remove.ts';
+import { sizeSteps } from './tree/size.ts';
+import { VfsDriver } from './vfs/vfs-driver.ts';
+
+export interface LayerStoreOptions {
+  /** Unpacked layers. */
+  directory: string;
+  /** Writable snapshots; on the same file system where the driver is overlay. */
+  snapshotDirectory: string;
+  driver?: 'overlay' | 'vfs';
+  /** Mark whiteouts with user.overlay.*: inside a user namespace trusted.* is not ours to set. */
+  userXattrs?: boolean;
+  limits?: ArchiveLimits;
+}
+
+/** Opens (and makes, mode 0700) a store of layers and snapshots. Several processes may have it open. */
+export async function openLayerStore(options: LayerStoreOptions): Promise<LayerStore & AsyncDisposable> {
+  const { directory, snapshotDirectory, driver = 'overlay', userXattrs = false, limits } = options;
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await mkdir(snapshotDirectory, { recursive: true, mode: 0o700 });
+  const committed = await CommittedLayers.open(directory, { userXattrs, limits });
+  const opaque = opaqueAttribute(userXattrs);
+  const snapshots = driver === 'vfs' ? new VfsDriver(opaque) : new OverlayDriver(join(directory, 'empty'), userXattrs);
+  return new DiskLayerStore(committed, snapshotDirectory, snapshots, opaque);
+}
+
+const keyPattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/;
+
+/** Snapshots being removed have a name that no key can have. */
+const REMOVING = '.removing-';
+
+class DiskLayerStore implements LayerStore, AsyncDisposable {
+  readonly #committed: CommittedLayers;
+  readonly #directory: string;
+  readonly #driver: SnapshotDriver;
+  readonly #opaque: string;
+
+  constructor(committed: CommittedLayers, directory: string, driver: SnapshotDriver, opaque: string) {
+    this.#committed = committed;
+    this.#directory = directory;
+    this.#driver = driver;
+    this.#opaque = opaque;
+  }
+
+  get driver(): 'overlay' | 'vfs' {
+    return this.#driver.name;
+  }
+
+  async has(diffID: DiffID): Promise<boolean> {
+    return this.#committed.record(diffID) !== undefined;
+  }
+
+  missing(diffIDs: readonly DiffID[]): DiffID[] {
+    return diffIDs.filter((diffID) => this.#committed.record(diffID) === undefined);
+  }
+
+  async layer(diffID: DiffID): Promise<Layer> {
+    const record = this.#committed.record(diffID);
+    if (record === undefined) throw missingLayer(diffID);
+    return { diffID, sizeBytes: record.sizeBytes };
+  }
+
+  async apply(
+    input: { path: string; compression: Compression },
+    expected?: DiffID,
+    signal?: AbortSignal,
+  ): Promise<Layer> {
+    return await this.#committed.apply(input, expected, signal);
+  }
+
+  async layers(): Promise<Layer[]> {
+    return await this.#committed.list();
+  }
+
+  async removeLayer(diffID: DiffID): Promise<void> {
+    using _alone = await this.#useLock('exclusive');
+    for (const key of await this.snapshots()) {
+      if (this.#readParents(key)?.includes(diffID)) {
+        throw new TareError('Conflict', `layer ${diffID} is in use by snapshot ${key}: remove that first`);
+      }
+    }
+    await this.#committed.remove(diffID);
+  }
+
+  async prepare(key: string, parents: readonly DiffID[]): Promise<void> {
+    const directory = this.#snapshot(key);
+    const existing = this.#readParents(key);
+    if (existing !== undefined) {
+      if (existing.join() === parents.join()) return;
+      throw new TareError('Conflict', `snapshot ${key} exists already, over other layers`);
+    }
+    // Held until the record says which layers are in use, so that none of them is removed before.
+    using _shared = await this.#useLock('shared');
+    const stack = this.#stack(parents);
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    await this.#driver.create(directory, stack);
+    const record = join(directory, 'parents.json');
+    writeFileSync(`${record}.new`, JSON.stringify(parents), { mode: 0o600 });
+    renameSync(`${record}.new`, record);
+  }
+
+  mount(key: string): string {
+    const directory = this.#snapshot(key);
+    if (this.#driver.isMounted(directory)) return this.#driver.root(directory);
+    return this.#driver.mount(directory, this.#stack(this.#parents(key)));
+  }
+
+  unmount(key: string): void {
+    this.#driver.unmount(this.#snapshot(key));
+  }
+
+  isMounted(key: string): boolean {
+    return this.#driver.isMounted(this.#snapshot(key));
+  }
+
+  mountPath(key: string): string {
+    return this.#driver.root(this.#snapshot(key));
+  }
+
+  async changes(key: string): Promise<Change[]> {
+    const changes: Change[] = [];
+    const collect = function* (steps: ReturnType<typeof compareTrees>): Generator<void, void, void> {
+      for (const change of steps) {
+        if (change !== undefined) changes.push({ path: `/${fromByteString(change.path)}`, kind: change.kind });
+        yield;
+      }
+    };
+    using opened = this.#open(key);
+    await paced(collect(this.#compare(opened, false)));
+    return changes;
+  }
+
+  async *diff(key: string): AsyncGenerator<Uint8Array, void, void> {
+    using opened = this.#open(key);
+    yield* archiveOf(packChanges(opened.writtenFd, this.#compare(opened, true)));
+  }
+
+  async usage(key: string): Promise<SnapshotUsage> {
+    this.#parents(key);
+    using written = new OpenFile(this.#openWritten(key));
+    return await paced(sizeSteps(written.fd));
+  }
+
+  async remove(key: string): Promise<void> {
+    const directory = this.#snapshot(key);
+    if (!existsSync(directory)) return;
+    this.#driver.unmount(directory);
+    const name = `${REMOVING}${randomBytes(8).toString('hex')}`;
+    try {
+      await rename(directory, join(this.#directory, name));
+    } catch (error) {
+      // Another process was quicker.
+      if ((error as { code?: unknown }).code === 'ENOENT') return;
+      throw error;
+    }
+    await this.#empty(name);
+  }
+
+  async snapshots(): Promise<string[]> {
+    return (await readdir(this.#directory)).filter((name) => !name.startsWith(REMOVING));
+  }
+
+  async reconcile(isOwned: (key: string) => boolean): Promise<void> {
+    await this.#committed.reconcile();
+    for (const name of await readdir(this.#directory)) {
+      if (name.startsWith(REMOVING)) await this.#empty(name);
+      else if (keyPattern.test(name) && !isOwned(name)) await this.remove(name);
+    }
+  }
+
+  async settle(): Promise<void> {
+    await this.#committed.settle();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#committed[Symbol.asyncDispose]();
+  }
+
+  #snapshot(key: string): string {
+    if (!keyPattern.test(key)) {
+      throw new TareError(
+        'InvalidArgument',
+        `invalid snapshot key ${JSON.stringify(key)}: want letters, digits, _, . and -`,
+      );
+    }
+    return join(this.#directory, key);
+  }
+
+  /** @returns undefined: no snapshot, or one that was never completed */
+  #readParents(key: string): DiffID[] | undefined {
+    try {
+      return JSON.parse(readFileSync(join(this.#snapshot(key), 'parents.json'), 'utf8')) as DiffID[];
+    } catch (error) {
+      // SyntaxError: power went before the record reached the disk; `prepare` writes it again.
+      if ((error as { code?: unknown }).code === 'ENOENT' || error instanceof SyntaxError) return undefined;
+      throw error;
+    }
+  }
+
+  #parents(key: string): DiffID[] {
+    const parents = this.#readParents(key);
+    if (parents === undefined) throw new TareError('NotFound', `no snapshot ${key}: prepare it first`);
+    return parents;
+  }
+
+  #stack(parents: readonly DiffID[]): LayerStack {
+    const topFirst = [...parents].reverse();
+    return {
+      paths: topFirst.map((diffID) => this.#committed.path(diffID)),
+      records: topFirst.map((diffID) => {
+        const record = this.#committed.record(diffID);
+        if (record === undefined) throw missingLayer(diffID);
+        return record;
+      }),
+    };
+  }
+
+  #openWritten(key: string): number {
+    return openAt(AT_FDCWD, toByteString(this.#driver.written(this.#snapshot(key))), O_DIRECTORY);
+  }
+
+  #open(key: string): Disposable & { writtenFd: number; below: MergedFolder } {
+    using opened = new DisposableStack();
+    const layers = opened.use(openStack(this.#stack(this.#parents(key))));
+    const written = opened.use(new OpenFile(this.#openWritten(key)));
+    const owned = opened.move();
+    return {
+      writtenFd: written.fd,
+      below: new MergedFolder(layers.fds, this.#opaque),
+      [Symbol.dispose]: () => owned.dispose(),
+    };
+  }
+
+  #compare(opened: { writtenFd: number; below: MergedFolder }, everything: boolean): ReturnType<typeof compareTrees> {
+    const { deletions } = this.#driver;
+    return compareTrees(opened.writtenFd, opened.below, {
+      deletions,
+      opaque: this.#opaque,
+      // A whole tree holds what never changed, too.
+      everything: everything && deletions === 'whiteout',
+    });
+  }
+
+  /** Preparing snapshots and removing layers exclude each other, across processes. */
+  async #useLock(mode: 'exclusive' | 'shared'): Promise<FileLock> {
+    const path = join(this.#committed.directory, 'locks', 'in-use');
+    for (;;) {
+      const lock = tryFlock(path, mode);
+      if (lock !== undefined) return lock;
+      await sleep(2);
+    }
+  }
+
+  async #empty(name: string): Promise<void> {
+    using directory = new OpenFile(openAt(AT_FDCWD, toByteString(this.#directory), O_DIRECTORY));
+    await paced(removeSteps(directory.fd, name));
+  }
+}
+
+/** A layer's tar from a list of changes; deletions become whiteouts (image-spec, layer.md). */
+function* packChanges(writtenFd: number, changes: ReturnType<typeof compareTrees>): Generator<Buffer, void, void> {
+  const links: PackedLinks = new Map();
+  for (const change of changes) {
+    if (change === undefined) continue;
+    const { path, kind } = change;
+    const folder = parentOf(path);
+    const name = path.slice(path.lastIndexOf('/') + 1);
+    if (kind === 'deleted') {
+      yield encodeHeader({ path: `${folder === '' ? '' : `${folder}/`}.wh.${name}`, type: 'file', mode: 0 });
+      continue;
+    }
+    using parent = new OpenFile(openAt2(writtenFd, folder || '.', O_DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS));
+    yield* packEntry(parent.fd, name, path, links);
+  }
+}

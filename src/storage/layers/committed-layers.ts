@@ -1,0 +1,285 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import { mkdir, readdir, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TareError } from '../../errors/index.ts';
+import {
+  AT_FDCWD,
+  type FileLock,
+  O_DIRECTORY,
+  OpenFile,
+  openAt,
+  syncFileSystem,
+  toByteString,
+  tryFlock,
+} from '../../linux/index.ts';
+import { type DiffID, DigestMismatch, hexOf } from '../digest.ts';
+import type { Compression, Layer } from '../layer-store.ts';
+import { type ArchiveLimits, defaultLimits } from '../tree/budget.ts';
+import { paced } from '../tree/pace.ts';
+import { removeSteps } from '../tree/remove.ts';
+import type { UnpackedLayer } from './unpack.ts';
+import { UnpackPool } from './unpack-pool.ts';
+
+/** What `layer.json` says of a layer. */
+export interface LayerRecord extends UnpackedLayer {
+  /** The boot during which it was unpacked: until `synced` exists, the layer is whole only as long as that boot lasts. */
+  bootId: string;
+}
+
+const isCode = (error: unknown, ...codes: string[]): boolean =>
+  codes.includes(String((error as { code?: unknown } | null)?.code));
+
+/** How long after the last unpacking the file system is synced. */
+const SETTLE_MS = 2000;
+
+/**
+ * Unpacked layers on disk, each named by its diffID and independent of what lies below it.
+ *
+ * ```
+ * HEX/diff        the layer in overlayfs' form        HEX/layer.json  what is known of it
+ * HEX/synced      its files have reached the disk     ingest/ID       being unpacked
+ * locks/ID        held (flock) while ingest/ID lives  removing/ID     on its way out
+ * ```
+ *
+ * No file of a layer is synced by itself. Instead the record carries the boot id, and `synced` is made after one
+ * syncfs; a layer of an earlier boot without it may hold empty files, counts as missing, and is derived again.
+ */
+export class CommittedLayers implements AsyncDisposable {
+  readonly directory: string;
+  readonly #userXattrs: boolean;
+  readonly #limits: ArchiveLimits;
+  readonly #bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  readonly #pool = new UnpackPool();
+  /** Records never change once published. */
+  readonly #records = new Map<string, LayerRecord>();
+  readonly #inFlight = new Map<string, Promise<Layer>>();
+  readonly #unsynced = new Set<string>();
+  #hasUnpacked = false;
+  #settleTimer: NodeJS.Timeout | undefined;
+  #settling: Promise<void> = Promise.resolve();
+
+  static async open(
+    directory: string,
+    options: { userXattrs: boolean; limits?: ArchiveLimits },
+  ): Promise<CommittedLayers> {
+    for (const name of ['ingest', 'locks', 'removing', 'empty']) {
+      await mkdir(join(directory, name), { recursive: true, mode: 0o700 });
+    }
+    return new CommittedLayers(directory, options);
+  }
+
+  private constructor(directory: string, options: { userXattrs: boolean; limits?: ArchiveLimits }) {
+    this.directory = directory;
+    this.#userXattrs = options.userXattrs;
+    this.#limits = options.limits ?? defaultLimits;
+  }
+
+  /** The folder with the layer's files. */
+  path(diffID: DiffID): string {
+    return join(this.directory, hexOf(diffID), 'diff');
+  }
+
+  /** @returns undefined: there is no such layer, or power went before it reached the disk */
+  record(diffID: DiffID): LayerRecord | undefined {
+    const hex = hexOf(diffID);
+    const known = this.#records.get(hex);
+    // Another process may have removed it meanwhile.
+    if (known !== undefined && statSync(join(this.directory, hex), { throwIfNoEntry: false })) return known;
+    this.#records.delete(hex);
+    let record: LayerRecord;
+    try {
+      record = JSON.parse(readFileSync(join(this.directory, hex, 'layer.json'), 'utf8')) as LayerRecord;
+    } catch (error) {
+      // SyntaxError: an empty record, which power cut off before it was written.
+      if (isCode(error, 'ENOENT') || error instanceof SyntaxError) return undefined;
+      throw error;
+    }
+    if (!statSync(join(this.directory, hex, 'synced'), { throwIfNoEntry: false })) {
+      if (record.bootId !== this.#bootId) return undefined;
+      this.#settleLater(hex);
+    }
+    this.#records.set(hex, record);
+    return record;
+  }
+
+  async list(): Promise<Layer[]> {
+    const layers: Layer[] = [];
+    for (const name of await readdir(this.directory)) {
+      if (!/^[0-9a-f]{64}$/.test(name)) continue;
+      const record = this.record(`sha256:${name}` as DiffID);
+      if (record) layers.push({ diffID: record.diffID, sizeBytes: record.sizeBytes });
+    }
+    return layers;
+  }
+
+  async apply(
+    input: { path: string; compression: Compression },
+    expected: DiffID | undefined,
+    signal?: AbortSignal,
+  ): Promise<Layer> {
+    if (expected === undefined) return await this.#apply(input, undefined, signal);
+    const known = this.#inFlight.get(expected);
+    if (known !== undefined) {
+      try {
+        return await known;
+      } catch (error) {
+        // The other caller gave up; we did not.
+        if (isAbort(error) && !signal?.aborted) return await this.apply(input, expected, signal);
+        throw error;
+      }
+    }
+    const work = this.#apply(input, expected, signal).finally(() => this.#inFlight.delete(expected));
+    this.#inFlight.set(expected, work);
+    return await work;
+  }
+
+  async #apply(
+    input: { path: string; compression: Compression },
+    expected: DiffID | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Layer> {
+    const id = expected === undefined ? `new-${randomBytes(12).toString('hex')}` : hexOf(expected);
+    using _lock = await this.#lock(id, signal);
+    // Another process had the lock and did the work.
+    const existing = expected === undefined ? undefined : this.record(expected);
+    if (existing) return { diffID: existing.diffID, sizeBytes: existing.sizeBytes };
+    const ingest = join(this.directory, 'ingest', id);
+    await this.#discard(ingest);
+    await mkdir(ingest, { mode: 0o700 });
+    try {
+      const directory = join(ingest, 'diff');
+      await mkdir(directory, { mode: 0o755 });
+      const unpacked = await this.#pool.run(
+        {
+          blob: input.path,
+          compression: input.compression,
+          directory,
+          userXattrs: this.#userXattrs,
+          limits: this.#limits,
+        },
+        signal,
+      );
+      if (expected !== undefined && unpacked.diffID !== expected) {
+        throw new DigestMismatch('the uncompressed layer', expected, unpacked.diffID);
+      }
+      await this.#publish(ingest, unpacked);
+      return { diffID: unpacked.diffID, sizeBytes: unpacked.sizeBytes };
+    } finally {
+      await this.#discard(ingest);
+      await unlink(join(this.directory, 'locks', id)).catch(() => {});
+    }
+  }
+
+  async #publish(ingest: string, unpacked: UnpackedLayer): Promise<void> {
+    const hex = hexOf(unpacked.diffID);
+    const record: LayerRecord = { ...unpacked, bootId: this.#bootId };
+    await writeFile(join(ingest, 'layer.json'), JSON.stringify(record), { mode: 0o600 });
+    if (this.record(unpacked.diffID)) return;
+    // A layer that power cut off may lie in its place.
+    await this.#discard(join(this.directory, hex));
+    try {
+      await rename(ingest, join(this.directory, hex));
+    } catch (error) {
+      if (!isCode(error, 'ENOTEMPTY', 'EEXIST')) throw error;
+    }
+    this.#records.set(hex, record);
+    this.#hasUnpacked = true;
+    this.#settleLater(hex);
+  }
+
+  async remove(diffID: DiffID): Promise<void> {
+    const hex = hexOf(diffID);
+    this.#records.delete(hex);
+    this.#unsynced.delete(hex);
+    await this.#discard(join(this.directory, hex));
+  }
+
+  /** Removes what no living process works on: half-unpacked layers, half-removed ones, and those power cut off. */
+  async reconcile(): Promise<void> {
+    for (const id of await readdir(join(this.directory, 'ingest'))) {
+      using lock = tryFlock(join(this.directory, 'locks', id));
+      if (lock === undefined) continue;
+      await this.#discard(join(this.directory, 'ingest', id));
+      await rm(join(this.directory, 'locks', id), { force: true });
+    }
+    for (const id of await readdir(join(this.directory, 'removing'))) await this.#empty(id);
+    for (const name of await readdir(this.directory)) {
+      if (/^[0-9a-f]{64}$/.test(name) && !this.record(`sha256:${name}` as DiffID)) {
+        using lock = tryFlock(join(this.directory, 'locks', name));
+        if (lock === undefined) continue;
+        await this.#discard(join(this.directory, name));
+        await rm(join(this.directory, 'locks', name), { force: true });
+      }
+    }
+  }
+
+  /** Waits until every layer unpacked so far is on disk, and marks them. */
+  async settle(): Promise<void> {
+    clearTimeout(this.#settleTimer);
+    this.#settleTimer = undefined;
+    const work = this.#settling.then(async () => {
+      const ready = [...this.#unsynced];
+      if (ready.length === 0) return;
+      using directory = new OpenFile(openAt(AT_FDCWD, toByteString(this.directory), O_DIRECTORY));
+      await syncFileSystem(directory.fd);
+      for (const hex of ready) {
+        this.#unsynced.delete(hex);
+        // ENOENT: removed meanwhile.
+        await writeFile(join(this.directory, hex, 'synced'), '', { mode: 0o600 }).catch((error: unknown) => {
+          if (!isCode(error, 'ENOENT')) throw error;
+        });
+      }
+    });
+    this.#settling = work.catch(() => {});
+    await work;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#settleTimer);
+    await this.#pool[Symbol.asyncDispose]();
+    // Who unpacked waits for the disk; who only used layers leaves it to a process that lives longer.
+    if (this.#hasUnpacked) await this.settle();
+  }
+
+  #settleLater(hex: string): void {
+    this.#unsynced.add(hex);
+    clearTimeout(this.#settleTimer);
+    // A failure leaves the layers unmarked, which is safe.
+    this.#settleTimer = setTimeout(() => void this.settle().catch(() => {}), SETTLE_MS).unref();
+  }
+
+  async #lock(id: string, signal: AbortSignal | undefined): Promise<FileLock> {
+    const path = join(this.directory, 'locks', id);
+    for (let waitMs = 2; ; waitMs = Math.min(50, waitMs * 2)) {
+      const lock = tryFlock(path);
+      if (lock !== undefined) return lock;
+      await sleep(waitMs, undefined, signal ? { signal } : {});
+    }
+  }
+
+  /** Takes a folder out of sight in one step, then removes it. No error when there is none. */
+  async #discard(path: string): Promise<void> {
+    const id = randomBytes(12).toString('hex');
+    try {
+      await rename(path, join(this.directory, 'removing', id));
+    } catch (error) {
+      if (isCode(error, 'ENOENT')) return;
+      throw error;
+    }
+    await this.#empty(id);
+  }
+
+  async #empty(id: string): Promise<void> {
+    using removing = new OpenFile(openAt(AT_FDCWD, toByteString(join(this.directory, 'removing')), O_DIRECTORY));
+    await paced(removeSteps(removing.fd, id));
+  }
+}
+
+/** Refuses a stack with a layer that is not there. */
+export function missingLayer(diffID: DiffID): TareError {
+  return new TareError('NotFound', `layer ${diffID} is not unpacked: unpack it from its blob again`);
+}
+
+const isAbort = (error: unknown): boolean => error instanceof Error && error.name === 'AbortError';

@@ -1,0 +1,126 @@
+import { chmodSync, chownSync, closeSync, mkdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  AT_FDCWD,
+  attachMount,
+  FileSystemContext,
+  mount,
+  O_DIRECTORY,
+  O_PATH,
+  openAt,
+  SyscallError,
+  toByteString,
+  unmountIfMounted,
+} from '../../linux/index.ts';
+import type { LayerStack, SnapshotDriver } from '../snapshot-driver.ts';
+
+/** The kernel copies mount options into one page. */
+const OPTIONS_BYTES = 4095;
+
+/**
+ * Snapshots as overlayfs mounts: `diff` is the upper directory, `work` the kernel's, `merged` the mount point.
+ *
+ * index and metacopy are off so that `diff` holds whole files and can be read without the mount; redirects are neither
+ * made nor followed, so that a folder's files are always found under its own name.
+ */
+export class OverlayDriver implements SnapshotDriver {
+  readonly name = 'overlay';
+  readonly deletions = 'whiteout';
+  readonly #emptyLayer: string;
+  readonly #options: string[];
+
+  /** @param emptyLayer an empty folder: overlayfs wants at least one lower layer */
+  constructor(emptyLayer: string, userXattrs: boolean) {
+    this.#emptyLayer = emptyLayer;
+    this.#options = ['index=off', 'metacopy=off', 'redirect_dir=nofollow'];
+    if (userXattrs) this.#options.push('userxattr');
+  }
+
+  async create(directory: string, stack: LayerStack): Promise<void> {
+    for (const name of ['diff', 'work', 'merged']) mkdirSync(join(directory, name), { recursive: true, mode: 0o700 });
+    // The upper folder is what the container sees as `/`.
+    const { uid, gid, mode } = stack.records.find((record) => record.root)?.root ?? { uid: 0, gid: 0, mode: 0o755 };
+    chownSync(join(directory, 'diff'), uid, gid);
+    chmodSync(join(directory, 'diff'), mode);
+  }
+
+  mount(directory: string, stack: LayerStack): string {
+    const target = this.root(directory);
+    if (this.isMounted(directory)) return target;
+    const lower = stack.paths.length > 0 ? stack.paths : [this.#emptyLayer];
+    const [upper, work] = [this.written(directory), join(directory, 'work')];
+    const options = overlayOptions(lower, upper, work, this.#options);
+    if (Buffer.byteLength(options) <= OPTIONS_BYTES) mount('overlay', target, 'overlay', 0, options);
+    else mountManyLayers(target, lower, upper, work, this.#options);
+    return target;
+  }
+
+  unmount(directory: string): void {
+    unmountIfMounted(this.root(directory));
+  }
+
+  isMounted(directory: string): boolean {
+    const root = statSync(this.root(directory), { throwIfNoEntry: false });
+    return root !== undefined && root.dev !== statSync(directory).dev;
+  }
+
+  root(directory: string): string {
+    return join(directory, 'merged');
+  }
+
+  written(directory: string): string {
+    return join(directory, 'diff');
+  }
+}
+
+const escaped = (path: string): string => path.replace(/[\\:,]/g, '\\$&');
+
+function overlayOptions(lower: readonly string[], upper: string, work: string, options: readonly string[]): string {
+  const layers = lower.map(escaped).join(':');
+  return [`lowerdir=${layers}`, `upperdir=${escaped(upper)}`, `workdir=${escaped(work)}`, ...options].join(',');
+}
+
+/**
+ * Mounts more layers than one page of options holds: through the new mount API (`lowerdir+`, Linux 6.5), or on older
+ * kernels with each layer named by a descriptor of ours, which makes its path 17 bytes long.
+ */
+function mountManyLayers(
+  target: string,
+  lower: readonly string[],
+  upper: string,
+  work: string,
+  options: readonly string[],
+): void {
+  const fds: number[] = [];
+  // Short, and free of characters that mean something in options.
+  const handle = (path: string): string => {
+    const fd = openAt(AT_FDCWD, toByteString(path), O_PATH | O_DIRECTORY);
+    fds.push(fd);
+    return `/proc/self/fd/${fd}`;
+  };
+  try {
+    const layers = lower.map(handle);
+    const [upperHandle, workHandle] = [handle(upper), handle(work)];
+    try {
+      const context = new FileSystemContext('overlay');
+      fds.push(context.fd);
+      for (const layer of layers) context.set('lowerdir+', layer);
+      context.set('upperdir', upperHandle);
+      context.set('workdir', workHandle);
+      for (const option of options) {
+        const [key, value] = option.split('=') as [string, string | undefined];
+        if (value === undefined) context.flag(key);
+        else context.set(key, value);
+      }
+      const mountFd = context.create();
+      fds.push(mountFd);
+      attachMount(mountFd, target);
+    } catch (error) {
+      // Before 6.5 overlayfs does not know `lowerdir+`.
+      if (!(error instanceof SyscallError && error.syscall === 'fsconfig' && error.code === 'EINVAL')) throw error;
+      mount('overlay', target, 'overlay', 0, overlayOptions(layers, upperHandle, workHandle, options));
+    }
+  } finally {
+    for (const fd of fds) closeSync(fd);
+  }
+}

@@ -1,0 +1,32 @@
+import type { LayerRecord } from './layers/committed-layers.ts';
+
+/** The layers below a snapshot. */
+export interface LayerStack {
+  /** Folders in overlayfs' form, topmost first. */
+  paths: string[];
+  /** What they are, topmost first. */
+  records: LayerRecord[];
+}
+
+/**
+ * How writable snapshots are made of layers. Each has a folder of its own; the store around the driver names, records
+ * and removes it.
+ */
+export interface SnapshotDriver {
+  readonly name: 'overlay' | 'vfs';
+  /**
+   * How a deletion shows in `written`: as a whiteout over the layers, or, where `written` is the whole tree, as a name
+   * that is no longer there.
+   */
+  readonly deletions: 'whiteout' | 'absence';
+  /** Fills a snapshot's folder. Repeating after a crash is safe. */
+  create(directory: string, stack: LayerStack): Promise<void>;
+  /** Shows the root filesystem; a second call shows the same. Synchronous and quick. */
+  mount(directory: string, stack: LayerStack): string;
+  unmount(directory: string): void;
+  isMounted(directory: string): boolean;
+  /** Where `mount` shows it. */
+  root(directory: string): string;
+  /** Where writes go. */
+  written(directory: string): string;
+}

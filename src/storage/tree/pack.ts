@@ -1,0 +1,181 @@
+import { readSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
+import {
+  type ByteString,
+  type FileStatus,
+  getXattrAt,
+  listXattrsAt,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_RDONLY,
+  OpenFile,
+  openAt,
+  readDirectory,
+  readLinkAt,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFREG,
+  SyscallError,
+  statusAt,
+  statusOf,
+} from '../../linux/index.ts';
+import { encodeHeader, endOfArchive, padding, type TarEntryType } from '../tar/index.ts';
+import { openFolder } from './copy.ts';
+
+const PIECE_BYTES = 256 * 1024;
+/** How long reading may hold the event loop in one go. */
+const SLICE_MS = 4;
+
+const types: Record<number, TarEntryType> = {
+  [S_IFREG]: 'file',
+  [S_IFDIR]: 'directory',
+  [S_IFLNK]: 'link',
+  [S_IFCHR]: 'character',
+  [S_IFBLK]: 'block',
+  [S_IFIFO]: 'fifo',
+};
+
+/** Names under which files with several names were packed first, by file system and inode. */
+export type PackedLinks = Map<string, ByteString>;
+
+/**
+ * One entry as tar bytes, a folder without what is in it. Never follows a link. A file that changes while it is read
+ * comes with the length it had at first. Sockets have no place in a tar and are left out.
+ *
+ * @param path the entry's name in the archive
+ */
+export function* packEntry(
+  fd: number,
+  name: ByteString,
+  path: ByteString,
+  links: PackedLinks,
+): Generator<Buffer, void, void> {
+  const status = statusIfAny(fd, name);
+  const type = status && types[status.type];
+  if (status === undefined || type === undefined) return;
+  if (type !== 'directory' && status.links > 1) {
+    const key = `${status.fileSystem} ${status.inode}`;
+    const first = links.get(key);
+    if (first !== undefined) {
+      yield encodeHeader({ ...headerOf(status), path, type: 'hardlink', linkTarget: first });
+      return;
+    }
+    links.set(key, path);
+  }
+  if (type === 'file') {
+    yield* packFile(fd, name, path);
+    return;
+  }
+  yield encodeHeader({
+    ...headerOf(status),
+    path,
+    type,
+    linkTarget: type === 'link' ? readLinkAt(fd, name) : '',
+    xattrs: xattrsOf(fd, name),
+  });
+}
+
+/** Everything in an open folder, sorted by name. @param path of the folder in the archive, '' or ending in a slash */
+export function* packFolder(fd: number, path: ByteString, links: PackedLinks): Generator<Buffer, void, void> {
+  const names = readDirectory(fd).map((entry) => entry.name);
+  for (const name of names.sort()) {
+    yield* packEntry(fd, name, path + name, links);
+    let inner: OpenFile;
+    try {
+      if (statusIfAny(fd, name)?.type !== S_IFDIR) continue;
+      inner = new OpenFile(openFolder(fd, name));
+    } catch (error) {
+      // Removed or replaced since.
+      if (error instanceof SyscallError && /^(ENOENT|ENOTDIR|ELOOP)$/.test(error.code)) continue;
+      throw error;
+    }
+    using open = inner;
+    yield* packFolder(open.fd, `${path}${name}/`, links);
+  }
+}
+
+function* packFile(fd: number, name: ByteString, path: ByteString): Generator<Buffer, void, void> {
+  let opened: number;
+  try {
+    opened = openAt(fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  } catch (error) {
+    if (error instanceof SyscallError && /^(ENOENT|ELOOP|ENXIO)$/.test(error.code)) return;
+    throw error;
+  }
+  using file = new OpenFile(opened);
+  const status = statusOf(file.fd);
+  if (status.type !== S_IFREG) return;
+  const { sizeBytes } = status;
+  yield encodeHeader({ ...headerOf(status), path, type: 'file', sizeBytes, xattrs: xattrsOf(fd, name) });
+  for (let offset = 0; offset < sizeBytes; ) {
+    const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, sizeBytes - offset));
+    const read = readSync(file.fd, piece, 0, piece.length, offset);
+    // Shortened meanwhile: the header has promised the bytes.
+    if (read === 0) piece.fill(0);
+    const size = read === 0 ? piece.length : read;
+    yield piece.subarray(0, size);
+    offset += size;
+  }
+  const rest = padding(sizeBytes);
+  if (rest.length > 0) yield rest;
+}
+
+const headerOf = (status: FileStatus) => ({
+  mode: status.mode & 0o7777,
+  uid: status.uid,
+  gid: status.gid,
+  modifyNs: status.modifyNs,
+  deviceMajor: status.deviceMajor,
+  deviceMinor: status.deviceMinor,
+});
+
+function xattrsOf(fd: number, name: ByteString): Map<ByteString, Buffer> {
+  const xattrs = new Map<ByteString, Buffer>();
+  for (const key of listXattrsAt(fd, name)) {
+    // security.selinux and the like are this host's labels, not the file's.
+    if (!/^user\.|^security\.capability$|^system\.posix_acl_/.test(key) || key.startsWith('user.overlay.')) continue;
+    const value = getXattrAt(fd, name, key);
+    if (value !== undefined) xattrs.set(key, value);
+  }
+  return xattrs;
+}
+
+function statusIfAny(fd: number, name: ByteString): FileStatus | undefined {
+  try {
+    return statusAt(fd, name);
+  } catch (error) {
+    if (error instanceof SyscallError && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Ends an archive and gathers its small pieces, at the reader's pace and without holding the event loop. */
+export async function* archiveOf(pieces: Generator<Buffer, void, void>): AsyncGenerator<Buffer, void, void> {
+  let waiting: Buffer[] = [];
+  let size = 0;
+  let until = performance.now() + SLICE_MS;
+  try {
+    for (const piece of pieces) {
+      waiting.push(piece);
+      size += piece.length;
+      if (size >= PIECE_BYTES) {
+        yield waiting.length === 1 ? piece : Buffer.concat(waiting, size);
+        waiting = [];
+        size = 0;
+      }
+      if (performance.now() > until) {
+        await setImmediate();
+        until = performance.now() + SLICE_MS;
+      }
+    }
+    yield Buffer.concat([...waiting, endOfArchive()]);
+  } finally {
+    pieces.return();
+  }
+}
+
+/** The tree in an open folder as a tar stream; the folder itself is not an entry. The descriptor stays the caller's. */
+export const writeTar = (fd: number): AsyncGenerator<Buffer, void, void> => archiveOf(packFolder(fd, '', new Map()));
