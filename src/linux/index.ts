@@ -1,4 +1,5 @@
 export * from './byte-string.ts';
+export * from './conntrack.ts';
 export * from './ffi.ts';
 export * from './file-status.ts';
 export * from './files.ts';

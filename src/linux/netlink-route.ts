@@ -193,9 +193,13 @@ export class RouteSocket implements Disposable {
     this.#netlink.request(RTM_SETLINK, 0, body.bytes, `set bridge port ${index}`);
   }
 
-  /** Waits for the kernel to let go of the device: tens of milliseconds. @throws {NetlinkError} ENODEV: it is gone */
-  deleteLink(index: number): void {
-    this.#netlink.request(RTM_DELLINK, 0, linkHeader(AF_UNSPEC, index, 0, 0).bytes, `delete link ${index}`);
+  /**
+   * The kernel takes tens of milliseconds to let go of a device; a thread of libuv's pool waits for it.
+   * @throws {NetlinkError} ENODEV: it is gone
+   */
+  async deleteLink(index: number): Promise<void> {
+    const body = linkHeader(AF_UNSPEC, index, 0, 0).bytes;
+    await this.#netlink.requestInBackground(RTM_DELLINK, 0, body, `delete link ${index}`);
   }
 
   /** Repeating is safe. IPv6 addresses are usable at once (no duplicate address detection). */

@@ -150,6 +150,7 @@ const received = Buffer.alloc(RECEIVE_BYTES);
  */
 export class NetlinkSocket implements Disposable {
   readonly #fd: number;
+  readonly #background = new Map<number, (reply: Reply) => void>();
   #sequence = 0;
   #open = true;
 
@@ -190,7 +191,34 @@ export class NetlinkSocket implements Disposable {
     }
   }
 
-  #exchange(type: number, flags: number, body: Uint8Array, subject: string) {
+  /**
+   * A request whose work the kernel does slowly, within the send: made in a thread of libuv's pool, while synchronous
+   * requests go on here. Its answer is told from theirs by its number.
+   */
+  async requestInBackground(type: number, flags: number, body: Uint8Array, subject: string): Promise<void> {
+    const message = this.#message(type, flags | NLM_F_REQUEST | NLM_F_ACK, body);
+    const sequence = this.#sequence;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#background.set(sequence, (reply) => {
+      const code = reply.body.readInt32LE(0);
+      if (code === 0) resolve();
+      else reject(new NetlinkError(subject, -code, explanation(reply, 4 + HEADER)));
+    });
+    send.async(this.#fd, message, message.length, 0, (error: Error | null, sent: number) => {
+      try {
+        if (error !== null) throw error;
+        if (Number(sent) === -1 || !this.#open) throw new Error(`netlink ${subject}: not sent`);
+        // A synchronous request may have read our answer meanwhile, and passed it on.
+        while (this.#background.has(sequence)) this.#receive(subject);
+      } catch (failure) {
+        this.#background.delete(sequence);
+        reject(failure);
+      }
+    });
+    return await promise;
+  }
+
+  #message(type: number, flags: number, body: Uint8Array): Buffer {
     this.#sequence = (this.#sequence + 1) >>> 0;
     const message = Buffer.alloc(HEADER + body.length);
     message.writeUInt32LE(message.length, 0);
@@ -198,6 +226,11 @@ export class NetlinkSocket implements Disposable {
     message.writeUInt16LE(flags, 6);
     message.writeUInt32LE(this.#sequence, 8);
     message.set(body, HEADER);
+    return message;
+  }
+
+  #exchange(type: number, flags: number, body: Uint8Array, subject: string) {
+    const message = this.#message(type, flags, body);
     check(Number(send(this.#fd, message, message.length, 0)), 'send', subject);
     const bodies: Buffer[] = [];
     let interrupted = false;
@@ -233,12 +266,18 @@ export class NetlinkSocket implements Disposable {
     for (let at = 0; at + HEADER <= length; ) {
       const size = received.readUInt32LE(at);
       if (size < HEADER || at + size > length) break;
-      if (received.readUInt32LE(at + 8) === this.#sequence) {
-        replies.push({
-          type: received.readUInt16LE(at + 4),
-          flags: received.readUInt16LE(at + 6),
-          body: Buffer.from(received.subarray(at + HEADER, at + size)),
-        });
+      const reply: Reply = {
+        type: received.readUInt16LE(at + 4),
+        flags: received.readUInt16LE(at + 6),
+        body: Buffer.from(received.subarray(at + HEADER, at + size)),
+      };
+      const sequence = received.readUInt32LE(at + 8);
+      const awaited = this.#background.get(sequence);
+      if (awaited !== undefined) {
+        this.#background.delete(sequence);
+        awaited(reply);
+      } else if (sequence === this.#sequence) {
+        replies.push(reply);
       }
       at += (size + 3) & ~3;
     }

@@ -90,20 +90,32 @@ export class Nftables implements Disposable {
 }
 
 const NFT_MSG_GETTABLE = (10 << 8) | 1;
-const NFPROTO_INET = 1;
 const NFTA_TABLE_NAME = 1;
+const nftablesFamilies = { inet: 1, ip: 2, ip6: 10 } as const;
 const ENOENT = 2;
 
-/** Whether the thread's network namespace has a table `inet NAME`; one netlink request, without libnftables. */
-export function nftablesTableExists(name: string): boolean {
-  using netlink = new NetlinkSocket(NETLINK_NETFILTER);
-  // struct nfgenmsg: family, version, resource id.
-  const body = new NetlinkWriter().raw(Buffer.of(NFPROTO_INET, 0, 0, 0)).string(NFTA_TABLE_NAME, name).bytes;
-  try {
-    netlink.request(NFT_MSG_GETTABLE, 0, body, `get table inet ${name}`);
-    return true;
-  } catch (error) {
-    if (error instanceof SyscallError && error.errno === ENOENT) return false;
-    throw error;
+/**
+ * Asks which tables there are, without libnftables, by one netlink request each. Kept open by its user: closing such a
+ * socket waits for whatever the kernel still has to free of deleted tables, for milliseconds.
+ */
+export class NftablesTables implements Disposable {
+  readonly #netlink = new NetlinkSocket(NETLINK_NETFILTER);
+
+  [Symbol.dispose](): void {
+    this.#netlink[Symbol.dispose]();
+  }
+
+  /** Whether there is a table of this family and name. */
+  has(family: 'inet' | 'ip' | 'ip6', name: string): boolean {
+    // struct nfgenmsg: family, version, resource id.
+    const header = Buffer.of(nftablesFamilies[family], 0, 0, 0);
+    const body = new NetlinkWriter().raw(header).string(NFTA_TABLE_NAME, name).bytes;
+    try {
+      this.#netlink.request(NFT_MSG_GETTABLE, 0, body, `get table ${family} ${name}`);
+      return true;
+    } catch (error) {
+      if (error instanceof SyscallError && error.errno === ENOENT) return false;
+      throw error;
+    }
   }
 }

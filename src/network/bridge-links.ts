@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { TareError } from '../errors/index.ts';
 import { type Link, RouteSocket, SyscallError, withNamespace } from '../linux/index.ts';
 import type { Endpoint, NetworkRecord } from './driver.ts';
@@ -43,7 +43,7 @@ export class BridgeLinks implements Disposable {
     }
     setSysctl(`net/ipv6/conf/${name}/accept_ra`, '0');
     setSysctl(`net/ipv6/conf/${name}/disable_ipv6`, network.enableIPv6 ? '0' : '1');
-    // 127.0.0.1 reaches published ports by way of the bridge; the loopback-guard chain keeps everybody else off 127/8.
+    // 127.0.0.1 reaches published ports by way of the bridge; the table's guard chain keeps everybody else off 127/8.
     setSysctl(`net/ipv4/conf/${name}/route_localnet`, '1');
     for (const { subnet, gateway } of network.ipam) {
       if (gateway !== '') this.#route.addAddress(link.index, gateway, parseSubnet(subnet).prefix);
@@ -118,12 +118,12 @@ export class BridgeLinks implements Disposable {
     }
   }
 
-  /** Removes a link by name, waiting for the kernel (tens of milliseconds). Repeating is safe. */
-  remove(name: string): void {
+  /** Removes a link by name; the kernel takes tens of milliseconds, off the main thread. Repeating is safe. */
+  async remove(name: string): Promise<void> {
     const link = this.#route.link(name);
     if (link === undefined) return;
     try {
-      this.#route.deleteLink(link.index);
+      await this.#route.deleteLink(link.index);
     } catch (error) {
       if (!(error instanceof SyscallError && error.code === 'ENODEV')) throw error;
     }
@@ -158,12 +158,18 @@ export function setSysctl(name: string, value: string): void {
   }
 }
 
+const IPV6_LINKS = '/proc/sys/net/ipv6/conf';
+
+const isOff = (name: string): boolean => readFileSync(`/proc/sys/${name}`, 'latin1').trim() === '0';
+
 function enableForwarding(network: NetworkRecord): void {
-  const needed = [
-    ...(network.enableIPv4 ? ['net/ipv4/ip_forward'] : []),
-    ...(network.enableIPv6 ? ['net/ipv6/conf/all/forwarding'] : []),
-  ];
-  for (const name of needed) {
-    if (readFileSync(`/proc/sys/${name}`, 'latin1').trim() === '0') setSysctl(name, '1');
+  if (network.enableIPv4 && isOff('net/ipv4/ip_forward')) setSysctl('net/ipv4/ip_forward', '1');
+  if (!network.enableIPv6 || !isOff('net/ipv6/conf/all/forwarding')) return;
+  // A forwarding host no longer listens to router advertisements, and would lose its own default route:
+  // 2 says to go on listening (ip-sysctl.rst, accept_ra).
+  for (const link of readdirSync(IPV6_LINKS)) {
+    if (link === 'all' || readFileSync(`${IPV6_LINKS}/${link}/accept_ra`, 'latin1').trim() !== '1') continue;
+    setSysctl(`net/ipv6/conf/${link}/accept_ra`, '2');
   }
+  setSysctl('net/ipv6/conf/all/forwarding', '1');
 }

@@ -114,7 +114,7 @@ async function removeRecordedNetwork(deps: NetworkDeps, network: StoredNetwork, 
     tx.run('DELETE FROM networks WHERE id = ?', id);
     alongside?.(tx, publicRecord(network));
   });
-  if (network.ownsBridge) deps.links.remove(bridge);
+  if (network.ownsBridge) await deps.links.remove(bridge);
   if (deps.firewall.exists) await deps.firewall.synchronize();
 }
 

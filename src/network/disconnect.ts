@@ -28,7 +28,7 @@ export async function disconnect(
 export async function releaseEndpoint(deps: NetworkDeps, endpoint: Endpoint, netns: string | undefined): Promise<void> {
   if (endpoint.hostInterface !== '') {
     if (netns === undefined) deps.links.silence(endpoint.hostInterface);
-    else deps.links.remove(endpoint.hostInterface);
+    else await deps.links.remove(endpoint.hostInterface);
   }
   await deps.firewall.withdraw(publicationsOf(endpoint), () => deps.db.write((tx) => deleteEndpoint(tx, endpoint.id)));
 }

@@ -1,4 +1,4 @@
-import { Nftables, NftablesError, nftablesTableExists } from '../linux/index.ts';
+import { forgetUdpFlows, Nftables, NftablesError, NftablesTables, openConntrack } from '../linux/index.ts';
 import type { Database, Locks } from '../state/index.ts';
 import { keepHostFirewallOpen, leaveHostFirewall } from './host-firewall.ts';
 import { listEndpoints, listNetworks } from './records.ts';
@@ -19,7 +19,9 @@ export class Firewall implements Disposable {
   readonly #db: Database;
   readonly #locks: Locks;
   readonly #table: string;
+  readonly #tables = new NftablesTables();
   #nftables: Nftables | undefined;
+  #conntrack: ReturnType<typeof openConntrack> | undefined;
 
   constructor(db: Database, locks: Locks, table: string) {
     this.#db = db;
@@ -28,6 +30,8 @@ export class Firewall implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#tables[Symbol.dispose]();
+    this.#conntrack?.[Symbol.dispose]();
     this.#nftables?.[Symbol.dispose]();
     this.#nftables = undefined;
   }
@@ -39,7 +43,7 @@ export class Firewall implements Disposable {
 
   /** Cheap: one netlink request. */
   get exists(): boolean {
-    return nftablesTableExists(this.#table);
+    return this.#tables.has('inet', this.#table);
   }
 
   /** Writes the whole table from the records, and lets our bridges through a host firewall that drops by default. */
@@ -52,6 +56,7 @@ export class Firewall implements Disposable {
     if (ports.length === 0) return;
     using _lock = await this.#locks.acquire('network-rules');
     this.#apply(publishCommands(this.#table, ports));
+    this.#forgetFlows(ports);
   }
 
   /**
@@ -68,6 +73,7 @@ export class Firewall implements Disposable {
       if (!(error instanceof NftablesError)) throw error;
       isStale = true;
     }
+    this.#forgetFlows(ports);
     await forget();
     if (isStale && this.exists) this.#rewrite();
   }
@@ -77,7 +83,16 @@ export class Firewall implements Disposable {
     using _lock = await this.#locks.acquire('network-rules');
     if (!this.exists) return;
     this.#context().run(deleteTableCommands(this.#table));
-    leaveHostFirewall(this.#context(), this.#table);
+    leaveHostFirewall(this.#context(), this.#tables, this.#table);
+  }
+
+  /** A UDP client that never pauses would stay with the container, or the lack of one, that it found first. */
+  #forgetFlows(ports: readonly Publication[]): void {
+    const udp = new Set(ports.filter(({ protocol }) => protocol === 'udp').map(({ hostPort }) => hostPort));
+    for (const port of udp) {
+      this.#conntrack ??= openConntrack();
+      forgetUdpFlows(this.#conntrack, port);
+    }
   }
 
   #apply(commands: string): void {
@@ -96,6 +111,7 @@ export class Firewall implements Disposable {
     this.#context().run(tableCommands(this.#table, networks, ports));
     keepHostFirewallOpen(
       this.#context(),
+      this.#tables,
       this.#table,
       networks.filter(({ internal }) => !internal).map(({ bridge }) => bridge),
     );

@@ -1,4 +1,4 @@
-import type { Nftables } from '../linux/index.ts';
+import type { Nftables, NftablesTables } from '../linux/index.ts';
 
 /**
  * A verdict of ours cannot overrule another table's: a packet passes only when every table lets it. Where the host's
@@ -6,8 +6,14 @@ import type { Nftables } from '../linux/index.ts';
  * through by a chain of our own there, called just before the chain's last word, so that every rule the administrator
  * wrote comes first. What may reach a container is still decided in our own table.
  */
-export function keepHostFirewallOpen(nftables: Nftables, instance: string, bridges: readonly string[]): void {
+export function keepHostFirewallOpen(
+  nftables: Nftables,
+  tables: NftablesTables,
+  instance: string,
+  bridges: readonly string[],
+): void {
   for (const family of ['ip', 'ip6'] as const) {
+    if (!tables.has(family, 'filter')) continue;
     const forward = readForward(nftables, family, instance);
     if (forward === undefined) continue;
     const needed = forward.dropsByDefault && bridges.length > 0;
@@ -35,8 +41,8 @@ export function keepHostFirewallOpen(nftables: Nftables, instance: string, bridg
 }
 
 /** Removes what {@link keepHostFirewallOpen} added. Repeating is safe. */
-export function leaveHostFirewall(nftables: Nftables, instance: string): void {
-  keepHostFirewallOpen(nftables, instance, []);
+export function leaveHostFirewall(nftables: Nftables, tables: NftablesTables, instance: string): void {
+  keepHostFirewallOpen(nftables, tables, instance, []);
 }
 
 // iptables shows chain names of at most 28 characters.

@@ -13,19 +13,19 @@ export async function reconcile(deps: NetworkDeps, isLive: (containerId: string)
   for (const endpoint of listEndpoints(deps.db)) {
     if (!isLive(endpoint.containerId)) await releaseEndpoint(deps, endpoint, undefined);
   }
-  removeStrayLinks(deps);
+  await removeStrayLinks(deps);
   await restore(deps);
 }
 
 /** Host-side links of ours that no endpoint has: their namespace is held by something that is not a container. */
-function removeStrayLinks(deps: NetworkDeps): void {
-  const { route } = deps.links;
+async function removeStrayLinks(deps: NetworkDeps): Promise<void> {
+  // Links first: one that another process makes meanwhile was recorded before.
+  const links = deps.links.route.links();
   const recorded = new Set(listEndpoints(deps.db).map(({ hostInterface }) => hostInterface));
   const bridges = new Set(listNetworks(deps.db).map(({ bridge }) => bridge));
-  const links = route.links();
   const masters = new Set(links.filter(({ name }) => bridges.has(name)).map(({ index }) => index));
   for (const { name, master } of links) {
-    if (masters.has(master) && VETH.test(name) && !recorded.has(name)) deps.links.remove(name);
+    if (masters.has(master) && VETH.test(name) && !recorded.has(name)) await deps.links.remove(name);
   }
 }
 
@@ -57,7 +57,7 @@ async function restore(deps: NetworkDeps): Promise<void> {
 export async function teardown(deps: NetworkDeps): Promise<void> {
   if (listEndpoints(deps.db).some(({ hostInterface }) => hostInterface !== '')) return;
   for (const network of listNetworks(deps.db)) {
-    if (network.driver === 'bridge' && network.ownsBridge) deps.links.remove(network.bridge);
+    if (network.driver === 'bridge' && network.ownsBridge) await deps.links.remove(network.bridge);
   }
   await deps.firewall.remove();
 }

@@ -110,11 +110,11 @@ ${map('any6', 'inet_proto . inet_service : ipv6_addr . inet_service', ports)}
 ${map('bound4', 'ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service', ports)}
 ${map('bound6', 'ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service', ports)}
 
-  chain loopback-guard {
+  chain guard {
     type filter hook prerouting priority raw; policy accept;
-    comment "route_localnet lets 127.0.0.1 reach published ports: nobody else may use those addresses"
-    iifname != "lo" ip daddr 127.0.0.0/8 drop
+    iifname != "lo" ip daddr 127.0.0.0/8 drop comment "route_localnet is for this host alone"
     iifname != "lo" ip saddr 127.0.0.0/8 drop
+    iifname @bridges fib saddr . iif oif missing drop comment "a source address of another network"
   }
 
   chain forward {
