@@ -1,0 +1,258 @@
+import type { Command } from './command.ts';
+
+/** A command as listed; its code is loaded only when it is used. */
+export interface Entry {
+  summary: string;
+  /** Not shown in help, completion or manual. */
+  hidden?: boolean;
+  // biome-ignore lint/suspicious/noExplicitAny: each command has option values of its own
+  load(): Promise<{ default: Command<any> }>;
+}
+
+const run: Entry = { summary: 'Create and run a new container from an image', load: () => import('./commands/run.ts') };
+const create: Entry = { summary: 'Create a new container', load: () => import('./commands/create.ts') };
+const start: Entry = { summary: 'Start one or more stopped containers', load: () => import('./commands/start.ts') };
+const attach: Entry = {
+  summary: 'Attach local standard input, output, and error streams to a running container',
+  load: () => import('./commands/attach.ts'),
+};
+const exec: Entry = { summary: 'Execute a command in a running container', load: () => import('./commands/exec.ts') };
+const logs: Entry = { summary: 'Fetch the logs of a container', load: () => import('./commands/logs.ts') };
+const wait: Entry = {
+  summary: 'Block until one or more containers stop, then print their exit codes',
+  load: () => import('./commands/wait.ts'),
+};
+const stop: Entry = { summary: 'Stop one or more running containers', load: () => import('./commands/stop.ts') };
+const kill: Entry = { summary: 'Kill one or more running containers', load: () => import('./commands/kill.ts') };
+const restart: Entry = { summary: 'Restart one or more containers', load: () => import('./commands/restart.ts') };
+const pause: Entry = {
+  summary: 'Pause all processes within one or more containers',
+  load: () => import('./commands/pause.ts'),
+};
+const unpause: Entry = {
+  summary: 'Unpause all processes within one or more containers',
+  load: () => import('./commands/unpause.ts'),
+};
+const rename: Entry = { summary: 'Rename a container', load: () => import('./commands/rename.ts') };
+const rm: Entry = { summary: 'Remove one or more containers', load: () => import('./commands/rm.ts') };
+const ps: Entry = { summary: 'List containers', load: () => import('./commands/ps.ts') };
+const inspect: Entry = {
+  summary: 'Return low-level information on containers, images, volumes and networks',
+  load: () => import('./commands/inspect.ts'),
+};
+const top: Entry = {
+  summary: 'Display the running processes of a container',
+  load: () => import('./commands/top.ts'),
+};
+const stats: Entry = {
+  summary: 'Display a live stream of container(s) resource usage statistics',
+  load: () => import('./commands/stats.ts'),
+};
+const update: Entry = {
+  summary: 'Update configuration of one or more containers',
+  load: () => import('./commands/update.ts'),
+};
+const port: Entry = {
+  summary: 'List port mappings or a specific mapping for the container',
+  load: () => import('./commands/port.ts'),
+};
+const diff: Entry = {
+  summary: "Inspect changes to files or directories on a container's filesystem",
+  load: () => import('./commands/diff.ts'),
+};
+const exportContainer: Entry = {
+  summary: "Export a container's filesystem as a tar archive",
+  load: () => import('./commands/export.ts'),
+};
+const images: Entry = { summary: 'List images', load: () => import('./commands/images.ts') };
+const importImage: Entry = {
+  summary: 'Import the contents from a tarball to create a filesystem image',
+  load: () => import('./commands/import.ts'),
+};
+const load: Entry = {
+  summary: 'Load images from a tar archive, a folder or standard input',
+  load: () => import('./commands/load.ts'),
+};
+const save: Entry = {
+  summary: 'Save one or more images to a tar archive',
+  load: () => import('./commands/save.ts'),
+};
+const rmi: Entry = { summary: 'Remove one or more images', load: () => import('./commands/rmi.ts') };
+const tag: Entry = {
+  summary: 'Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE',
+  load: () => import('./commands/tag.ts'),
+};
+const history: Entry = { summary: 'Show the history of an image', load: () => import('./commands/history.ts') };
+const events: Entry = { summary: 'Get real time events from the engine', load: () => import('./commands/events.ts') };
+const info: Entry = { summary: 'Display system-wide information', load: () => import('./commands/info.ts') };
+const version: Entry = { summary: 'Show the version information', load: () => import('./commands/version.ts') };
+const containerPrune: Entry = {
+  summary: 'Remove all stopped containers',
+  load: () => import('./commands/container-prune.ts'),
+};
+const imagePrune: Entry = { summary: 'Remove unused images', load: () => import('./commands/image-prune.ts') };
+
+/** A word that only groups commands: `tare container ls`. */
+export interface Group {
+  summary: string;
+  commands: Record<string, Entry>;
+}
+
+/** `tare GROUP COMMAND` */
+export const groups: Record<string, Group> = {
+  container: {
+    summary: 'Manage containers',
+    commands: {
+      attach,
+      cleanup: {
+        summary: 'Record the end of a container (conmon calls it)',
+        hidden: true,
+        load: () => import('./commands/container-cleanup.ts'),
+      },
+      create,
+      diff,
+      exec,
+      export: exportContainer,
+      inspect: {
+        summary: 'Display detailed information on one or more containers',
+        load: () => import('./commands/container-inspect.ts'),
+      },
+      kill,
+      logs,
+      ls: ps,
+      pause,
+      port,
+      prune: containerPrune,
+      rename,
+      restart,
+      rm,
+      run,
+      start,
+      stats,
+      stop,
+      top,
+      unpause,
+      update,
+      wait,
+    },
+  },
+  image: {
+    summary: 'Manage images',
+    commands: {
+      history,
+      import: importImage,
+      inspect: {
+        summary: 'Display detailed information on one or more images',
+        load: () => import('./commands/image-inspect.ts'),
+      },
+      load,
+      ls: images,
+      prune: imagePrune,
+      rm: rmi,
+      save,
+      tag,
+    },
+  },
+  network: {
+    summary: 'Manage networks',
+    commands: {
+      connect: {
+        summary: 'Connect a container to a network',
+        load: () => import('./commands/network-connect.ts'),
+      },
+      create: { summary: 'Create a network', load: () => import('./commands/network-create.ts') },
+      disconnect: {
+        summary: 'Disconnect a container from a network',
+        load: () => import('./commands/network-disconnect.ts'),
+      },
+      inspect: {
+        summary: 'Display detailed information on one or more networks',
+        load: () => import('./commands/network-inspect.ts'),
+      },
+      ls: { summary: 'List networks', load: () => import('./commands/network-ls.ts') },
+      prune: { summary: 'Remove all unused networks', load: () => import('./commands/network-prune.ts') },
+      rm: { summary: 'Remove one or more networks', load: () => import('./commands/network-rm.ts') },
+    },
+  },
+  system: {
+    summary: 'Manage the engine',
+    commands: {
+      df: { summary: 'Show disk usage', load: () => import('./commands/system-df.ts') },
+      events,
+      info,
+      prune: { summary: 'Remove unused data', load: () => import('./commands/system-prune.ts') },
+    },
+  },
+  volume: {
+    summary: 'Manage volumes',
+    commands: {
+      create: { summary: 'Create a volume', load: () => import('./commands/volume-create.ts') },
+      inspect: {
+        summary: 'Display detailed information on one or more volumes',
+        load: () => import('./commands/volume-inspect.ts'),
+      },
+      ls: { summary: 'List volumes', load: () => import('./commands/volume-ls.ts') },
+      prune: { summary: 'Remove unused local volumes', load: () => import('./commands/volume-prune.ts') },
+      rm: { summary: 'Remove one or more volumes', load: () => import('./commands/volume-rm.ts') },
+    },
+  },
+};
+
+/** `tare COMMAND` */
+export const commands: Record<string, Entry> = {
+  attach,
+  completion: {
+    summary: 'Print the completion script of a shell',
+    load: () => import('./commands/completion.ts'),
+  },
+  create,
+  diff,
+  events,
+  exec,
+  export: exportContainer,
+  history,
+  images,
+  import: importImage,
+  info,
+  inspect,
+  keeper: { summary: 'Run the keeper', hidden: true, load: () => import('./commands/keeper.ts') },
+  kill,
+  load,
+  logs,
+  man: { summary: 'Print the manual page', load: () => import('./commands/man.ts') },
+  pause,
+  port,
+  ps,
+  rename,
+  restart,
+  rm,
+  rmi,
+  run,
+  save,
+  serve: {
+    summary: 'Answer the Docker Engine API until told to stop',
+    load: () => import('./commands/serve.ts'),
+  },
+  start,
+  stats,
+  stop,
+  tag,
+  top,
+  unpause,
+  update,
+  version,
+  wait,
+};
+
+/** Other spellings docker knows, by the full path they stand for. */
+export const aliases: Record<string, string> = {
+  'container list': 'container ls',
+  'container ps': 'container ls',
+  'container remove': 'container rm',
+  'image list': 'image ls',
+  'image remove': 'image rm',
+  'network list': 'network ls',
+  'network remove': 'network rm',
+  'volume list': 'volume ls',
+  'volume remove': 'volume rm',
+};

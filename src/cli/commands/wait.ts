@@ -1,0 +1,20 @@
+import { command } from '../command.ts';
+import { forEach, segment } from '../each.ts';
+
+export default command({
+  usage: 'CONTAINER [CONTAINER...]',
+  options: {},
+  args: [1, Number.POSITIVE_INFINITY],
+  completes: 'running-containers',
+  async run(context, _options, names) {
+    const client = await context.connect();
+    return await forEach(context, names, async (name) => {
+      const { StatusCode, Error: problem } = await client.json<{
+        StatusCode: number;
+        Error?: { Message: string } | null;
+      }>('POST', `/containers/${segment(name)}/wait`);
+      if (problem?.Message) throw new Error(problem.Message);
+      return String(StatusCode);
+    });
+  },
+});

@@ -1,0 +1,51 @@
+import type { Option, Options, Values } from './command.ts';
+
+/**
+ * Options that choose and configure the engine of a process: `serve`, `keeper` and `container cleanup` take them all, and they may
+ * stand before any command for the engine in its own process.
+ */
+export const engineOptions = {
+  'add-runtime': { type: 'list', help: 'Register an additional OCI runtime (NAME=PATH)' },
+  bip: { type: 'string', help: 'Subnet of the default bridge in CIDR notation' },
+  config: { type: 'string', help: 'Configuration file', completes: 'files' },
+  'config-file': { type: 'string', help: 'Configuration file', hidden: true, completes: 'files' },
+  'data-root': {
+    type: 'string',
+    help: "Folder of images, volumes and records, '/var/lib/tare' unless given",
+    completes: 'directories',
+  },
+  debug: { type: 'bool', short: 'D', help: 'Log more, and show where an error came from' },
+  'default-runtime': {
+    type: 'string',
+    help: 'OCI runtime of containers that do not name one',
+    completes: ['crun', 'runc', 'runsc'],
+  },
+  'exec-root': {
+    type: 'string',
+    help: "Folder of sockets and what runs, '/run/tare' unless given",
+    completes: 'directories',
+  },
+  ipv6: { type: 'bool', help: 'Give the default bridge IPv6 addresses' },
+  label: { type: 'list', help: "Set key=value labels of the engine, shown by 'info'" },
+  'log-level': {
+    type: 'string',
+    short: 'l',
+    help: 'Log messages of this level and above ("debug", "info", "warn", "error", "fatal")',
+    default: 'info',
+    completes: ['debug', 'info', 'warn', 'error', 'fatal'],
+  },
+  'storage-driver': { type: 'string', help: 'Storage driver to use', completes: ['overlay', 'vfs'] },
+} as const satisfies Options;
+
+export type EngineValues = Values<typeof engineOptions>;
+
+/** The same option may stand before the command and behind it; the one behind counts, lists add up. */
+export function mergeEngineValues(before: EngineValues, own: EngineValues): EngineValues {
+  const merged: Record<string, unknown> = { ...before };
+  for (const [name, option] of Object.entries(engineOptions) as [keyof EngineValues, Option][]) {
+    const value = own[name];
+    if (Array.isArray(value)) merged[name] = [...(merged[name] as string[]), ...value];
+    else if (value !== (option.default ?? (option.type === 'bool' ? false : undefined))) merged[name] = value;
+  }
+  return merged as EngineValues;
+}

@@ -1,0 +1,28 @@
+import { type EngineConfig, loadConfig } from '../../engine/index.ts';
+import type { EngineValues } from '../engine-options.ts';
+
+/** How this program was started, for processes that must run it again: conmon's exit command and the keeper. */
+export function ownCommand(): string[] {
+  // bin/tare says what it is, so that what it sets up (flags, cache) is set up again.
+  const script = process.env['TARE_COMMAND'];
+  return script ? [script] : [process.execPath, '--disable-warning=ExperimentalWarning', process.argv[1]!];
+}
+
+/** The configuration that the flags of a command line ask for. @throws {TareError} InvalidArgument */
+export function configFrom(values: EngineValues): EngineConfig {
+  return loadConfig(
+    {
+      configFile: values['config-file'] ?? values.config,
+      dataRoot: values['data-root'],
+      execRoot: values['exec-root'],
+      defaultRuntime: values['default-runtime'],
+      addRuntimes: values['add-runtime'].length > 0 ? values['add-runtime'] : undefined,
+      storageDriver: values['storage-driver'],
+      enableIPv6: values.ipv6 || undefined,
+      bridgeSubnet: values.bip,
+      labels: values.label.length > 0 ? values.label : undefined,
+      debug: values.debug || undefined,
+    },
+    ownCommand(),
+  );
+}

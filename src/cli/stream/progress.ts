@@ -1,0 +1,48 @@
+import { TareError } from '../../errors/index.ts';
+
+/** One line of docker's progress streams. */
+export interface ProgressLine {
+  id?: string;
+  status?: string;
+  stream?: string;
+  progress?: string;
+  progressDetail?: { current?: number; total?: number };
+  error?: string;
+  errorDetail?: { message?: string };
+}
+
+/** Longest line that is taken: a line is a message, not data. */
+const MAX_LINE = 16 * 1024 * 1024;
+
+/** JSON documents, one a line, as they come. @throws {TareError} Unavailable: not JSON, or an endless line */
+export async function* jsonLines<T>(body: AsyncIterable<Uint8Array>): AsyncGenerator<T> {
+  const decoder = new TextDecoder();
+  let pending = '';
+  for await (const chunk of body) {
+    pending += decoder.decode(chunk, { stream: true });
+    const lines = pending.split('\n');
+    pending = lines.pop()!;
+    if (pending.length > MAX_LINE) throw new TareError('Unavailable', 'the engine sent a line of over 16 MiB');
+    for (const line of lines) if (line.trim() !== '') yield decode<T>(line);
+  }
+  if (pending.trim() !== '') yield decode<T>(pending);
+}
+
+function decode<T>(line: string): T {
+  try {
+    return JSON.parse(line) as T;
+  } catch (error) {
+    throw new TareError('Unavailable', `the engine sent ${JSON.stringify(line.slice(0, 80))} where JSON was expected`, {
+      cause: error,
+    });
+  }
+}
+
+/** Passes each progress message on. @throws {TareError} Internal: the error that ended the stream */
+export async function readProgress(body: AsyncIterable<Uint8Array>, take: (line: ProgressLine) => void): Promise<void> {
+  for await (const line of jsonLines<ProgressLine>(body)) {
+    const problem = line.errorDetail?.message ?? line.error;
+    if (problem !== undefined) throw new TareError('Internal', problem);
+    take(line);
+  }
+}

@@ -1,0 +1,61 @@
+import { statSync } from 'node:fs';
+import { messageOf, TareError } from '../../errors/index.ts';
+import type { GlobalValues } from '../command.ts';
+import { Client } from './client.ts';
+import { parseHost } from './host.ts';
+
+/**
+ * The engine a command line means: the daemon named by -H, TARE_HOST or DOCKER_HOST; else the daemon of the engine root, when one
+ * answers; else the engine itself, in this process.
+ *
+ * @throws {TareError} Unavailable: a daemon was named and does not answer
+ */
+export async function connect(globals: GlobalValues, env: NodeJS.ProcessEnv = process.env): Promise<Client> {
+  const named = namedHost(globals, env);
+  if (named !== undefined) {
+    const { SocketClient } = await import('./socket-client.ts');
+    try {
+      return new Client(await SocketClient.open(parseHost(named)));
+    } catch (error) {
+      if (error instanceof TareError) throw error;
+      throw new TareError(
+        'Unavailable',
+        `cannot connect to the daemon at ${named}: ${messageOf(error)}; is 'tare serve' running there?`,
+        { cause: error },
+      );
+    }
+  }
+  const path = defaultSocket(globals, env);
+  // Asking for the file first spares the socket code when there is no daemon.
+  if (path !== undefined && statSync(path, { throwIfNoEntry: false })?.isSocket()) {
+    const { SocketClient } = await import('./socket-client.ts');
+    try {
+      return new Client(await SocketClient.open({ path }));
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      // Left behind by a daemon that was killed.
+      if (code !== 'ECONNREFUSED' && code !== 'ENOENT')
+        throw new TareError('Unavailable', `cannot connect to the daemon at ${path}: ${messageOf(error)}`, {
+          cause: error,
+        });
+    }
+  }
+  const { LocalClient } = await import('../local.ts');
+  return new Client(await LocalClient.open(globals));
+}
+
+/** The daemon that was asked for by name, if any. @throws {TareError} InvalidArgument: more than one */
+function namedHost(globals: GlobalValues, env: NodeJS.ProcessEnv): string | undefined {
+  if (globals.host.length > 1)
+    throw new TareError('InvalidArgument', `one -H is enough to talk to a daemon, ${globals.host.length} are given`);
+  return globals.host[0] || env['TARE_HOST'] || env['DOCKER_HOST'] || undefined;
+}
+
+/** The socket of the daemon on the wanted engine root; undefined when only the data folder was chosen, whose daemon nobody can guess. */
+export function defaultSocket(globals: GlobalValues, env: NodeJS.ProcessEnv): string | undefined {
+  if (globals['exec-root'] !== undefined) return `${globals['exec-root']}/tare.sock`;
+  if (globals['data-root'] !== undefined || globals.config !== undefined) return undefined;
+  if (process.getuid?.() === 0) return '/run/tare/tare.sock';
+  const runtime = env['XDG_RUNTIME_DIR'];
+  return runtime === undefined ? undefined : `${runtime}/tare/tare.sock`;
+}
