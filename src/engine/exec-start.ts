@@ -1,7 +1,7 @@
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { kindOf, TareError } from '../errors/index.ts';
-import { buildExecProcess, type OciProcess, resolveUserIn } from '../runtime/index.ts';
+import { buildExecProcess, type OciProcess, type OciSpec, resolveUserIn } from '../runtime/index.ts';
 import { attachSession } from './attach-session.ts';
 import { containerEvent } from './events.ts';
 import type { ExecDeps } from './exec-deps.ts';
@@ -34,8 +34,11 @@ export async function startExec(
   const container = deps.store.find(containerId);
   if (container === undefined) throw new TareError('NotFound', `No such container: ${containerId}`);
   refuseExec(container);
-  using _lock = await deps.locks.acquire(`exec:${id}`); // tells a reconcile elsewhere that we are alive and at it
-  const record = await claim(store, id);
+  const record = store.get(id);
+  refuseSecondStart(record);
+  using lock = ends.lock(id);
+  if (lock === undefined) throw alreadyRunning(id);
+  await claim(store, id);
   try {
     return await run(deps, store, ends, container, record, options);
   } catch (error) {
@@ -46,17 +49,20 @@ export async function startExec(
   }
 }
 
-/** Of two who start the same exec, one gets it. */
-async function claim(store: ExecStore, id: string): Promise<StoredExec> {
-  const record = await store.update(id, (current) => {
-    if (current.running) throw new TareError('Conflict', `Error: Exec command ${id} is already running`);
-    if (current.startedMs > 0) throw new TareError('Conflict', `Error: Exec command ${id} has already run`);
+async function claim(store: ExecStore, id: string): Promise<void> {
+  await store.update(id, (current) => {
+    refuseSecondStart(current);
     current.startedMs = Date.now();
     return [];
   });
-  if (record === undefined) throw new TareError('NotFound', `No such exec instance: ${id}`);
-  return record;
 }
+
+function refuseSecondStart({ id, running, startedMs }: StoredExec): void {
+  if (running) throw alreadyRunning(id);
+  if (startedMs > 0) throw new TareError('Conflict', `Error: Exec command ${id} has already run`);
+}
+
+const alreadyRunning = (id: string) => new TareError('Conflict', `Error: Exec command ${id} is already running`);
 
 async function run(
   deps: ExecDeps,
@@ -68,7 +74,6 @@ async function run(
 ): Promise<AttachSession | undefined> {
   const { id, config } = record;
   const directory = ends.directory(id);
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
   const attaches = !options.detach && (config.attachStdin || config.attachStdout || config.attachStderr);
   const { process, stream } = await deps.runtime.exec({
     containerId: container.id,
@@ -88,42 +93,22 @@ async function run(
   });
   const ended = ends.watch(id, process);
   if (stream === undefined) return undefined;
-  const session = attachSession(stream, {
+  return attachSession(stream, {
     tty: config.tty,
     stdin: config.attachStdin,
     stdout: config.attachStdout,
     stderr: config.attachStderr,
     detachKeys: config.detachKeys,
+    after: ended, // clients ask for the exit code as soon as the output ends
     onDetach: () => void ends.detached(container, id),
   });
-  return untilRecorded(session, ended);
-}
-
-/** Clients ask for the exit code as soon as the output ends, so it does not end before that is known. */
-function untilRecorded(session: AttachSession, ended: Promise<void>): AttachSession {
-  const left = Promise.withResolvers<void>();
-  return {
-    tty: session.tty,
-    output: (async function* () {
-      yield* session.output;
-      await Promise.race([ended, left.promise]);
-    })(),
-    write: (chunk) => session.write(chunk),
-    closeStdin: () => session.closeStdin(),
-    async [Symbol.asyncDispose]() {
-      left.resolve();
-      await session[Symbol.asyncDispose]();
-    },
-  };
 }
 
 function processOf(deps: ExecDeps, container: ContainerRecord, config: ExecConfig, options: StartOptions): OciProcess {
-  const spec = JSON.parse(readFileSync(join(container.bundle, 'config.json'), 'utf8')) as { process: OciProcess };
-  // The container's own view, through its first process: what it mounted over /etc/passwd counts.
-  const user =
-    config.user === ''
-      ? undefined
-      : resolveUserIn(`/proc/${container.state.pid}/root`, config.user, container.host.groupAdd);
+  const spec = JSON.parse(readFileSync(join(container.bundle, 'config.json'), 'utf8')) as OciSpec;
+  // The image's files, as at the container's start. Its own view, through its first process, could lead into a file system
+  // of its making, which may let us wait for ever.
+  const user = config.user === '' ? undefined : resolveUserIn(spec.root.path, config.user, container.host.groupAdd);
   const consoleSize = options.consoleSize ?? config.consoleSize;
   return buildExecProcess(
     spec.process,

@@ -33,7 +33,7 @@ export class StatsReader implements Disposable {
       readMs: performance.timeOrigin + performance.now(),
       cpu: { ...usage.cpu, ...hostCpu() },
       memory: { ...usage.memory, limitBytes: Math.min(limitBytes, totalmem()) },
-      pids: { current: usage.pids.current, limit: Number.isFinite(limit) ? limit : 0 },
+      pids: { current: usage.pids.current, limit: limit < maxPids ? limit : 0 },
       blockIO: usage.blockIO,
       networks: this.#target.ownNetwork ? networkCounters(this.#target.pid) : {},
       cgroupVersion: cgroupLayout().mode === 'v2' ? 2 : 1,
@@ -69,6 +69,8 @@ export function emptySample(): StatsSample {
 }
 
 const intervalMs = 1000;
+/** The kernel has no more numbers for processes (PID_MAX_LIMIT), so this is no limit. */
+const maxPids = 4_194_304;
 
 /**
  * One sample now, and while `stream` one a second. A container that is stopped gives empty samples, and is found again

@@ -20,6 +20,9 @@ export interface SpecMount {
   options?: readonly string[];
 }
 
+/** Whether a runtime knows the mount option `rro`, by its program's name; others are not asked to try. */
+export const knowsRecursiveReadOnly = (runtimePath: string): boolean => /(^|\/)(crun|runc)$/.test(runtimePath);
+
 /** What /dev/shm is. */
 export type SharedMemory =
   | { kind: 'private'; sizeBytes: number }

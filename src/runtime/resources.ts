@@ -49,9 +49,12 @@ function cpuResources(resources: Partial<Resources>): OciResources['cpu'] {
   });
 }
 
+/** PID_MAX_LIMIT: more processes than a kernel has numbers for. crun 1.8 fails to write `max` to a v1 cgroup for -1. */
+const unlimitedPids = 4_194_304;
+
 function pidsResources(limit: number | null | undefined): OciResources['pids'] {
   if (limit === null || limit === undefined || limit === 0) return undefined;
-  return { limit: limit < 0 ? -1 : limit };
+  return { limit: limit < 0 ? unlimitedPids : Math.min(limit, unlimitedPids) };
 }
 
 function blockIO(resources: Partial<Resources>, blockNumbers: BlockNumbers): OciResources['blockIO'] {

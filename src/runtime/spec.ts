@@ -169,6 +169,8 @@ function resourcesOf({ host, devices, facts }: SpecInput): OciLinux['resources']
   const asked = { ...host };
   // Docker's default: as much swap as memory.
   if (asked.memoryBytes > 0 && asked.memorySwapBytes === 0) asked.memorySwapBytes = 2 * asked.memoryBytes;
+  // A new cgroup has no limit.
+  if (asked.pidsLimit !== null && asked.pidsLimit < 0) asked.pidsLimit = null;
   const { resources } = supportedResources(asked, facts);
   const oci = toOciResources(resources, devices.blockNumbers);
   if (oci.memory !== undefined && !facts.cgroups.memory.swap) delete oci.memory.swap;
