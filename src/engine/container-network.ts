@@ -14,19 +14,15 @@ export function connectRequests(
 ): Omit<ConnectRequest, 'netns'>[] {
   const wanted = record.networking.length > 0 ? record.networking : [emptyEndpoint('bridge')];
   const ports = publications(record.host, record.config.exposedPorts);
-  return wanted
-    .map((request) => ({ request, record: network(request.network) }))
-    .filter(({ record: { driver } }) => driver === 'bridge')
-    .map(({ request, record: { id } }, index) => ({
-      containerId: record.id,
-      networkId: id,
-      interfaceName: `eth${index}`,
-      ...(request.macAddress === '' ? {} : { macAddress: request.macAddress }),
-      ...(request.ipv4 === '' ? {} : { ipv4: request.ipv4 }),
-      ...(request.ipv6 === '' ? {} : { ipv6: request.ipv6 }),
-      // Ports lead to the first network's address.
-      ports: index === 0 ? ports : [],
-    }));
+  return wanted.map((request, index) => ({
+    containerId: record.id,
+    networkId: network(request.network).id,
+    ...(request.macAddress === '' ? {} : { macAddress: request.macAddress }),
+    ...(request.ipv4 === '' ? {} : { ipv4: request.ipv4 }),
+    ...(request.ipv6 === '' ? {} : { ipv6: request.ipv6 }),
+    // Ports lead to the first network's address.
+    ports: index === 0 ? ports : [],
+  }));
 }
 
 /**
@@ -42,19 +38,14 @@ export function publications(
     const { port, protocol } = parseContainerPort(key);
     for (const { hostIp, hostPort } of bindings) {
       const [first, last] = parseHostPort(hostPort);
-      const addresses = hostIp === '' ? ['0.0.0.0', '::'] : [hostIp];
-      for (const address of addresses) {
-        result.push({ hostIp: address, hostPort: first, hostPortEnd: last, containerPort: port, protocol });
-      }
+      result.push({ hostIp, hostPort: first, hostPortEnd: last, containerPort: port, protocol });
     }
   }
   if (!host.publishAllPorts) return result;
   for (const key of exposedPorts) {
     for (const { port, protocol } of expandExposed(key)) {
       if ((host.portBindings[`${port}/${protocol}`] ?? []).length > 0) continue;
-      for (const hostIp of ['0.0.0.0', '::']) {
-        result.push({ hostIp, hostPort: 0, hostPortEnd: 0, containerPort: port, protocol });
-      }
+      result.push({ hostIp: '', hostPort: 0, hostPortEnd: 0, containerPort: port, protocol });
     }
   }
   return result;

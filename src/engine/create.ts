@@ -117,7 +117,7 @@ export async function createContainer(
     for (const volume of plan.newVolumes)
       if (volume.anonymous) await parts.volumes.remove(volume.name, { force: true });
   });
-  for (const volume of volumes) parts.volumes.ensureDirectory(volume);
+  for (const volume of volumes) await parts.volumes.ensureDirectory(volume);
   makeBindSources(plan.mounts);
   if (plan.copyUp.length > 0) await fillVolumes(parts, id, plan.copyUp);
   undo.move();

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { messageOf, TareError } from '../errors/index.ts';
 import { type FileLock, tryFlock } from '../linux/index.ts';
 import { openNetworkService } from '../network/index.ts';
-import { openRuntime, readHostFacts, watchExits } from '../runtime/index.ts';
+import { openRuntime, readHostFacts, SeccompCache, watchExits } from '../runtime/index.ts';
 import { Database, Locks } from '../state/index.ts';
-import { openContentStore, openLayerStore } from '../storage/index.ts';
+import { openContentStore, openLayerStore, openVolumeDirectories } from '../storage/index.ts';
 import { AttachHub } from './attach-hub.ts';
 import { configArguments, type EngineConfig, instanceName } from './config.ts';
 import { ContainerStore } from './container-store.ts';
@@ -15,10 +15,12 @@ import { createEventService, trimEvents } from './events.ts';
 import { createExecService } from './exec.ts';
 import { handleExit } from './exit.ts';
 import { watchersLock } from './exit-command.ts';
+import { writeHosts } from './generated-files.ts';
 import { healthTimes, probe, recordProbe } from './health.ts';
 import { createImageService } from './images.ts';
 import { Intents } from './intents.ts';
 import { needsKeeper } from './keeper-work.ts';
+import { isUp } from './liveness.ts';
 import { parseLogOptions } from './log-options.ts';
 import { rotateLog } from './log-rotation.ts';
 import { createNetworksService } from './networks.ts';
@@ -100,12 +102,15 @@ export class Engine implements EngineServices, AsyncDisposable {
       }),
     );
     const runtime = opening.use(openRuntime({ execRoot }));
-    const volumes = new Volumes({ db, locks, store, directory: join(dataRoot, 'volumes') });
+    const volumes = new Volumes({
+      ...{ db, locks, store },
+      directories: await openVolumeDirectories(join(dataRoot, 'volumes')),
+    });
     const containersUsing = (imageID: string) =>
       store
         .all()
         .filter(({ imageId }) => imageId === imageID)
-        .map(({ id, name, state }) => ({ id, name, running: state.status === 'running' || state.status === 'paused' }));
+        .map(({ id, name, state }) => ({ id, name, isRunning: isUp({ state }) }));
     const images = createImageService({ db, content, layers, locks, containersUsing });
     const hub = new AttachHub(runtime);
     const runtimeFor = (name: string) => {
@@ -117,20 +122,22 @@ export class Engine implements EngineServices, AsyncDisposable {
       );
     };
     const facts = readHostFacts();
-    const execs = createExecService({ db, locks, store, runtime, execRoot, runtimeFor, facts });
+    const execs = createExecService({ db, store, runtime, execRoot, runtimeFor, facts });
     const parts: ReconcileParts = {
       ...{ config, instance, db, locks, store, images, layers, volumes, networks, runtime, facts, runtimeFor },
+      seccomp: new SeccompCache(join(execRoot, 'seccomp')),
       intents: new Intents(join(execRoot, 'intents')),
       attachments: hub,
       forgetExecs: (id) => execs.forgetExecs(id),
       wakeKeeper: () => wakeKeeper(config),
       reconcileImages: (isUsed) => images.reconcile(isUsed),
+      reconcileExecs: () => execs.reconcileExecs(),
       onError: report,
     };
     const containers = createContainerService(parts, hub);
     const services: EngineServices = {
       ...{ containers, execs, images, volumes },
-      networks: createNetworksService({ db, store, networks, locks }),
+      networks: createNetworksService({ db, store, networks, locks, addressesChanged: writeHosts }),
       events: createEventService(db),
       system: createSystemService({ config, db, store, facts, layers, containers, images, volumes }),
     };

@@ -13,6 +13,7 @@ import type { ContainerRecord } from './types.ts';
 /** What reconcile also needs: the parts with leftovers of their own. */
 export interface ReconcileParts extends EngineParts {
   reconcileImages(isUsed: (imageID: string) => boolean): Promise<void>;
+  reconcileExecs(): Promise<void>;
   /** Told of what could not be settled; it is tried again next time. */
   onError(subject: string, error: unknown): void;
 }
@@ -33,12 +34,13 @@ export async function reconcile(parts: ReconcileParts): Promise<void> {
   const rebooted = await noteBoot(parts);
   for (const { id } of parts.store.all())
     await attempt(`container ${id}`, () => reconcileContainer(parts, id, rebooted));
+  await attempt('execs', () => parts.reconcileExecs());
   await attempt('bundles', () => removeOrphanBundles(parts));
   await attempt('cgroups', () => removeOrphanCgroups(parts));
   await attempt('networks', () => parts.networks.reconcile((id) => isSpared(parts, id, (record) => isUp(record))));
   await attempt('snapshots', () => parts.layers.reconcile((key) => isSpared(parts, key, () => true)));
   await attempt('container folders', async () => removeOrphanFolders(parts));
-  await attempt('volumes', () => parts.volumes.reconcile(entries(join(parts.config.dataRoot, 'volumes'))));
+  await attempt('volumes', () => parts.volumes.reconcile());
   await attempt('images', () => {
     const used = new Set(parts.store.all().map(({ imageId }) => imageId));
     return parts.reconcileImages((imageID) => used.has(imageID));

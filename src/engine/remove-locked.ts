@@ -27,7 +27,10 @@ export async function removeLocked(parts: EngineParts, record: ContainerRecord, 
   rmSync(containerFolder(parts.config, id), { recursive: true, force: true });
   removeBundle(record.bundle);
   const volumes = options.volumes === true ? anonymousVolumes(parts, record) : [];
-  await parts.store.delete(id, (tx) => tx.event(containerEvent(record, 'destroy')));
+  await parts.store.delete(id, (tx) => {
+    tx.run('DELETE FROM execs WHERE container_id = ?', id);
+    tx.event(containerEvent(record, 'destroy'));
+  });
   for (const name of volumes) {
     try {
       await parts.volumes.remove(name, { force: true });

@@ -1,10 +1,11 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { kindOf, messageOf, TareError } from '../errors/index.ts';
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID, mount } from '../linux/index.ts';
 import type { Endpoint } from '../network/index.ts';
 import {
   buildSpec,
+  knowsRecursiveReadOnly,
   type NamespaceMode,
   resolveDevices,
   resolveUserIn,
@@ -12,16 +13,16 @@ import {
   type SpecInput,
 } from '../runtime/index.ts';
 import { removeBundle, sharedMemoryPath } from './bundle.ts';
-import { configArguments, containerFolder } from './config.ts';
+import { configArguments } from './config.ts';
 import { cgroupPath } from './container-cgroup.ts';
 import { makeBindSources, runtimeMounts } from './container-mounts.ts';
 import { connectRequests, disconnectAll, networkEvent } from './container-network.ts';
 import { containerEvent } from './events.ts';
 import { exitCommandFor } from './exit-command.ts';
+import { writeGeneratedFiles, writeHosts } from './generated-files.ts';
 import { isHealthchecked } from './health.ts';
 import { needsKeeper } from './keeper-work.ts';
 import { parseLogOptions } from './log-options.ts';
-import { hostResolvConf, hostsFile, resolvConf } from './name-files.ts';
 import type { EngineParts } from './parts.ts';
 import { removeLocked } from './remove-locked.ts';
 import type { ContainerRecord } from './types.ts';
@@ -86,7 +87,7 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
   makeBindSources(record.mounts);
   const mounts = runtimeMounts(record.mounts, record.host);
   const user = resolveUserIn(rootfs, record.config.user, record.host.groupAdd);
-  const generatedFiles = writeGeneratedFiles(engine, record);
+  const generatedFiles = writeGeneratedFiles(record);
 
   undo.defer(() => networks.deleteNamespace(id));
   const namespaces = chooseNamespaces(parts, record);
@@ -98,9 +99,10 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
     shm: sharedMemory(parts, record),
     devices: resolveDevices(record.host),
     cgroupsPath: cgroupPath(parts, record),
-    runtimeKnowsRecursiveReadOnly: false,
+    runtimeKnowsRecursiveReadOnly: knowsRecursiveReadOnly(binary.path),
     facts: parts.facts,
   });
+  parts.seccomp.embed(spec, binary);
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
   const exitDir = join(engine.execRoot, 'exits');
   rmSync(join(exitDir, id), { force: true });
@@ -164,12 +166,13 @@ async function connectAll(
   record: ContainerRecord,
   namespaces: SpecInput['namespaces'],
 ): Promise<Endpoint[]> {
-  if (typeof namespaces.network === 'string' || record.host.networkMode.startsWith('container:')) return [];
+  if (record.host.networkMode.startsWith('container:')) return [];
+  const netns = typeof namespaces.network === 'string' ? '' : namespaces.network.path;
   const endpoints: Endpoint[] = [];
   for (const request of connectRequests(record, (ref) => parts.networks.get(ref))) {
-    endpoints.push(await parts.networks.connect({ ...request, netns: namespaces.network.path }));
+    endpoints.push(await parts.networks.connect({ ...request, netns }));
   }
-  if (endpoints.length > 0) writeHosts(record, endpoints);
+  if (endpoints.some(({ ipv4, ipv6 }) => ipv4 !== '' || ipv6 !== '')) writeHosts(record, endpoints);
   return endpoints;
 }
 
@@ -197,36 +200,6 @@ function chooseNamespaces(parts: EngineParts, record: ContainerRecord): SpecInpu
     cgroup: choose(host.cgroupnsMode, 'cgroup'),
     user: 'host',
   };
-}
-
-/** Writes the files that the container finds as its hostname, hosts and resolv.conf, or takes another container's. */
-function writeGeneratedFiles(engine: EngineParts['config'], record: ContainerRecord) {
-  mkdirSync(containerFolder(engine, record.id), { recursive: true, mode: 0o700 });
-  const { config, host } = record;
-  writeFileSync(record.hostnamePath, `${config.hostname}\n`, { mode: 0o644 });
-  writeHosts(record, []);
-  const text = resolvConf(hostResolvConf(), { ...host, keepLoopback: host.networkMode === 'host' });
-  writeFileSync(record.resolvConfPath, text, { mode: 0o644 });
-  return { hostname: record.hostnamePath, hosts: record.hostsPath, resolvConf: record.resolvConfPath };
-}
-
-function writeHosts(record: ContainerRecord, endpoints: readonly Endpoint[]): void {
-  const { config, host } = record;
-  const gateway = endpoints.find((endpoint) => endpoint.gatewayIpv4 !== '')?.gatewayIpv4 ?? '127.0.0.1';
-  const addresses = endpoints
-    .flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6])
-    .flatMap((text) => (text === '' ? [] : text.split('/', 1)));
-  const text =
-    host.networkMode === 'host' && host.extraHosts.length === 0
-      ? readFileSync('/etc/hosts', 'utf8')
-      : hostsFile({
-          hostname: config.hostname,
-          domainname: config.domainname,
-          addresses,
-          extraHosts: host.extraHosts,
-          gateway,
-        });
-  writeFileSync(record.hostsPath, text, { mode: 0o644 });
 }
 
 /** What /dev/shm is: a shareable one is mounted on the host, so that others can join it. */

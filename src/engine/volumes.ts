@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { TareError } from '../errors/index.ts';
 import { type Database, isConstraintError, type Locks, type Transaction } from '../state/index.ts';
-import { createVolumeDirectory, directorySize, removeVolumeDirectory, volumePath } from '../storage/index.ts';
+import { directorySize, type VolumeDirectories } from '../storage/index.ts';
 import type { ContainerStore } from './container-store.ts';
 import { filterLabels, filterTime, refuseUnknownFilters } from './filters.ts';
 import type { Filters, PruneReport, VolumeRecord, VolumeService, VolumeView } from './types.ts';
@@ -16,8 +16,7 @@ export interface VolumeDeps {
   db: Database;
   locks: Locks;
   store: ContainerStore;
-  /** Folder of all volumes. */
-  directory: string;
+  directories: VolumeDirectories;
 }
 
 /** Volumes of the local driver: a record and a folder each. The record is written first and deleted first. */
@@ -52,7 +51,7 @@ export class Volumes implements VolumeService {
       if (isConstraintError(error)) return this.get(record.name);
       throw error;
     }
-    this.ensureDirectory(record);
+    await this.ensureDirectory(record);
     return record;
   }
 
@@ -73,7 +72,7 @@ export class Volumes implements VolumeService {
     return {
       name: chosen,
       driver: 'local',
-      mountpoint: volumePath(this.#deps.directory, chosen),
+      mountpoint: this.#deps.directories.volumePath(chosen),
       createdMs: Date.now(),
       labels: anonymous ? { ...labels, 'com.docker.volume.anonymous': '' } : labels,
       options: {},
@@ -82,8 +81,8 @@ export class Volumes implements VolumeService {
   }
 
   /** Makes a recorded volume's folder, if it is not there. */
-  ensureDirectory(record: VolumeRecord): void {
-    createVolumeDirectory(this.#deps.directory, record.name);
+  async ensureDirectory(record: VolumeRecord): Promise<void> {
+    await this.#deps.directories.createVolumeDirectory(record.name);
   }
 
   find(name: string): VolumeRecord | undefined {
@@ -134,7 +133,7 @@ export class Volumes implements VolumeService {
       }
       deleteVolume(tx, name);
     });
-    await removeVolumeDirectory(this.#deps.directory, name);
+    await this.#deps.directories.removeVolumeDirectory(name);
   }
 
   async prune(filters: Filters = {}): Promise<PruneReport> {
@@ -173,13 +172,13 @@ export class Volumes implements VolumeService {
   }
 
   /** Removes the folders of volumes that have no record, and makes those that records miss. */
-  async reconcile(directories: readonly string[]): Promise<void> {
-    for (const volume of this.all()) this.ensureDirectory(volume);
-    for (const name of directories) {
+  async reconcile(): Promise<void> {
+    await this.#deps.directories.reconcile();
+    for (const volume of this.all()) await this.ensureDirectory(volume);
+    for (const name of await this.#deps.directories.volumeNames()) {
       using lock = this.#deps.locks.tryAcquire(`volume:${name}`);
-      // Only names that we make up can be left over from a create that never came to its record.
       if (lock !== undefined && this.find(name) === undefined) {
-        await removeVolumeDirectory(this.#deps.directory, name);
+        await this.#deps.directories.removeVolumeDirectory(name);
       }
     }
   }

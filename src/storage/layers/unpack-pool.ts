@@ -1,5 +1,4 @@
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type ErrorKind, TareError } from '../../errors/index.ts';
 import type { UnpackedLayer, UnpackRequest } from './unpack.ts';
@@ -12,14 +11,8 @@ export type WorkerAnswer =
 /** Idle workers go after this long: an engine at rest weighs nothing. */
 const IDLE_MS = 3000;
 
-/**
- * Where the worker's code is: its source beside this file, or, when this code runs from a CommonJS bundle (which has no
- * import.meta.url), `unpack-worker.cjs` beside the bundle.
- */
-export function workerScript(): URL | string {
-  const here: string | undefined = import.meta.url;
-  return here ? new URL('./unpack-worker.ts', here) : join(__dirname, 'unpack-worker.cjs');
-}
+/** The thread's program: the build bundles it and puts its own place here. */
+const workerProgram = (): URL => new URL('./unpack-worker.ts', import.meta.url);
 
 interface Job {
   request: UnpackRequest;
@@ -64,7 +57,7 @@ export class UnpackPool implements AsyncDisposable {
     }
     if (this.#workers.size >= this.#size) return undefined;
     // Our descriptors are plain numbers that scopes close; tracking them would cost a hash entry for every file.
-    const worker = new Worker(workerScript(), { trackUnmanagedFds: false, name: 'unpack', execArgv: [] });
+    const worker = new Worker(workerProgram(), { trackUnmanagedFds: false, name: 'unpack', execArgv: [] });
     this.#workers.add(worker);
     worker.on('exit', () => {
       this.#workers.delete(worker);

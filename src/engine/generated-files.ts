@@ -1,0 +1,36 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { Endpoint } from '../network/index.ts';
+import { hostResolvConf, hostsFile, resolvConf } from './name-files.ts';
+import type { ContainerRecord } from './types.ts';
+
+/** Writes the files that the container finds as its hostname, hosts and resolv.conf, or takes another container's. */
+export function writeGeneratedFiles(record: ContainerRecord) {
+  mkdirSync(dirname(record.hostsPath), { recursive: true, mode: 0o700 });
+  const { config, host } = record;
+  writeFileSync(record.hostnamePath, `${config.hostname}\n`, { mode: 0o644 });
+  writeHosts(record, []);
+  const text = resolvConf(hostResolvConf(), { ...host, keepLoopback: host.networkMode === 'host' });
+  writeFileSync(record.resolvConfPath, text, { mode: 0o644 });
+  return { hostname: record.hostnamePath, hosts: record.hostsPath, resolvConf: record.resolvConfPath };
+}
+
+/** Writes the hosts file anew, into the same inode: a running container has it mounted. */
+export function writeHosts(record: ContainerRecord, endpoints: readonly Endpoint[]): void {
+  const { config, host } = record;
+  const gateway = endpoints.find((endpoint) => endpoint.gatewayIpv4 !== '')?.gatewayIpv4 ?? '127.0.0.1';
+  const addresses = endpoints
+    .flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6])
+    .flatMap((text) => (text === '' ? [] : text.split('/', 1)));
+  const text =
+    host.networkMode === 'host' && host.extraHosts.length === 0
+      ? readFileSync('/etc/hosts', 'utf8')
+      : hostsFile({
+          hostname: config.hostname,
+          domainname: config.domainname,
+          addresses,
+          extraHosts: host.extraHosts,
+          gateway,
+        });
+  writeFileSync(record.hostsPath, text, { mode: 0o644 });
+}
