@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -67,4 +67,32 @@ test("a killed process's lock is free", async () => {
   await once(holder, 'exit');
   using lock = locks.tryAcquire('a');
   expect(lock).toBeDefined();
+});
+
+test('a freed lock leaves no file', async () => {
+  const locks = new Locks(directory);
+  (await locks.acquire('a'))[Symbol.dispose]();
+  locks.tryAcquire('b')?.[Symbol.dispose]();
+  expect(readdirSync(directory)).toEqual([]);
+});
+
+test('processes that come and go never hold a lock at once', async () => {
+  const program = `
+    import { closeSync, openSync, rmSync } from 'node:fs';
+    import { Locks } from ${JSON.stringify(new URL('./locks.ts', import.meta.url).href)};
+    const locks = new Locks(${JSON.stringify(directory)});
+    for (let i = 0; i < 100; i++) {
+      using lock = await locks.acquire('a');
+      closeSync(openSync(${JSON.stringify(directory)} + '.inside', 'wx'));
+      rmSync(${JSON.stringify(directory)} + '.inside');
+    }
+  `;
+  const codes = await Promise.all(
+    [1, 2, 3].map(async () => {
+      const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], { stdio: 'inherit' });
+      const [code] = (await once(child, 'exit')) as [number];
+      return code;
+    }),
+  );
+  expect(codes).toEqual([0, 0, 0]);
 });

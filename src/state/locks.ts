@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { tryFlock } from '../linux/index.ts';
@@ -36,7 +36,7 @@ export class Locks {
       const held = await this.#waitForFile(name, signal);
       return {
         [Symbol.dispose]: () => {
-          held[Symbol.dispose]();
+          this.#free(name, held);
           leave();
         },
       };
@@ -55,7 +55,7 @@ export class Locks {
     this.#queues.set(name, turn.promise);
     return {
       [Symbol.dispose]: () => {
-        held[Symbol.dispose]();
+        this.#free(name, held);
         turn.resolve();
         if (this.#queues.get(name) === turn.promise) this.#queues.delete(name);
       },
@@ -70,6 +70,12 @@ export class Locks {
       if (held !== undefined) return held;
       await sleep(pauseMs);
     }
+  }
+
+  /** Removes the file while it is still locked: whoever opened it meanwhile sees that it is gone, and opens it anew. */
+  #free(name: string, held: Disposable): void {
+    rmSync(this.#path(name), { force: true });
+    held[Symbol.dispose]();
   }
 
   #path(name: string): string {

@@ -58,6 +58,7 @@ export const migrations: readonly string[] = [
     attributes TEXT NOT NULL
   ) STRICT;
   CREATE INDEX events_by_time ON events (time_ns);
+  CREATE INDEX events_by_actor ON events (actor_id, id);
   CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
   `,
 ];
