@@ -18,6 +18,8 @@ export interface SessionOptions {
   lingers?: boolean;
   /** Yielded before the stream's own output. */
   before?: Output;
+  /** The output does not end before this, unless the client leaves. */
+  after?: Promise<unknown>;
   /** The client pressed the detach keys. */
   onDetach?: () => void;
 }
@@ -77,6 +79,7 @@ async function* sessionOutput(
   for await (const piece of open.output) {
     if (piece.stream === 'stdout' ? options.stdout : options.stderr) yield piece;
   }
+  await Promise.race([options.after, left]);
 }
 
 /** Reads and forgets, until the container ends. */

@@ -1,11 +1,10 @@
 import type { HostFacts, Runtime, RuntimeBinary } from '../runtime/index.ts';
-import type { Database, Locks } from '../state/index.ts';
+import type { Database } from '../state/index.ts';
 import type { ContainerRecord } from './types.ts';
 
 /** What execs work with. */
 export interface ExecDeps {
   db: Database;
-  locks: Locks;
   runtime: Runtime;
   execRoot: string;
   facts: HostFacts;

@@ -1,8 +1,8 @@
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isProcessAlive, readProcessStat } from '../linux/index.ts';
-import type { ProcessIdentity } from '../runtime/index.ts';
+import { isProcessAlive, readProcessStat, tryFlock } from '../linux/index.ts';
+import { type ProcessIdentity, removeBundle } from '../runtime/index.ts';
 import { containerEvent } from './events.ts';
 import type { ExecDeps } from './exec-deps.ts';
 import type { ExecStore, StoredExec } from './exec-store.ts';
@@ -29,6 +29,17 @@ export class ExecEnds {
     return join(this.#deps.execRoot, 'execs', id);
   }
 
+  /**
+   * Makes an exec's folder and locks it while the exec is started, so that a reconcile elsewhere leaves it alone. The lock
+   * goes with the folder.
+   *
+   * @returns undefined: somebody else is starting it
+   */
+  lock(id: string): Disposable | undefined {
+    mkdirSync(this.directory(id), { recursive: true, mode: 0o700 });
+    return tryFlock(join(this.directory(id), 'lock'));
+  }
+
   /** Waits for an exec's end in the background; resolves when it is recorded. */
   watch(id: string, process: ProcessIdentity): Promise<void> {
     const known = this.#watched.get(id);
@@ -43,7 +54,7 @@ export class ExecEnds {
     // Its conmon may have been killed: then nobody knows the code.
     const exitCode = await this.#deps.runtime.waitExec(this.directory(id), id, process).catch(() => UNKNOWN_EXIT_CODE);
     await this.record(id, exitCode);
-    rmSync(this.directory(id), { recursive: true, force: true });
+    removeBundle(this.directory(id));
   }
 
   /** Records an end, once. */
@@ -81,7 +92,7 @@ export class ExecEnds {
       const all = running.map(({ id, pid, pidStartTicks }) => this.watch(id, { pid, startTicks: pidStartTicks }));
       await Promise.race([Promise.allSettled(all), sleep(CONTAINER_ENDED_GRACE_MS, undefined, { ref: false })]);
     }
-    for (const { id } of execs) rmSync(this.directory(id), { recursive: true, force: true });
+    for (const { id } of execs) removeBundle(this.directory(id));
     const status = this.#deps.store.find(containerId)?.state.status;
     if (status === undefined || status === 'removing') await this.#store.delete(execs.map(({ id }) => id));
   }
@@ -91,32 +102,33 @@ export class ExecEnds {
     for (const record of this.#store.all()) {
       known.add(record.id);
       if (this.#watched.has(record.id)) continue;
-      using lock = this.#deps.locks.tryAcquire(`exec:${record.id}`);
-      if (lock === undefined) continue; // somebody is starting it
       if (this.#deps.store.find(record.containerId) === undefined) {
         await this.#store.delete([record.id]);
         known.delete(record.id);
       } else if (record.startedMs > 0 && record.endedMs === 0) {
-        await this.#adopt(record);
+        using lock = this.lock(record.id);
+        if (lock !== undefined) await this.#adopt(record.id); // otherwise somebody is starting it
       }
     }
     for (const id of folders(join(this.#deps.execRoot, 'execs'))) {
       if (known.has(id)) continue;
-      using lock = this.#deps.locks.tryAcquire(`exec:${id}`);
+      using lock = this.lock(id);
       if (lock !== undefined && this.#store.find(id) === undefined) {
-        rmSync(this.directory(id), { recursive: true, force: true });
+        removeBundle(this.directory(id));
       }
     }
   }
 
   /** Waits for an exec that a process which has died started. */
-  async #adopt(record: StoredExec): Promise<void> {
+  async #adopt(id: string): Promise<void> {
+    const record = this.#store.find(id); // as it is now that nobody is starting it
+    if (record === undefined || record.endedMs > 0) return;
     const process = record.running
       ? { pid: record.pid, startTicks: record.pidStartTicks }
       : startedProcess(this.directory(record.id));
     if (process === undefined) {
       await this.record(record.id, UNKNOWN_EXIT_CODE);
-      rmSync(this.directory(record.id), { recursive: true, force: true });
+      removeBundle(this.directory(record.id));
       return;
     }
     await this.#store.update(record.id, (current) => {

@@ -1,7 +1,7 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { kindOf, TareError } from '../errors/index.ts';
-import { buildExecProcess, type OciProcess, type OciSpec, resolveUserIn } from '../runtime/index.ts';
+import { buildExecProcess, type OciProcess, type OciSpec, removeBundle, resolveUserIn } from '../runtime/index.ts';
 import { attachSession } from './attach-session.ts';
 import { containerEvent } from './events.ts';
 import type { ExecDeps } from './exec-deps.ts';
@@ -43,7 +43,7 @@ export async function startExec(
     return await run(deps, store, ends, container, record, options);
   } catch (error) {
     const exitCode = kindOf(error) === 'CommandNotFound' ? COMMAND_NOT_FOUND : NOT_EXECUTABLE;
-    rmSync(ends.directory(id), { recursive: true, force: true });
+    removeBundle(ends.directory(id));
     await ends.record(id, exitCode);
     throw error;
   }

@@ -66,7 +66,7 @@ function plainMessage(line: string): string {
 export function runtimeError(verb: RuntimeVerb, runtime: string, output: string, program?: string): TareError {
   const message = runtimeMessage(output) || `${runtime} ${verb} ended without a word`;
   if (program !== undefined) {
-    const prefix = `OCI runtime ${verb} failed: exec: ${JSON.stringify(program)}:`;
+    const prefix = `OCI runtime ${verb} failed: ${verb} failed: unable to start container process: exec: ${JSON.stringify(program)}:`;
     if (NOT_FOUND.some((words) => words.test(message))) {
       const what = program.includes('/')
         ? `stat ${program}: no such file or directory`

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { isProcessAlive, signalProcess } from '../linux/index.ts';
-import { crun, runc, TestBench, type TestContainer } from './busybox-bundle.ts';
-import type { AttachStream } from './runtime.ts';
+import { isProcessAlive, signalProcess } from '../../src/linux/index.ts';
+import type { AttachStream } from '../../src/runtime/index.ts';
+import { ContainerBench, crun, runc, type TestContainer } from '../support/container-bench.ts';
 
 async function collect(stream: AttachStream): Promise<{ stdout: string; stderr: string }> {
   const got = { stdout: '', stderr: '' };
@@ -17,14 +17,14 @@ describe.each([crun, runc])('$name', (binary) => {
     { what: 'its own code', args: ['sh', '-c', 'exit 42'], code: 42 },
     { what: 'a signal', args: ['sh', '-c', 'kill -9 $$; sleep 9'], code: 137, init: true },
   ])('reports $what', async ({ args, code, init }) => {
-    await using bench = new TestBench(binary);
+    await using bench = new ContainerBench(binary);
     // The first process of a pid namespace does not obey its own signals.
     const container = await bench.run(init ? ['sh', '-c', 'sh -c "kill -9 \\$\\$"; exit $?'] : args);
     expect(await container.exit()).toBe(code);
   });
 
   test('everything of it is attached to before it starts', async () => {
-    await using bench = new TestBench(binary);
+    await using bench = new ContainerBench(binary);
     const container = await bench.create(['sh', '-c', 'echo out; echo err >&2; exit 3']);
     await using stream = await bench.runtime.attach(container.bundle);
     await bench.start(container);
@@ -39,7 +39,7 @@ describe.each([crun, runc])('$name', (binary) => {
     { program: '/bin/private', kind: 'NotExecutable', words: 'exec: "/bin/private": permission denied' },
     { program: '/bin/busybox/x', kind: 'NotExecutable', words: 'exec: "/bin/busybox/x": not a directory' },
   ])('$program is $kind', async ({ program, kind, words }) => {
-    await using bench = new TestBench(binary);
+    await using bench = new ContainerBench(binary);
     await expect(bench.create([program])).rejects.toMatchObject({ kind, message: expect.stringContaining(words) });
     const container = await bench.run(['sleep', '60']);
     const request = bench.execRequest(container, [program]);
@@ -47,7 +47,7 @@ describe.each([crun, runc])('$name', (binary) => {
   });
 
   test('kill reaches the container, and a later one is no error', async () => {
-    await using bench = new TestBench(binary);
+    await using bench = new ContainerBench(binary);
     const container = await bench.run(['sh', '-c', 'trap "exit 7" TERM; echo ready; while :; do sleep 0.05; done']);
     await expect.poll(() => readFileSync(container.logPath, 'utf8')).toContain('ready');
     await bench.runtime.kill(container.id, binary, 15, container.container);
@@ -59,14 +59,14 @@ describe.each([crun, runc])('$name', (binary) => {
   });
 
   test('kill through the runtime', async () => {
-    await using bench = new TestBench(binary);
+    await using bench = new ContainerBench(binary);
     const container = await bench.run(['sleep', '60']);
     await bench.runtime.kill(container.id, binary, 9);
     expect(await container.exit()).toBe(137);
   });
 
   test('a paused container stands still until it is resumed', async () => {
-    await using bench = new TestBench(binary);
+    await using bench = new ContainerBench(binary);
     const container = await bench.run(['sh', '-c', 'while :; do echo tick; sleep 0.02; done']);
     await bench.runtime.pause(container.id, binary);
     const before = readFileSync(container.logPath).length;
@@ -77,7 +77,7 @@ describe.each([crun, runc])('$name', (binary) => {
   });
 
   test('update changes a limit', async () => {
-    await using bench = new TestBench(binary);
+    await using bench = new ContainerBench(binary);
     const container = await bench.run(['sleep', '60']);
     await bench.runtime.update(container.id, binary, { pids: { limit: 123 } });
     const groups = readFileSync(`/proc/${container.container.pid}/cgroup`, 'utf8');
@@ -88,7 +88,7 @@ describe.each([crun, runc])('$name', (binary) => {
   });
 
   test('input reaches it, and its end does too', async () => {
-    await using bench = new TestBench(binary);
+    await using bench = new ContainerBench(binary);
     const container = await bench.create(['cat'], { stdin: true, stdinOnce: true });
     await using stream = await bench.runtime.attach(container.bundle);
     await bench.start(container);
@@ -100,7 +100,7 @@ describe.each([crun, runc])('$name', (binary) => {
   });
 
   test('a terminal has the size it is given, and one stream', async () => {
-    await using bench = new TestBench(binary);
+    await using bench = new ContainerBench(binary);
     const container = await bench.create(['sh', '-c', 'read line; stty size; echo err >&2'], {
       terminal: true,
       stdin: true,
@@ -116,7 +116,7 @@ describe.each([crun, runc])('$name', (binary) => {
     { what: 'its exit code', args: ['sh', '-c', 'exit 5'], code: 5, stdout: '' },
     { what: 'its output', args: ['sh', '-c', 'echo hi; cat'], code: 0, stdout: 'hi\nmore' },
   ])('an exec gives $what', async ({ args, code, stdout }) => {
-    await using bench = new TestBench(binary);
+    await using bench = new ContainerBench(binary);
     const container = await bench.run(['sleep', '60']);
     const request = bench.execRequest(container, args, { stdin: true });
     const { process, stream } = await bench.runtime.exec(request);
@@ -130,7 +130,7 @@ describe.each([crun, runc])('$name', (binary) => {
 });
 
 test('100 MB come through intact', async () => {
-  await using bench = new TestBench();
+  await using bench = new ContainerBench();
   // The program sends the checksum of what it sent on its standard error.
   const sender = await bench.create(
     [
@@ -162,7 +162,7 @@ async function alive({ container }: TestContainer): Promise<boolean> {
 }
 
 test('a container outlives its monitor, and nobody knows its exit code', async () => {
-  await using bench = new TestBench();
+  await using bench = new ContainerBench();
   const container = await bench.run(['sleep', '60']);
   signalProcess(container.monitor.pid, container.monitor.startTicks, 9);
   await expect.poll(() => isProcessAlive(container.monitor.pid, container.monitor.startTicks)).toBe(false);
@@ -175,7 +175,7 @@ test('a container outlives its monitor, and nobody knows its exit code', async (
 });
 
 test('an exec whose monitor is killed ends with an unknown code', async () => {
-  await using bench = new TestBench();
+  await using bench = new ContainerBench();
   const container = await bench.run(['sleep', '60']);
   const request = bench.execRequest(container, ['sleep', '60'], { attach: false });
   const { process } = await bench.runtime.exec(request);
@@ -188,7 +188,7 @@ test('an exec whose monitor is killed ends with an unknown code', async () => {
 });
 
 test('a runtime or a conmon that is not there', async () => {
-  await using bench = new TestBench({ name: 'gone', path: '/usr/bin/gone', args: [] });
+  await using bench = new ContainerBench({ name: 'gone', path: '/usr/bin/gone', args: [] });
   await expect(bench.create(['true'])).rejects.toMatchObject({ message: expect.stringContaining('/usr/bin/gone') });
   await expect(bench.runtime.start('x', { name: 'gone', path: '/usr/bin/gone', args: [] })).rejects.toMatchObject({
     kind: 'Unavailable',

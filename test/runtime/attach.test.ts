@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { ConmonStream } from './attach-stream.ts';
-import { TestBench } from './busybox-bundle.ts';
+import { ConmonStream } from '../../src/runtime/attach-stream.ts';
+import { ContainerBench } from '../support/container-bench.ts';
 
 const lines = (count: number): string[] => ['sh', '-c', `yes 0123456789abcde | head -n ${count}; echo done >&2`];
 
 test('a reader that takes nothing is dropped, and the container goes on', async () => {
-  await using bench = new TestBench();
+  await using bench = new ContainerBench();
   const container = await bench.create(lines(1_000_000), { logPath: undefined });
   await using stream = await ConmonStream.connect(container.bundle, { bufferBytes: 1_000_000, stalledMs: 100 });
   await bench.start(container);
@@ -18,7 +18,7 @@ test('a reader that takes nothing is dropped, and the container goes on', async 
 });
 
 test('a slow reader makes the container wait, and loses nothing', async () => {
-  await using bench = new TestBench();
+  await using bench = new ContainerBench();
   const container = await bench.create(lines(500_000), { logPath: undefined });
   await using stream = await ConmonStream.connect(container.bundle, { bufferBytes: 500_000, stalledMs: 150 });
   await bench.start(container);
@@ -35,7 +35,7 @@ test('a slow reader makes the container wait, and loses nothing', async () => {
 });
 
 test('a client that leaves does not disturb the others', async () => {
-  await using bench = new TestBench();
+  await using bench = new ContainerBench();
   const container = await bench.create(['cat'], { stdin: true });
   await using stays = await bench.runtime.attach(container.bundle);
   const leaves = await bench.runtime.attach(container.bundle);
@@ -51,7 +51,7 @@ test('a client that leaves does not disturb the others', async () => {
 });
 
 test('a bundle path longer than a socket address is attached to', async () => {
-  await using bench = new TestBench();
+  await using bench = new ContainerBench();
   const container = await bench.run(['sleep', '60']);
   expect(container.bundle.length).toBeGreaterThan(100);
   await using stream = await bench.runtime.attach(container.bundle);
@@ -59,7 +59,7 @@ test('a bundle path longer than a socket address is attached to', async () => {
 });
 
 test('disposing ends a waiting reader', async () => {
-  await using bench = new TestBench();
+  await using bench = new ContainerBench();
   const container = await bench.run(['sleep', '60']);
   const stream = await bench.runtime.attach(container.bundle);
   setTimeout(() => void stream[Symbol.asyncDispose](), 20);
