@@ -82,6 +82,31 @@ test.each([
   expect(session.isDisposed()).toBe(true);
 });
 
+test('the end of input waits for the input before it', async () => {
+  const order: string[] = [];
+  const session = echoSession(true);
+  const slow = {
+    ...session,
+    async write() {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      order.push('written');
+    },
+    closeStdin() {
+      order.push('closed');
+      session.closeStdin();
+    },
+  };
+  const path = await serveFake({ containers: { attach: async () => slow } });
+  const client = new RawClient(
+    path,
+    `POST /containers/x/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: d\r\n${upgrade}\r\n`,
+  );
+  await client.until('\r\n\r\n');
+  client.socket.end('last words');
+  await client.end();
+  expect(order).toEqual(['written', 'closed']);
+});
+
 test('exec start: the JSON body is read, what follows it is input', async () => {
   const execs = {
     inspect: async () => ({ id: 'e', config: { tty: true, attachStdin: true } }) as never,

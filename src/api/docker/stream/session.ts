@@ -34,15 +34,17 @@ export async function pumpSession(session: AttachSession, duplex: Duplex, stdin:
 }
 
 function forwardInput(duplex: Duplex, session: AttachSession): void {
+  // A socket tells of its end even while paused, so the end waits for what was read before it.
+  let written: Promise<void> = Promise.resolve();
   duplex.on('data', (chunk: Uint8Array) => {
     duplex.pause();
-    session.write(chunk).then(
-      () => duplex.resume(),
+    written = session.write(chunk).then(
+      () => void duplex.resume(),
       // The process closed its input: what still comes is read and dropped, so that its output can end.
-      () => duplex.removeAllListeners('data').resume(),
+      () => void duplex.removeAllListeners('data').resume(),
     );
   });
-  duplex.once('end', () => session.closeStdin());
+  duplex.once('end', () => void written.then(() => session.closeStdin()));
 }
 
 function drained(duplex: Duplex): Promise<void> {
