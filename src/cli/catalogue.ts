@@ -60,6 +60,10 @@ const diff: Entry = {
   summary: "Inspect changes to files or directories on a container's filesystem",
   load: () => import('./commands/diff.ts'),
 };
+const cp: Entry = {
+  summary: 'Copy files/folders between a container and the local filesystem',
+  load: () => import('./commands/cp.ts'),
+};
 const exportContainer: Entry = {
   summary: "Export a container's filesystem as a tar archive",
   load: () => import('./commands/export.ts'),
@@ -109,6 +113,7 @@ export const groups: Record<string, Group> = {
         hidden: true,
         load: () => import('./commands/container-cleanup.ts'),
       },
+      cp,
       create,
       diff,
       exec,
@@ -205,6 +210,7 @@ export const commands: Record<string, Entry> = {
     summary: 'Print the completion script of a shell',
     load: () => import('./commands/completion.ts'),
   },
+  cp,
   create,
   diff,
   events,

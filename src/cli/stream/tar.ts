@@ -3,16 +3,27 @@ export const END_OF_TAR: Uint8Array = new Uint8Array(1024);
 
 export interface TarEntry {
   name: string;
-  type: 'file' | 'directory' | 'symlink';
+  type: 'file' | 'directory' | 'symlink' | 'hardlink' | 'fifo' | 'character' | 'block';
   linkTarget?: string;
   sizeBytes: number;
   mode: number;
   uid: number;
   gid: number;
   modifiedSeconds: number;
+  /** Of a device. */
+  major?: number;
+  minor?: number;
 }
 
-const typeFlags = { file: '0', directory: '5', symlink: '2' } as const;
+const typeFlags = {
+  file: '0',
+  hardlink: '1',
+  symlink: '2',
+  character: '3',
+  block: '4',
+  directory: '5',
+  fifo: '6',
+} as const;
 
 /** Blocks before an entry's content: a ustar header, with a PAX one before it for what does not fit (POSIX.1-2017, pax). */
 export function tarHeader(entry: TarEntry): Uint8Array {
@@ -56,6 +67,8 @@ function ustar(entry: TarEntry, flag: string): Buffer {
   put(flag, 156, 1);
   put(entry.linkTarget ?? '', 157, 100);
   put('ustar\x0000', 257, 8);
+  octal(entry.major ?? 0, 329, 8);
+  octal(entry.minor ?? 0, 337, 8);
   let sum = 0;
   for (const byte of block) sum += byte;
   put(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 8);
