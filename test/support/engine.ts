@@ -133,7 +133,7 @@ export class TestEngine implements AsyncDisposable {
 
   /** The same, to talk to while it runs. */
   spawnCli(args: readonly string[], env?: Record<string, string>): ChildProcessWithoutNullStreams {
-    return this.spawn(this.command(args), { ...this.#dockerEnvironment, ...env });
+    return this.spawn(this.command(args), { ...this.clientEnvironment, ...env });
   }
 
   /** The command line of `cli`. */
@@ -147,7 +147,7 @@ export class TestEngine implements AsyncDisposable {
   }
 
   docker(args: readonly string[], options: ExecuteOptions = {}): Promise<Result> {
-    return this.run([this.#docker, ...args], { ...options, env: { ...this.#dockerEnvironment, ...options.env } });
+    return this.run([this.#docker, ...args], { ...options, env: { ...this.clientEnvironment, ...options.env } });
   }
 
   /** Runs any program inside the engine's namespaces. */
@@ -203,7 +203,8 @@ export class TestEngine implements AsyncDisposable {
     return join(dockerClient, 'usr/bin/docker');
   }
 
-  get #dockerEnvironment(): Record<string, string> {
+  /** What docker's client must find in its environment. */
+  get clientEnvironment(): Record<string, string> {
     return { DOCKER_HOST: `unix://${this.socket}`, DOCKER_CONFIG: join(this.root, 'docker-config') };
   }
 

@@ -1,0 +1,109 @@
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { busybox } from './support/engine.ts';
+import { eventually } from './support/execute.ts';
+import { throughEveryFace } from './support/faces.ts';
+
+throughEveryFace('what the keeper does', (engine) => {
+  const cli = (...args: string[]) => engine().cli(args);
+  const state = async (name: string, template: string) => (await cli('inspect', '-f', template, name)).stdout.trim();
+
+  test('on-failure starts again so many times, then gives up', async () => {
+    await cli('run', '-d', '--name', 'failing', '--restart', 'on-failure:2', busybox, 'sh', '-c', 'echo try; exit 3');
+    await eventually(
+      'it gave up',
+      async () => (await state('failing', '{{.State.Status}} {{.RestartCount}}')) === 'exited 2',
+    );
+    expect(await state('failing', '{{.State.ExitCode}}')).toBe('3');
+    expect((await cli('logs', 'failing')).stdout).toBe('try\ntry\ntry\n');
+    await cli('rm', 'failing');
+  });
+
+  test('on-failure leaves a program alone that ended well', async () => {
+    await cli('run', '-d', '--name', 'fine', '--restart', 'on-failure', busybox, 'true');
+    await cli('wait', 'fine');
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(await state('fine', '{{.State.Status}} {{.RestartCount}}')).toBe('exited 0');
+    await cli('rm', 'fine');
+  });
+
+  test('always starts again what was killed from outside, and not what a user stopped', async () => {
+    await cli('run', '-d', '--name', 'steady', '--restart', 'always', busybox, 'sleep', '600');
+    const pid = Number(await state('steady', '{{.State.Pid}}'));
+    process.kill(pid, 'SIGKILL');
+    await eventually('it runs again', async () => {
+      const [now, status] = (await state('steady', '{{.State.Pid}} {{.State.Status}}')).split(' ');
+      return status === 'running' && Number(now) !== pid && Number(now) > 0;
+    });
+    await cli('stop', '-t', '0', 'steady');
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect(await state('steady', '{{.State.Status}}')).toBe('exited');
+    await cli('rm', 'steady');
+  });
+
+  test('a healthcheck turns healthy, then unhealthy, with its output', async () => {
+    const check = ['--health-cmd', 'cat /tmp/ok', '--health-interval', '200ms', '--health-retries', '2'];
+    const start = ['--health-start-period', '5s', '--health-start-interval', '100ms'];
+    await cli(
+      'run',
+      '-d',
+      '--name',
+      'checked',
+      ...check,
+      ...start,
+      busybox,
+      'sh',
+      '-c',
+      'sleep 0.5; touch /tmp/ok; sleep 600',
+    );
+    expect(await state('checked', '{{.State.Health.Status}}')).toBe('starting');
+    await eventually('healthy', async () => (await state('checked', '{{.State.Health.Status}}')) === 'healthy');
+    expect((await cli('ps', '--format', '{{.Status}}')).stdout).toContain('(healthy)');
+    await cli('exec', 'checked', 'rm', '/tmp/ok');
+    await eventually('unhealthy', async () => (await state('checked', '{{.State.Health.Status}}')) === 'unhealthy');
+    expect(await state('checked', '{{json .State.Health.Log}}')).toContain("can't open '/tmp/ok'");
+    expect((await cli('ps', '-q', '--filter', 'health=unhealthy')).stdout.trim()).not.toBe('');
+    await cli('rm', '-f', 'checked');
+  });
+
+  test('logs are rotated by size and read across the files', async () => {
+    const limits = ['--log-opt', 'max-size=64k', '--log-opt', 'max-file=3'];
+    const script =
+      'i=0; while [ $i -lt 4000 ]; do echo "line $i ........................"; i=$((i+1)); done; sleep 600';
+    await cli('run', '-d', '--name', 'wordy', ...limits, busybox, 'sh', '-c', script);
+    await eventually('the last line came', async () =>
+      (await cli('logs', '--tail', '1', 'wordy')).stdout.startsWith('line 3999'),
+    );
+    const folder = join(engine().dataRoot, 'containers', await state('wordy', '{{.Id}}'));
+    await eventually('the files are small', () => {
+      const sizes = readdirSync(folder)
+        .filter((name) => name.includes('.log'))
+        .map((name) => statSync(join(folder, name)).size);
+      return sizes.length <= 3 && sizes.reduce((a, b) => a + b) < 3 * 90_000;
+    });
+    const lines = (await cli('logs', 'wordy')).stdout.trim().split('\n');
+    expect(lines.at(-1)).toMatch(/^line 3999/);
+    const numbers = lines.map((line) => Number(/^line (\d+) /.exec(line)?.[1]));
+    expect(numbers).toEqual(Array.from(numbers, (_, i) => numbers[0]! + i));
+    await cli('rm', '-f', 'wordy');
+  });
+
+  test('a published port stays taken while its container runs', async () => {
+    await cli('run', '-d', '--name', 'holder', '-p', '18300:80', busybox, 'sleep', '600');
+    const other = await engine().run(['busybox', 'nc', '-l', '-p', '18300'], { expect: 1, timeoutMs: 5000 });
+    expect(other.stderr).toContain('in use');
+    await cli('rm', '-f', 'holder');
+  });
+
+  test('it ends with the last container', async () => {
+    await eventually(
+      'no keeper is left',
+      () =>
+        !engine()
+          .processes()
+          .some(({ command }) => /\bkeeper\b/.test(command)),
+      20_000,
+    );
+  });
+});
