@@ -1,3 +1,5 @@
+import { kindOf } from '../errors/index.ts';
+import type { DiffID } from '../storage/index.ts';
 import { whileNobodyHolds } from './image-leases.ts';
 import type { ImageParts } from './image-parts.ts';
 import { deleteImage, everyImage } from './image-records.ts';
@@ -25,9 +27,18 @@ export async function collectGarbage(parts: ImageParts, isUsed: (imageID: string
       if (!blobs.has(digest)) await parts.content.delete(digest);
     }
     for (const { diffID } of await parts.layers.layers()) {
-      if (!layers.has(diffID)) await parts.layers.removeLayer(diffID);
+      if (!layers.has(diffID)) await removeLayer(parts, diffID);
     }
   });
+}
+
+/** A snapshot may stand on a layer a moment longer than its container is recorded; a later collection takes both. */
+async function removeLayer({ layers }: ImageParts, diffID: DiffID): Promise<void> {
+  try {
+    await layers.removeLayer(diffID);
+  } catch (error) {
+    if (kindOf(error) !== 'Conflict') throw error;
+  }
 }
 
 async function forgetRetired(parts: ImageParts, isUsed: (imageID: string) => boolean): Promise<void> {

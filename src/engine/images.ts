@@ -1,7 +1,7 @@
 import { TareError } from '../errors/index.ts';
-import { familiar, parseReference, sniffCompression, Unpacker, withDefaultTag } from '../image/index.ts';
+import { familiar, parseReference, Unpacker, withDefaultTag } from '../image/index.ts';
 import type { Database, Locks } from '../state/index.ts';
-import type { ContentStore, DiffID, LayerStore } from '../storage/index.ts';
+import { type ContentStore, type DiffID, detectCompression, type LayerStore } from '../storage/index.ts';
 import { collectGarbage } from './image-collect.ts';
 import { holdContent } from './image-leases.ts';
 import { imageHistory, listImages } from './image-list.ts';
@@ -81,12 +81,12 @@ async function ensureUnpacked(parts: ImageParts, imageID: string): Promise<DiffI
   const image = findImage(parts.db, imageID);
   if (image === undefined) throw new TareError('NotFound', `No such image: ${imageID}`);
   const diffIDs = image.layers.map(({ diffID }) => diffID);
-  const present = await Promise.all(diffIDs.map((diffID) => parts.layers.has(diffID)));
-  if (present.every(Boolean)) return diffIDs;
+  const missing = new Set(parts.layers.missing(diffIDs));
+  if (missing.size === 0) return diffIDs;
   await using _lease = await holdContent(parts);
   await using unpacker = new Unpacker(parts, new Map(image.layers.map(({ digest, diffID }) => [digest, diffID])));
-  const missing = image.layers.filter((_, index) => !present[index]);
-  await Promise.all(missing.map((layer) => unpackAgain(parts, unpacker, image, layer)));
+  const lost = image.layers.filter(({ diffID }) => missing.has(diffID));
+  await Promise.all(lost.map((layer) => unpackAgain(parts, unpacker, image, layer)));
   return diffIDs;
 }
 
@@ -101,7 +101,7 @@ async function unpackAgain(
     throw new TareError('NotFound', `${what}: blob ${digest} is lost: load or pull the image again`);
   }
   for await (const head of content.open(digest)) {
-    await unpacker.finish(digest, sniffCompression(head), diffID, what);
+    await unpacker.finish(digest, detectCompression(head), diffID, what);
     return;
   }
 }

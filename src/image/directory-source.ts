@@ -15,13 +15,14 @@ import {
   statusOf,
   toByteString,
 } from '../linux/index.ts';
-import type { ContentStore } from '../storage/index.ts';
+import { type ContentStore, detectCompression } from '../storage/index.ts';
 import { archiveName } from './archive-names.ts';
 import { type ArchiveBlob, type ArchiveSource, MAX_DESCRIPTION_BYTES } from './archive-source.ts';
-import { SNIFF_BYTES, sniffCompression } from './manifest.ts';
 import { requireNamedDigest } from './tar-source.ts';
 
 const READ_BYTES = 1 << 20;
+// What tells a compression.
+const SNIFF_BYTES = 6;
 
 /** An OCI layout or an unpacked docker archive in a folder. Only the files that an image needs are read. */
 export class DirectorySource implements ArchiveSource, Disposable {
@@ -81,7 +82,7 @@ export class DirectorySource implements ArchiveSource, Disposable {
     }
     const { digest } = await writer.commit();
     requireNamedDigest(archiveName(name, this.what), digest, this.what);
-    return { digest, sizeBytes: file.sizeBytes, compression: sniffCompression(head) };
+    return { digest, sizeBytes: file.sizeBytes, compression: detectCompression(head) };
   }
 
   /** Opens a regular file beneath the folder; links may not leave it. */

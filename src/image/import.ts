@@ -1,5 +1,5 @@
 import { TareError } from '../errors/index.ts';
-import type { Compression, Platform } from '../storage/index.ts';
+import { type Compression, detectCompression, type Platform } from '../storage/index.ts';
 import { ByteReader } from './byte-reader.ts';
 import type { ImageConfigFile, ImageProcessConfig } from './config.ts';
 import { decompressed } from './decompress.ts';
@@ -7,7 +7,10 @@ import { compact } from './json.ts';
 import type { ImageStores } from './load.ts';
 import { putManifest } from './load-docker.ts';
 import type { StoredImage } from './loaded-image.ts';
-import { layerMediaType, SNIFF_BYTES, sniffCompression } from './manifest.ts';
+import { layerMediaType } from './manifest.ts';
+
+// What tells a compression.
+const SNIFF_BYTES = 6;
 
 /** What an imported root filesystem becomes beside its files. */
 export interface ImportOptions {
@@ -36,10 +39,10 @@ export async function importRootFilesystem(
   if (head.byteLength === 0) {
     throw new TareError('InvalidArgument', 'import: the input is empty: want the tar of a root filesystem');
   }
-  const sniffed = sniffCompression(head);
+  const sniffed = detectCompression(head);
   const isStoredAsIs = sniffed === 'none' || sniffed === 'gzip' || sniffed === 'zstd';
   const compression: Compression = isStoredAsIs ? sniffed : 'none';
-  const bytes = isStoredAsIs ? reader.rest(head) : decompressed(reader.rest(head), 'import');
+  const bytes = isStoredAsIs ? reader.rest(head) : decompressed(reader.rest(head));
   await using writer = await content.writer();
   for await (const chunk of bytes) await writer.write(chunk);
   const blob = await writer.commit();

@@ -40,7 +40,7 @@ export async function* loadArchive(
 ): AsyncGenerator<Progress, LoadedImage[]> {
   await using unpacker = new Unpacker(stores, options.known ?? new Map());
   const source = new TarSource('image archive', stores.content, unpacker);
-  yield* source.read(decompressed(input, source.what));
+  yield* source.read(decompressed(input));
   return await storeImages(source, stores, unpacker, options.platform);
 }
 

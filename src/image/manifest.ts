@@ -155,23 +155,6 @@ export const isAttestation = (descriptor: Descriptor): boolean =>
   descriptor.annotations?.['vnd.docker.reference.type'] === 'attestation-manifest' ||
   (descriptor.platform?.os === 'unknown' && descriptor.platform.architecture === 'unknown');
 
-/** The first bytes that `sniffCompression` wants to see. */
-export const SNIFF_BYTES = 6;
-
-/**
- * How a layer is compressed, by its first bytes. Media types are often wrong, so the bytes decide.
- * @see RFC 1952 (gzip), RFC 8878 (zstd, with skippable frames), bzip2's `BZh`, the .xz file format
- */
-export function sniffCompression(head: Uint8Array): Compression {
-  const starts = (...bytes: number[]) => bytes.every((byte, index) => head[index] === byte);
-  if (starts(0x1f, 0x8b)) return 'gzip';
-  if (starts(0x28, 0xb5, 0x2f, 0xfd)) return 'zstd';
-  if ((head[0]! & 0xf0) === 0x50 && head[1] === 0x2a && head[2] === 0x4d && head[3] === 0x18) return 'zstd';
-  if (starts(0x42, 0x5a, 0x68)) return 'bzip2';
-  if (starts(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00)) return 'xz';
-  return 'none';
-}
-
 /**
  * Checks that a layer's media type is one that can be unpacked.
  * @throws {TareError} Unsupported: encrypted layers, and what is no tar

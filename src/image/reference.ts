@@ -1,5 +1,6 @@
 import { TareError } from '../errors/index.ts';
 import { type Digest, isDigest } from '../storage/index.ts';
+import { compileGlob } from './glob.ts';
 
 /**
  * A named image reference in its canonical parts: `busybox` is docker.io, library/busybox. Made by `parseReference`
@@ -145,36 +146,7 @@ export function idPrefixOf(text: string): string | undefined {
  * @throws {TareError} InvalidArgument: a malformed pattern
  */
 export function matchesFamiliar(pattern: string, ref: Reference): boolean {
-  const glob = globToRegExp(pattern);
-  return glob.test(familiar(ref)) || glob.test(familiarName(ref));
+  if (pattern.length > MAX_REFERENCE_CHARACTERS) throw invalid('invalid reference pattern: it is too long');
+  const matches = compileGlob(pattern);
+  return matches(familiar(ref)) || matches(familiarName(ref));
 }
-
-function globToRegExp(pattern: string): RegExp {
-  const malformed = () => invalid(`invalid reference pattern ${JSON.stringify(pattern)}: syntax error in pattern`);
-  if (pattern.length > MAX_REFERENCE_CHARACTERS) throw malformed();
-  let source = '';
-  for (let i = 0; i < pattern.length; i += 1) {
-    const character = pattern[i]!;
-    // Runs of stars mean one star; left as they are they would backtrack without end.
-    if (character === '*') source += source.endsWith('[^/]*') ? '' : '[^/]*';
-    else if (character === '?') source += '[^/]';
-    else if (character === '[') {
-      const end = pattern.indexOf(']', i + 2);
-      if (end < 0) throw malformed();
-      const body = pattern.slice(i + 1, end);
-      source += `[${body.startsWith('^') ? '^' : ''}${body.replace(/^\^/, '').replace(/[\\\]^[]/g, '\\$&')}]`;
-      i = end;
-    } else if (character === '\\') {
-      i += 1;
-      if (i >= pattern.length) throw malformed();
-      source += literal(pattern[i]!);
-    } else source += literal(character);
-  }
-  try {
-    return new RegExp(`^${source}$`);
-  } catch (cause) {
-    throw new TareError('InvalidArgument', malformed().message, { cause }); // such as the class [z-a]
-  }
-}
-
-const literal = (character: string): string => character.replace(/[.*+?^${}()|[\]\\/-]/, '\\$&');

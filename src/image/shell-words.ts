@@ -109,9 +109,10 @@ class Expansion {
     const hasColon = next === ':';
     if (hasColon) this.#at += 1;
     const modifier = this.#text[this.#at];
+    if (modifier === undefined) throw broken(`syntax error: missing '}' in ${JSON.stringify(this.#text)}`);
     this.#at += 1;
     if (modifier !== '-' && modifier !== '+') {
-      throw broken(`unsupported modifier (${modifier ?? ''}) in substitution in ${JSON.stringify(this.#text)}`);
+      throw broken(`unsupported modifier (${modifier}) in substitution in ${JSON.stringify(this.#text)}`);
     }
     this.#depth += 1;
     if (this.#depth > MAX_DEPTH) throw broken(`substitutions nested more than ${MAX_DEPTH} deep`);

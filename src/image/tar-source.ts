@@ -1,6 +1,6 @@
 import { TareError } from '../errors/index.ts';
 import { fromByteString } from '../linux/index.ts';
-import { type BlobIngester, type Digest, readTar, type TarStreamEntry } from '../storage/index.ts';
+import { type BlobIngester, type Digest, detectCompression, readTar, type TarStreamEntry } from '../storage/index.ts';
 import { archiveName, folderOf } from './archive-names.ts';
 import {
   type ArchiveBlob,
@@ -9,7 +9,6 @@ import {
   digestInName,
   MAX_DESCRIPTION_BYTES,
 } from './archive-source.ts';
-import { sniffCompression } from './manifest.ts';
 import { type Progress, ProgressPace } from './progress.ts';
 import type { Unpacker } from './unpack.ts';
 
@@ -112,7 +111,7 @@ export class TarSource implements ArchiveSource {
     }
     const { digest } = await writer.commit();
     requireNamedDigest(name, digest, this.what);
-    const compression = sniffCompression(head);
+    const compression = detectCompression(head);
     this.#blobs.set(name, { digest, sizeBytes, compression });
     if (compression !== 'none' || isTar(head)) {
       this.#unpacker.start(digest, compression);

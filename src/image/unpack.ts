@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import { TareError } from '../errors/index.ts';
 import type { BlobReader, Compression, DiffID, Digest, Layer, LayerStore } from '../storage/index.ts';
 
@@ -7,8 +6,6 @@ export interface UnpackStores {
   content: Pick<BlobReader, 'path'>;
   layers: Pick<LayerStore, 'has' | 'layer' | 'apply'>;
 }
-
-const MAX_PARALLEL = Math.max(2, Math.min(4, availableParallelism()));
 
 /**
  * Unpacks layers while more of them arrive. A layer may be started before anybody knows which diffID the image wants: the
@@ -19,8 +16,6 @@ export class Unpacker implements AsyncDisposable {
   readonly #known: ReadonlyMap<Digest, DiffID>;
   readonly #jobs = new Map<Digest, Promise<Layer>>();
   readonly #abort = new AbortController();
-  readonly #waiting: (() => void)[] = [];
-  #running = 0;
 
   /** @param known diffIDs of blobs that were unpacked and checked before */
   constructor(stores: UnpackStores, known: ReadonlyMap<Digest, DiffID>) {
@@ -54,8 +49,7 @@ export class Unpacker implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#abort.abort(new TareError('Unavailable', 'the load was interrupted'));
-    for (const wake of this.#waiting.splice(0)) wake();
+    this.#abort.abort();
     await Promise.allSettled(this.#jobs.values());
   }
 
@@ -63,21 +57,7 @@ export class Unpacker implements AsyncDisposable {
     // An uncompressed blob is its own layer: both names are the hash of the same bytes.
     const diffID = compression === 'none' ? (digest as string as DiffID) : this.#known.get(digest);
     if (diffID !== undefined && (await this.#stores.layers.has(diffID))) return await this.#stores.layers.layer(diffID);
-    await this.#enter();
-    try {
-      this.#abort.signal.throwIfAborted();
-      const path = await this.#stores.content.path(digest);
-      return await this.#stores.layers.apply({ path, compression }, diffID, this.#abort.signal);
-    } finally {
-      this.#running -= 1;
-      this.#waiting.shift()?.();
-    }
-  }
-
-  async #enter(): Promise<void> {
-    while (this.#running >= MAX_PARALLEL && !this.#abort.signal.aborted) {
-      await new Promise<void>((wake) => this.#waiting.push(wake));
-    }
-    this.#running += 1;
+    const path = await this.#stores.content.path(digest);
+    return await this.#stores.layers.apply({ path, compression }, diffID, this.#abort.signal);
   }
 }
