@@ -85,7 +85,7 @@ test.each<[ErrorKind, number]>([
   const { status, text, logged } = await ask({ containers: { start } }, 'POST', '/containers/x/start');
   expect(status).toBe(want);
   expect(text).toBe(want === 304 ? '' : '{"message":"what and why"}\n');
-  expect(logged).toEqual(want >= 500 ? ['POST /containers/x/start: what and why'] : []);
+  expect(logged).toEqual(want === 500 ? ['POST /containers/x/start: what and why'] : []);
 });
 
 test.each<[string, string, Record<string, string> | undefined, RegExp]>([
@@ -128,6 +128,22 @@ test('create hands over what was asked for', async () => {
   );
   expect({ status, body: JSON.parse(text) }).toEqual({ status: 201, body: { Id: 'abc', Warnings: ['careful'] } });
   expect(asked).toMatchObject([{ name: 'web', platform: 'linux/amd64', config: { image: 'busybox' }, networking: [] }]);
+});
+
+test.each([
+  { missing: 'the image', imageIsThere: false, want: 404 },
+  { missing: 'something else', imageIsThere: true, want: 400 },
+])('create without $missing', async ({ imageIsThere, want }) => {
+  const create = async () => {
+    throw new TareError('NotFound', 'network n not found');
+  };
+  const inspect = async () => {
+    if (!imageIsThere) throw new TareError('NotFound', 'No such image: busybox');
+    return { id: 'sha256:a' } as never;
+  };
+  const given = { containers: { create }, images: { inspect } };
+  const { status, text } = await ask(given, 'POST', '/containers/create', { Image: 'busybox' });
+  expect({ status, text }).toEqual({ status: want, text: '{"message":"network n not found"}\n' });
 });
 
 test('image names may hold slashes, tags and escapes', async () => {

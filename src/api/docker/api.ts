@@ -36,7 +36,8 @@ export function createApi(engine: EngineServices, options: { version: string; lo
         response = await answer(request);
       } catch (error) {
         response = errorResponse(error);
-        if (response.status >= 500) {
+        // Other errors are told to the client in full.
+        if (response.status === 500) {
           const message = `${request.method} ${request.path}: ${messageOf(error)}`;
           options.logger?.error({ err: error, status: response.status }, message);
         }

@@ -1,6 +1,6 @@
 import * as T from 'typebox';
-import type { ContainerView, EngineServices } from '../../../engine/types.ts';
-import { kindOf, TareError } from '../../../errors/index.ts';
+import type { ContainerView, CreateContainer, EngineServices } from '../../../engine/types.ts';
+import { kindOf, messageOf, TareError } from '../../../errors/index.ts';
 import { containerInspectOf, containerSummaryOf } from '../from-engine/container.ts';
 import { empty, json } from '../responses.ts';
 import { route } from '../routing.ts';
@@ -40,7 +40,7 @@ export const containerRoutes = [
     body: createBody,
     async handler({ engine, query, body }) {
       if (!body) throw new TareError('InvalidArgument', 'config cannot be empty in order to create a container');
-      const { id, warnings } = await engine.containers.create({
+      const { id, warnings } = await create(engine, {
         name: query.name === '' ? undefined : containerName(query.name),
         platform: query.platform === '' ? undefined : query.platform,
         config: toContainerConfig(body),
@@ -189,6 +189,16 @@ export const containerRoutes = [
     },
   }),
 ];
+
+/** Docker's client pulls the image on any 404 to a create, so only a missing image may answer with one. */
+async function create(engine: EngineServices, request: CreateContainer): Promise<{ id: string; warnings: string[] }> {
+  try {
+    return await engine.containers.create(request);
+  } catch (error) {
+    const isOther = kindOf(error) === 'NotFound' && (await imageId(engine, request.config.image)) !== undefined;
+    throw isOther ? new TareError('InvalidArgument', messageOf(error), { cause: error }) : error;
+  }
+}
 
 function stopOptions({ t, signal }: { t?: number; signal?: string }) {
   return { timeoutSeconds: t, signal: signal || undefined };
