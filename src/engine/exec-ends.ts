@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isProcessAlive, readProcessStat, tryFlock } from '../linux/index.ts';
-import { type ProcessIdentity, removeBundle } from '../runtime/index.ts';
+import { type ProcessIdentity, removeConmonFolder } from '../runtime/index.ts';
 import { containerEvent } from './events.ts';
 import type { ExecDeps } from './exec-deps.ts';
 import type { ExecStore, StoredExec } from './exec-store.ts';
@@ -54,7 +54,7 @@ export class ExecEnds {
     // Its conmon may have been killed: then nobody knows the code.
     const exitCode = await this.#deps.runtime.waitExec(this.directory(id), id, process).catch(() => UNKNOWN_EXIT_CODE);
     await this.record(id, exitCode);
-    removeBundle(this.directory(id));
+    removeConmonFolder(this.directory(id));
   }
 
   /** Records an end, once. */
@@ -92,7 +92,7 @@ export class ExecEnds {
       const all = running.map(({ id, pid, pidStartTicks }) => this.watch(id, { pid, startTicks: pidStartTicks }));
       await Promise.race([Promise.allSettled(all), sleep(CONTAINER_ENDED_GRACE_MS, undefined, { ref: false })]);
     }
-    for (const { id } of execs) removeBundle(this.directory(id));
+    for (const { id } of execs) removeConmonFolder(this.directory(id));
     const status = this.#deps.store.find(containerId)?.state.status;
     if (status === undefined || status === 'removing') await this.#store.delete(execs.map(({ id }) => id));
   }
@@ -114,7 +114,7 @@ export class ExecEnds {
       if (known.has(id)) continue;
       using lock = this.lock(id);
       if (lock !== undefined && this.#store.find(id) === undefined) {
-        removeBundle(this.directory(id));
+        removeConmonFolder(this.directory(id));
       }
     }
   }
@@ -128,7 +128,7 @@ export class ExecEnds {
       : startedProcess(this.directory(record.id));
     if (process === undefined) {
       await this.record(record.id, UNKNOWN_EXIT_CODE);
-      removeBundle(this.directory(record.id));
+      removeConmonFolder(this.directory(record.id));
       return;
     }
     await this.#store.update(record.id, (current) => {

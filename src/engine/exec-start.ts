@@ -1,7 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { kindOf, TareError } from '../errors/index.ts';
-import { buildExecProcess, type OciProcess, type OciSpec, removeBundle, resolveUserIn } from '../runtime/index.ts';
+import {
+  buildExecProcess,
+  type OciProcess,
+  type OciSpec,
+  removeConmonFolder,
+  resolveUserIn,
+} from '../runtime/index.ts';
 import { attachSession } from './attach-session.ts';
 import { containerEvent } from './events.ts';
 import type { ExecDeps } from './exec-deps.ts';
@@ -43,7 +49,7 @@ export async function startExec(
     return await run(deps, store, ends, container, record, options);
   } catch (error) {
     const exitCode = kindOf(error) === 'CommandNotFound' ? COMMAND_NOT_FOUND : NOT_EXECUTABLE;
-    removeBundle(ends.directory(id));
+    removeConmonFolder(ends.directory(id));
     await ends.record(id, exitCode);
     throw error;
   }

@@ -6,7 +6,7 @@ export * from './merge-image-defaults.ts';
 export { knowsRecursiveReadOnly, type SharedMemory, type SpecMount } from './mounts.ts';
 export * from './oci-spec.ts';
 export { openRuntime, type RuntimeOptions } from './open-runtime.ts';
-export { removeBundle } from './remove-bundle.ts';
+export { removeConmonFolder } from './remove-folder.ts';
 export * from './resources.ts';
 export * from './runtime.ts';
 export { SeccompCache } from './seccomp-cache.ts';
