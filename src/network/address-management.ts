@@ -66,7 +66,7 @@ function assignWanted(
   wanted: string,
   isTaken: (address: string) => boolean,
 ): AssignedAddress {
-  if (isIP(wanted) !== family) {
+  if (isIP(wanted) !== family || wanted.includes('%')) {
     throw new TareError('InvalidArgument', `invalid IPv${family} address: ${wanted}`);
   }
   const address = addressText(addressValue(wanted), family);

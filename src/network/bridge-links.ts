@@ -90,7 +90,8 @@ export class BridgeLinks implements Disposable {
   setPortOptions(network: NetworkRecord, endpoint: Endpoint): void {
     // Hairpin: with bridge-nf-call-iptables a container's request to its own published port turns around in the bridge.
     const hairpin = endpoint.ports.length > 0;
-    const isolated = !network.icc;
+    // With it, our rules see what goes from port to port, and let published ports through.
+    const isolated = !network.icc && !bridgedFramesAreFiltered();
     const port = hairpin || isolated ? this.#route.link(endpoint.hostInterface) : undefined;
     if (port !== undefined) this.#route.setBridgePort(port.index, { hairpin, isolated });
   }
@@ -155,6 +156,16 @@ export function setSysctl(name: string, value: string): void {
     writeFileSync(`/proc/sys/${name}`, value);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
+/** Whether frames between ports of a bridge pass the rules for IP packets (br_netfilter). */
+function bridgedFramesAreFiltered(): boolean {
+  try {
+    return !isOff('net/bridge/bridge-nf-call-iptables') && !isOff('net/bridge/bridge-nf-call-ip6tables');
+  } catch {
+    // The module is not loaded.
+    return false;
   }
 }
 

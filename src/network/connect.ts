@@ -7,14 +7,13 @@ import { assignAddress } from './address-management.ts';
 import { repickSubnets } from './create-network.ts';
 import { disconnect, releaseEndpoint } from './disconnect.ts';
 import type { Endpoint, PortMapping } from './driver.ts';
+import { HOST_BINDING } from './network-options.ts';
 import type { ConnectRequest, PortRequest } from './network-service.ts';
 import { choosePort } from './published-ports.ts';
 import { findNetwork, insertEndpoint, insertPort, listEndpoints, type StoredNetwork } from './records.ts';
 import { publicationsOf } from './rules.ts';
 import type { NetworkDeps } from './service.ts';
-import { macAddressFor } from './subnet.ts';
-
-const HOST_BINDING = 'com.docker.network.bridge.host_binding_ipv4';
+import { checkedAddress, macAddressFor } from './subnet.ts';
 
 /** @see NetworkService.connect */
 export async function connect(deps: NetworkDeps, request: ConnectRequest): Promise<Endpoint> {
@@ -110,9 +109,9 @@ function allocate(tx: Transaction, network: StoredNetwork, request: ConnectReque
 
 /** The addresses one requested publication stands for. */
 function hostAddresses(network: StoredNetwork, { hostIp }: PortRequest): PortMapping['hostIp'][] {
-  if (hostIp !== '') return [hostIp];
+  if (hostIp !== '') return [checkedAddress(hostIp, 'host address of a published port')];
   const binding = network.options[HOST_BINDING] ?? '';
-  if (binding !== '') return [binding];
+  if (binding !== '') return [checkedAddress(binding, HOST_BINDING)];
   return [...(network.enableIPv4 ? ['0.0.0.0'] : []), ...(hostHasIPv6() ? ['::'] : [])];
 }
 

@@ -2,7 +2,10 @@ import { TareError } from '../errors/index.ts';
 import type { NetworkRecord } from './driver.ts';
 import type { CreateNetwork } from './network-service.ts';
 import type { StoredNetwork } from './records.ts';
-import { addressText, contains, lastAddress, parseSubnet, subnetText } from './subnet.ts';
+import { addressText, checkedAddress, contains, lastAddress, parseSubnet, subnetText } from './subnet.ts';
+
+/** The option that says where a network's ports are published when no address is named. */
+export const HOST_BINDING = 'com.docker.network.bridge.host_binding_ipv4';
 
 const DEFAULT_MTU = 1500;
 const drivers = ['bridge', 'host', 'none'] as const;
@@ -39,6 +42,8 @@ export function networkFrom(request: CreateNetwork, id: string, defaultBridge: s
   if (driver === 'bridge' && !request.enableIPv4 && !request.enableIPv6) {
     throw new TareError('InvalidArgument', `network ${name}: IPv4 or IPv6 must be enabled`);
   }
+  const binding = options[HOST_BINDING] ?? '';
+  if (binding !== '') checkedAddress(binding, HOST_BINDING);
   return {
     id,
     name,
@@ -80,7 +85,9 @@ export function checkedIpam(network: NetworkRecord): NetworkRecord['ipam'] {
       const isTooSmall = subnet.prefix > (subnet.family === 4 ? 30 : 126);
       if (isTooSmall)
         throw new TareError('InvalidArgument', `network ${network.name}: subnet ${text} has no room for containers`);
-      if (entry.gateway !== '' && !contains(subnet, entry.gateway)) {
+      const gateway =
+        entry.gateway === '' ? addressText(subnet.base + 1n, subnet.family) : checkedAddress(entry.gateway, 'gateway');
+      if (!contains(subnet, gateway)) {
         throw new TareError('InvalidArgument', `no matching subnet for gateway ${entry.gateway}`);
       }
       const range = entry.ipRange === '' ? undefined : parseSubnet(entry.ipRange);
@@ -93,7 +100,7 @@ export function checkedIpam(network: NetworkRecord): NetworkRecord['ipam'] {
       }
       return {
         subnet: text,
-        gateway: entry.gateway === '' ? addressText(subnet.base + 1n, subnet.family) : entry.gateway,
+        gateway,
         ipRange: range === undefined ? '' : subnetText(range),
       };
     });

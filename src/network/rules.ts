@@ -79,12 +79,13 @@ export function tableCommands(
       .filter((subnet) => parseSubnet(subnet).family === family);
   const isMasqueraded = (network: NetworkRecord) => network.masquerade && !network.internal;
   const bridges = networks.map(({ bridge }) => bridge);
+  const talkative = networks.filter(({ icc }) => icc).map(({ bridge }) => bridge);
   return `${deleteTableCommands(table)}table inet ${table} {
 ${set('bridges', 'ifname', bridges.map(quote))}
 ${set(
   'within',
   'ifname . ifname',
-  bridges.map((bridge) => `${quote(bridge)} . ${quote(bridge)}`),
+  talkative.map((bridge) => `${quote(bridge)} . ${quote(bridge)}`),
 )}
 ${set(
   'internal',

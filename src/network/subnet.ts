@@ -20,7 +20,8 @@ export const lastAddress = (subnet: Subnet): bigint => subnet.base + subnetSize(
 /** @throws {TareError} InvalidArgument: not ADDRESS/PREFIX; host bits are cleared, as docker does */
 export function parseSubnet(text: string): Subnet {
   const [address = '', prefixText = ''] = text.split('/');
-  const family = isIP(address) as 0 | 4 | 6;
+  // A zone (`fe80::1%eth0`) is no part of a subnet.
+  const family = address.includes('%') ? 0 : (isIP(address) as 0 | 4 | 6);
   const prefix = /^\d{1,3}$/.test(prefixText) ? Number(prefixText) : Number.NaN;
   if (family === 0 || !(prefix >= 0 && prefix <= bitsOf(family)) || text.split('/').length !== 2) {
     throw new TareError(
@@ -34,6 +35,18 @@ export function parseSubnet(text: string): Subnet {
 }
 
 export const subnetText = ({ family, base, prefix }: Subnet): string => `${addressText(base, family)}/${prefix}`;
+
+/**
+ * An address in its canonical text, which alone reaches records and rules.
+ * @param what the wish it comes from, for the message
+ * @throws {TareError} InvalidArgument: not an IP address, or one with a zone
+ */
+export function checkedAddress(text: string, what: string): string {
+  const family = text.includes('%') ? 0 : isIP(text);
+  if (family === 0)
+    throw new TareError('InvalidArgument', `invalid ${what}: ${JSON.stringify(text)} is not an IP address`);
+  return addressText(addressValue(text), family as 4 | 6);
+}
 
 /** @throws {RangeError} not an IP address */
 export function addressValue(text: string): bigint {

@@ -120,6 +120,20 @@ test('an address that the host does not have is refused', async () => {
   );
 });
 
+test.each(['example.org', 'fe80::1%lo', '1.2.3.4 } ; flush ruleset', '300.1.1.1'])(
+  'a host address that is none is refused: %j',
+  async (hostIp) => {
+    const netns = service.createNamespace('a');
+    const refused = service.connect({
+      containerId: 'a',
+      networkId: 'bridge',
+      netns,
+      ports: [publish(8080, { hostIp })],
+    });
+    await expect(refused).rejects.toThrow(/invalid host address of a published port: .* is not an IP address/);
+  },
+);
+
 test('a free port is the same for both families, and of a range the first free one is taken', async () => {
   const { ports } = await connect('a', [publish(0, { hostPortEnd: 0 }), publish(9000, { hostPortEnd: 9002 })]);
   const [v4, v6, first] = ports;
