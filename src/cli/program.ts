@@ -8,6 +8,8 @@ import { VERSION } from './version.ts';
 
 /** Runs one command line and ends the process with its exit code. */
 export async function main(argv: string[]): Promise<void> {
+  // What a command waits for may hold nothing that keeps Node.js alive; it would end with 0 in the middle of the command.
+  setInterval(() => {}, 2 ** 30);
   // A closed pipe (`tare logs x | head -1`) ends us quietly, as it ends other programs.
   process.exit(await run(argv));
 }
