@@ -26,13 +26,14 @@ throughEveryFace('life of a container', (engine) => {
   test.each([
     { ends: 'with 0', command: ['true'], code: 0 },
     { ends: 'with its own code', command: ['sh', '-c', 'exit 42'], code: 42 },
-    { ends: 'by SIGTERM', command: ['sh', '-c', 'kill -TERM $$'], code: 143 },
+    { ends: 'by a signal', command: ['--init', 'sh', '-c', 'kill -TERM $$'], code: 143 },
     { ends: 'as not found', command: ['no-such-program'], code: 127 },
     { ends: 'as not found at a path', command: ['/no/such/program'], code: 127 },
     { ends: 'as not executable', command: ['/etc/passwd'], code: 126 },
     { ends: 'as a folder', command: ['/etc'], code: 126 },
-  ])('the exit code of a program that ends $ends is $code', async ({ command, code }) => {
-    await engine().cli(['run', '--rm', busybox, ...command], { expect: code });
+  ])('the exit code of a program that ends $ends', async ({ command, code }) => {
+    const flags = command.filter((word) => word === '--init');
+    await engine().cli(['run', '--rm', ...flags, busybox, ...command.slice(flags.length)], { expect: code });
   });
 
   test('the exit code for a flag or an image that is not known is 125', async () => {

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   copyFileSync,
@@ -26,6 +26,8 @@ let home: string | undefined;
  * never changes, so that tests which run beside an edit keep the program they started with.
  */
 export function built(): string {
+  // An installed Tare can be tested in place of the sources: TARE_HOME=/usr/local/lib/tare.
+  home ??= process.env['TARE_HOME'];
   if (home !== undefined) return home;
   const hash = createHash('sha256');
   for (const path of [
@@ -49,7 +51,11 @@ export function built(): string {
     mkdirSync(join(draft, 'bin'), { recursive: true });
     copyFileSync(join(project, 'bin/tare'), join(draft, 'bin/tare'));
     symlinkSync(join(project, 'node_modules'), join(draft, 'node_modules'));
-    execFileSync(node, [join(project, 'scripts/build.ts'), '--out', join(draft, 'dist')], { stdio: 'pipe' });
+    const { status, stderr } = spawnSync(node, [join(project, 'scripts/build.ts'), '--out', join(draft, 'dist')]);
+    if (status !== 0) {
+      rmSync(draft, { recursive: true, force: true });
+      throw new Error(`the sources do not build: ${stderr.toString().slice(0, 2000)}`);
+    }
     try {
       renameSync(draft, wanted);
     } catch {
