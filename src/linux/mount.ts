@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { openSync, readFileSync } from 'node:fs';
 import { cString, toByteString } from './byte-string.ts';
 import { check, errno, libc, SyscallError } from './ffi.ts';
 
@@ -6,6 +6,7 @@ const calls = {
   mount: libc.func(
     'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)',
   ),
+  unshare: libc.func('int unshare(int flags)'),
   umount2: libc.func('int umount2(const char *target, int flags)'),
   fsopen: libc.func('syscall', 'long', ['long', 'const char *', 'uint32_t']),
   fsconfig: libc.func('syscall', 'long', ['long', 'int', 'uint32_t', 'const char *', 'const char *', 'int']),
@@ -154,4 +155,15 @@ export function setMountAttributes(
   const flags = AT_EMPTY_PATH | (options.recursive ? AT_RECURSIVE : 0);
   const result = calls.mountSetattr(SYS_mount_setattr, mountFd, '', flags, attributes, 32);
   check(Number(result), 'mount_setattr', `descriptor ${mountFd}`);
+}
+
+/**
+ * Gives the calling thread alone a mount namespace of its own, whose changes no other process sees. There is no way
+ * back: for threads that end soon. @returns a descriptor that keeps the namespace when the thread ends
+ */
+export function unshareMountNamespace(): number {
+  const [CLONE_FS, CLONE_NEWNS] = [0x200, 0x20000];
+  check(calls.unshare(CLONE_FS | CLONE_NEWNS), 'unshare', 'mount namespace');
+  mount('none', '/', '', MS_REC | MS_PRIVATE);
+  return openSync('/proc/thread-self/ns/mnt', 'r');
 }

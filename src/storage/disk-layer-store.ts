@@ -18,12 +18,13 @@ import {
   tryFlock,
 } from '../linux/index.ts';
 import type { DiffID } from './digest.ts';
-import type { Change, Compression, Layer, LayerStore, SnapshotUsage } from './layer-store.ts';
+import { type DriverOptions, snapshotDriver } from './drivers.ts';
+import type { Change, Compression, Layer, LayerStore, OpenRoot, RootBind, SnapshotUsage } from './layer-store.ts';
 import { CommittedLayers, missingLayer } from './layers/committed-layers.ts';
 import { MergedFolder } from './layers/merged-folder.ts';
 import { openStack } from './layers/stack.ts';
 import { opaqueAttribute } from './layers/whiteouts.ts';
-import { OverlayDriver } from './overlay/overlay-driver.ts';
+import { assembleRoot } from './roots/assemble.ts';
 import type { LayerStack, SnapshotDriver } from './snapshot-driver.ts';
 import { encodeHeader } from './tar/index.ts';
 import type { ArchiveLimits } from './tree/budget.ts';
@@ -33,7 +34,6 @@ import { archiveOf, type PackedLinks, packEntry } from './tree/pack.ts';
 import { parentOf } from './tree/path.ts';
 import { removeSteps } from './tree/remove.ts';
 import { sizeSteps } from './tree/size.ts';
-import { VfsDriver } from './vfs/vfs-driver.ts';
 
 export interface LayerStoreOptions {
   /** Unpacked layers. */
@@ -52,9 +52,8 @@ export async function openLayerStore(options: LayerStoreOptions): Promise<LayerS
   await mkdir(directory, { recursive: true, mode: 0o700 });
   await mkdir(snapshotDirectory, { recursive: true, mode: 0o700 });
   const committed = await CommittedLayers.open(directory, { userXattrs, limits });
-  const opaque = opaqueAttribute(userXattrs);
-  const snapshots = driver === 'vfs' ? new VfsDriver(opaque) : new OverlayDriver(join(directory, 'empty'), userXattrs);
-  return new DiskLayerStore(committed, snapshotDirectory, snapshots, opaque);
+  const emptyLayer = join(directory, 'empty');
+  return new DiskLayerStore(committed, snapshotDirectory, driver, { emptyLayer, userXattrs });
 }
 
 const keyPattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/;
@@ -66,13 +65,15 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
   readonly #committed: CommittedLayers;
   readonly #directory: string;
   readonly #driver: SnapshotDriver;
+  readonly #driverOptions: DriverOptions;
   readonly #opaque: string;
 
-  constructor(committed: CommittedLayers, directory: string, driver: SnapshotDriver, opaque: string) {
+  constructor(committed: CommittedLayers, directory: string, driver: SnapshotDriver['name'], options: DriverOptions) {
     this.#committed = committed;
     this.#directory = directory;
-    this.#driver = driver;
-    this.#opaque = opaque;
+    this.#driver = snapshotDriver(driver, options);
+    this.#driverOptions = options;
+    this.#opaque = opaqueAttribute(options.userXattrs);
   }
 
   get driver(): 'overlay' | 'vfs' {
@@ -136,6 +137,14 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     const directory = this.#snapshot(key);
     if (this.#driver.isMounted(directory)) return this.#driver.root(directory);
     return this.#driver.mount(directory, this.#stack(this.#parents(key)));
+  }
+
+  async openRoot(key: string, binds: readonly RootBind[] = []): Promise<OpenRoot> {
+    const directory = this.#snapshot(key);
+    const stack = this.#stack(this.#parents(key));
+    if (binds.length === 0) return new OpenFile(this.#driver.open(directory, stack));
+    const { name: driver } = this.#driver;
+    return await assembleRoot({ driver, directory, stack, binds: [...binds], ...this.#driverOptions });
   }
 
   unmount(key: string): void {

@@ -23,9 +23,18 @@ export interface SnapshotUsage {
   inodes: number;
 }
 
-/** A mounted root filesystem; disposing unmounts it. */
-export interface MountedRoot extends AsyncDisposable {
-  path: string;
+/** A bind mount to be seen in an opened root. */
+export interface RootBind {
+  source: string;
+  /** Absolute, in the root filesystem. */
+  destination: string;
+  readOnly: boolean;
+}
+
+/** An opened root filesystem; disposing gives it up. */
+export interface OpenRoot extends Disposable {
+  /** O_PATH descriptor of its root folder. */
+  readonly fd: number;
 }
 
 /**
@@ -60,6 +69,11 @@ export interface LayerStore {
   prepare(key: string, parents: readonly DiffID[]): Promise<void>;
   /** Mounts a snapshot at its own place and returns the path; a second call returns the same mount. Synchronous: on the path of start. */
   mount(key: string): string;
+  /**
+   * Opens a snapshot's root filesystem without giving it a place in the file tree: a crash leaves no mount behind, and
+   * `isMounted` does not change. With binds it is put together in a mount namespace of its own.
+   */
+  openRoot(key: string, binds?: readonly RootBind[]): Promise<OpenRoot>;
   /** Unmounts a snapshot if it is mounted; lazily when busy. */
   unmount(key: string): void;
   isMounted(key: string): boolean;

@@ -24,6 +24,11 @@ export interface SnapshotDriver {
   /** Shows the root filesystem; a second call shows the same. Synchronous and quick. */
   mount(directory: string, stack: LayerStack): string;
   unmount(directory: string): void;
+  /**
+   * Opens the root filesystem without giving it a place in the file tree, so that a crash leaves no mount behind.
+   * @returns an O_PATH descriptor, the caller's to close
+   */
+  open(directory: string, stack: LayerStack): number;
   isMounted(directory: string): boolean;
   /** Where `mount` shows it. */
   root(directory: string): string;

@@ -1,18 +1,11 @@
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
-import { type ErrorKind, TareError } from '../../errors/index.ts';
+import type { Worker } from 'node:worker_threads';
+import { TareError } from '../../errors/index.ts';
+import { reviveError, startWorker, type WorkerAnswer, type WorkerOrder } from '../worker.ts';
 import type { UnpackedLayer, UnpackRequest } from './unpack.ts';
-
-export type WorkerOrder = { type: 'unpack'; request: UnpackRequest } | { type: 'cancel' };
-export type WorkerAnswer =
-  | { layer: UnpackedLayer }
-  | { error: { kind: ErrorKind; message: string; stack: string | undefined; isAborted: boolean } };
 
 /** Idle workers go after this long: an engine at rest weighs nothing. */
 const IDLE_MS = 3000;
-
-/** The thread's program: the build bundles it and puts its own place here. */
-const workerProgram = (): URL => new URL('./unpack-worker.ts', import.meta.url);
 
 interface Job {
   request: UnpackRequest;
@@ -56,8 +49,7 @@ export class UnpackPool implements AsyncDisposable {
       return worker;
     }
     if (this.#workers.size >= this.#size) return undefined;
-    // Our descriptors are plain numbers that scopes close; tracking them would cost a hash entry for every file.
-    const worker = new Worker(workerProgram(), { trackUnmanagedFds: false, name: 'unpack', execArgv: [] });
+    const worker = startWorker('unpack');
     this.#workers.add(worker);
     worker.on('exit', () => {
       this.#workers.delete(worker);
@@ -77,14 +69,14 @@ export class UnpackPool implements AsyncDisposable {
       worker.off('exit', onExit);
       job.signal?.removeEventListener('abort', cancel);
     };
-    const onMessage = (answer: WorkerAnswer): void => {
+    const onMessage = (answer: WorkerAnswer<UnpackedLayer>): void => {
       done();
       worker.unref();
       this.#idle.set(worker, setTimeout(() => void worker.terminate(), IDLE_MS).unref());
       this.#next();
-      if ('layer' in answer) job.resolve(answer.layer);
+      if ('result' in answer) job.resolve(answer.result);
       else if (answer.error.isAborted) job.reject(job.signal?.reason);
-      else job.reject(revive(answer.error));
+      else job.reject(reviveError(answer.error));
     };
     const onError = (error: unknown): void => {
       done();
@@ -100,10 +92,4 @@ export class UnpackPool implements AsyncDisposable {
     job.signal?.addEventListener('abort', cancel);
     worker.postMessage({ type: 'unpack', request: job.request } satisfies WorkerOrder);
   }
-}
-
-function revive({ kind, message, stack }: { kind: ErrorKind; message: string; stack: string | undefined }): TareError {
-  const error = new TareError(kind, message);
-  if (stack !== undefined) error.stack = stack;
-  return error;
 }

@@ -4,12 +4,14 @@ import {
   AT_FDCWD,
   attachMount,
   FileSystemContext,
+  MNT_DETACH,
   mount,
   O_DIRECTORY,
   O_PATH,
   openAt,
   SyscallError,
   toByteString,
+  unmount,
   unmountIfMounted,
 } from '../../linux/index.ts';
 import type { LayerStack, SnapshotDriver } from '../snapshot-driver.ts';
@@ -46,17 +48,35 @@ export class OverlayDriver implements SnapshotDriver {
 
   mount(directory: string, stack: LayerStack): string {
     const target = this.root(directory);
-    if (this.isMounted(directory)) return target;
+    if (!this.isMounted(directory)) this.#mountAt(target, directory, stack);
+    return target;
+  }
+
+  open(directory: string, stack: LayerStack): number {
+    if (this.isMounted(directory)) return openFolder(this.root(directory));
+    // Mounted for the moment of opening it: the descriptor keeps the mount when it has no place any more.
+    const place = join(directory, 'view');
+    mkdirSync(place, { recursive: true, mode: 0o700 });
+    this.#mountAt(place, directory, stack);
+    try {
+      return openFolder(place);
+    } finally {
+      unmount(place, MNT_DETACH);
+    }
+  }
+
+  #mountAt(target: string, directory: string, stack: LayerStack): void {
     const lower = stack.paths.length > 0 ? stack.paths : [this.#emptyLayer];
     const [upper, work] = [this.written(directory), join(directory, 'work')];
     const options = overlayOptions(lower, upper, work, this.#options);
     if (Buffer.byteLength(options) <= OPTIONS_BYTES) mount('overlay', target, 'overlay', 0, options);
     else mountManyLayers(target, lower, upper, work, this.#options);
-    return target;
   }
 
   unmount(directory: string): void {
     unmountIfMounted(this.root(directory));
+    // A crash between the two lines of `open`.
+    unmountIfMounted(join(directory, 'view'));
   }
 
   isMounted(directory: string): boolean {
@@ -72,6 +92,8 @@ export class OverlayDriver implements SnapshotDriver {
     return join(directory, 'diff');
   }
 }
+
+const openFolder = (path: string): number => openAt(AT_FDCWD, toByteString(path), O_PATH | O_DIRECTORY);
 
 const escaped = (path: string): string => path.replace(/[\\:,]/g, '\\$&');
 
@@ -94,7 +116,7 @@ function mountManyLayers(
   const fds: number[] = [];
   // Short, and free of characters that mean something in options.
   const handle = (path: string): string => {
-    const fd = openAt(AT_FDCWD, toByteString(path), O_PATH | O_DIRECTORY);
+    const fd = openFolder(path);
     fds.push(fd);
     return `/proc/self/fd/${fd}`;
   };

@@ -8,6 +8,7 @@ import {
   changeOwner,
   changeTimesAt,
   O_DIRECTORY,
+  O_PATH,
   OpenFile,
   openAt,
   toByteString,
@@ -49,6 +50,10 @@ export class VfsDriver implements SnapshotDriver {
   }
 
   unmount(): void {}
+
+  open(directory: string): number {
+    return openAt(AT_FDCWD, toByteString(this.root(directory)), O_PATH | O_DIRECTORY);
+  }
 
   isMounted(directory: string): boolean {
     return existsSync(this.root(directory));

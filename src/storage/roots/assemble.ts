@@ -1,0 +1,120 @@
+import { once } from 'node:events';
+import { closeSync, statSync } from 'node:fs';
+import {
+  AT_FDCWD,
+  type ByteString,
+  MOUNT_ATTR_RDONLY,
+  MS_BIND,
+  MS_REC,
+  makeDirectoryAt,
+  mount,
+  O_CREAT,
+  O_DIRECTORY,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_PATH,
+  O_WRONLY,
+  OpenFile,
+  openAt,
+  openAt2,
+  SyscallError,
+  setMountAttributes,
+  toByteString,
+  unshareMountNamespace,
+} from '../../linux/index.ts';
+import { type DriverOptions, snapshotDriver } from '../drivers.ts';
+import type { OpenRoot, RootBind } from '../layer-store.ts';
+import type { LayerStack, SnapshotDriver } from '../snapshot-driver.ts';
+import { cleanPath, parentOf } from '../tree/path.ts';
+import { reviveError, startWorker, type WorkerAnswer, type WorkerOrder } from '../worker.ts';
+
+export interface AssembleRequest extends DriverOptions {
+  driver: SnapshotDriver['name'];
+  /** The snapshot's folder. */
+  directory: string;
+  stack: LayerStack;
+  binds: RootBind[];
+}
+
+interface Assembled {
+  rootFd: number;
+  namespaceFd: number;
+}
+
+/**
+ * Opens a snapshot with its binds in place, as its container would see them, in a mount namespace that ends with the
+ * returned resource: no other process sees these mounts, and the kernel drops them when we die.
+ */
+export async function assembleRoot(request: AssembleRequest): Promise<OpenRoot> {
+  const worker = startWorker('assemble');
+  worker.ref();
+  try {
+    worker.postMessage({ type: 'assemble', request } satisfies WorkerOrder);
+    const [answer] = (await once(worker, 'message')) as [WorkerAnswer<Assembled>];
+    if ('error' in answer) throw reviveError(answer.error);
+    const { rootFd, namespaceFd } = answer.result;
+    return {
+      fd: rootFd,
+      [Symbol.dispose]: () => {
+        closeSync(rootFd);
+        closeSync(namespaceFd);
+      },
+    };
+  } finally {
+    // The namespace lives on by its descriptor; threads share their descriptors.
+    await worker.terminate();
+  }
+}
+
+/** The worker's half: from here on the calling thread is in a namespace of its own. */
+export function assembleHere(request: AssembleRequest): Assembled {
+  const namespaceFd = unshareMountNamespace();
+  try {
+    const path = snapshotDriver(request.driver, request).mount(request.directory, request.stack);
+    const rootFd = openAt(AT_FDCWD, toByteString(path), O_PATH | O_DIRECTORY);
+    try {
+      const outermostFirst = [...request.binds].sort((a, b) => a.destination.length - b.destination.length);
+      for (const bind of outermostFirst) attach(rootFd, bind);
+      return { rootFd, namespaceFd };
+    } catch (error) {
+      closeSync(rootFd);
+      throw error;
+    }
+  } catch (error) {
+    closeSync(namespaceFd);
+    throw error;
+  }
+}
+
+function attach(rootFd: number, { source, destination, readOnly }: RootBind): void {
+  const status = statSync(source, { throwIfNoEntry: false });
+  // A source that is gone stops the container's next start, not a look at its files.
+  if (status === undefined) return;
+  const path = cleanPath(toByteString(destination)) ?? '';
+  if (path === '') return;
+  {
+    using target = new OpenFile(openOrMake(rootFd, path, status.isDirectory()));
+    mount(source, `/proc/self/fd/${target.fd}`, '', MS_BIND | MS_REC);
+  }
+  if (!readOnly) return;
+  using mounted = new OpenFile(openAt2(rootFd, path, O_PATH));
+  setMountAttributes(mounted.fd, { set: MOUNT_ATTR_RDONLY }, { recursive: true });
+}
+
+/** A mount point, made as the runtime would make it. */
+function openOrMake(rootFd: number, path: ByteString, isFolder: boolean): number {
+  try {
+    return openAt2(rootFd, path, O_PATH);
+  } catch (error) {
+    if (!(error instanceof SyscallError && error.code === 'ENOENT')) throw error;
+  }
+  using parent = new OpenFile(
+    parentOf(path) === '' ? openAt2(rootFd, '.', O_PATH) : openOrMake(rootFd, parentOf(path), true),
+  );
+  const name = path.slice(path.lastIndexOf('/') + 1);
+  if (isFolder) {
+    makeDirectoryAt(parent.fd, name, 0o755);
+    return openAt(parent.fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+  }
+  return openAt(parent.fd, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o644);
+}

@@ -1,0 +1,38 @@
+import { Worker } from 'node:worker_threads';
+import { type ErrorKind, TareError } from '../errors/index.ts';
+import type { UnpackRequest } from './layers/unpack.ts';
+import type { AssembleRequest } from './roots/assemble.ts';
+
+export type WorkerOrder =
+  | { type: 'unpack'; request: UnpackRequest }
+  | { type: 'cancel' }
+  | { type: 'assemble'; request: AssembleRequest };
+
+export type WorkerAnswer<T> =
+  | { result: T }
+  | { error: { kind: ErrorKind; message: string; stack: string | undefined; isAborted: boolean } };
+
+/** Starts a thread for work that is one system call after the other. It does not keep the process alive. */
+export function startWorker(name: string): Worker {
+  // The build finds this expression and puts the bundled program's place in it.
+  const program = new URL('./unpack-worker.ts', import.meta.url);
+  // Our descriptors are plain numbers that scopes close; tracking them would cost a hash entry for every file.
+  const worker = new Worker(program, { trackUnmanagedFds: false, name, execArgv: [] });
+  worker.unref();
+  return worker;
+}
+
+/** The error that a worker sent, as it was thrown there. */
+export function reviveError({
+  kind,
+  message,
+  stack,
+}: {
+  kind: ErrorKind;
+  message: string;
+  stack: string | undefined;
+}): TareError {
+  const error = new TareError(kind, message);
+  if (stack !== undefined) error.stack = stack;
+  return error;
+}
