@@ -1,0 +1,209 @@
+import { TareError } from '../errors/index.ts';
+import {
+  type ByteString,
+  fromByteString,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_PATH,
+  OpenFile,
+  openAt,
+  openAt2,
+  readLinkAt,
+  S_IFDIR,
+  S_IFLNK,
+  SyscallError,
+  statusAt,
+  toByteString,
+} from '../linux/index.ts';
+import { archiveOf, extractInto, packEntry, packFolder, writeTar } from '../storage/index.ts';
+import { type ContainerRoot, openView, pathInside, requireWritable } from './archive-root.ts';
+import type { PathStat } from './types.ts';
+
+export { type ContainerRoot, rootOf } from './archive-root.ts';
+
+/**
+ * What a path in a container is. A link at its end is not followed, unless a slash follows it.
+ *
+ * @throws {TareError} NotFound: no such path
+ */
+export async function statPath(where: ContainerRoot, path: string): Promise<PathStat> {
+  using root = await openView(where);
+  using found = find(where, root.fd, path);
+  return statOf(root.fd, found);
+}
+
+/**
+ * A tar of a path: a file under its name, a folder with all in it, its name first. What the container does meanwhile can
+ * change what is read, never where: each step is taken from an open folder and follows no link.
+ *
+ * @throws {TareError} NotFound: no such path
+ */
+export async function readArchive(
+  where: ContainerRoot,
+  path: string,
+): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array> }> {
+  using opened = new DisposableStack();
+  const root = opened.use(await openView(where));
+  const found = opened.use(find(where, root.fd, path));
+  const stat = statOf(root.fd, found);
+  const resources = opened.move();
+  const tar = (async function* () {
+    try {
+      yield* archiveOf(pack(found));
+    } finally {
+      resources.dispose();
+    }
+  })();
+  return { stat, tar: disposeUnread(tar, resources) };
+}
+
+/**
+ * Unpacks a tar, compressed or not, into an existing folder of a container.
+ *
+ * @throws {TareError} NotFound: no such folder; InvalidArgument: it is no folder, or the tar is malformed; Forbidden: the
+ *   root or the volume is read-only
+ */
+export async function writeArchive(
+  where: ContainerRoot,
+  path: string,
+  tar: AsyncIterable<Uint8Array>,
+  options: { noOverwriteDirNonDir?: boolean; copyUidGid?: boolean } = {},
+): Promise<void> {
+  using root = await openView(where);
+  using folder = openFolder(where, root.fd, path);
+  const inside = pathInside(root.fd, folder.fd);
+  requireWritable(where, inside);
+  await extractInto(root.fd, tar, {
+    // The resolved path: what the container makes of it meanwhile is resolved inside its root again.
+    into: toByteString(inside),
+    noOverwriteDirNonDir: options.noOverwriteDirNonDir === true,
+    ...(options.copyUidGid === true ? { owner: where.owner(`/proc/self/fd/${root.fd}`) } : {}),
+  });
+}
+
+/** The container's root filesystem as a tar, without what is mounted in it. */
+export async function* exportRoot(where: ContainerRoot): AsyncGenerator<Uint8Array, void, void> {
+  using root = await where.open([]);
+  using folder = new OpenFile(openAt2(root.fd, '.', O_DIRECTORY));
+  yield* writeTar(folder.fd);
+}
+
+/** A path that exists: its folder is open, its name is not followed. */
+interface Found extends Disposable {
+  parentFd: number;
+  /** In the folder; '.' for the folder itself. */
+  name: ByteString;
+  /** What the entry is called in archives, as docker has it. */
+  base: string;
+}
+
+function find(where: ContainerRoot, rootFd: number, path: string): Found {
+  const { folder, name, base } = splitPath(path);
+  try {
+    const parent = new OpenFile(openAt2(rootFd, toByteString(folder), O_PATH | O_DIRECTORY));
+    try {
+      statusAt(parent.fd, name);
+      return { parentFd: parent.fd, name, base, [Symbol.dispose]: () => parent[Symbol.dispose]() };
+    } catch (error) {
+      parent[Symbol.dispose]();
+      throw error;
+    }
+  } catch (error) {
+    throw explain(error, where, path);
+  }
+}
+
+/** docker's `filepath.Split` after joining with `/`, where a trailing slash or `/.` counts. */
+function splitPath(path: string): { folder: string; name: ByteString; base: string } {
+  const parts: string[] = [];
+  for (const part of path.split('/')) {
+    if (part === '' || part === '.') continue;
+    // Lexically, as docker's client and daemon do before any link is looked at.
+    if (part === '..') parts.pop();
+    else parts.push(part);
+  }
+  const last = parts.at(-1);
+  if (last === undefined) return { folder: '/', name: '.', base: '/' };
+  const whole = `/${parts.join('/')}`;
+  if (/\/\.$/.test(path)) return { folder: whole, name: '.', base: '.' };
+  if (path.endsWith('/')) return { folder: whole, name: '.', base: last };
+  return { folder: `/${parts.slice(0, -1).join('/')}`, name: toByteString(last), base: last };
+}
+
+function statOf(rootFd: number, { parentFd, name, base }: Found): PathStat {
+  const status = statusAt(parentFd, name);
+  const isLink = status.type === S_IFLNK;
+  return {
+    name: base,
+    sizeBytes: status.sizeBytes,
+    mode: status.mode,
+    modifiedMs: Number(status.modifyNs / 1000n) / 1000,
+    linkTarget: isLink ? linkTarget(rootFd, parentFd, name) : '',
+  };
+}
+
+/** Where a link leads in the end, absolute in the container; a broken one as far as its own text says. */
+function linkTarget(rootFd: number, parentFd: number, name: ByteString): string {
+  const parent = pathInside(rootFd, parentFd);
+  try {
+    using target = new OpenFile(openAt2(rootFd, `${toByteString(parent)}/${name}`, O_PATH));
+    return pathInside(rootFd, target.fd);
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    const text = fromByteString(readLinkAt(parentFd, name));
+    const { folder, name: last } = splitPath(text.startsWith('/') ? text : `${parent}/${text}`);
+    return `${folder === '/' ? '' : folder}/${fromByteString(last)}`;
+  }
+}
+
+function* pack({ parentFd, name, base }: Found): Generator<Buffer, void, void> {
+  const links = new Map<string, ByteString>();
+  const isFolder = statusAt(parentFd, name).type === S_IFDIR;
+  // Docker calls the entries of `/` absolute.
+  const path = base === '/' ? '' : toByteString(base);
+  yield* packEntry(parentFd, name, isFolder ? `${path}/` : path, links);
+  if (!isFolder) return;
+  using folder = new OpenFile(openAt(parentFd, name, O_DIRECTORY | O_NOFOLLOW));
+  yield* packFolder(folder.fd, `${path}/`, links);
+}
+
+function openFolder(where: ContainerRoot, rootFd: number, path: string): OpenFile {
+  try {
+    return new OpenFile(openAt2(rootFd, toByteString(path === '' ? '/' : path), O_PATH | O_DIRECTORY));
+  } catch (error) {
+    if (error instanceof SyscallError && error.code === 'ENOTDIR') {
+      throw new TareError('InvalidArgument', 'extraction point is not a directory', { cause: error });
+    }
+    throw explain(error, where, path);
+  }
+}
+
+function explain(error: unknown, where: ContainerRoot, path: string): unknown {
+  if (!(error instanceof SyscallError)) return error;
+  switch (error.code) {
+    case 'ENOENT':
+      return new TareError('NotFound', `Could not find the file ${path} in container ${where.id}`, { cause: error });
+    case 'ENOTDIR':
+      return new TareError('InvalidArgument', `${path}: not a directory`, { cause: error });
+    case 'ELOOP':
+      return new TareError('InvalidArgument', `${path}: too many levels of symbolic links`, { cause: error });
+    case 'EINVAL':
+    case 'ENAMETOOLONG':
+      return new TareError('InvalidArgument', `${JSON.stringify(path)} is not a path`, { cause: error });
+    default:
+      return error;
+  }
+}
+
+/** A generator that is never started runs no `finally`: whoever drops it unread must not leak what it holds. */
+function disposeUnread(tar: AsyncGenerator<Buffer, void, void>, resources: DisposableStack): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]: () => ({
+      next: () => tar.next(),
+      return: async () => {
+        resources.dispose();
+        return await tar.return();
+      },
+    }),
+  };
+}
