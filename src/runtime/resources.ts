@@ -130,7 +130,8 @@ function checkAgainst(change: Partial<Resources>, current: Resources): void {
   if (cpuQuota > 0 && current.nanoCpus > 0) {
     throw conflict('Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set');
   }
-  if (memoryBytes > 0 && memorySwapBytes === 0 && memoryBytes > current.memorySwapBytes) {
+  const swapAllows = current.memorySwapBytes === -1 || memoryBytes <= current.memorySwapBytes;
+  if (memoryBytes > 0 && memorySwapBytes === 0 && !swapAllows) {
     throw conflict(
       'Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time',
     );
