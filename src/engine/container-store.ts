@@ -110,12 +110,6 @@ export class ContainerStore {
     }
   }
 
-  async delete(id: string, inSameTransaction?: (tx: Transaction) => void): Promise<void> {
-    await this.#db.write((tx) => {
-      if (tx.run('DELETE FROM containers WHERE id = ?', id) > 0) inSameTransaction?.(tx);
-    });
-  }
-
   #nameTaken(name: string, cause: unknown): TareError {
     const holder = parse(this.#db.get<Row>('SELECT doc FROM containers WHERE name = ?', name));
     return new TareError(

@@ -19,6 +19,7 @@ import { parseLogOptions } from './log-options.ts';
 import { isExtraHost } from './name-files.ts';
 import { newContainerID, newContainerName, parseContainerName } from './names.ts';
 import type { EngineParts } from './parts.ts';
+import { deleteRecord } from './remove-locked.ts';
 import { checkRestartPolicy } from './restart-policy.ts';
 import { parseSignal } from './signals.ts';
 import type { ContainerRecord, ContainerState, CreateContainer, EndpointRequest } from './types.ts';
@@ -53,7 +54,7 @@ export async function createContainer(
   parts: EngineParts,
   request: CreateContainer,
 ): Promise<{ id: string; warnings: string[] }> {
-  const { config: engine, store } = parts;
+  const { config: engine } = parts;
   const image = parts.images.resolve(request.config.image);
   const config = mergeImageDefaults(request.config, image.config.config ?? {});
   const asked: HostConfig = { ...request.host, runtime: request.host.runtime || engine.defaultRuntime };
@@ -113,7 +114,7 @@ export async function createContainer(
     tx.event(containerEvent(record, 'create'));
   });
   undo.defer(async () => {
-    await store.delete(id);
+    await parts.db.write((tx) => deleteRecord(tx, record));
     for (const volume of plan.newVolumes)
       if (volume.anonymous) await parts.volumes.remove(volume.name, { force: true });
   });

@@ -10,7 +10,7 @@ import { containerEvent } from './events.ts';
 import { needsKeeper } from './keeper-work.ts';
 import { isContainerAlive, isUp } from './liveness.ts';
 import type { EngineParts } from './parts.ts';
-import { removeLocked } from './remove-locked.ts';
+import { anonymousVolumes, deleteRecord, removeFiles, removeVolumes } from './remove-locked.ts';
 import { restartDelayMs } from './restart-policy.ts';
 import type { ContainerRecord } from './types.ts';
 
@@ -62,18 +62,21 @@ async function findEnd(parts: EngineParts, record: ContainerRecord): Promise<End
 
 /** Frees and records, for a caller that holds the container's lock. */
 export async function settleLocked(parts: EngineParts, record: ContainerRecord, end: End): Promise<void> {
-  const { id, bundle, state } = record;
-  // Read before the runtime deletes the cgroup.
-  const oomKilled = existsSync(join(bundle, 'oom')) || (oomKills(cgroupPath(parts, record)) ?? 0) > 0;
-  const deleting = parts.runtime.delete(id, parts.runtimeFor(record.host.runtime), true);
-  const endpoints = parts.networks.endpoints({ containerId: id });
-  const freed = await Promise.allSettled([deleting, freeNetwork(parts, id)]);
-  parts.layers.unmount(id);
-  await parts.forgetExecs(id);
-  const failure = freed.find((result) => result.status === 'rejected');
-
+  const { id, bundle, host, state } = record;
   const finishedMs = Date.now();
   const delayMs = restartDelayMs(record, end.exitCode, finishedMs - state.startedMs);
+  const isGoing = delayMs === undefined && host.autoRemove;
+  // Read before the runtime deletes the cgroup.
+  const oomKilled = existsSync(join(bundle, 'oom')) || (oomKills(cgroupPath(parts, record)) ?? 0) > 0;
+  const endpoints = parts.networks.endpoints({ containerId: id });
+  const volumes = isGoing ? anonymousVolumes(parts, record) : [];
+  // All else is freed while the runtime removes what it keeps. A kill in between is no harm: the exit file still tells.
+  const freed = await Promise.allSettled([
+    parts.runtime.delete(id, parts.runtimeFor(host.runtime), true),
+    free(parts, record, isGoing),
+  ]);
+  const failure = freed.find((result) => result.status === 'rejected');
+
   const settled = await parts.store.update(id, (current, tx) => {
     if (oomKilled) tx.event(containerEvent(current, 'oom'));
     for (const endpoint of endpoints) tx.event(networkEvent(parts, endpoint, 'disconnect'));
@@ -98,14 +101,18 @@ export async function settleLocked(parts: EngineParts, record: ContainerRecord, 
       restartAtMs: delayMs === undefined ? 0 : finishedMs + delayMs,
       health: current.state.health === null ? null : { ...current.state.health, status: 'unhealthy' },
     };
+    if (isGoing && failure === undefined) deleteRecord(tx, current);
   });
   rmSync(join(parts.config.execRoot, 'exits', id), { force: true });
   removeBundle(bundle);
   if (failure !== undefined) throw failure.reason;
-  if (settled === undefined) return;
-  if (settled.state.status === 'restarting') {
-    if (needsKeeper(settled)) parts.wakeKeeper();
-  } else if (settled.host.autoRemove) {
-    await removeLocked(parts, settled, { volumes: true });
-  }
+  if (isGoing) await removeVolumes(parts, volumes);
+  else if (settled?.state.status === 'restarting' && needsKeeper(settled)) parts.wakeKeeper();
+}
+
+async function free(parts: EngineParts, record: ContainerRecord, isGoing: boolean): Promise<void> {
+  await freeNetwork(parts, record.id);
+  parts.layers.unmount(record.id);
+  await parts.forgetExecs(record.id);
+  if (isGoing) await removeFiles(parts, record);
 }

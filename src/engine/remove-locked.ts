@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { TareError } from '../errors/index.ts';
+import type { Transaction } from '../state/index.ts';
 import { removeBundle } from './bundle.ts';
 import { containerFolder } from './config.ts';
 import { freeNetwork } from './container-network.ts';
@@ -23,25 +24,38 @@ export async function removeLocked(parts: EngineParts, record: ContainerRecord, 
   }
   await freeNetwork(parts, id);
   await parts.forgetExecs(id);
-  await parts.layers.remove(id);
-  rmSync(containerFolder(parts.config, id), { recursive: true, force: true });
-  removeBundle(record.bundle);
+  await removeFiles(parts, record);
   const volumes = options.volumes === true ? anonymousVolumes(parts, record) : [];
-  await parts.store.delete(id, (tx) => {
-    tx.run('DELETE FROM execs WHERE container_id = ?', id);
-    tx.event(containerEvent(record, 'destroy'));
-  });
-  for (const name of volumes) {
+  await parts.db.write((tx) => deleteRecord(tx, record));
+  await removeVolumes(parts, volumes);
+}
+
+/** Removes a container's snapshot, folder and bundle. */
+export async function removeFiles(parts: EngineParts, record: ContainerRecord): Promise<void> {
+  await parts.layers.remove(record.id);
+  rmSync(containerFolder(parts.config, record.id), { recursive: true, force: true });
+  removeBundle(record.bundle);
+}
+
+/** Deletes a container's record with those of its execs, and tells of it. */
+export function deleteRecord(tx: Transaction, record: ContainerRecord): void {
+  tx.run('DELETE FROM execs WHERE container_id = ?', record.id);
+  if (tx.run('DELETE FROM containers WHERE id = ?', record.id) > 0) tx.event(containerEvent(record, 'destroy'));
+}
+
+/** Names of a container's volumes that nobody named. Asked before its record goes. */
+export const anonymousVolumes = (parts: EngineParts, record: ContainerRecord): string[] =>
+  record.mounts
+    .filter((mount) => mount.type === 'volume' && parts.volumes.find(mount.name)?.anonymous === true)
+    .map((mount) => mount.name);
+
+/** Removes volumes, save those that another container took over with --volumes-from. */
+export async function removeVolumes(parts: EngineParts, names: readonly string[]): Promise<void> {
+  for (const name of names) {
     try {
       await parts.volumes.remove(name, { force: true });
     } catch (error) {
-      // Another container took it over with --volumes-from.
       if (!(error instanceof TareError && error.kind === 'Conflict')) throw error;
     }
   }
 }
-
-const anonymousVolumes = (parts: EngineParts, record: ContainerRecord): string[] =>
-  record.mounts
-    .filter((mount) => mount.type === 'volume' && parts.volumes.find(mount.name)?.anonymous === true)
-    .map((mount) => mount.name);
