@@ -1,0 +1,176 @@
+import type { Resources, RestartPolicyName } from '../runtime/index.ts';
+import type { Change } from '../storage/index.ts';
+import type { ContainerView, CreateContainer } from './container-types.ts';
+import type { Filters, PruneReport } from './filter-types.ts';
+
+export interface LogEntry {
+  stream: 'stdout' | 'stderr';
+  /** RFC 3339 with nanoseconds, as conmon wrote it. */
+  time: string;
+  /** One line with its newline, or a part of one. */
+  line: Uint8Array;
+}
+
+export interface LogOptions {
+  follow: boolean;
+  stdout: boolean;
+  stderr: boolean;
+  /** Seconds since the epoch, with a fraction. */
+  sinceSeconds?: number;
+  untilSeconds?: number;
+  /** Last so many lines; undefined: all. */
+  tail?: number;
+  signal?: AbortSignal;
+}
+
+/** A client's end of an attached container or exec; the face pumps bytes both ways. */
+export interface AttachSession extends AsyncDisposable {
+  tty: boolean;
+  output: AsyncIterable<{ stream: 'stdout' | 'stderr'; chunk: Uint8Array }>;
+  write(chunk: Uint8Array): Promise<void>;
+  closeStdin(): void;
+}
+
+export interface AttachOptions {
+  stdin: boolean;
+  stdout: boolean;
+  stderr: boolean;
+  /** Replay the log first. */
+  logs: boolean;
+  /** Stay attached. */
+  stream: boolean;
+  /** e.g. `ctrl-p,ctrl-q`; '' the default. Detecting them ends `output`. */
+  detachKeys: string;
+}
+
+export interface ExecConfig {
+  tty: boolean;
+  attachStdin: boolean;
+  attachStdout: boolean;
+  attachStderr: boolean;
+  detachKeys: string;
+  command: string[];
+  env: string[];
+  workingDir: string;
+  user: string;
+  privileged: boolean;
+  consoleSize?: [rows: number, columns: number];
+}
+
+export interface ExecRecord {
+  id: string;
+  containerId: string;
+  config: ExecConfig;
+  running: boolean;
+  /** null until it ended. */
+  exitCode: number | null;
+  pid: number;
+  pidStartTicks: number;
+  createdMs: number;
+}
+
+export interface StatsSample {
+  readMs: number;
+  cpu: {
+    usageNs: number;
+    userNs: number;
+    systemNs: number;
+    perCpuNs: number[];
+    hostNs: number;
+    onlineCpus: number;
+    periods: number;
+    throttledPeriods: number;
+    throttledNs: number;
+  };
+  memory: {
+    usageBytes: number;
+    maxUsageBytes: number;
+    limitBytes: number;
+    failures: number;
+    stats: Record<string, number>;
+  };
+  pids: { current: number; limit: number };
+  blockIO: { device: [major: number, minor: number]; op: string; bytes: number; operations: number }[];
+  networks: Record<
+    string,
+    {
+      rxBytes: number;
+      rxPackets: number;
+      rxErrors: number;
+      rxDropped: number;
+      txBytes: number;
+      txPackets: number;
+      txErrors: number;
+      txDropped: number;
+    }
+  >;
+  cgroupVersion: 1 | 2;
+}
+
+export interface WaitResult {
+  exitCode: number;
+  error: string;
+}
+
+/** What `cp` learns of a path (docker's container-path-stat). */
+export interface PathStat {
+  name: string;
+  sizeBytes: number;
+  /** st_mode as the kernel has it. */
+  mode: number;
+  modifiedMs: number;
+  linkTarget: string;
+}
+
+export interface ContainerService {
+  create(request: CreateContainer): Promise<{ id: string; warnings: string[] }>;
+  /** @throws {TareError} NotModified: already running */
+  start(ref: string, options?: { detachKeys?: string }): Promise<void>;
+  /** @throws {TareError} NotModified: not running */
+  stop(ref: string, options?: { timeoutSeconds?: number; signal?: string }): Promise<void>;
+  restart(ref: string, options?: { timeoutSeconds?: number; signal?: string }): Promise<void>;
+  kill(ref: string, signal?: string): Promise<void>;
+  pause(ref: string): Promise<void>;
+  unpause(ref: string): Promise<void>;
+  rename(ref: string, name: string): Promise<void>;
+  remove(ref: string, options?: { force?: boolean; volumes?: boolean; link?: boolean }): Promise<void>;
+  wait(ref: string, condition: 'not-running' | 'next-exit' | 'removed', signal?: AbortSignal): Promise<WaitResult>;
+  /** @throws {TareError} NotFound; Conflict: ambiguous prefix */
+  inspect(ref: string, options?: { size?: boolean }): Promise<ContainerView>;
+  list(options?: { all?: boolean; limit?: number; size?: boolean; filters?: Filters }): Promise<ContainerView[]>;
+  top(ref: string, psArgs?: string): Promise<{ titles: string[]; processes: string[][] }>;
+  /** One sample now, and one a second while `stream`. */
+  stats(ref: string, options: { stream: boolean; signal?: AbortSignal }): AsyncIterable<StatsSample>;
+  update(
+    ref: string,
+    change: Partial<Resources> & { restartPolicy?: { name: RestartPolicyName; maximumRetryCount: number } },
+  ): Promise<{ warnings: string[] }>;
+  logs(ref: string, options: LogOptions): AsyncIterable<LogEntry>;
+  attach(ref: string, options: AttachOptions): Promise<AttachSession>;
+  resize(ref: string, rows: number, columns: number): Promise<void>;
+  changes(ref: string): Promise<Change[]>;
+  /** The container's whole file system as a tar. */
+  export(ref: string): AsyncIterable<Uint8Array>;
+  statPath(ref: string, path: string): Promise<PathStat>;
+  /** A tar of the path; a directory comes with its name as the first entry. */
+  readArchive(ref: string, path: string): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array> }>;
+  /** Unpacks a tar (possibly compressed) into an existing directory. */
+  writeArchive(
+    ref: string,
+    path: string,
+    tar: AsyncIterable<Uint8Array>,
+    options?: { noOverwriteDirNonDir?: boolean; copyUidGid?: boolean },
+  ): Promise<void>;
+  prune(filters?: Filters): Promise<PruneReport>;
+}
+
+export interface ExecService {
+  create(containerRef: string, config: ExecConfig): Promise<string>;
+  /** Detached: resolves once it runs, with undefined. */
+  start(
+    id: string,
+    options: { detach: boolean; tty?: boolean; consoleSize?: [rows: number, columns: number] },
+  ): Promise<AttachSession | undefined>;
+  inspect(id: string): Promise<ExecRecord>;
+  resize(id: string, rows: number, columns: number): Promise<void>;
+}

@@ -1,0 +1,63 @@
+import type { ContainerView } from './container-types.ts';
+import type { ImageSummary } from './image-types.ts';
+import type { VolumeView } from './volume-types.ts';
+
+export interface SystemInfo {
+  id: string;
+  name: string;
+  containers: { total: number; running: number; paused: number; stopped: number };
+  images: number;
+  storageDriver: string;
+  storageStatus: [string, string][];
+  dataRoot: string;
+  cgroupDriver: string;
+  cgroupVersion: '1' | '2';
+  kernelVersion: string;
+  operatingSystem: string;
+  osVersion: string;
+  architecture: string;
+  cpus: number;
+  memoryBytes: number;
+  runtimes: { name: string; path: string; args: string[] }[];
+  defaultRuntime: string;
+  securityOptions: string[];
+  warnings: string[];
+  supports: {
+    memoryLimit: boolean;
+    swapLimit: boolean;
+    cpuShares: boolean;
+    cpuQuota: boolean;
+    cpuset: boolean;
+    pids: boolean;
+    oomKillDisable: boolean;
+    ipv4Forwarding: boolean;
+  };
+  labels: string[];
+  debug: boolean;
+  httpProxy: string;
+  httpsProxy: string;
+  noProxy: string;
+}
+
+export interface SystemVersion {
+  version: string;
+  gitCommit: string;
+  buildTime: string;
+  kernelVersion: string;
+  os: string;
+  architecture: string;
+  components: { name: string; version: string; details: Record<string, string> }[];
+}
+
+export interface DiskUsage {
+  images: ImageSummary[];
+  containers: ContainerView[];
+  volumes: VolumeView[];
+  layersBytes: number;
+}
+
+export interface SystemService {
+  info(): Promise<SystemInfo>;
+  version(): Promise<SystemVersion>;
+  diskUsage(): Promise<DiskUsage>;
+}
