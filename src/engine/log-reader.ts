@@ -2,6 +2,7 @@ import { watch } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type LogFile, openLogFiles } from './log-files.ts';
+import { LineJoiner } from './log-line-joiner.ts';
 import { entryTime, LogLineReader } from './log-lines.ts';
 import { findTail } from './log-tail.ts';
 import type { LogEntry, LogOptions } from './types.ts';
@@ -9,6 +10,8 @@ import type { LogEntry, LogOptions } from './types.ts';
 const BLOCK_BYTES = 256 * 1024;
 /** Should a notice of the kernel's be lost. */
 const LOOK_AGAIN_MS = 1_000;
+/** A line that was begun is waited for so long. */
+const PROMPT_MS = 50;
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
@@ -24,6 +27,9 @@ export async function* readLog(path: string, options: LogOptions, ended?: AbortS
   await chain.open(options.tail);
   using news = options.follow ? new News(dirname(path), [ended, options.signal], options.untilSeconds) : undefined;
   let lines = new LogLineReader();
+  const joiner = new LineJoiner();
+  const isWanted = ({ time, stream }: LogEntry): boolean =>
+    time >= since && (stream === 'stdout' ? options.stdout : options.stderr);
   for (;;) {
     // Asked before reading: what was written before the end is then sure to be read.
     const isLast = news === undefined || news.over;
@@ -31,15 +37,19 @@ export async function* readLog(path: string, options: LogOptions, ended?: AbortS
       const block = await chain.read();
       if (options.signal?.aborted === true) return;
       if (block === undefined) break;
-      for (const entry of lines.push(block)) {
-        if (until !== undefined && entry.time > until) return;
-        if (entry.time >= since && (entry.stream === 'stdout' ? options.stdout : options.stderr)) yield entry;
+      for (const part of lines.push(block)) {
+        if (until !== undefined && part.time > until) return;
+        const entry = joiner.join(part);
+        if (entry !== undefined && isWanted(entry)) yield entry;
       }
     }
     if (await chain.advance(options.follow)) lines = new LogLineReader();
     else if (chain.drained) {
+      // A prompt has no newline either; it is shown when nothing follows for a moment.
+      const isQuiet = !isLast && joiner.isHolding && !(await news.next(PROMPT_MS));
+      if (isLast || isQuiet) for (const entry of joiner.flush()) if (isWanted(entry)) yield entry;
       if (isLast) return;
-      await news.next();
+      if (!joiner.isHolding) await news.next(LOOK_AGAIN_MS);
     }
   }
 }
@@ -137,15 +147,19 @@ class News implements Disposable {
     return this.#stop.signal.aborted;
   }
 
-  async next(): Promise<void> {
+  /** @returns whether something happened, rather than that the time passed */
+  async next(waitMs: number): Promise<boolean> {
     if (!this.#arrived && !this.over) {
-      const again = setTimeout(() => this.#notice(), LOOK_AGAIN_MS);
+      let timer: NodeJS.Timeout | undefined;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
+        timer = setTimeout(resolve, waitMs);
       });
-      clearTimeout(again);
+      clearTimeout(timer);
     }
+    const arrived = this.#arrived || this.over;
     this.#arrived = false;
+    return arrived;
   }
 
   #end(): void {

@@ -1,5 +1,7 @@
 import { rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { kindOf } from '../errors/index.ts';
 import { logFileNames } from './log-files.ts';
 
 export interface Rotation {
@@ -7,6 +9,10 @@ export interface Rotation {
   /** Files kept, the current one included. */
   maxFiles: number;
 }
+
+/** How long a monitor may take to open its log anew. */
+const REOPEN_MS = 5_000;
+const LOOK_MS = 2;
 
 /**
  * Rotates a log that has grown beyond its size: `PATH` becomes `PATH.1`, and so on. Crash-safe: each step is a rename, and
@@ -20,7 +26,7 @@ export async function rotateLog(path: string, limits: Rotation, reopen: () => Pr
   const size = await sizeOf(path);
   if (size === undefined) {
     // A crash came between the rename and the reopening.
-    if ((await logFileNames(path)).length > 1) await reopen();
+    if ((await logFileNames(path)).length > 1) await reopenAndWait(path, reopen);
     return false;
   }
   if (size < limits.maxSizeBytes) return false;
@@ -33,8 +39,23 @@ export async function rotateLog(path: string, limits: Rotation, reopen: () => Pr
   }
   if (limits.maxFiles > 1) await rename(path, `${path}.1`);
   else await rm(path);
-  await reopen();
+  await reopenAndWait(path, reopen);
   return true;
+}
+
+/**
+ * Waits for the new file, because a monitor that is told a second time replaces it, with what it has written meanwhile.
+ * Without a monitor nobody writes any more, and the next one opens the file anew.
+ */
+async function reopenAndWait(path: string, reopen: () => Promise<void>): Promise<void> {
+  try {
+    await reopen();
+  } catch (error) {
+    if (kindOf(error) === 'Conflict') return;
+    throw error;
+  }
+  const deadline = performance.now() + REOPEN_MS;
+  while ((await sizeOf(path)) === undefined && performance.now() < deadline) await sleep(LOOK_MS);
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {

@@ -29,9 +29,9 @@ async function read(options: Partial<LogOptions> = {}, ended?: AbortSignal): Pro
 }
 
 describe('reading', () => {
-  test('whole lines keep their newline, parts have none, times are UTC', async () => {
+  test('lines keep their newline, parts are joined, times are UTC', async () => {
     writeFileSync(path, entry('one') + entry('two ', 1, 'stderr', 'P') + entry('halves', 1, 'stderr') + entry('', 2));
-    expect(await read()).toEqual(['one\n', 'two ', 'halves\n', '\n']);
+    expect(await read()).toEqual(['one\n', 'two halves\n', '\n']);
     for await (const { time, stream } of readLog(path, { follow: false, stdout: false, stderr: true })) {
       expect({ time, stream }).toEqual({ time: '2026-01-02T03:04:01.123456789Z', stream: 'stderr' });
     }
@@ -59,7 +59,7 @@ describe('reading', () => {
   test('tail counts a line in parts once', async () => {
     writeFileSync(path, entry('x') + entry('a', 1, 'stdout', 'P') + entry('b', 1) + entry('c', 2, 'stdout', 'P'));
     expect(await read({ tail: 1 })).toEqual(['c']);
-    expect(await read({ tail: 2 })).toEqual(['a', 'b\n', 'c']);
+    expect(await read({ tail: 2 })).toEqual(['ab\n', 'c']);
   });
 
   test('rotated files come first, and tail reaches into them', async () => {
@@ -131,6 +131,28 @@ describe('following', () => {
     await sleep(20);
     ended.abort();
     expect(await reading).toEqual(['first\n']);
+  });
+
+  test('shows a prompt, and joins what follows at once', async () => {
+    const ended = new AbortController();
+    const reading = read({ follow: true }, ended.signal);
+    appendFileSync(path, entry('name: ', 0, 'stdout', 'P'));
+    await sleep(150);
+    appendFileSync(path, entry('be', 0, 'stdout', 'P'));
+    await sleep(5);
+    appendFileSync(path, entry('gun', 0, 'stdout', 'F'));
+    await sleep(20);
+    ended.abort();
+    expect(await reading).toEqual(['name: ', 'begun\n']);
+  });
+
+  test('a line that never ends comes in pieces', async () => {
+    const part = 'x'.repeat(8192);
+    writeFileSync(path, entry(part, 0, 'stdout', 'P').repeat(400));
+    const pieces = await read();
+    expect(pieces.length).toBeGreaterThan(2);
+    expect(Math.max(...pieces.map(({ length }) => length))).toBeLessThanOrEqual(1024 * 1024);
+    expect(pieces.join('')).toBe(part.repeat(400));
   });
 
   test('ends at `until`, and when the client leaves', async () => {

@@ -15,7 +15,6 @@ export const CHILD_ENVIRONMENT: readonly string[] = [
   'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
   'LC_ALL=C.UTF-8',
   'TZ=UTC',
-  'XDG_RUNTIME_DIR=/run',
 ];
 
 /** The read end of a pipe as a stream; no thread waits for it. */
@@ -71,7 +70,7 @@ export async function reap(pid: number): Promise<number> {
   for (;;) {
     const status = reapProcess(pid);
     if (typeof status === 'number') return status;
-    if (status === 'gone') return 0;
+    if (status === 'gone') throw new Error(`process ${pid} was collected by somebody else`);
     await sleep(ZOMBIE_WAIT_MS);
   }
 }

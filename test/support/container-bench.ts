@@ -43,7 +43,21 @@ export class ContainerBench implements AsyncDisposable {
     mkdirSync(bin, { recursive: true });
     for (const folder of ['proc', 'dev', 'etc']) mkdirSync(join(this.root, 'rootfs', folder));
     copyFileSync('/bin/busybox', join(bin, 'busybox'));
-    for (const name of ['sh', 'cat', 'true', 'echo', 'sleep', 'dd', 'stty', 'yes', 'head', 'env', 'md5sum', 'id', 'seq']) {
+    for (const name of [
+      'sh',
+      'cat',
+      'true',
+      'echo',
+      'sleep',
+      'dd',
+      'stty',
+      'yes',
+      'head',
+      'env',
+      'md5sum',
+      'id',
+      'seq',
+    ]) {
       symlinkSync('busybox', join(bin, name));
     }
     writeFileSync(join(bin, 'garbage'), 'not a program', { mode: 0o755 });

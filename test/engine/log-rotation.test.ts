@@ -1,0 +1,39 @@
+import { readdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { readLog, rotateLog } from '../../src/engine/logs.ts';
+import { ContainerBench } from '../support/container-bench.ts';
+
+test('a log rotated under a busy container loses nothing, for followers and afterwards', async () => {
+  await using bench = new ContainerBench();
+  const last = 60_000;
+  const program = 'i=0; while [ $i -lt 60 ]; do seq $((i*1000+1)) $((i*1000+1000)); i=$((i+1)); sleep 0.005; done';
+  const container = await bench.run(['sh', '-c', program]);
+  const ended = new AbortController();
+  const numbers = async (options: { follow: boolean }): Promise<number[]> => {
+    const got: number[] = [];
+    for await (const { line } of readLog(container.logPath, { stdout: true, stderr: true, ...options }, ended.signal)) {
+      got.push(Number(Buffer.from(line).toString()));
+    }
+    return got;
+  };
+  const following = numbers({ follow: true });
+  const exit = container.exit();
+  let rotations = 0;
+  let running = true;
+  void exit.then(() => {
+    running = false;
+  });
+  while (running) {
+    const limits = { maxSizeBytes: 100_000, maxFiles: 1000 };
+    if (await rotateLog(container.logPath, limits, () => bench.runtime.reopenLog(container.bundle))) rotations += 1;
+    await sleep(1);
+  }
+  expect(await exit).toBe(0);
+  ended.abort();
+  const want = Array.from({ length: last }, (_, index) => index + 1);
+  expect(await following).toEqual(want);
+  expect(await numbers({ follow: false })).toEqual(want);
+  expect(rotations).toBeGreaterThan(2);
+  expect(readdirSync(container.bundle).filter((name) => name.startsWith('container.log.')).length).toBe(rotations);
+});
