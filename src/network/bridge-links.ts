@@ -150,12 +150,21 @@ function setDefaultRoutes(inside: RouteSocket, network: NetworkRecord, endpoint:
 
 const bridgeMac = (id: string): string => `02:42:${id.slice(0, 8).replace(/..(?=.)/g, '$&:')}`;
 
-/** Writes a sysctl of the calling thread's network namespace, when its value differs; one that the kernel lacks is skipped. */
+/**
+ * Sets a sysctl of the calling thread's network namespace; one that the kernel lacks is skipped.
+ * @throws {TareError} Unavailable: it cannot be written and has another value
+ */
 export function setSysctl(name: string, value: string): void {
+  const path = `/proc/sys/${name}`;
   try {
-    writeFileSync(`/proc/sys/${name}`, value);
+    writeFileSync(path, value);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    // Where /proc/sys is read-only, somebody may have set it for us.
+    const current = readFileSync(path, 'latin1').trim();
+    if (current === value) return;
+    const text = `cannot set ${name} to ${value} (it is ${current}): set it with sysctl, or make /proc/sys writable`;
+    throw new TareError('Unavailable', text, { cause: error });
   }
 }
 

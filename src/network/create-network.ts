@@ -18,40 +18,6 @@ import { addressText, overlaps, parseSubnet, type Subnet, subnetText } from './s
 
 const predefined = new Set(['bridge', 'host', 'none']);
 
-/** Records the networks that are always there. Repeating is safe, by several processes at once too. */
-export async function insertPredefined(
-  deps: NetworkDeps,
-  wanted: { enableIPv6: boolean; subnet: string },
-): Promise<void> {
-  const present = new Set(listNetworks(deps.db).map(({ name }) => name));
-  if (predefined.isSubsetOf(present)) return;
-  const [gateway = ''] = wanted.subnet.split('/');
-  const bridge = networkFrom(
-    {
-      name: 'bridge',
-      driver: 'bridge',
-      internal: false,
-      enableIPv4: true,
-      enableIPv6: wanted.enableIPv6,
-      ipam: wanted.subnet === '' ? [] : [{ subnet: wanted.subnet, gateway, ipRange: '' }],
-      options: { 'com.docker.network.bridge.default_bridge': 'true' },
-      labels: {},
-    },
-    newId(),
-    deps.instance === 'tare' ? 'tare0' : deps.instance,
-  );
-  const occupied = hostSubnets(deps);
-  await deps.db.write((tx) => {
-    const names = new Set(tx.all<{ name: string }>('SELECT name FROM networks').map(({ name }) => name));
-    if (!names.has('bridge')) {
-      insertNetwork(tx, withSubnets(deps, bridge, occupied));
-    }
-    for (const name of ['host', 'none'] as const) {
-      if (!names.has(name)) insertNetwork(tx, linkless(name));
-    }
-  });
-}
-
 /** @see NetworkService.create */
 export async function createNetwork(
   deps: NetworkDeps,
@@ -125,8 +91,9 @@ async function removeRecordedNetwork(deps: NetworkDeps, network: StoredNetwork, 
 export async function repickSubnets(deps: NetworkDeps, network: StoredNetwork): Promise<StoredNetwork> {
   const occupied = hostSubnets(deps, network.bridge);
   const clashes = network.ipam.some(({ subnet }) => occupied.some((taken) => overlaps(taken, parseSubnet(subnet))));
-  if (!network.isAutomatic || !clashes || listEndpoints(deps.db, { networkId: network.id }).length > 0) return network;
+  if (!network.isAutomatic || !clashes) return network;
   return await deps.db.write((tx) => {
+    if (listEndpoints(deps.db, { networkId: network.id }).length > 0) return network;
     const repicked = withSubnets(deps, { ...network, ipam: [], cursorIpv4: '', cursorIpv6: '' }, occupied);
     updateNetwork(tx, repicked);
     return repicked;
@@ -134,7 +101,7 @@ export async function repickSubnets(deps: NetworkDeps, network: StoredNetwork): 
 }
 
 /** Checks the wanted subnets against everything known, or takes some from the pools. */
-function withSubnets(deps: NetworkDeps, network: StoredNetwork, occupied: readonly Subnet[]): StoredNetwork {
+export function withSubnets(deps: NetworkDeps, network: StoredNetwork, occupied: readonly Subnet[]): StoredNetwork {
   const others = listNetworks(deps.db).filter(({ id }) => id !== network.id);
   const known = others.flatMap(({ ipam }) => ipam.map(({ subnet }) => parseSubnet(subnet)));
   const ipam = checkedIpam(network);
@@ -145,6 +112,10 @@ function withSubnets(deps: NetworkDeps, network: StoredNetwork, occupied: readon
         `invalid pool request: Pool overlaps with other one on this address space (${subnet})`,
       );
     }
+  }
+  const chosen = ipam.map(({ subnet }) => parseSubnet(subnet));
+  if (chosen.some((one, index) => chosen.slice(index + 1).some((other) => overlaps(one, other)))) {
+    throw new TareError('InvalidArgument', `network ${network.name}: its subnets overlap each other`);
   }
   const taken = [...known, ...occupied];
   let isAutomatic = false;
@@ -161,7 +132,7 @@ function withSubnets(deps: NetworkDeps, network: StoredNetwork, occupied: readon
 }
 
 /** What the host reaches without us: all but a bridge of ours. */
-function hostSubnets(deps: NetworkDeps, exceptBridge = ''): Subnet[] {
+export function hostSubnets(deps: NetworkDeps, exceptBridge = ''): Subnet[] {
   const { route } = deps.links;
   const own = route.link(exceptBridge)?.index ?? -1;
   return occupiedSubnets(
@@ -170,18 +141,4 @@ function hostSubnets(deps: NetworkDeps, exceptBridge = ''): Subnet[] {
   );
 }
 
-function linkless(name: 'host' | 'none'): StoredNetwork {
-  const request = {
-    name,
-    driver: name,
-    internal: false,
-    enableIPv4: true,
-    enableIPv6: false,
-    ipam: [],
-    options: {},
-    labels: {},
-  };
-  return networkFrom(request, newId(), '');
-}
-
-const newId = (): string => randomBytes(32).toString('hex');
+export const newId = (): string => randomBytes(32).toString('hex');

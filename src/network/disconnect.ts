@@ -30,5 +30,9 @@ export async function releaseEndpoint(deps: NetworkDeps, endpoint: Endpoint, net
     if (netns === undefined) deps.links.silence(endpoint.hostInterface);
     else await deps.links.remove(endpoint.hostInterface);
   }
-  await deps.firewall.withdraw(publicationsOf(endpoint), () => deps.db.write((tx) => deleteEndpoint(tx, endpoint.id)));
+  await deps.firewall.withdraw(
+    publicationsOf(endpoint),
+    () => deps.db.get('SELECT 1 FROM endpoints WHERE id = ?', endpoint.id) !== undefined,
+    () => deps.db.write((tx) => deleteEndpoint(tx, endpoint.id)),
+  );
 }

@@ -62,10 +62,13 @@ export class Firewall implements Disposable {
   /**
    * Takes ports out of the rules, then runs `forget`, which removes their records. Both under the lock, so that nobody
    * who rewrites the table meanwhile puts them back.
+   *
+   * @param isRecorded false when somebody else withdrew them first: the rules of these ports may be another's by now
    */
-  async withdraw(ports: readonly Publication[], forget: () => Promise<void>): Promise<void> {
+  async withdraw(ports: readonly Publication[], isRecorded: () => boolean, forget: () => Promise<void>): Promise<void> {
     if (ports.length === 0) return await forget();
     using _lock = await this.#locks.acquire('network-rules');
+    if (!isRecorded()) return;
     let isStale = false;
     try {
       this.#context().run(withdrawCommands(this.#table, ports));

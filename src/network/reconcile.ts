@@ -1,20 +1,39 @@
 import { existsSync } from 'node:fs';
 import { releaseEndpoint } from './disconnect.ts';
-import { listEndpoints, listNetworks } from './records.ts';
+import type { Endpoint } from './driver.ts';
+import { listEndpoints, listNetworks, type StoredNetwork } from './records.ts';
 import type { NetworkDeps } from './service.ts';
 
 const VETH = /^veth[0-9a-f]{11}$/;
 
 /** @see NetworkService.reconcile */
 export async function reconcile(deps: NetworkDeps, isLive: (containerId: string) => boolean): Promise<void> {
+  const failures: unknown[] = [];
+  // What cannot be settled for one container must not keep the others from being settled.
+  const attempt = async (work: () => void | Promise<void>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      failures.push(error);
+    }
+  };
   for (const containerId of deps.namespaces.list()) {
-    if (!isLive(containerId)) deps.namespaces.delete(containerId);
+    if (!isLive(containerId)) await attempt(() => deps.namespaces.delete(containerId));
   }
   for (const endpoint of listEndpoints(deps.db)) {
-    if (!isLive(endpoint.containerId)) await releaseEndpoint(deps, endpoint, undefined);
+    if (!isLive(endpoint.containerId)) await attempt(() => releaseEndpoint(deps, endpoint, undefined));
   }
-  await removeStrayLinks(deps);
-  await restore(deps);
+  await attempt(() => removeStrayLinks(deps));
+  const endpoints = listEndpoints(deps.db).filter(({ hostInterface }) => hostInterface !== '');
+  for (const network of listNetworks(deps.db)) {
+    const joined = endpoints.filter(({ networkId }) => networkId === network.id);
+    // The default network's bridge is made on first use, the others' when they are.
+    if (network.driver !== 'bridge' || (network.name === 'bridge' && joined.length === 0)) continue;
+    await attempt(() => restore(deps, network, joined));
+  }
+  if (endpoints.length > 0 || deps.firewall.exists) await attempt(() => deps.firewall.synchronize());
+  if (failures.length > 1) throw new AggregateError(failures, 'networks: not everything could be settled');
+  if (failures.length === 1) throw failures[0];
 }
 
 /** Host-side links of ours that no endpoint has: their namespace is held by something that is not a container. */
@@ -29,28 +48,20 @@ async function removeStrayLinks(deps: NetworkDeps): Promise<void> {
   }
 }
 
-/** Puts back bridges, their ports and rules for the containers that live. */
-async function restore(deps: NetworkDeps): Promise<void> {
-  const endpoints = listEndpoints(deps.db).filter(({ hostInterface }) => hostInterface !== '');
-  const inUse = new Set(endpoints.map(({ networkId }) => networkId));
-  for (const network of listNetworks(deps.db)) {
-    if (network.driver !== 'bridge') continue;
-    // The default network's bridge is made on first use, the others' when they are.
-    if (!inUse.has(network.id) && network.name === 'bridge') continue;
-    using _lock = await deps.locks.acquire(`network:${network.id}`);
-    const bridge = deps.links.ensureBridge(network);
-    for (const endpoint of endpoints.filter(({ networkId }) => networkId === network.id)) {
-      const link = deps.links.route.link(endpoint.hostInterface);
-      const netns = deps.namespaces.path(endpoint.containerId);
-      if (link === undefined) {
-        if (existsSync(netns)) deps.links.attach(network, bridge, endpoint, netns);
-      } else if (link.master !== bridge.index) {
-        deps.links.route.setLink(link.index, { master: bridge.index, isUp: true });
-        deps.links.setPortOptions(network, endpoint);
-      }
+/** Puts back a network's bridge, and the links of the live containers on it. */
+async function restore(deps: NetworkDeps, network: StoredNetwork, endpoints: readonly Endpoint[]): Promise<void> {
+  using _lock = await deps.locks.acquire(`network:${network.id}`);
+  const bridge = deps.links.ensureBridge(network);
+  for (const endpoint of endpoints) {
+    const link = deps.links.route.link(endpoint.hostInterface);
+    const netns = deps.namespaces.path(endpoint.containerId);
+    if (link === undefined) {
+      if (existsSync(netns)) deps.links.attach(network, bridge, endpoint, netns);
+    } else if (link.master !== bridge.index) {
+      deps.links.route.setLink(link.index, { master: bridge.index, isUp: true });
+      deps.links.setPortOptions(network, endpoint);
     }
   }
-  if (inUse.size > 0 || deps.firewall.exists) await deps.firewall.synchronize();
 }
 
 /** @see NetworkService.teardown */

@@ -3,11 +3,12 @@ import type { Database, Locks } from '../state/index.ts';
 import { type AddressPool, standardPools, uniqueLocalPool } from './address-pools.ts';
 import { BridgeLinks } from './bridge-links.ts';
 import { connect } from './connect.ts';
-import { createNetwork, insertPredefined, removeNetwork } from './create-network.ts';
+import { createNetwork, removeNetwork } from './create-network.ts';
 import { disconnect } from './disconnect.ts';
 import { Firewall } from './firewall.ts';
 import { Namespaces } from './namespaces.ts';
 import type { NetworkService } from './network-service.ts';
+import { ensurePredefined } from './predefined.ts';
 import { reconcile, teardown } from './reconcile.ts';
 import { findNetwork, listEndpoints, listNetworks, publicRecord } from './records.ts';
 
@@ -20,9 +21,9 @@ export interface NetworkServiceOptions {
   instance: string;
   /** Blocks that networks without a subnet are cut from; the private ranges by default. */
   defaultPools?: readonly AddressPool[];
-  /** IPv6 on the default network. */
+  /** IPv6 on the default network; false leaves it as it is recorded. */
   enableIPv6?: boolean;
-  /** '10.9.0.1/16': the default network's gateway and subnet; undefined takes one from the pools. */
+  /** '10.9.0.1/16': the default network's gateway and subnet; undefined leaves it, or takes one from the pools. */
   defaultBridgeSubnet?: string;
 }
 
@@ -52,7 +53,7 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
     firewall: owned.use(new Firewall(db, locks, instance)),
     namespaces: new Namespaces(options.execRoot),
   };
-  await insertPredefined(deps, {
+  await ensurePredefined(deps, {
     enableIPv6: options.enableIPv6 ?? false,
     subnet: options.defaultBridgeSubnet ?? '',
   });

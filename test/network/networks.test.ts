@@ -303,6 +303,16 @@ describe('options', () => {
       request: { options: { 'com.docker.network.bridge.name': 'tare-1ab00000' } },
       text: 'belongs to network bridge',
     },
+    {
+      what: 'subnets over each other',
+      request: {
+        ipam: [
+          { subnet: '10.1.0.0/16', gateway: '', ipRange: '' },
+          { subnet: '10.1.2.0/24', gateway: '', ipRange: '' },
+        ],
+      },
+      text: 'its subnets overlap each other',
+    },
     { what: 'no family', request: { enableIPv4: false }, text: 'IPv4 or IPv6 must be enabled' },
   ])('refused: $what', async ({ request, text }) => {
     await expect(service.create(wanted('bad', request as Partial<CreateNetwork>))).rejects.toThrow(text);
@@ -343,6 +353,23 @@ describe('options', () => {
     expect(service.get('bridge').ipam[0]!.subnet).not.toBe(first!.subnet);
     await lab.sh('ip link delete vpn0');
   });
+});
+
+test('the default network follows the configuration as soon as nobody is on it', async () => {
+  const before = service.get('bridge').ipam;
+  await service.connect({ containerId: 'a', networkId: 'bridge', netns: service.createNamespace('a'), ports: [] });
+  await lab.openService({ defaultBridgeSubnet: '10.90.0.9/24' });
+  expect(service.get('bridge').ipam).toEqual(before);
+  await service.reconcile(() => false);
+  await lab.openService({ defaultBridgeSubnet: '10.90.0.9/24', enableIPv6: true });
+  expect(service.get('bridge').ipam[0]).toEqual({ subnet: '10.90.0.0/24', gateway: '10.90.0.9', ipRange: '' });
+  const [b, peer] = await start('b');
+  await using _peer = peer;
+  expect(b).toMatchObject({ ipv4: '10.90.0.1/24', gatewayIpv4: '10.90.0.9' });
+  expect(await peer.ask('tcp', lab.outsideAddress6, 7000)).toBe(lab.hostAddress6);
+  // Who says nothing of it changes nothing.
+  await lab.openService();
+  expect(service.get('bridge')).toMatchObject({ enableIPv6: true, ipam: [{ gateway: '10.90.0.9' }, {}] });
 });
 
 test('killed in the middle of connecting and disconnecting, twelve times: reconcile leaves nothing', async () => {
