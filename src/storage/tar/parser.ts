@@ -144,7 +144,8 @@ export class TarParser {
     } else {
       for (const { offset, length } of map.extents) yield* this.#data(offset, length);
     }
-    yield* this.#skip(paddingOf(stored));
+    // umoci's layers end without their last padding, and Go's reader takes them so.
+    yield* this.#skip(paddingOf(stored), true);
     yield 'entryEnd';
   }
 
@@ -206,10 +207,11 @@ export class TarParser {
     return kept;
   }
 
-  *#skip(length: number): Generator<TarStep, void, void> {
+  *#skip(length: number, mayEnd = false): Generator<TarStep, void, void> {
     for (let left = length; left > 0; ) {
       const available = this.#pending.length - this.#at;
       if (available === 0) {
+        if (this.#ended && mayEnd) return;
         if (this.#ended) this.#truncated('padding');
         yield 'more';
         continue;
