@@ -144,7 +144,7 @@ test('what cannot be connected or disconnected says why', async () => {
 
 test('force releases the endpoint of a container whose record is gone', async () => {
   const id = await container('runs', 'running');
-  await db.write((tx) => tx.run('DELETE FROM containers WHERE id = ?', id));
+  await lab.db.write((tx) => tx.run('DELETE FROM containers WHERE id = ?', id));
   await expect(networks.disconnect('bridge', id, false)).rejects.toThrow('No such container');
   await networks.disconnect('bridge', id, true);
   expect(kernel.endpoints({ containerId: id })).toEqual([]);
