@@ -17,7 +17,7 @@ export interface Created {
  */
 export async function createContainer(
   context: Context,
-  options: CreateValues,
+  options: CreateValues & { detach?: boolean },
   image: string,
   words: string[],
 ): Promise<Created> {

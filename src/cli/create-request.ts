@@ -35,11 +35,10 @@ export interface CreateBody {
 /**
  * Options and arguments of `run` or `create` as a request.
  *
- * @param given names of the options on the command line, where "not given" differs from a default
  * @throws {TareError} InvalidArgument: options that contradict each other, or a value outside its grammar
  */
 export function createBody(
-  options: CreateValues,
+  options: CreateValues & { detach?: boolean },
   image: string,
   command: readonly string[],
   size?: [number, number],
@@ -139,7 +138,9 @@ function checkConflicts(options: CreateValues): void {
 }
 
 /** What is attached: what -a names, or all of it. */
-function attachments(options: CreateValues): Pick<CreateBody, 'AttachStdin' | 'AttachStdout' | 'AttachStderr'> {
+function attachments(
+  options: CreateValues & { detach?: boolean },
+): Pick<CreateBody, 'AttachStdin' | 'AttachStdout' | 'AttachStderr'> {
   const wanted = new Set<string>();
   for (const word of options.attach) {
     const name = word.toLowerCase();
@@ -150,6 +151,7 @@ function attachments(options: CreateValues): Pick<CreateBody, 'AttachStdin' | 'A
       );
     wanted.add(name);
   }
+  if (options.detach) return { AttachStdin: false, AttachStdout: false, AttachStderr: false };
   const all = wanted.size === 0;
   return {
     AttachStdin: all ? options.interactive : wanted.has('stdin'),
@@ -242,13 +244,19 @@ function security(options: CreateValues): Record<string, unknown> {
     else kept.push(option.startsWith('seccomp') ? seccompOption(option) : option);
   }
   return {
-    CapAdd: options['cap-add'],
-    CapDrop: options['cap-drop'],
+    CapAdd: capabilityNames(options['cap-add']),
+    CapDrop: capabilityNames(options['cap-drop']),
     Privileged: options.privileged,
     ReadonlyRootfs: options['read-only'],
     SecurityOpt: kept,
     ...(open ? { MaskedPaths: [], ReadonlyPaths: [] } : {}),
   };
+}
+
+/** In one spelling and order. */
+function capabilityNames(given: readonly string[]): string[] {
+  const names = given.map((name) => name.trim().toUpperCase());
+  return [...new Set(names.map((name) => (name === 'ALL' || name.startsWith('CAP_') ? name : `CAP_${name}`)))].sort();
 }
 
 /** A profile's file is ours, not the daemon's: its content is sent. */
@@ -291,7 +299,14 @@ function networkChoices(options: CreateValues): NetworkChoice[] {
         `conflicting options: cannot specify both --${flag} and per-network ${flag}`,
       );
   };
-  if (aliases.length > 0) once('network-alias', first.aliases.length > 0);
+  if (aliases.length > 0) {
+    once('network-alias', first.aliases.length > 0);
+    if (/^(default|bridge|host|none|container:.*)$/.test(first.name))
+      throw new TareError(
+        'InvalidArgument',
+        'network-scoped aliases are only supported for user-defined networks: make one with tare network create',
+      );
+  }
   if (options.ip !== undefined) once('ip', first.ipv4 !== '');
   if (options.ip6 !== undefined) once('ip6', first.ipv6 !== '');
   if (options['mac-address'] !== undefined) once('mac-address', first.macAddress !== '');

@@ -1,12 +1,5 @@
-import { TareError } from '../errors/index.ts';
 import type { Option, Options, Values } from './command.ts';
-
-/** A command line that does not fit the option table; the message is pflag's, which users know. */
-export class UsageError extends TareError {
-  constructor(message: string) {
-    super('InvalidArgument', message);
-  }
-}
+import { UsageError } from './grammar/usage-error.ts';
 
 export interface Parsed<O extends Options> {
   values: Values<O>;

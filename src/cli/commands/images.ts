@@ -23,7 +23,7 @@ export default command({
     const filter = [...options.filter, ...(reference === undefined ? [] : [`reference=${reference}`])];
     const client = await context.connect();
     const images = await client.json<ImageSummary[]>('GET', '/images/json', {
-      query: { all: options.all, digests: options.digests, filters: parseFilters(filter) },
+      query: { all: options.all, filters: parseFilters(filter) },
     });
     const digests = options.digests || /\.Digest\b/.test(options.format ?? '');
     const rows = images.flatMap((image) => imageRows(image, { short: !options['no-trunc'], digests }));

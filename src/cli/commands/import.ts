@@ -20,13 +20,11 @@ export default command({
         `importing from ${source} is not supported: download it and import the file, or pipe it into 'tare import -'`,
       );
     const input = openInput(source!);
-    const { repository, tag } = splitReference(reference ?? '');
     const client = await context.connect();
     const { body } = await client.stream('POST', '/images/create', {
       query: {
         fromSrc: '-',
-        repo: repository,
-        tag,
+        repo: reference,
         message: options.message,
         platform: options.platform,
         changes: options.change,
@@ -40,9 +38,3 @@ export default command({
     return 0;
   },
 });
-
-function splitReference(reference: string): { repository: string; tag: string } {
-  const colon = reference.lastIndexOf(':');
-  if (colon < 0 || reference.includes('/', colon)) return { repository: reference, tag: '' };
-  return { repository: reference.slice(0, colon), tag: reference.slice(colon + 1) };
-}

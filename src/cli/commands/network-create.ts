@@ -34,8 +34,8 @@ export default command({
         Driver: options.driver,
         Attachable: options.attachable,
         Internal: options.internal,
-        EnableIPv4: options.ipv4,
-        EnableIPv6: options.ipv6,
+        ...(options.ipv4 ? {} : { EnableIPv4: false }),
+        ...(options.ipv6 ? { EnableIPv6: true } : {}),
         Options: pairs(options.opt, '--opt'),
         Labels: readLabels([], options.label),
         IPAM: {

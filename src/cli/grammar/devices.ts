@@ -1,10 +1,10 @@
-import { TareError } from '../../errors/index.ts';
 import { parseSize } from './sizes.ts';
+import { UsageError } from './usage-error.ts';
 
 const refuse = (text: string, flag: string, want: string) =>
-  new TareError('InvalidArgument', `invalid argument ${JSON.stringify(text)} for ${flag}: expected ${want}`);
+  new UsageError(`invalid argument ${JSON.stringify(text)} for ${flag}: expected ${want}`);
 
-/** `HOST[:CONTAINER][:rwm]` @throws {TareError} InvalidArgument */
+/** `HOST[:CONTAINER][:rwm]` @throws {UsageError} */
 export function parseDevice(text: string): { PathOnHost: string; PathInContainer: string; CgroupPermissions: string } {
   const want = 'HOST_DEVICE[:CONTAINER_DEVICE][:rwm]';
   const parts = text.split(':');
@@ -18,14 +18,14 @@ export function parseDevice(text: string): { PathOnHost: string; PathInContainer
   return { PathOnHost: host, PathInContainer: inside, CgroupPermissions: third ?? (secondIsMode ? second : 'rwm') };
 }
 
-/** `a|b|c MAJOR:MINOR rwm` @throws {TareError} InvalidArgument */
+/** `a|b|c MAJOR:MINOR rwm` @throws {UsageError} */
 export function parseDeviceRule(text: string): string {
   if (!/^[acb] (\d+|\*):(\d+|\*) [rwm]{1,3}$/.test(text))
     throw refuse(text, '--device-cgroup-rule', 'TYPE MAJOR:MINOR MODE, such as "c 1:3 mr"');
   return text;
 }
 
-/** `PATH:WEIGHT` @throws {TareError} InvalidArgument */
+/** `PATH:WEIGHT` @throws {UsageError} */
 export function parseWeightDevice(text: string): { Path: string; Weight: number } {
   const [path, weight] = devicePair(text, '--blkio-weight-device', 'PATH:WEIGHT with a weight of 10 to 1000');
   if (!/^\d+$/.test(weight) || (Number(weight) !== 0 && (Number(weight) < 10 || Number(weight) > 1000)))
@@ -33,13 +33,13 @@ export function parseWeightDevice(text: string): { Path: string; Weight: number 
   return { Path: path, Weight: Number(weight) };
 }
 
-/** `PATH:RATE`; bytes a second with a unit. @throws {TareError} InvalidArgument */
+/** `PATH:RATE`; bytes a second with a unit. @throws {UsageError} */
 export function parseBpsDevice(text: string, flag: string): { Path: string; Rate: number } {
   const [path, rate] = devicePair(text, flag, 'PATH:RATE with kb, mb or gb, such as /dev/sda:1mb');
   return { Path: path, Rate: parseSize(rate, flag) };
 }
 
-/** `PATH:RATE`; operations a second. @throws {TareError} InvalidArgument */
+/** `PATH:RATE`; operations a second. @throws {UsageError} */
 export function parseIopsDevice(text: string, flag: string): { Path: string; Rate: number } {
   const [path, rate] = devicePair(text, flag, 'PATH:RATE with a whole number, such as /dev/sda:1000');
   if (!/^\d{1,15}$/.test(rate)) throw refuse(text, flag, 'PATH:RATE with a whole number, such as /dev/sda:1000');
@@ -53,7 +53,7 @@ function devicePair(text: string, flag: string, want: string): [string, string] 
   return [path, text.slice(colon + 1)];
 }
 
-/** `NAME=SOFT[:HARD]`, -1 for no limit. @throws {TareError} InvalidArgument */
+/** `NAME=SOFT[:HARD]`, -1 for no limit. @throws {UsageError} */
 export function parseUlimit(text: string): { Name: string; Soft: number; Hard: number } {
   const [, name, softText, hardText] = /^([a-z]+)=(-?\d{1,15})(?::(-?\d{1,15}))?$/.exec(text) ?? [];
   const names = [

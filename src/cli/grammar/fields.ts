@@ -1,9 +1,9 @@
-import { TareError } from '../../errors/index.ts';
+import { UsageError } from './usage-error.ts';
 
 /**
  * One record of comma-separated values, as Go's encoding/csv reads it: fields with commas or quotes stand in double quotes.
  *
- * @throws {TareError} InvalidArgument: quotes that do not close
+ * @throws {UsageError}: quotes that do not close
  */
 export function splitFields(text: string): string[] {
   const fields: string[] = [];
@@ -12,23 +12,19 @@ export function splitFields(text: string): string[] {
     if (text[at] === '"') {
       let field = '';
       for (at++; ; at++) {
-        if (at >= text.length)
-          throw new TareError('InvalidArgument', `a quotation mark in ${JSON.stringify(text)} is not closed`);
+        if (at >= text.length) throw new UsageError(`a quotation mark in ${JSON.stringify(text)} is not closed`);
         if (text[at] !== '"') field += text[at];
         else if (text[at + 1] === '"') field += text[at++];
         else break;
       }
       if (++at < text.length && text[at] !== ',')
-        throw new TareError(
-          'InvalidArgument',
-          `text stands behind a closing quotation mark in ${JSON.stringify(text)}`,
-        );
+        throw new UsageError(`text stands behind a closing quotation mark in ${JSON.stringify(text)}`);
       fields.push(field);
     } else {
       const comma = text.indexOf(',', at);
       const field = text.slice(at, comma < 0 ? undefined : comma);
       if (field.includes('"'))
-        throw new TareError('InvalidArgument', `a quotation mark stands inside a field of ${JSON.stringify(text)}`);
+        throw new UsageError(`a quotation mark stands inside a field of ${JSON.stringify(text)}`);
       fields.push(field);
       at += field.length;
     }

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
-import { TareError } from '../../errors/index.ts';
 import { splitFields, splitPair } from './fields.ts';
 import { parseSize } from './sizes.ts';
+import { UsageError } from './usage-error.ts';
 
 /** The Docker API's Mount. */
 export interface MountBody {
@@ -32,12 +32,11 @@ const propagations = ['private', 'rprivate', 'shared', 'rshared', 'slave', 'rsla
 /**
  * docker's `--mount`: comma-separated `key=value`, `type=volume` unless said.
  *
- * @throws {TareError} InvalidArgument: names the field and what would be right
+ * @throws {UsageError}: names the field and what would be right
  */
 export function parseMount(text: string): MountBody {
   const mount: MountBody = { Type: 'volume' };
-  const refuse = (why: string) =>
-    new TareError('InvalidArgument', `invalid argument ${JSON.stringify(text)} for --mount: ${why}`);
+  const refuse = (why: string) => new UsageError(`invalid argument ${JSON.stringify(text)} for --mount: ${why}`);
   const bool = (key: string, value: string | undefined): boolean => {
     if (value === undefined || /^(1|true)$/i.test(value)) return true;
     if (/^(0|false)$/i.test(value)) return false;

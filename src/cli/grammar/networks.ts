@@ -1,5 +1,5 @@
-import { TareError } from '../../errors/index.ts';
 import { splitFields, splitPair } from './fields.ts';
+import { UsageError } from './usage-error.ts';
 
 /** One `--network` of run and create. */
 export interface NetworkChoice {
@@ -16,7 +16,7 @@ export interface NetworkChoice {
 /**
  * docker's `--network`: a name or mode, or the long form `name=NET,alias=A,ip=IP,…`.
  *
- * @throws {TareError} InvalidArgument
+ * @throws {UsageError}
  */
 export function parseNetwork(text: string): NetworkChoice {
   const choice: NetworkChoice = {
@@ -29,8 +29,7 @@ export function parseNetwork(text: string): NetworkChoice {
     driverOptions: {},
     gatewayPriority: 0,
   };
-  const refuse = (why: string) =>
-    new TareError('InvalidArgument', `invalid argument ${JSON.stringify(text)} for --network: ${why}`);
+  const refuse = (why: string) => new UsageError(`invalid argument ${JSON.stringify(text)} for --network: ${why}`);
   if (!text.includes('=')) {
     if (text === '') throw refuse('a name or one of bridge, host, none, container:NAME');
     return { ...choice, name: text };

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { TareError } from '../../errors/index.ts';
+import { UsageError } from './usage-error.ts';
 
 export interface Publication {
   /** `80/tcp` */
@@ -18,13 +18,12 @@ interface Range {
  * docker's `-p`: `[[IP:][HOST[-HOST]]:]PORT[-PORT][/PROTOCOL]`, IPv6 in brackets, or the long form
  * `target=80,published=8080,protocol=tcp`.
  *
- * @throws {TareError} InvalidArgument
+ * @throws {UsageError}
  */
 export function parsePublication(text: string): Publication[] {
   const spec = text.includes('=') ? fromLongForm(text) : text;
   const refuse = (why: string) =>
-    new TareError(
-      'InvalidArgument',
+    new UsageError(
       `invalid publish option ${JSON.stringify(text)}: ${why}; expected [IP:][HOST_PORT:]CONTAINER_PORT[/tcp|udp|sctp]`,
     );
   const parts = /^(?:(?:\[([^\]]*)\]|([^[\]]*?)):)?(?:([^:[\]]*):)?([^:[\]/]+)(?:\/([^/]*))?$/.exec(spec);
@@ -60,16 +59,13 @@ export function parsePublication(text: string): Publication[] {
 /**
  * docker's `--expose`: a port or range with an optional protocol.
  *
- * @returns `80/tcp` forms. @throws {TareError} InvalidArgument
+ * @returns `80/tcp` forms. @throws {UsageError}
  */
 export function parseExposed(text: string): string[] {
   const [ports = '', protocol = 'tcp', ...more] = text.split('/');
   const range = parseRange(ports);
   if (!range || more.length > 0 || !['tcp', 'udp', 'sctp'].includes(protocol.toLowerCase()))
-    throw new TareError(
-      'InvalidArgument',
-      `invalid port ${JSON.stringify(text)} for --expose: expected PORT[-PORT][/tcp|udp|sctp]`,
-    );
+    throw new UsageError(`invalid port ${JSON.stringify(text)} for --expose: expected PORT[-PORT][/tcp|udp|sctp]`);
   return Array.from({ length: range.to - range.from + 1 }, (_, i) => `${range.from + i}/${protocol.toLowerCase()}`);
 }
 
@@ -87,15 +83,14 @@ function fromLongForm(text: string): string {
     const [key = '', value] = field.split(/=(.*)/s);
     const name = key.toLowerCase();
     if (!value || !['target', 'published', 'protocol', 'mode'].includes(name))
-      throw new TareError(
-        'InvalidArgument',
+      throw new UsageError(
         `invalid publish option ${JSON.stringify(text)}: the field ${JSON.stringify(field)} is not one of target=, published=, protocol=, mode=`,
       );
     fields.set(name, value);
   }
   const targetPort = fields.get('target');
   if (targetPort === undefined)
-    throw new TareError('InvalidArgument', `invalid publish option ${JSON.stringify(text)}: target=PORT is missing`);
+    throw new UsageError(`invalid publish option ${JSON.stringify(text)}: target=PORT is missing`);
   const published = fields.get('published');
   return `${published === undefined ? '' : `${published}:`}${targetPort}/${fields.get('protocol') ?? 'tcp'}`;
 }

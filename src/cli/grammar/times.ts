@@ -1,4 +1,5 @@
 import { TareError } from '../../errors/index.ts';
+import { UsageError } from './usage-error.ts';
 
 const units: Record<string, number> = { ns: 1, us: 1e3, µs: 1e3, μs: 1e3, ms: 1e6, s: 1e9, m: 60e9, h: 3600e9 };
 
@@ -13,12 +14,11 @@ export function parseDuration(text: string): number | undefined {
   return Math.round(parts[1] === '-' ? -total : total);
 }
 
-/** @returns nanoseconds. @throws {TareError} InvalidArgument: not a duration, or negative */
+/** @returns nanoseconds. @throws {UsageError} not a duration, or negative */
 export function durationFlag(text: string, flag: string): number {
   const value = parseDuration(text);
   if (value === undefined || value < 0)
-    throw new TareError(
-      'InvalidArgument',
+    throw new UsageError(
       `invalid duration ${JSON.stringify(text)} for ${flag}: a number with ms, s, m or h, such as 30s`,
     );
   return value;
@@ -28,14 +28,11 @@ export function durationFlag(text: string, flag: string): number {
  * A moment as docker reads `--since` and `--until`: seconds since the epoch (with a fraction), RFC 3339 and its shorter forms (in
  * the local zone unless it says one), or a duration before now.
  *
- * @returns `SECONDS.NANOSECONDS`, as the API wants it
+ * @returns `SECONDS[.NANOSECONDS]`, as the API wants it
  * @throws {TareError} InvalidArgument
  */
 export function parseMoment(text: string, flag: string, nowMs = Date.now()): string {
-  if (/^\d+(\.\d{1,9})?$/.test(text)) {
-    const [seconds, fraction = ''] = text.split('.');
-    return `${seconds}.${fraction.padEnd(9, '0')}`;
-  }
+  if (/^\d+(\.\d{1,9})?$/.test(text)) return text;
   const duration = parseDuration(text);
   if (duration !== undefined) return seconds(BigInt(Math.round(nowMs * 1000)) * 1000n - BigInt(duration));
   const parts = /^(\d{4}-\d\d-\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?)?)?(Z|[+-]\d\d:\d\d)?$/.exec(

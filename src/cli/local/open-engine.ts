@@ -3,9 +3,8 @@ import type { EngineValues } from '../engine-options.ts';
 
 /** How this program was started, for processes that must run it again: conmon's exit command and the keeper. */
 export function ownCommand(): string[] {
-  // bin/tare says what it is, so that what it sets up (flags, cache) is set up again.
-  const script = process.env['TARE_COMMAND'];
-  return script ? [script] : [process.execPath, '--disable-warning=ExperimentalWarning', process.argv[1]!];
+  // The dashes keep Node.js from taking options for its own.
+  return [process.execPath, '--disable-warning=ExperimentalWarning', '--', process.argv[1]!];
 }
 
 /** The configuration that the flags of a command line ask for. @throws {TareError} InvalidArgument */
