@@ -1,5 +1,5 @@
 import type { NetworkService } from '../network/index.ts';
-import type { HostFacts, Runtime, RuntimeBinary } from '../runtime/index.ts';
+import type { HostFacts, Runtime, RuntimeBinary, SeccompCache } from '../runtime/index.ts';
 import type { Database, Locks } from '../state/index.ts';
 import type { DiffID, LayerStore } from '../storage/index.ts';
 import type { EngineConfig } from './config.ts';
@@ -39,6 +39,7 @@ export interface EngineParts {
   networks: NetworkService;
   runtime: Runtime;
   facts: HostFacts;
+  seccomp: SeccompCache;
   attachments: PendingAttachments;
   /** Removes the records and folders of a container's execs. */
   forgetExecs(containerID: string): Promise<void>;
