@@ -8,7 +8,7 @@ export interface LogSettings {
   maxSizeBytes: number;
   /** Files kept, the current one included. */
   maxFiles: number;
-  /** conmon starts over, losing what is there, at this size, should no keeper rotate; 0: never. */
+  /** conmon starts over, losing what is in the file, each time it has written so much; 0: never. */
   hardLimitBytes: number;
 }
 
@@ -20,7 +20,7 @@ const defaults: Record<LogSettings['type'], Pick<LogSettings, 'maxSizeBytes' | '
 };
 
 const units: Record<string, number> = { '': 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12, p: 1e15 };
-const HARD_LIMIT_ROOM_BYTES = 64 * 1024 * 1024;
+const LEAST_HARD_LIMIT_BYTES = 2 ** 30;
 const MAX_FILES = 1000;
 
 /**
@@ -44,10 +44,17 @@ export function parseLogOptions(config: HostConfig['logConfig']): LogSettings {
   if (settings.maxFiles > 1 && settings.maxSizeBytes === 0) {
     throw new TareError('InvalidArgument', `log opt max-file=${settings.maxFiles}: needs max-size as well`);
   }
-  if (settings.maxSizeBytes > 0) {
-    settings.hardLimitBytes = Math.max(4 * settings.maxSizeBytes, settings.maxSizeBytes + HARD_LIMIT_ROOM_BYTES);
-  }
+  settings.hardLimitBytes = hardLimit(settings);
   return settings;
+}
+
+/**
+ * With one file, starting over is what is wanted, and conmon does it alone. With several it is the net beneath the keeper, and
+ * far below it: conmon counts on over a rotation, so that a keeper that does its work does not stop it from starting over.
+ */
+function hardLimit({ maxSizeBytes, maxFiles }: Pick<LogSettings, 'maxSizeBytes' | 'maxFiles'>): number {
+  if (maxFiles === 1) return maxSizeBytes;
+  return Math.max(16 * maxSizeBytes * maxFiles, LEAST_HARD_LIMIT_BYTES);
 }
 
 const isKnownDriver = (type: string): type is LogSettings['type'] => Object.hasOwn(defaults, type);

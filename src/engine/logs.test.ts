@@ -199,8 +199,16 @@ describe('log options', () => {
     { type: '', config: {}, want: { type: 'json-file', maxSizeBytes: 0, maxFiles: 1, hardLimitBytes: 0 } },
     { type: 'local', config: {}, want: { type: 'local', maxSizeBytes: 20_000_000, maxFiles: 5 } },
     { type: 'none', config: {}, want: { type: 'none', maxSizeBytes: 0 } },
-    { type: 'json-file', config: { 'max-size': '10m', 'max-file': '3' }, want: { maxSizeBytes: 1e7, maxFiles: 3 } },
-    { type: 'json-file', config: { 'max-size': '1.5kb' }, want: { maxSizeBytes: 1500 } },
+    {
+      type: 'json-file',
+      config: { 'max-size': '10m', 'max-file': '3' },
+      want: { maxSizeBytes: 1e7, maxFiles: 3, hardLimitBytes: 2 ** 30 },
+    },
+    {
+      type: 'json-file',
+      config: { 'max-size': '1.5kb' },
+      want: { maxSizeBytes: 1500, maxFiles: 1, hardLimitBytes: 1500 },
+    },
   ])('$type $config', ({ type, config, want }) => {
     expect(parseLogOptions({ type, config: config as Record<string, string> })).toMatchObject(want);
   });

@@ -1,7 +1,7 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { readLog, rotateLog } from '../../src/engine/logs.ts';
+import { parseLogOptions, readLog, rotateLog } from '../../src/engine/logs.ts';
 import { ContainerBench } from '../support/container-bench.ts';
 
 test('a log rotated under a busy container loses nothing, for followers and afterwards', async () => {
@@ -36,4 +36,17 @@ test('a log rotated under a busy container loses nothing, for followers and afte
   expect(await numbers({ follow: false })).toEqual(want);
   expect(rotations).toBeGreaterThan(2);
   expect(readdirSync(container.bundle).filter((name) => name.startsWith('container.log.')).length).toBe(rotations);
+});
+
+test('a log of one file stays below its size without anybody rotating it', async () => {
+  await using bench = new ContainerBench();
+  const { hardLimitBytes } = parseLogOptions({ type: 'json-file', config: { 'max-size': '100k' } });
+  const container = await bench.run(['sh', '-c', 'seq 1 30000'], { logMaxBytes: hardLimitBytes });
+  expect(await container.exit()).toBe(0);
+  expect(statSync(container.logPath).size).toBeLessThanOrEqual(100_000);
+  const lines: string[] = [];
+  for await (const { line } of readLog(container.logPath, { follow: false, stdout: true, stderr: true })) {
+    lines.push(Buffer.from(line).toString());
+  }
+  expect(lines.at(-1)).toBe('30000\n');
 });
