@@ -1,5 +1,6 @@
 import { TareError } from '../errors/index.ts';
-import { exportRoot, readArchive, statPath, writeArchive } from './archive.ts';
+import { listPids } from '../linux/index.ts';
+import { exportRoot, readArchive, rootOf, statPath, writeArchive } from './archive.ts';
 import { attachContainer } from './attach.ts';
 import type { AttachHub } from './attach-hub.ts';
 import { cgroupPath } from './container-cgroup.ts';
@@ -13,15 +14,20 @@ import { pauseContainer, renameContainer, unpauseContainer, updateContainer } fr
 import type { EngineParts } from './parts.ts';
 import { removeContainer } from './remove.ts';
 import { startContainer } from './start.ts';
-import { containerStats } from './stats.ts';
+import { type StatsTarget, watchStats } from './stats.ts';
 import { killContainer, restartContainer, stopContainer } from './stop.ts';
-import { containerTop } from './top.ts';
+import { processTable } from './top.ts';
 import type { ContainerRecord, ContainerService, Filters, PruneReport } from './types.ts';
 import { waitContainer } from './wait.ts';
 
 /** The verbs of a container's life, each a use-case in a file of its own. */
 export function createContainerService(parts: EngineParts, hub: AttachHub): ContainerService {
-  const root = <T>(ref: string, use: (where: ContainerRoot) => T): T => use(rootOf(parts, parts.store.get(ref)));
+  /** Tells of a look or a copy, which changes no record. */
+  const event = async (ref: string, action: string): Promise<ContainerRecord> => {
+    const record = parts.store.get(ref);
+    await parts.db.write((tx) => tx.event(containerEvent(record, action)));
+    return record;
+  };
   return {
     create: (request) => createContainer(parts, request),
     start: (ref) => startContainer(parts, ref),
@@ -39,11 +45,11 @@ export function createContainerService(parts: EngineParts, hub: AttachHub): Cont
     },
     list: (options) => listContainers(parts, options),
     top: async (ref, psArgs) => {
-      const record = parts.store.get(ref);
-      requireRunning(record);
-      return await containerTop(cgroupPath(parts, record), psArgs);
+      requireRunning(parts.store.get(ref));
+      const record = await event(ref, 'top');
+      return await processTable(listPids(cgroupPath(parts, record)), psArgs);
     },
-    stats: (ref, options) => containerStats(parts, ref, options),
+    stats: (ref, options) => watchStats(() => statsTarget(parts, ref), options),
     update: (ref, change) => updateContainer(parts, ref, change),
     logs: (ref, options) => containerLogs(parts, ref, options),
     attach: (ref, options) => attachContainer({ ...parts, hub }, ref, options),
@@ -56,14 +62,23 @@ export function createContainerService(parts: EngineParts, hub: AttachHub): Cont
       );
     },
     changes: async (ref) => await parts.layers.changes(parts.store.get(ref).id),
-    export: (ref) => root(ref, exportRoot),
-    statPath: async (ref, path) => await root(ref, (where) => statPath(where, path)),
-    readArchive: async (ref, path) => await root(ref, (where) => readArchive(where, path)),
+    export: async function* (ref) {
+      yield* exportRoot(rootOf(parts, await event(ref, 'export')));
+    },
+    statPath: async (ref, path) => await statPath(rootOf(parts, parts.store.get(ref)), path),
+    readArchive: async (ref, path) => await readArchive(rootOf(parts, await event(ref, 'archive-path')), path),
     writeArchive: async (ref, path, tar, options) => {
-      await root(ref, (where) => writeArchive(where, path, tar, options));
+      await writeArchive(rootOf(parts, await event(ref, 'extract-to-dir')), path, tar, options);
     },
     prune: (filters) => pruneContainers(parts, filters),
   };
+}
+
+function statsTarget(parts: EngineParts, ref: string): StatsTarget | undefined {
+  const record = parts.store.get(ref);
+  if (!isUp(record)) return undefined;
+  const ownNetwork = record.host.networkMode !== 'host';
+  return { pid: record.state.pid, cgroupPath: cgroupPath(parts, record), ownNetwork };
 }
 
 function requireRunning(record: ContainerRecord): void {
