@@ -36,8 +36,8 @@ export function createApi(engine: EngineServices, options: { version: string; lo
         response = await answer(request);
       } catch (error) {
         response = errorResponse(error);
-        // Other errors are told to the client in full.
-        if (response.status === 500) {
+        // Other errors are told to the client in full; one that is gone caused this one.
+        if (response.status === 500 && !request.signal.aborted) {
           const message = `${request.method} ${request.path}: ${messageOf(error)}`;
           options.logger?.error({ err: error, status: response.status }, message);
         }

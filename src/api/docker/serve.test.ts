@@ -186,6 +186,29 @@ test('an answer that fails after its headers breaks the connection', async () =>
   expect((await failed).message).toBe('aborted');
 });
 
+test.each([
+  ['GET', '/%zz', 404],
+  ['GET', '/containers/%E0%A4%A/json', 400],
+  ['PROPFIND', '/info', 404],
+  ['OPTIONS', '/info', 404],
+  ['GET', `/images/${'a'.repeat(5000)}/json`, 501],
+])('%s %s is answered in docker’s form', async (method, path, status) => {
+  const socketPath = await serveFake({});
+  const answer = await new Promise<import('node:http').IncomingMessage>((resolve) =>
+    request({ socketPath, method, path }, resolve).end(),
+  );
+  expect(answer.statusCode).toBe(status);
+  let body = '';
+  for await (const chunk of answer) body += chunk;
+  expect(Object.keys(JSON.parse(body))).toEqual(['message']);
+});
+
+test('headers over the limit are refused', async () => {
+  const path = await serveFake({});
+  const client = new RawClient(path, `GET /_ping HTTP/1.1\r\nHost: d\r\nX: ${'a'.repeat(70_000)}\r\n\r\n`);
+  expect(await client.end()).toMatch(/^HTTP\/1\.1 431/);
+});
+
 test('the unix socket is for its owner and group', async () => {
   const path = await serveFake({});
   expect(statSync(path).mode & 0o777).toBe(0o660);

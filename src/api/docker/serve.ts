@@ -1,7 +1,7 @@
 import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { connect, type ListenOptions } from 'node:net';
-import { fastify } from 'fastify';
+import { type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { messageOf, TareError } from '../../errors/index.ts';
 import { exchange } from './http/exchange.ts';
 import { Hijacker } from './http/hijack.ts';
@@ -17,7 +17,7 @@ export interface Serving {
 }
 
 const HEADERS_LIMIT_BYTES = 64 * 1024;
-const CLOSE_GRACE_MS = 2_000;
+const CLOSE_GRACE_MS = 1_000;
 
 /**
  * Binds an API to sockets. A unix socket's file is replaced if nobody listens on it.
@@ -26,13 +26,20 @@ const CLOSE_GRACE_MS = 2_000;
  */
 export async function serve(api: Api, listeners: readonly Listener[], logger?: ApiLogger): Promise<Serving> {
   // Routing, schemas and bodies are the API's own, for they serve calls without HTTP as well: Fastify is the host alone.
-  const app = fastify({ logger: false, exposeHeadRoutes: false });
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', (_request, _payload, done) => done(null));
-  app.all('/*', (request, reply) => {
+  const answer = (request: FastifyRequest, reply: FastifyReply) => {
     reply.hijack();
     void exchange(api, request.raw, reply.raw, logger);
+  };
+  const app = fastify({
+    logger: false,
+    exposeHeadRoutes: false,
+    // A path it cannot read: the API refuses it in docker's form.
+    frameworkErrors: (_error, request, reply) => answer(request, reply),
   });
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', (_request, _payload, done) => done(null));
+  app.all('/*', answer);
+  app.setNotFoundHandler(answer);
   await app.ready();
 
   const hijacker = new Hijacker(api, logger);

@@ -146,8 +146,11 @@ export const imageRoutes = [
   route({
     method: 'DELETE',
     path: '/images/:name*',
-    query: T.Object({ force: T.Boolean(), noprune: T.Boolean() }),
+    query: T.Object({ force: T.Boolean(), noprune: T.Boolean(), platforms: T.Array(T.String()) }),
     async handler({ engine, params, query }) {
+      if (query.platforms.length > 0) {
+        throw new TareError('Unsupported', 'an image here is of one platform: remove it without naming platforms');
+      }
       const removed = await engine.images.remove(params.name, { force: query.force, noPrune: query.noprune });
       return json(removed.map(removedOf));
     },
