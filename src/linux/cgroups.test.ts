@@ -179,6 +179,20 @@ describe('on this host', () => {
     expect(reader.read()?.memory.limitBytes).toBe(64 << 20);
   });
 
+  test('processes killed for want of memory are counted', async () => {
+    const memory = cgroupDirectory(layout, 'memory', path)!;
+    const [limit, swap] =
+      layout.v1['memory'] === undefined
+        ? ['memory.max', 'memory.swap.max']
+        : ['memory.limit_in_bytes', 'memory.memsw.limit_in_bytes'];
+    writeFileSync(join(memory, limit), String(8 << 20));
+    if (existsSync(join(memory, swap))) writeFileSync(join(memory, swap), layout.v1['memory'] ? String(8 << 20) : '0');
+    // tail keeps what has no line end.
+    const script = `echo $$ > ${memory}/cgroup.procs; head -c 64M /dev/zero | tail >/dev/null`;
+    await once(spawn('sh', ['-c', script], { stdio: 'ignore' }), 'exit');
+    expect(oomKills(path)).toBe(1);
+  });
+
   test('removal takes what lies below, spares what is in use, and may be repeated', async () => {
     for (const directory of directories(`${path}/a`)) mkdirSync(join(directory, 'b'), { recursive: true });
     expect(listCgroups(path)).toEqual(['a']);

@@ -29,9 +29,15 @@ function flatKey(text: string | undefined, key: string): number | undefined {
  */
 export function oomKills(path: string, layout = cgroupLayout()): number | undefined {
   const directory = cgroupDirectory(layout, 'memory', path);
-  return layout.v1['memory'] === undefined
-    ? flatKey(read(directory, 'memory.events'), 'oom_kill')
-    : flatKey(read(directory, 'memory.oom_control'), 'oom_kill');
+  if (layout.v1['memory'] === undefined) return flatKey(read(directory, 'memory.events'), 'oom_kill');
+  return directory === undefined ? undefined : v1OomKills(directory);
+}
+
+/** v1 counts a kill only in the victim's own cgroup. */
+function v1OomKills(directory: string): number | undefined {
+  const own = flatKey(read(directory, 'memory.oom_control'), 'oom_kill');
+  if (own === undefined) return undefined;
+  return children(directory).reduce((sum, child) => sum + (v1OomKills(join(directory, child)) ?? 0), own);
 }
 
 /** Pids in a cgroup and those below it, ascending; empty when it is gone. */
@@ -127,7 +133,14 @@ function removeTree(directory: string): boolean {
 
 /** What the kernel lets a cgroup limit on this host. */
 export interface CgroupSupport {
-  memory: { limit: boolean; swap: boolean; reservation: boolean; swappiness: boolean; oomKillDisable: boolean };
+  memory: {
+    limit: boolean;
+    swap: boolean;
+    reservation: boolean;
+    swappiness: boolean;
+    oomKillDisable: boolean;
+    kernelTcp: boolean;
+  };
   cpu: { shares: boolean; quota: boolean; realtime: boolean };
   cpuset: boolean;
   pids: boolean;
@@ -160,6 +173,7 @@ export function cgroupSupport(layout: CgroupLayout = cgroupLayout()): CgroupSupp
       reservation: memory.has('memory.soft_limit_in_bytes'),
       swappiness: memory.has('memory.swappiness'),
       oomKillDisable: memory.has('memory.oom_control'),
+      kernelTcp: memory.has('memory.kmem.tcp.limit_in_bytes'),
     },
     cpu: {
       shares: cpu.has('cpu.shares'),
@@ -188,7 +202,10 @@ function v2Support(layout: CgroupLayout): CgroupSupport {
   // The files of limits are not in the top cgroup; a child, if there is one, tells whether swap is accounted.
   const swap = memory && statSync('/proc/swaps', { throwIfNoEntry: false }) !== undefined;
   return {
-    memory: { limit: memory, swap, reservation: memory, swappiness: false, oomKillDisable: false },
+    memory: {
+      ...{ limit: memory, swap, reservation: memory },
+      ...{ swappiness: false, oomKillDisable: false, kernelTcp: false },
+    },
     cpu: { shares: controllers.has('cpu'), quota: controllers.has('cpu'), realtime: false },
     cpuset: controllers.has('cpuset'),
     pids: controllers.has('pids'),

@@ -179,6 +179,11 @@ export function supportedResources<T extends Partial<Resources>>(
     'Your kernel does not support memory soft limit capabilities or the cgroup is not mounted. Limitation discarded.',
     ['memoryReservationBytes'],
   );
+  drop(
+    memory.kernelTcp,
+    'Your kernel does not support kernel memory TCP limit capabilities or the cgroup is not mounted. Limitation discarded.',
+    ['kernelMemoryTcpBytes'],
+  );
   drop(memory.oomKillDisable, 'Your kernel does not support OomKillDisable. OomKillDisable discarded.', [
     'oomKillDisable',
   ]);

@@ -54,8 +54,12 @@ export function validateSettings(config: ContainerConfig, host: HostConfig, fact
   if (host.init === true && facts.initPath === undefined) {
     throw invalid('--init needs an init program on the host: install tini or catatonit');
   }
-  if (host.readonlyRootfs && host.privileged && host.storageOpt['size'] !== undefined) {
-    throw invalid('--storage-opt size has no meaning for a privileged container with a read-only root');
+  checkCgroupParent(host.cgroupParent);
+  if ('' in host.annotations) {
+    throw invalid('invalid Annotations: the empty string is not permitted as an annotation key');
+  }
+  if (Object.keys(host.storageOpt).length > 0) {
+    throw new TareError('Unsupported', '--storage-opt is not supported: the storage driver has no quotas');
   }
   return [...securityWarnings(host, facts), ...supportedResources(host, facts).warnings, ...portWarnings(host)];
 }
@@ -125,6 +129,14 @@ function checkNetworkConflicts(config: ContainerConfig, host: HostConfig): void 
   if (Object.keys(host.portBindings).length > 0 || host.publishAllPorts) {
     throw conflict('port publishing and the container type network mode');
   }
+}
+
+/** The path is the user's, but it stays below the top of each hierarchy. */
+function checkCgroupParent(parent: string): void {
+  if (parent === '') return;
+  const parts = parent.split('/').filter((part) => part !== '');
+  if (parts.length > 0 && !parts.includes('..') && !parts.includes('.') && !/[\0\n]/.test(parent)) return;
+  throw invalid(`invalid cgroup parent ${JSON.stringify(parent)}: want the path of a cgroup such as /batch`);
 }
 
 function checkOomScore(asked: number, facts: HostFacts): void {

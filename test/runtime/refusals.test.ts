@@ -65,6 +65,9 @@ const refusedHost: [Partial<HostConfig>, string][] = [
   [{ tmpfs: { '/run/..': '', relative: '' } }, 'mount path must be absolute'],
   [{ tmpfs: { '/run': 'size=big' } }, 'invalid tmpfs option "size=big"'],
   [{ tmpfs: { '/run': 'remount' } }, 'invalid tmpfs option "remount"'],
+  [{ cgroupParent: '/tare/../other' }, 'invalid cgroup parent "/tare/../other"'],
+  [{ cgroupParent: '/' }, 'invalid cgroup parent "/"'],
+  [{ annotations: { '': 'x' } }, 'the empty string is not permitted as an annotation key'],
   [{ shmSizeBytes: -1 }, 'SHM size can not be less than 0'],
   [{ ipcMode: 'public' }, 'invalid IPC mode: public'],
   [{ pidMode: 'container:' }, 'invalid PID mode: container:'],
@@ -129,6 +132,11 @@ describe('validateSettings refuses', () => {
     };
     const config = containerConfig({ healthcheck: { ...healthcheck, [key]: 5 } });
     expect(() => validateSettings(config, hostConfig(), hostFacts())).toThrow(`${name} in Healthcheck cannot be less`);
+  });
+
+  test('quotas, which no storage driver of ours has', () => {
+    const host = hostConfig({ storageOpt: { size: '10G' } });
+    expect(() => validateSettings(containerConfig(), host, hostFacts())).toThrow('--storage-opt is not supported');
   });
 
   test('--init on a host without an init program', () => {
@@ -217,6 +225,14 @@ describe('what the host cannot do is warned of and left out', () => {
         'Your kernel does not support IOPS Block write limit or the cgroup is not mounted. Block I/O IOPS write limit discarded.',
       ],
       { blkioWeight: 0, blkioDeviceWriteIOps: [] },
+    ],
+    [
+      { kernelMemoryTcpBytes: 1e7 },
+      without(cgroupSupports.none),
+      [
+        'Your kernel does not support kernel memory TCP limit capabilities or the cgroup is not mounted. Limitation discarded.',
+      ],
+      { kernelMemoryTcpBytes: 0 },
     ],
     [
       { oomKillDisable: true },

@@ -99,7 +99,7 @@ export const hostConfig = (changes: Partial<HostConfig> = {}): HostConfig => ({
 });
 
 const allOfCgroups: HostFacts['cgroups'] = {
-  memory: { limit: true, swap: true, reservation: true, swappiness: true, oomKillDisable: true },
+  memory: { limit: true, swap: true, reservation: true, swappiness: true, oomKillDisable: true, kernelTcp: true },
   cpu: { shares: true, quota: true, realtime: false },
   cpuset: true,
   pids: true,
@@ -109,7 +109,14 @@ const allOfCgroups: HostFacts['cgroups'] = {
 };
 
 const noneOfCgroups: HostFacts['cgroups'] = {
-  memory: { limit: false, swap: false, reservation: false, swappiness: false, oomKillDisable: false },
+  memory: {
+    limit: false,
+    swap: false,
+    reservation: false,
+    swappiness: false,
+    oomKillDisable: false,
+    kernelTcp: false,
+  },
   cpu: { shares: false, quota: false, realtime: false },
   cpuset: false,
   pids: false,
