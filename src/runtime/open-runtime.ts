@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { signalProcess } from '../linux/index.ts';
+import { completeHybridCgroups, signalProcess } from '../linux/index.ts';
 import { attachTo } from './attach-stream.ts';
 import { ConmonStart, createArgs, identify } from './conmon.ts';
 import { reopenLogFile, resizeTerminal } from './control.ts';
@@ -22,6 +22,7 @@ export function openRuntime(options: RuntimeOptions): Runtime & Disposable {
   const { execRoot } = options;
   const conmonPath = options.conmonPath ?? '/usr/bin/conmon';
   mkdirSync(join(execRoot, 'runtimes'), { recursive: true, mode: 0o700 });
+  completeHybridCgroups();
   const execs = new ExecStarter(conmonPath, execRoot);
   return {
     create: (request) => create(conmonPath, execRoot, request),

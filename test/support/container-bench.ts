@@ -164,7 +164,7 @@ function spec(root: string, args: string[], terminal: boolean) {
       },
     ],
     linux: {
-      cgroupsPath: `/tare-test-${process.pid}/${randomBytes(4).toString('hex')}`,
+      cgroupsPath: `/tare-bench-${randomBytes(6).toString('hex')}`,
       namespaces: ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) => ({ type })),
       resources: {},
     },
