@@ -1,8 +1,14 @@
-import * as T from 'typebox';
+import {
+  Boolean as Bool,
+  Integer as Int,
+  Array as List,
+  Optional,
+  type Static,
+  Object as Struct,
+  String as Text,
+} from 'typebox';
 import { consoleSize, map, stringOrList, strings } from './go.ts';
 import { endpointSettings } from './network.ts';
-
-const { Array: List, Boolean: Bool, Integer: Int, Object: Struct, Optional, String: Text } = T;
 
 const healthcheck = Struct(
   {
@@ -212,9 +218,9 @@ export const execStartBody = Struct(
   { title: 'ExecStartOptions' },
 );
 
-export type CreateBody = T.Static<typeof createBody>;
-export type HostConfigBody = T.Static<typeof hostConfig>;
-export type UpdateBody = T.Static<typeof updateBody>;
-export type ExecCreateBody = T.Static<typeof execCreateBody>;
-export type MountBody = T.Static<typeof mount>;
+export type CreateBody = Static<typeof createBody>;
+export type HostConfigBody = Static<typeof hostConfig>;
+export type UpdateBody = Static<typeof updateBody>;
+export type ExecCreateBody = Static<typeof execCreateBody>;
+export type MountBody = Static<typeof mount>;
 export type ResourcesBody = UpdateBody;

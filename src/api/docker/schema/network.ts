@@ -1,7 +1,13 @@
-import * as T from 'typebox';
+import {
+  Boolean as Bool,
+  Integer as Int,
+  Array as List,
+  Optional,
+  type Static,
+  Object as Struct,
+  String as Text,
+} from 'typebox';
 import { map, strings } from './go.ts';
-
-const { Array: List, Boolean: Bool, Integer: Int, Object: Struct, Optional, String: Text } = T;
 
 export const endpointSettings = Struct(
   {
@@ -58,5 +64,5 @@ export const volumeCreateBody = Struct(
   { title: 'CreateOptions' },
 );
 
-export type EndpointSettingsBody = T.Static<typeof endpointSettings>;
-export type NetworkCreateBody = T.Static<typeof networkCreateBody>;
+export type EndpointSettingsBody = Static<typeof endpointSettings>;
+export type NetworkCreateBody = Static<typeof networkCreateBody>;
