@@ -1,10 +1,11 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { kindOf, messageOf, TareError } from '../errors/index.ts';
-import { MS_NODEV, MS_NOEXEC, MS_NOSUID, mount } from '../linux/index.ts';
+import { MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, mountTable } from '../linux/index.ts';
 import type { Endpoint } from '../network/index.ts';
 import {
   buildSpec,
+  checkPropagation,
   knowsRecursiveReadOnly,
   type NamespaceMode,
   resolveDevices,
@@ -86,6 +87,7 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
   const rootfs = layers.mount(id);
   makeBindSources(record.mounts);
   const mounts = runtimeMounts(record.mounts, record.host);
+  checkPropagation(mounts, mountTable);
   const user = resolveUserIn(rootfs, record.config.user, record.host.groupAdd);
   const generatedFiles = writeGeneratedFiles(record);
 

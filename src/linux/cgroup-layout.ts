@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseMountTable } from './mount-table.ts';
 
 /** Where this host's cgroup hierarchies are mounted. */
 export interface CgroupLayout {
@@ -39,22 +40,15 @@ export function parseCgroupLayout(mountinfo: string): CgroupLayout {
   const v1: Record<string, string> = {};
   const roots: Record<string, string> = {};
   let unified: string | undefined;
-  for (const line of mountinfo.split('\n')) {
-    const separator = line.indexOf(' - ');
-    if (separator < 0) continue;
-    const [type, , superOptions = ''] = line.slice(separator + 3).split(' ');
-    if (type !== 'cgroup' && type !== 'cgroup2') continue;
-    const fields = line.split(' ');
-    const root = unescapeMount(fields[3] ?? '/');
-    const mountPoint = unescapeMount(fields[4] ?? '');
+  for (const { type, root, path, superOptions } of parseMountTable(mountinfo)) {
     if (type === 'cgroup2') {
-      unified ??= mountPoint;
+      unified ??= path;
       roots[''] ??= root;
-      continue;
     }
-    for (const option of superOptions.split(',')) {
+    if (type !== 'cgroup') continue;
+    for (const option of superOptions) {
       if (!v1Controllers.has(option) && !option.startsWith('name=')) continue;
-      v1[option] ??= mountPoint;
+      v1[option] ??= path;
       roots[option] ??= root;
     }
   }
@@ -62,10 +56,6 @@ export function parseCgroupLayout(mountinfo: string): CgroupLayout {
   const mode = hasControllers ? (unified === undefined ? 'v1' : 'hybrid') : 'v2';
   return { mode, v1, unified, roots };
 }
-
-/** mountinfo writes blanks and backslashes as octal. */
-const unescapeMount = (text: string): string =>
-  text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
 
 let detected: CgroupLayout | undefined;
 

@@ -3,7 +3,7 @@ export * from './exec-process.ts';
 export { readExit, watchExits } from './exits.ts';
 export * from './host-facts.ts';
 export * from './merge-image-defaults.ts';
-export { knowsRecursiveReadOnly, type SharedMemory, type SpecMount } from './mounts.ts';
+export { checkPropagation, knowsRecursiveReadOnly, type SharedMemory, type SpecMount } from './mounts.ts';
 export * from './oci-spec.ts';
 export { openRuntime, type RuntimeOptions } from './open-runtime.ts';
 export { removeConmonFolder } from './remove-folder.ts';

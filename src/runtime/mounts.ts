@@ -1,4 +1,5 @@
 import { TareError } from '../errors/index.ts';
+import type { MountEntry } from '../linux/index.ts';
 import type { OciMount } from './oci-spec.ts';
 
 /** A mount of the user's, resolved: its source exists on the host, its destination is a clean absolute path. */
@@ -147,6 +148,40 @@ export function rootfsPropagation(mounts: readonly SpecMount[]): string | undefi
   const asked = new Set(mounts.map(({ propagation }) => propagation));
   if (asked.has('shared') || asked.has('rshared')) return 'shared';
   return asked.has('slave') || asked.has('rslave') ? 'rslave' : undefined;
+}
+
+/**
+ * Checks that mounts which are to be shared with the host, or to follow it, lie on a mount that the host shares.
+ *
+ * @param readTable the host's mounts; asked for only when some mount propagates
+ * @throws {TareError} InvalidArgument: nothing would ever propagate
+ */
+export function checkPropagation(mounts: readonly SpecMount[], readTable: () => readonly MountEntry[]): void {
+  let table: readonly MountEntry[] | undefined;
+  for (const { source, propagation = '' } of mounts) {
+    const kind = propagation.replace(/^r/, '');
+    if (kind !== 'shared' && kind !== 'slave') continue;
+    table ??= readTable();
+    const below = mountOf(source, table);
+    const flags = below?.propagation ?? [];
+    if (flags.some((flag) => flag.startsWith('shared:'))) continue;
+    if (kind === 'slave' && flags.some((flag) => flag.startsWith('master:'))) continue;
+    const want = kind === 'shared' ? 'a shared mount' : 'a shared or slave mount';
+    throw new TareError(
+      'InvalidArgument',
+      `path ${source} is mounted on ${below?.path ?? '/'} but it is not ${want}: run mount --make-rshared ${below?.path ?? '/'} first`,
+    );
+  }
+}
+
+/** The mount that a path lies on: the deepest, and of several at one place the last. */
+function mountOf(path: string, table: readonly MountEntry[]): MountEntry | undefined {
+  let found: MountEntry | undefined;
+  for (const entry of table) {
+    const isAbove = entry.path === '/' || path === entry.path || path.startsWith(`${entry.path}/`);
+    if (isAbove && entry.path.length >= (found?.path.length ?? 0)) found = entry;
+  }
+  return found;
 }
 
 /** Own kinds of mounts that a read-only root leaves writable. */
