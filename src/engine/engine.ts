@@ -164,13 +164,19 @@ export class Engine implements EngineServices, AsyncDisposable {
     this.#watch = stop;
     // Shared: every watcher holds it, and conmon's exit command sees whether any does.
     const lock = tryFlock(watchersLock(this.config.execRoot), 'shared');
-    this.#resources.defer(() => {
+    const settling = new Set<Promise<void>>();
+    this.#resources.defer(async () => {
       stop.abort();
+      // An end half recorded would be left to the next process, which then has to look at everything.
+      await Promise.all(settling);
       lock?.[Symbol.dispose]();
     });
     const watching = async () => {
       for await (const id of watchExits(join(this.config.execRoot, 'exits'), stop.signal)) {
-        this.handleExit(id).catch((error: unknown) => this.report(`end of container ${id}`, error));
+        const settled = this.handleExit(id)
+          .catch((error: unknown) => this.report(`end of container ${id}`, error))
+          .finally(() => settling.delete(settled));
+        settling.add(settled);
       }
     };
     watching().catch((error: unknown) => this.report('watching for exits', error));

@@ -47,6 +47,8 @@ export class LocalClient implements Transport {
   }
 
   async #handle(request: Request): Promise<ApiResponse> {
+    // Who waits for an end records it as well: conmon's exit command would need a process of its own for that.
+    if (request.path.endsWith('/wait')) this.#engine.watchExits();
     return await this.#api.handle({
       method: request.method,
       path: request.path,
