@@ -1,4 +1,4 @@
-import type { EngineServices } from '../../engine/types.ts';
+import type { EngineServices } from '../../engine/index.ts';
 import { messageOf } from '../../errors/index.ts';
 import { errorResponse } from './errors.ts';
 import type { Api, ApiLogger, ApiRequest, ApiResponse } from './messages.ts';

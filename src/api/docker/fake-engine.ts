@@ -1,4 +1,4 @@
-import type { AttachSession, ContainerView, EngineServices } from '../../engine/types.ts';
+import type { AttachSession, ContainerView, EngineServices } from '../../engine/index.ts';
 import { TareError } from '../../errors/index.ts';
 import type { ContainerConfig, HostConfig } from '../../runtime/index.ts';
 import { createBody } from './schema/container.ts';

@@ -1,5 +1,5 @@
 import type { Static, TObject, TSchema } from 'typebox';
-import type { EngineServices } from '../../engine/types.ts';
+import type { EngineServices } from '../../engine/index.ts';
 import { TareError } from '../../errors/index.ts';
 import type { ApiRequest, ApiResponse } from './messages.ts';
 import type { ApiVersion } from './version.ts';

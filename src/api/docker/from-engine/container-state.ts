@@ -1,4 +1,4 @@
-import type { ContainerState, Health } from '../../../engine/types.ts';
+import type { ContainerState, Health } from '../../../engine/index.ts';
 import { humanDuration, timestamp } from './time.ts';
 
 /** inspect's `State`. A paused container is running as well, a restarting one too: so docker says it. */

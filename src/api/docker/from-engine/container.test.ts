@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { ContainerState } from '../../../engine/types.ts';
+import type { ContainerState } from '../../../engine/index.ts';
 import { config, host, ID, view } from '../fake-engine.ts';
 import { containerInspectOf, containerSummaryOf } from './container.ts';
 import { statusText } from './container-state.ts';

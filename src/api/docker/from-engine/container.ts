@@ -1,4 +1,4 @@
-import type { ContainerView, MountPoint } from '../../../engine/types.ts';
+import type { ContainerView, MountPoint } from '../../../engine/index.ts';
 import type { ApiVersion } from '../version.ts';
 import { containerConfigOf } from './container-config.ts';
 import { stateOf, statusText } from './container-state.ts';

@@ -1,4 +1,4 @@
-import type { EventRecord } from '../../../engine/types.ts';
+import type { EventRecord } from '../../../engine/index.ts';
 
 /** One line of the event stream, with the fields of before API 1.22 that clients still read. */
 export function eventOf(event: EventRecord) {

@@ -1,4 +1,4 @@
-import type { ExecRecord } from '../../../engine/types.ts';
+import type { ExecRecord } from '../../../engine/index.ts';
 
 export function execInspectOf(exec: ExecRecord) {
   const [entrypoint = '', ...rest] = exec.config.command;

@@ -1,4 +1,4 @@
-import type { HistoryEntry, ImageRecord, ImageSummary, ProgressMessage, RemovedImage } from '../../../engine/types.ts';
+import type { HistoryEntry, ImageRecord, ImageSummary, ProgressMessage, RemovedImage } from '../../../engine/index.ts';
 import type { ApiVersion } from '../version.ts';
 import { timestamp } from './time.ts';
 

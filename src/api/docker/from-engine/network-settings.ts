@@ -1,4 +1,4 @@
-import type { ContainerView, EndpointRequest } from '../../../engine/types.ts';
+import type { ContainerView, EndpointRequest } from '../../../engine/index.ts';
 import type { PortMapping } from '../../../network/index.ts';
 import { networkModeOf, orNull } from './host-config.ts';
 

@@ -1,4 +1,4 @@
-import type { NetworkView } from '../../../engine/types.ts';
+import type { NetworkView } from '../../../engine/index.ts';
 import { timestamp } from './time.ts';
 
 /** @param detailed with the containers on it, as inspect shows them; the list does not */

@@ -1,4 +1,4 @@
-import type { PathStat } from '../../../engine/types.ts';
+import type { PathStat } from '../../../engine/index.ts';
 import { timestamp } from './time.ts';
 
 /** Value of the header `X-Docker-Container-Path-Stat`. */

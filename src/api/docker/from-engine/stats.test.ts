@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { StatsSample } from '../../../engine/types.ts';
+import type { StatsSample } from '../../../engine/index.ts';
 import { eventOf } from './event.ts';
 import { statsOf, stoppedStatsOf } from './stats.ts';
 

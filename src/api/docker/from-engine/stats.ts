@@ -1,4 +1,4 @@
-import type { StatsSample } from '../../../engine/types.ts';
+import type { StatsSample } from '../../../engine/index.ts';
 import { timestamp } from './time.ts';
 
 /**

@@ -1,4 +1,4 @@
-import type { SystemInfo, SystemVersion } from '../../../engine/types.ts';
+import type { SystemInfo, SystemVersion } from '../../../engine/index.ts';
 import { MAXIMUM_VERSION, MINIMUM_VERSION } from '../version.ts';
 import { timestamp } from './time.ts';
 

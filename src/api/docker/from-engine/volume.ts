@@ -1,4 +1,4 @@
-import type { VolumeRecord, VolumeView } from '../../../engine/types.ts';
+import type { VolumeRecord, VolumeView } from '../../../engine/index.ts';
 import { timestamp } from './time.ts';
 
 /** The label by which docker's clients tell volumes that no user named. */

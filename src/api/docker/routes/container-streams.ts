@@ -1,5 +1,5 @@
 import * as T from 'typebox';
-import type { EngineServices, LogEntry, StatsSample, WaitResult } from '../../../engine/types.ts';
+import type { EngineServices, LogEntry, StatsSample, WaitResult } from '../../../engine/index.ts';
 import { messageOf, TareError } from '../../../errors/index.ts';
 import { statsOf, stoppedStatsOf } from '../from-engine/stats.ts';
 import type { ApiResponse } from '../messages.ts';

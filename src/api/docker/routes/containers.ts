@@ -1,5 +1,5 @@
 import * as T from 'typebox';
-import type { ContainerView, CreateContainer, EngineServices } from '../../../engine/types.ts';
+import type { ContainerView, CreateContainer, EngineServices } from '../../../engine/index.ts';
 import { kindOf, messageOf, TareError } from '../../../errors/index.ts';
 import { containerInspectOf, containerSummaryOf } from '../from-engine/container.ts';
 import { empty, json } from '../responses.ts';

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import * as T from 'typebox';
-import type { AttachSession, ExecRecord } from '../../../engine/types.ts';
+import type { AttachSession, ExecRecord } from '../../../engine/index.ts';
 import { kindOf, messageOf, TareError } from '../../../errors/index.ts';
 import { execInspectOf } from '../from-engine/exec.ts';
 import { empty, json, streamType } from '../responses.ts';

@@ -1,4 +1,4 @@
-import type { Filters } from '../../../engine/types.ts';
+import type { Filters } from '../../../engine/index.ts';
 import { TareError } from '../../../errors/index.ts';
 
 /**

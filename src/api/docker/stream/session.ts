@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { AttachSession } from '../../../engine/types.ts';
+import type { AttachSession } from '../../../engine/index.ts';
 import { frames } from './framing.ts';
 
 /** How long a client may keep its half of the connection open after it got everything. */

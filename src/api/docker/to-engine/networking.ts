@@ -1,4 +1,4 @@
-import type { EndpointRequest } from '../../../engine/types.ts';
+import type { EndpointRequest } from '../../../engine/index.ts';
 import type { CreateBody } from '../schema/container.ts';
 import type { EndpointSettingsBody } from '../schema/network.ts';
 import { invalid } from './container-config.ts';
