@@ -10,6 +10,7 @@ const actionsOpen = libc.func(
   'int posix_spawn_file_actions_addopen(void *actions, int fd, const char *path, int flags, unsigned int mode)',
 );
 const actionsChdir = libc.func('int posix_spawn_file_actions_addchdir_np(void *actions, const char *path)');
+const actionsClose = libc.func('int posix_spawn_file_actions_addclose(void *actions, int fd)');
 const actionsCloseFrom = libc.func('int posix_spawn_file_actions_addclosefrom_np(void *actions, int fd)');
 const attributesInit = libc.func('int posix_spawnattr_init(void *attributes)');
 const attributesDestroy = libc.func('int posix_spawnattr_destroy(void *attributes)');
@@ -52,7 +53,7 @@ const checkReturned = (result: number, call: string, subject?: string): void => 
 
 /**
  * Starts a program by `posix_spawn`, in a session of its own, with `/` as working folder and default signals. The cost
- * does not grow with our memory, unlike the fork that `node:child_process` does (docs/decisions/spawn.md).
+ * does not grow with our memory, unlike the fork that `node:child_process` does (docs/decisions/spawning.md).
  *
  * The child is ours to reap with `reapProcess`.
  *
@@ -94,6 +95,9 @@ function addDescriptors(actions: Buffer, descriptors: ReadonlyMap<number, number
   parked = parking;
   for (const to of descriptors.keys()) checkReturned(actionsDup2(actions, parked++, to), 'adddup2');
   const highest = Math.max(2, ...descriptors.keys());
+  for (let fd = 3; fd < highest; fd++) {
+    if (!descriptors.has(fd)) checkReturned(actionsClose(actions, fd), 'addclose');
+  }
   checkReturned(actionsCloseFrom(actions, highest + 1), 'addclosefrom');
 }
 
