@@ -1,8 +1,8 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { pino } from 'pino';
+import { type Listener, serve } from '../../api/docker/http/index.ts';
 import { createApi } from '../../api/docker/index.ts';
-import { type Listener, serve } from '../../api/docker/serve.ts';
 import { configuredHosts, Engine } from '../../engine/index.ts';
 import { TareError } from '../../errors/index.ts';
 import type { EngineValues } from '../engine-options.ts';

@@ -4,10 +4,10 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { EngineServices } from '../../engine/index.ts';
-import { TareError } from '../../errors/index.ts';
-import { createApi } from './api.ts';
-import { echoSession, fakeEngine, ID, view } from './fake-engine.ts';
+import type { EngineServices } from '../../../engine/index.ts';
+import { TareError } from '../../../errors/index.ts';
+import { createApi } from '../api.ts';
+import { echoSession, fakeEngine, ID, view } from '../fake-engine.ts';
 import { serve } from './serve.ts';
 
 let directory: string;

@@ -2,10 +2,10 @@ import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from 'node:
 import { createServer, type Server } from 'node:http';
 import { connect, type ListenOptions } from 'node:net';
 import { type FastifyReply, type FastifyRequest, fastify } from 'fastify';
-import { messageOf, TareError } from '../../errors/index.ts';
-import { exchange } from './http/exchange.ts';
-import { Hijacker } from './http/hijack.ts';
-import type { Api, ApiLogger } from './messages.ts';
+import { messageOf, TareError } from '../../../errors/index.ts';
+import type { Api, ApiLogger } from '../messages.ts';
+import { exchange } from './exchange.ts';
+import { Hijacker } from './hijack.ts';
 
 export type Listener = { path: string; mode?: number; gid?: number } | { host: string; port: number } | { fd: number };
 

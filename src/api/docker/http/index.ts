@@ -1,0 +1,1 @@
+export { type Listener, type Serving, serve } from './serve.ts';
