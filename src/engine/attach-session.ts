@@ -12,8 +12,7 @@ export interface SessionOptions {
   /** docker's grammar; '' the default. Looked for on a terminal only, as docker does. */
   detachKeys: string;
   /**
-   * Leave the connection to the monitor open, unread by anyone, when a client without input leaves: the monitor would take
-   * its going for the end of the container's input (StdinOnce).
+   * Leave the connection to the monitor open when a client without input leaves: the monitor would take its going for the end of the container's input (StdinOnce).
    */
   lingers?: boolean;
   /** Yielded before the stream's own output. */
@@ -42,7 +41,7 @@ export function attachSession(
     left.resolve(undefined);
     const open = await connected.catch(() => undefined);
     if (open === undefined) return;
-    if (options.lingers === true && !options.stdin) void drain(open);
+    if (options.lingers === true && !options.stdin) open.abandon();
     else await open[Symbol.asyncDispose]();
   };
   return {
@@ -80,13 +79,4 @@ async function* sessionOutput(
     if (piece.stream === 'stdout' ? options.stdout : options.stderr) yield piece;
   }
   await Promise.race([options.after, left]);
-}
-
-/** Reads and forgets, until the container ends. */
-async function drain(stream: AttachStream): Promise<void> {
-  try {
-    for await (const _ of stream.output);
-  } finally {
-    await stream[Symbol.asyncDispose]();
-  }
 }

@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { kindOf } from '../errors/index.ts';
 import { isProcessAlive, readProcessStat, tryFlock } from '../linux/index.ts';
 import { type ProcessIdentity, removeConmonFolder } from '../runtime/index.ts';
 import { containerEvent } from './events.ts';
@@ -51,8 +52,10 @@ export class ExecEnds {
   }
 
   async #settle(id: string, process: ProcessIdentity): Promise<void> {
-    // Its conmon may have been killed: then nobody knows the code.
-    const exitCode = await this.#deps.runtime.waitExec(this.directory(id), id, process).catch(() => UNKNOWN_EXIT_CODE);
+    const exitCode = await this.#deps.runtime.waitExec(this.directory(id), id, process).catch((error: unknown) => {
+      if (kindOf(error) === 'Unavailable') return UNKNOWN_EXIT_CODE; // its conmon was killed
+      throw error;
+    });
     await this.record(id, exitCode);
     removeConmonFolder(this.directory(id));
   }

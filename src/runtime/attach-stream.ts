@@ -40,6 +40,7 @@ export class ConmonStream implements AttachStream {
   #bufferedBytes = 0;
   #paused = false;
   #ended = false;
+  #abandoned = false;
   #failure: TareError | undefined;
   #wake: (() => void) | undefined;
   #wakeScheduled = false;
@@ -97,6 +98,14 @@ export class ConmonStream implements AttachStream {
     this.#socket?.end();
   }
 
+  abandon(): void {
+    this.#abandoned = true;
+    this.#segments = [];
+    this.#took(this.#bufferedBytes);
+    this.#socket?.unref();
+    this.#wakeReader();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#finish();
     this.#segments = [];
@@ -104,6 +113,7 @@ export class ConmonStream implements AttachStream {
 
   /** Takes one packet; false stops reading. */
   #receive(buffer: Buffer, bytes: number): boolean {
+    if (this.#abandoned) return true;
     const marker = buffer[0];
     if (bytes < 2 || (marker !== STDOUT && marker !== STDERR)) return !this.#paused;
     const stream = marker === STDOUT ? 'stdout' : 'stderr';
@@ -176,7 +186,7 @@ export class ConmonStream implements AttachStream {
         continue;
       }
       if (this.#failure !== undefined) throw this.#failure;
-      if (this.#ended) return;
+      if (this.#ended || this.#abandoned) return;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });

@@ -17,6 +17,7 @@ export class ExecStarter implements Disposable {
   readonly #execRoot: string;
   // An exec's conmon says the exit code on its sync pipe: quicker than the exit file, which is there for everybody else.
   readonly #pipes = new Map<string, SyncReader>();
+  readonly #closed = new AbortController();
 
   constructor(conmonPath: string, execRoot: string) {
     this.#conmonPath = conmonPath;
@@ -62,17 +63,24 @@ export class ExecStarter implements Disposable {
         pipe.close();
       }
     }
-    return await waitForExitFile(directory, execId, process);
+    this.#closed.signal.throwIfAborted();
+    return await waitForExitFile(directory, execId, process, this.#closed.signal);
   }
 
   [Symbol.dispose](): void {
+    this.#closed.abort();
     for (const pipe of this.#pipes.values()) pipe.close();
     this.#pipes.clear();
   }
 }
 
 /** For an exec that another process of ours started, or one whose conmon was killed. */
-async function waitForExitFile(directory: string, execId: string, process: ProcessIdentity): Promise<number> {
+async function waitForExitFile(
+  directory: string,
+  execId: string,
+  process: ProcessIdentity,
+  closed: AbortSignal,
+): Promise<number> {
   const exitDir = join(directory, 'exit');
   const ended = new AbortController();
   let missed = 0;
@@ -82,13 +90,14 @@ async function waitForExitFile(directory: string, execId: string, process: Proce
     if (missed > MISSED_LOOKS) ended.abort();
   }, LOOK_MS);
   try {
-    for await (const name of watchExits(exitDir, ended.signal)) {
+    for await (const name of watchExits(exitDir, AbortSignal.any([ended.signal, closed]))) {
       const exitCode = readExit(exitDir, name);
       if (exitCode !== undefined) return exitCode;
     }
   } finally {
     clearInterval(look);
   }
+  closed.throwIfAborted();
   throw new TareError('Unavailable', `exec ${execId}: its monitor was killed, so its exit code is unknown`);
 }
 

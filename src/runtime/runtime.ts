@@ -61,6 +61,11 @@ export interface AttachStream extends AsyncDisposable {
   write(chunk: Uint8Array): Promise<void>;
   /** Half-close: end of standard input. */
   closeStdin(): void;
+  /**
+   * Ends the output for its reader, but stays connected until the process's output ends: for a client whose going the
+   * monitor would take for the end of the process's input.
+   */
+  abandon(): void;
 }
 
 export interface Runtime {
@@ -82,7 +87,12 @@ export interface Runtime {
   update(id: string, runtime: RuntimeBinary, resources: unknown): Promise<void>;
   /** Writes `process.json` into the exec's folder and runs it. @throws {TareError} as `create` does */
   exec(request: ExecRequest): Promise<StartedExec>;
-  /** The exit code, once it has ended. @throws {TareError} Unavailable: its conmon was killed, so nobody knows */
+  /**
+   * The exit code, once it has ended.
+   *
+   * @throws {TareError} Unavailable: its conmon was killed, so nobody knows
+   * @throws AbortError: the runtime was disposed first, and the exec goes on
+   */
   waitExec(directory: string, execId: string, process: ProcessIdentity): Promise<number>;
   /** @param directory a bundle or an exec's folder */
   attach(directory: string): Promise<AttachStream>;

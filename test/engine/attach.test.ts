@@ -163,8 +163,10 @@ describe('attached to a running one', () => {
     const container = await create(['cat'], { stdinOnce: true });
     const reader = await attach();
     const watcher = await attach({ stdin: false });
+    const watched = read(watcher);
     await start(container);
     await watcher[Symbol.asyncDispose]();
+    expect(await watched).toBe('');
     await sleep(50);
     await reader.write(Buffer.from('still'));
     await sleep(20);

@@ -213,3 +213,13 @@ describe('never lost:', () => {
     await sleep(1);
   });
 });
+
+test('closing the engine leaves a running exec as it is', async () => {
+  const id = await execs.create(container.id, config(['sleep', '600']));
+  await execs.start(id, { detach: true });
+  bench.runtime[Symbol.dispose]();
+  const { pid, pidStartTicks, running, exitCode } = await execs.inspect(id);
+  expect({ running, exitCode, alive: isProcessAlive(pid, pidStartTicks) }).toEqual({
+    ...{ running: true, exitCode: null, alive: true },
+  });
+});
