@@ -11,6 +11,9 @@ const BLOCK_BYTES = 64 * 1024;
 const STDOUT = 2;
 const STDERR = 3;
 
+/** What a segment weighs besides its bytes: a program that writes single bytes in turn to both streams must not fill the memory. */
+const SEGMENT_BYTES = 128;
+
 /** conmon reads at most 32 KiB from a client at once and drops the rest of a longer packet. */
 const STDIN_PACKET_BYTES = 16 * 1024;
 
@@ -128,6 +131,7 @@ export class ConmonStream implements AttachStream {
       last.end += length;
     } else {
       this.#segments.push({ stream, block: this.#block, start: this.#filled, end: this.#filled + length });
+      this.#bufferedBytes += SEGMENT_BYTES;
     }
     this.#filled += length;
     this.#bufferedBytes += length;
@@ -179,12 +183,14 @@ export class ConmonStream implements AttachStream {
 
   async *#chunks(): AsyncGenerator<{ stream: 'stdout' | 'stderr'; chunk: Uint8Array }, void, undefined> {
     for (;;) {
-      const segment = this.#segments.shift();
-      if (segment !== undefined) {
-        this.#took(segment.end - segment.start);
-        yield { stream: segment.stream, chunk: segment.block.subarray(segment.start, segment.end) };
-        continue;
+      const batch = this.#segments;
+      this.#segments = [];
+      for (const { stream, block, start, end } of batch) {
+        if (this.#abandoned) return;
+        this.#took(end - start + SEGMENT_BYTES);
+        yield { stream, chunk: block.subarray(start, end) };
       }
+      if (this.#segments.length > 0) continue;
       if (this.#failure !== undefined) throw this.#failure;
       if (this.#ended || this.#abandoned) return;
       await new Promise<void>((resolve) => {

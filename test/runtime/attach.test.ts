@@ -65,3 +65,18 @@ test('disposing ends a waiting reader', async () => {
   setTimeout(() => void stream[Symbol.asyncDispose](), 20);
   for await (const _ of stream.output);
 });
+
+test('single bytes in turn to both streams are no way around the limit', async () => {
+  await using bench = new ContainerBench();
+  const program = 'i=0; while [ $i -lt 20000 ]; do echo -n a; echo -n b >&2; i=$((i+1)); done';
+  const container = await bench.create(['sh', '-c', program], { logPath: undefined });
+  await using stream = await ConmonStream.connect(container.bundle, { bufferBytes: 500_000, stalledMs: 200 });
+  await bench.start(container);
+  expect(await container.exit()).toBe(0);
+  let bytes = 0;
+  const read = async () => {
+    for await (const { chunk } of stream.output) bytes += chunk.length;
+  };
+  await expect(read()).rejects.toMatchObject({ kind: 'Unavailable' });
+  expect(bytes).toBeLessThan(10_000);
+});
