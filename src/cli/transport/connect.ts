@@ -5,8 +5,9 @@ import { Client } from './client.ts';
 import { parseHost } from './host.ts';
 
 /**
- * The engine a command line means: the daemon named by -H, TARE_HOST or DOCKER_HOST; else the daemon of the engine root, when one
- * answers; else the engine itself, in this process.
+ * The engine a command line means: the daemon named by -H; the engine of the folders that flags name; the daemon named by TARE_HOST
+ * or DOCKER_HOST; the engine of the default folders. An engine's daemon is asked when one answers, else the engine opens in this
+ * process.
  *
  * @throws {TareError} Unavailable: a daemon was named and does not answer
  */
@@ -48,7 +49,10 @@ export async function connect(globals: GlobalValues, env: NodeJS.ProcessEnv = pr
 function namedHost(globals: GlobalValues, env: NodeJS.ProcessEnv): string | undefined {
   if (globals.host.length > 1)
     throw new TareError('InvalidArgument', `one -H is enough to talk to a daemon, ${globals.host.length} are given`);
-  return globals.host[0] || env['TARE_HOST'] || env['DOCKER_HOST'] || undefined;
+  if (globals.host[0] !== undefined) return globals.host[0];
+  // Flags that name an engine's folders say more than an environment that was set up long ago.
+  if (globals['data-root'] !== undefined || globals['exec-root'] !== undefined) return undefined;
+  return env['TARE_HOST'] || env['DOCKER_HOST'] || undefined;
 }
 
 /** The socket of the daemon on the wanted engine root; undefined when only the data folder was chosen, whose daemon nobody can guess. */
