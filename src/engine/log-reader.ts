@@ -12,6 +12,7 @@ const BLOCK_BYTES = 256 * 1024;
 const LOOK_AGAIN_MS = 1_000;
 /** A line that was begun is waited for so long. */
 const PROMPT_MS = 50;
+const ROUNDING_SECONDS = 1e-6;
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
@@ -21,8 +22,9 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
  * @param ended aborted when nobody will write any more: what is there is then read, and following ends
  */
 export async function* readLog(path: string, options: LogOptions, ended?: AbortSignal): AsyncGenerator<LogEntry> {
-  const since = options.sinceSeconds === undefined ? '' : entryTime(options.sinceSeconds);
-  const until = options.untilSeconds === undefined ? undefined : entryTime(options.untilSeconds);
+  // A number of seconds is exact to a quarter of a microsecond today; an entry's own time must include the entry.
+  const since = options.sinceSeconds === undefined ? '' : entryTime(options.sinceSeconds - ROUNDING_SECONDS);
+  const until = options.untilSeconds === undefined ? undefined : entryTime(options.untilSeconds + ROUNDING_SECONDS);
   await using chain = new LogChain(path);
   await chain.open(options.tail);
   using news = options.follow ? new News(dirname(path), [ended, options.signal], options.untilSeconds) : undefined;

@@ -46,6 +46,11 @@ describe('reading', () => {
 
   test.each([
     { what: 'since', options: { sinceSeconds: Date.parse('2026-01-02T03:04:02Z') / 1000 }, want: ['c\n', 'd\n'] },
+    {
+      what: 'since, exactly',
+      options: { sinceSeconds: Date.parse('2026-01-02T03:04:02Z') / 1000 + 0.123456789 },
+      want: ['c\n', 'd\n'],
+    },
     { what: 'until', options: { untilSeconds: Date.parse('2026-01-02T03:04:01.5Z') / 1000 }, want: ['a\n', 'b\n'] },
     { what: 'stdout alone', options: { stderr: false }, want: ['a\n', 'c\n', 'd\n'] },
     { what: 'tail 0', options: { tail: 0 }, want: [] },
