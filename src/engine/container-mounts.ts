@@ -165,6 +165,10 @@ export interface RuntimeMount {
   nonRecursive: boolean;
   /** Read-only binds: only the top mount is read-only. */
   readOnlyNonRecursive: boolean;
+  /** Read-only binds: refuse rather than leave anything below the source writable. */
+  readOnlyForceRecursive: boolean;
+  /** Binds: the source is no folder. */
+  isFile: boolean;
   /** tmpfs: mount options as given. */
   options: string[];
 }
@@ -176,7 +180,8 @@ export interface RuntimeMount {
 export function runtimeMounts(mounts: readonly MountPoint[], host: HostConfig): RuntimeMount[] {
   const result: RuntimeMount[] = mounts.map((mount) => {
     const request = host.mounts.find((candidate) => cleanPath(candidate.target) === mount.destination);
-    if (mount.type !== 'tmpfs' && statSync(mount.source, { throwIfNoEntry: false }) === undefined) {
+    const source = mount.type === 'tmpfs' ? undefined : statSync(mount.source, { throwIfNoEntry: false });
+    if (mount.type !== 'tmpfs' && source === undefined) {
       throw new TareError(
         'InvalidArgument',
         `invalid mount config for type "${mount.type}": ${mount.type} source path does not exist: ${mount.source}`,
@@ -190,13 +195,15 @@ export function runtimeMounts(mounts: readonly MountPoint[], host: HostConfig): 
       propagation: mount.propagation || 'rprivate',
       nonRecursive: request?.bind?.nonRecursive ?? false,
       readOnlyNonRecursive: request?.bind?.readOnlyNonRecursive ?? false,
+      readOnlyForceRecursive: request?.bind?.readOnlyForceRecursive ?? false,
+      isFile: source?.isDirectory() === false,
       options: tmpfsOptions(request?.tmpfs),
     };
   });
   for (const [destination, options] of Object.entries(host.tmpfs)) {
     result.push({
       ...{ type: 'tmpfs', source: 'tmpfs', destination: cleanPath(destination), readOnly: false, propagation: '' },
-      ...{ nonRecursive: false, readOnlyNonRecursive: false },
+      ...{ nonRecursive: false, readOnlyNonRecursive: false, readOnlyForceRecursive: false, isFile: false },
       options: options === '' ? [] : options.split(','),
     });
   }

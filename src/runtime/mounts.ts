@@ -11,6 +11,8 @@ export interface SpecMount {
   readOnly: boolean;
   /** '' is `rprivate`. */
   propagation?: string;
+  /** Bind: the source is no folder, so nothing can be mounted below it. */
+  isFile?: boolean;
   /** Bind: leave out what is mounted below the source. */
   nonRecursive?: boolean;
   /** Read-only bind: what is mounted below the source stays writable. */
@@ -74,6 +76,8 @@ export function userMount(request: SpecMount, recursiveReadOnly: boolean): OciMo
 }
 
 function readOnlyOption(request: SpecMount, recursiveReadOnly: boolean): 'ro' | 'rro' {
+  // crun 1.8 fails to open a file as the folder it expects for rro.
+  if (request.isFile) return 'ro';
   if (request.readOnlyNonRecursive && request.readOnlyForceRecursive) {
     throw new TareError(
       'InvalidArgument',

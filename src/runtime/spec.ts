@@ -218,13 +218,15 @@ function mountsOf(input: SpecInput): OciMount[] {
   ].flatMap(([source, destination]) =>
     source === undefined || destinations.has(destination!)
       ? []
-      : [{ type: 'bind', source, destination: destination!, readOnly: host.readonlyRootfs }],
+      : [{ type: 'bind', source, destination: destination!, readOnly: host.readonlyRootfs, isFile: true }],
   );
   if (shm.kind === 'bind' && !destinations.has('/dev/shm')) {
     generated.push({ type: 'bind', source: shm.source, destination: '/dev/shm', readOnly: false });
   }
   if (usesInit(input)) {
-    generated.push({ type: 'bind', source: facts.initPath!, destination: initInContainer, readOnly: true });
+    generated.push({
+      ...{ type: 'bind', source: facts.initPath!, destination: initInContainer, readOnly: true, isFile: true },
+    });
   }
   const own = adjustDefaults(defaultMounts(shm), destinations, {
     privileged: host.privileged,

@@ -69,7 +69,7 @@ function makeBundle({ script, config = {}, host = {}, input = {} }: Wishes): {
     WorkingDir: '/srv',
   });
   const asked = hostConfig({ networkMode: 'none', ...host });
-  validateSettings(settings, asked, facts);
+  validateSettings(settings, asked, input.facts ?? facts);
   const filled = applyHostDefaults(asked, facts);
   const cgroup = `${cgroupParent}/${id}`;
   const spec = buildSpec({
@@ -210,6 +210,27 @@ describe.each(runtimes)('$name accepts the spec', ({ path, args }) => {
     expect(output).toMatch(/ \/scratch tmpfs rw,nosuid,nodev,(?!noexec).*size=1024k/);
     expect(output).toMatch(/shm \/dev\/shm tmpfs rw,nosuid,nodev,noexec,.*size=1024k/);
     for (const left of ['ro', 'rw', 'scratch']) rmSync(join(rootfs, left), { recursive: true });
+  });
+
+  test('single files, and an init', () => {
+    const file = join(root, 'hosts');
+    writeFileSync(file, 'from the host\n');
+    const initPath = join(root, 'init');
+    writeFileSync(initPath, '#!/bin/sh\necho init $1\nshift\nexec "$@"\n', { mode: 0o755 });
+    mkdirSync(join(rootfs, 'sbin'), { recursive: true });
+    writeFileSync(join(rootfs, 'etc/hosts'), '');
+    writeFileSync(join(rootfs, 'etc/own'), '');
+    writeFileSync(join(rootfs, 'sbin/docker-init'), '');
+    const { output } = run({
+      script: 'cat /etc/hosts /etc/own; (echo x > /etc/own) 2>/dev/null || echo refused',
+      host: { readonlyRootfs: true, init: true },
+      input: {
+        facts: { ...facts, initPath },
+        generatedFiles: { hosts: file },
+        mounts: [{ type: 'bind', source: file, destination: '/etc/own', readOnly: true, isFile: true }],
+      },
+    });
+    expect(output).toBe('init --\nfrom the host\nfrom the host\nrefused\n');
   });
 
   test('a seccomp profile of the user', () => {
