@@ -26,6 +26,7 @@ export interface Transaction {
 // SQLite's own busy wait blocks the event loop, so it is short and the retry is ours.
 const BUSY_TIMEOUT_MS = 5;
 const GIVE_UP_MS = 30_000;
+const RETELL_MS = [5, 250];
 const SQLITE_BUSY = 5;
 const SQLITE_CONSTRAINT = 19;
 
@@ -47,6 +48,7 @@ export class Database implements Disposable {
   readonly #transaction: Transaction;
   #watcher: FSWatcher | undefined;
   #watching = 0;
+  #retold: NodeJS.Timeout[] = [];
   #clockNs = 0n;
 
   private constructor(path: string) {
@@ -81,6 +83,7 @@ export class Database implements Disposable {
 
   [Symbol.dispose](): void {
     this.#watcher?.close();
+    for (const timer of this.#retold) clearTimeout(timer);
     this.#watcher = undefined;
     this.#statements.clear();
     if (this.#db.isOpen) this.#db.close();
@@ -183,8 +186,19 @@ export class Database implements Disposable {
     this.#watching += 1;
     if (this.#watcher !== undefined) return;
     // Every commit of any process appends to the write-ahead log.
-    this.#watcher = watch(`${this.#path}-wal`, { persistent: false }, () => this.#commits.emit('commit'));
+    this.#watcher = watch(`${this.#path}-wal`, { persistent: false }, () => this.#fileChanged());
     this.#watcher.on('error', () => {});
+  }
+
+  /**
+   * The log is written a moment before the commit is visible (its index comes last), and no notice comes for that; so what
+   * is told at once is told again.
+   */
+  #fileChanged(): void {
+    const tell = () => this.#commits.emit('commit');
+    tell();
+    for (const timer of this.#retold) clearTimeout(timer);
+    this.#retold = RETELL_MS.map((delayMs) => setTimeout(tell, delayMs).unref());
   }
 
   #unwatchFile(): void {
@@ -192,6 +206,7 @@ export class Database implements Disposable {
     if (this.#watching > 0) return;
     this.#watcher?.close();
     this.#watcher = undefined;
+    for (const timer of this.#retold) clearTimeout(timer);
   }
 }
 
