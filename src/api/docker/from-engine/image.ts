@@ -36,7 +36,7 @@ export function imageInspectOf(image: ImageRecord, version: ApiVersion) {
     ...(config['os.version'] && { OsVersion: config['os.version'] }),
     Size: image.sizeBytes,
     ...(version < 44 && { VirtualSize: image.sizeBytes }),
-    GraphDriver: { Data: null, Name: 'overlay2' },
+    GraphDriver: { Data: null, Name: 'overlay' },
     RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
     Metadata: { LastTagTime: timestamp(image.lastTaggedMs) },
     ...(version >= 48 && { Descriptor: image.manifest }),

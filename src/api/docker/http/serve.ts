@@ -69,6 +69,8 @@ export async function serve(api: Api, listeners: readonly Listener[], logger?: A
       server.on('request', (request, response) => app.routing(request, response));
       hijacker.attach(server);
       await listen(server, listener);
+      // Out of descriptors, for one: clients wait in the backlog until there are some again.
+      server.on('error', (error) => logger?.error({ err: error }, `accepting connections: ${messageOf(error)}`));
       servers.push(server);
       addresses.push(addressOf(server, listener));
     }
