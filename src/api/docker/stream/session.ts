@@ -56,7 +56,7 @@ async function finish(duplex: Duplex, gone: Promise<void>): Promise<void> {
   if (duplex.destroyed) return;
   duplex.end();
   duplex.removeAllListeners('data').resume();
-  const timer = setTimeout(() => duplex.destroy(), LINGER_MS);
+  const timer = setTimeout(() => duplex.destroy(), LINGER_MS).unref();
   const ended = new Promise<void>((resolve) => {
     if (duplex.readableEnded) resolve();
     else duplex.once('end', resolve);
