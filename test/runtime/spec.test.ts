@@ -97,7 +97,7 @@ const golden: Record<string, Partial<SpecInput>> = {
 
 test.each(Object.entries(golden))('golden: %s', async (name, changes) => {
   const text = `${JSON.stringify(buildSpec(specInput(changes)), null, 2)}\n`;
-  await expect(text).toMatchFileSnapshot(`golden/${name}.json`);
+  await expect(text).toMatchFileSnapshot(`golden/${name}.json.golden`);
 });
 
 const specWith = (host: Parameters<typeof hostConfig>[0], more: Partial<SpecInput> = {}): OciSpec =>
