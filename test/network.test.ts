@@ -1,4 +1,6 @@
+import { realpathSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { node } from './support/built.ts';
 import { busybox, type TestEngine } from './support/engine.ts';
 import { eventually } from './support/execute.ts';
 import { throughEveryFace, withEngine } from './support/faces.ts';
@@ -75,12 +77,15 @@ throughEveryFace('the default network', (engine) => {
 
   test('UDP is published too', async () => {
     await using outside = await engine().outside();
-    await cli('run', '-d', '--name', 'echo', '-p', '18090:53/udp', busybox, 'nc', '-u', '-l', '-p', '53', '-e', 'cat');
-    const asked = await outside.run([
-      'sh',
-      '-c',
-      `(echo ping; sleep 0.5) | busybox nc -u -w 1 ${outside.insideAddress} 18090`,
-    ]);
+    // Nothing in busybox answers UDP, so the host's Node.js does, in the container's network.
+    const echo = `const socket = require('node:dgram').createSocket('udp4');
+      socket.on('message', (text, { port, address }) => socket.send(text, port, address)).bind(53);`;
+    const served = ['-v', '/:/host:ro', busybox, 'chroot', '/host', realpathSync(node), '-e', echo];
+    await cli('run', '-d', '--name', 'echo', '-p', '18090:53/udp', ...served);
+    const ask = `const socket = require('node:dgram').createSocket('udp4');
+      socket.on('message', (answer) => { console.log(String(answer)); process.exit(0); });
+      setInterval(() => socket.send('ping', 18090, '${outside.insideAddress}'), 100);`;
+    const asked = await outside.run([node, '-e', ask], { timeoutMs: 10_000 });
     expect(asked.stdout).toBe('ping\n');
     await cli('rm', '-f', 'echo');
   });

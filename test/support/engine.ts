@@ -147,7 +147,7 @@ export class TestEngine implements AsyncDisposable {
   }
 
   docker(args: readonly string[], options: ExecuteOptions = {}): Promise<Result> {
-    return this.run([this.#docker, ...args], { ...options, env: { ...this.clientEnvironment, ...options.env } });
+    return this.run([this.#docker, ...args], { ...options, env: { ...this.#dockerEnvironment, ...options.env } });
   }
 
   /** Runs any program inside the engine's namespaces. */
@@ -203,8 +203,13 @@ export class TestEngine implements AsyncDisposable {
     return join(dockerClient, 'usr/bin/docker');
   }
 
-  /** What docker's client must find in its environment. */
+  /** What this face's client must find in its environment. */
   get clientEnvironment(): Record<string, string> {
+    // Ours would take DOCKER_HOST for a daemon that must answer.
+    return this.face === 'docker' ? this.#dockerEnvironment : {};
+  }
+
+  get #dockerEnvironment(): Record<string, string> {
     return { DOCKER_HOST: `unix://${this.socket}`, DOCKER_CONFIG: join(this.root, 'docker-config') };
   }
 

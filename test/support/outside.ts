@@ -15,8 +15,10 @@ export class Outside implements AsyncDisposable {
   readonly address = '198.51.100.2';
   readonly address6 = '2001:db8:51::2';
   readonly #holder: ChildProcessWithoutNullStreams;
+  readonly #inside: Inside;
 
-  private constructor(holder: ChildProcessWithoutNullStreams) {
+  private constructor(inside: Inside, holder: ChildProcessWithoutNullStreams) {
+    this.#inside = inside;
     this.#holder = holder;
   }
 
@@ -28,7 +30,7 @@ export class Outside implements AsyncDisposable {
     holder.stdout.once('data', () => resolve());
     holder.once('exit', (code) => reject(new Error(`no network namespace: exit code ${code}`)));
     await promise;
-    const outside = new Outside(holder);
+    const outside = new Outside(inside, holder);
     const here = ['ip', '-batch', '-'];
     await inside.run(['ip', 'link', 'add', 'cable', 'type', 'veth', 'peer', 'name', 'cable', 'netns', `${holder.pid}`]);
     for (const command of [
@@ -61,6 +63,8 @@ export class Outside implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // Not left to the namespace's end, which the kernel takes its time for.
+    await this.#inside.run(['ip', 'link', 'delete', 'cable']);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#holder.once('exit', () => resolve());
     this.#holder.stdin.end('\n');
