@@ -39,7 +39,7 @@ export async function* loadArchive(
   options: LoadOptions = {},
 ): AsyncGenerator<Progress, LoadedImage[]> {
   await using unpacker = new Unpacker(stores, options.known ?? new Map());
-  const source = new TarSource('image archive', stores.content, unpacker);
+  await using source = new TarSource('image archive', stores.content, unpacker);
   yield* source.read(decompressed(input));
   return await storeImages(source, stores, unpacker, options.platform);
 }

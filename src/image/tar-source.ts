@@ -9,6 +9,7 @@ import {
   digestInName,
   MAX_DESCRIPTION_BYTES,
 } from './archive-source.ts';
+import { BlobIntake } from './blob-intake.ts';
 import { type Progress, ProgressPace } from './progress.ts';
 import type { Unpacker } from './unpack.ts';
 
@@ -21,18 +22,18 @@ const HEAD_BYTES = TAR_MAGIC_OFFSET + 5;
  * An archive in a tar, read once from front to back: describing files are kept, all others become blobs, and what looks
  * like a layer starts to unpack at once. Archives put their index last, so nobody can know better while they come.
  */
-export class TarSource implements ArchiveSource {
+export class TarSource implements ArchiveSource, AsyncDisposable {
   readonly what: string;
-  readonly #content: BlobIngester;
+  readonly #intake: BlobIntake;
   readonly #unpacker: Unpacker;
   readonly #texts = new Map<string, Buffer>();
-  readonly #blobs = new Map<string, ArchiveBlob>();
+  readonly #blobs = new Map<string, Promise<ArchiveBlob>>();
   readonly #links = new Map<string, string>();
   readonly #pace = new ProgressPace();
 
   constructor(what: string, content: BlobIngester, unpacker: Unpacker) {
     this.what = what;
-    this.#content = content;
+    this.#intake = new BlobIntake(content);
     this.#unpacker = unpacker;
   }
 
@@ -46,6 +47,11 @@ export class TarSource implements ArchiveSource {
       }
       yield* this.#take(entry);
     }
+    await this.#intake.settle();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#intake[Symbol.asyncDispose]();
   }
 
   async text(name: string): Promise<Buffer | undefined> {
@@ -96,11 +102,11 @@ export class TarSource implements ArchiveSource {
     const id = (digestInName(name)?.slice('sha256:'.length) ?? name).slice(0, 12);
     const head = Buffer.alloc(HEAD_BYTES);
     let received = 0;
-    await using writer = await this.#content.writer({ sizeBytes });
+    await using incoming = await this.#intake.begin(sizeBytes);
     for await (const chunk of body) {
       if (received < HEAD_BYTES) head.set(chunk.subarray(0, HEAD_BYTES - received), received);
       received += chunk.byteLength;
-      await writer.write(chunk);
+      await incoming.write(chunk);
       if (this.#pace.isDue()) yield { id, status: 'Loading layer', currentBytes: received, totalBytes: sizeBytes };
     }
     if (received !== sizeBytes) {
@@ -109,14 +115,15 @@ export class TarSource implements ArchiveSource {
         `${this.what}: ${JSON.stringify(name)} is a sparse entry: make the archive without --sparse`,
       );
     }
-    const { digest } = await writer.commit();
-    requireNamedDigest(name, digest, this.what);
     const compression = detectCompression(head);
-    this.#blobs.set(name, { digest, sizeBytes, compression });
-    if (compression !== 'none' || isTar(head)) {
-      this.#unpacker.start(digest, compression);
-      yield { id, status: 'Loading layer', currentBytes: received, totalBytes: sizeBytes };
-    }
+    const isLayer = compression !== 'none' || isTar(head);
+    const { result } = await incoming.commit(({ digest }) => {
+      requireNamedDigest(name, digest, this.what);
+      if (isLayer) this.#unpacker.start(digest, compression);
+      return { digest, sizeBytes, compression };
+    });
+    this.#blobs.set(name, result);
+    if (isLayer) yield { id, status: 'Loading layer', currentBytes: received, totalBytes: sizeBytes };
   }
 }
 
