@@ -3,17 +3,17 @@ import { inspectFormatOption } from '../format-option.ts';
 import { parseFilters } from '../grammar/filters.ts';
 import { parseMoment } from '../grammar/times.ts';
 import { sortedByKey } from '../output/text.ts';
-import { jsonLines } from '../stream/progress.ts';
+import { decodeLine, textLines } from '../stream/progress.ts';
 import { execute } from '../template/execute.ts';
 import { parseTemplate } from '../template/parse.ts';
-import { goJson } from '../template/text.ts';
 
 interface EventMessage {
   Type: string;
   Action: string;
   Actor: { ID: string; Attributes: Record<string, string> | null };
   time: number;
-  timeNano: number;
+  /** Digits. */
+  timeNano: string;
   [legacy: string]: unknown;
 }
 
@@ -38,9 +38,14 @@ export default command({
         filters: parseFilters(options.filter),
       },
     });
-    for await (const event of jsonLines<EventMessage>(body)) {
-      if (format === 'json') context.out(`${goJson(event)}\n`);
-      else if (template)
+    for await (const line of textLines(body)) {
+      // As it came: the time in nanoseconds is beyond the numbers of JavaScript.
+      if (format === 'json') {
+        context.out(`${line}\n`);
+        continue;
+      }
+      const event = { ...decodeLine<EventMessage>(line), timeNano: /"timeNano":\s*(\d+)/.exec(line)?.[1] ?? '' };
+      if (template)
         context.out(
           `${execute(template, { ...event, Time: event.time, TimeNano: event.timeNano, ID: event.Actor.ID })}\n`,
         );
@@ -52,8 +57,7 @@ export default command({
 
 /** `2026-11-21T03:11:41.123456789Z container start ID (image=busybox, name=web)` */
 function eventLine({ Type, Action, Actor, time, timeNano }: EventMessage): string {
-  // The number of nanoseconds is beyond what a double holds; its seconds stand beside it.
-  const fraction = timeNano ? String(timeNano).slice(-9).padStart(9, '0') : '000000000';
+  const fraction = timeNano.slice(-9).padStart(9, '0');
   const attributes = sortedByKey(Actor.Attributes).map(([key, value]) => `${key}=${value}`);
   const moment = `${localTime(time)}`.replace('.', `.${fraction}`);
   return `${moment} ${Type} ${Action} ${Actor.ID}${attributes.length > 0 ? ` (${attributes.join(', ')})` : ''}`;

@@ -14,8 +14,8 @@ export interface ProgressLine {
 /** Longest line that is taken: a line is a message, not data. */
 const MAX_LINE = 16 * 1024 * 1024;
 
-/** JSON documents, one a line, as they come. @throws {TareError} Unavailable: not JSON, or an endless line */
-export async function* jsonLines<T>(body: AsyncIterable<Uint8Array>): AsyncGenerator<T> {
+/** Lines that are not empty, as they come. @throws {TareError} Unavailable: an endless line */
+export async function* textLines(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder();
   let pending = '';
   for await (const chunk of body) {
@@ -23,12 +23,18 @@ export async function* jsonLines<T>(body: AsyncIterable<Uint8Array>): AsyncGener
     const lines = pending.split('\n');
     pending = lines.pop()!;
     if (pending.length > MAX_LINE) throw new TareError('Unavailable', 'the engine sent a line of over 16 MiB');
-    for (const line of lines) if (line.trim() !== '') yield decode<T>(line);
+    for (const line of lines) if (line.trim() !== '') yield line.trim();
   }
-  if (pending.trim() !== '') yield decode<T>(pending);
+  if (pending.trim() !== '') yield pending.trim();
 }
 
-function decode<T>(line: string): T {
+/** JSON documents, one a line, as they come. @throws {TareError} Unavailable: not JSON, or an endless line */
+export async function* jsonLines<T>(body: AsyncIterable<Uint8Array>): AsyncGenerator<T> {
+  for await (const line of textLines(body)) yield decodeLine<T>(line);
+}
+
+/** @throws {TareError} Unavailable: not JSON */
+export function decodeLine<T>(line: string): T {
   try {
     return JSON.parse(line) as T;
   } catch (error) {

@@ -36,6 +36,7 @@ export class SocketClient implements Transport {
         destroy: () => socket.destroy(),
       });
       let answered = false;
+      let refused = false;
       const fail = (error: unknown) => {
         request.signal?.removeEventListener('abort', abort);
         socket.destroy();
@@ -47,6 +48,7 @@ export class SocketClient implements Transport {
         {
           head: (head: Head) => {
             answered = true;
+            refused = head.status >= 400;
             resolve({ ...head, body });
           },
           data: (bytes) => body.push(bytes),
@@ -67,7 +69,7 @@ export class SocketClient implements Transport {
       });
       if (request.signal?.aborted) return abort();
       request.signal?.addEventListener('abort', abort, { once: true });
-      send(socket, request, { connection: 'close' }).catch(fail);
+      send(socket, request, { connection: 'close' }, () => refused).catch(fail);
     });
   }
 
@@ -138,7 +140,13 @@ function dial(where: Address): Promise<Socket> {
   });
 }
 
-async function send(socket: Socket, request: Request, extra: Record<string, string>): Promise<void> {
+/** @param isRefused the body is of no use any more: the daemon refused it before its end */
+async function send(
+  socket: Socket,
+  request: Request,
+  extra: Record<string, string>,
+  isRefused: () => boolean = () => false,
+): Promise<void> {
   const { body } = request;
   const headers: Record<string, string> = { host: 'tare', 'user-agent': 'tare', ...request.headers, ...extra };
   if (typeof body === 'string' || body instanceof Uint8Array)
@@ -157,7 +165,8 @@ async function send(socket: Socket, request: Request, extra: Record<string, stri
   if (body === undefined) return;
   if (body instanceof Uint8Array) return void socket.write(body);
   for await (const chunk of body) {
-    if (socket.destroyed) return;
+    // Half a body may stay unsent: the connection is closed behind it.
+    if (socket.destroyed || isRefused()) return;
     if (chunk.length === 0) continue;
     socket.cork();
     socket.write(`${chunk.length.toString(16)}\r\n`);
