@@ -33,29 +33,36 @@ interface Import {
   to: string;
   /** Types alone: nothing is loaded. */
   isType: boolean;
+  /** Loaded when it is called for, or in a thread of its own. */
+  isLater: boolean;
 }
 
 const sources = globSync('src/**/*.ts', { cwd: project }).sort();
 const textOf = new Map(sources.map((source) => [source, readFileSync(join(project, source), 'utf8')]));
 
-function importsOf(source: string): { specifier: string; isType: boolean }[] {
+function importsOf(source: string): { specifier: string; isType: boolean; isLater: boolean }[] {
   const text = textOf.get(source)!.replaceAll(/^\s*(\/\/|\*|\/\*).*$/gm, '');
   const statements = text.matchAll(/^(?:import|export)\s+(type\s)?(?:[^'";]*?\sfrom\s+)?'([^']+)'/gm);
   const dynamic = text.matchAll(/\bimport\(\s*'([^']+)'\s*\)/g);
   const threads = text.matchAll(/new URL\(\s*'([^']+\.ts)',\s*import\.meta\.url/g);
   return [
-    ...[...statements].map(([, type, specifier]) => ({ specifier: specifier!, isType: type !== undefined })),
-    ...[...dynamic, ...threads].map(([, specifier]) => ({ specifier: specifier!, isType: false })),
+    ...[...statements].map(([, type, specifier]) => ({
+      specifier: specifier!,
+      isType: type !== undefined,
+      isLater: false,
+    })),
+    ...[...dynamic, ...threads].map(([, specifier]) => ({ specifier: specifier!, isType: false, isLater: true })),
   ];
 }
 
 const imports: Import[] = sources.flatMap((from) =>
   importsOf(from)
     .filter(({ specifier }) => specifier.startsWith('.'))
-    .map(({ specifier, isType }) => ({
+    .map(({ specifier, isType, isLater }) => ({
       from,
       to: relative(project, resolve(project, dirname(from), specifier)),
       isType,
+      isLater,
     })),
 );
 
@@ -100,7 +107,7 @@ test('imports leave no folder of ours but for packages', () => {
 
 test('no source imports itself, however far around', () => {
   const next = Map.groupBy(
-    imports.filter(({ isType }) => !isType),
+    imports.filter(({ isType, isLater }) => !isType && !isLater),
     ({ from }) => from,
   );
   const done = new Set<string>();

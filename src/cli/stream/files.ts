@@ -12,6 +12,8 @@ export function openInput(path: string): AsyncIterable<Uint8Array> {
   if (path === '-') {
     if (process.stdin.isTTY)
       throw new TareError('InvalidArgument', 'standard input is a terminal: give a file, or pipe the archive in');
+    // A pipe may be non-blocking, and a plain read of it fails with EAGAIN while its writer is slow.
+    if (!fstatSync(0).isFile()) return process.stdin;
     return createReadStream('', { fd: 0, autoClose: false, highWaterMark: CHUNK_BYTES });
   }
   let descriptor: number;
