@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { mkdir, readdir, rename } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TareError } from '../errors/index.ts';
@@ -19,12 +19,23 @@ import {
 } from '../linux/index.ts';
 import type { DiffID } from './digest.ts';
 import { type DriverOptions, snapshotDriver } from './drivers.ts';
-import type { Change, Compression, Layer, LayerStore, OpenRoot, RootBind, SnapshotUsage } from './layer-store.ts';
+import type {
+  Change,
+  Compression,
+  Layer,
+  LayerStore,
+  MountOptions,
+  OpenRoot,
+  RootBind,
+  SnapshotUsage,
+} from './layer-store.ts';
 import { CommittedLayers, missingLayer } from './layers/committed-layers.ts';
 import { MergedFolder } from './layers/merged-folder.ts';
+import { RestoredLayers } from './layers/restored-layers.ts';
 import { openStack } from './layers/stack.ts';
 import { opaqueAttribute } from './layers/whiteouts.ts';
 import { assembleRoot } from './roots/assemble.ts';
+import { makeSkeleton, type Skeleton } from './skeleton.ts';
 import type { LayerStack, SnapshotDriver } from './snapshot-driver.ts';
 import { encodeHeader } from './tar/index.ts';
 import type { ArchiveLimits } from './tree/budget.ts';
@@ -44,6 +55,8 @@ export interface LayerStoreOptions {
   /** Mark whiteouts with user.overlay.*: inside a user namespace trusted.* is not ours to set. */
   userXattrs?: boolean;
   limits?: ArchiveLimits;
+  /** What lies below every image. */
+  skeleton?: Skeleton;
 }
 
 /** Opens (and makes, mode 0700) a store of layers and snapshots. Several processes may have it open. */
@@ -53,7 +66,8 @@ export async function openLayerStore(options: LayerStoreOptions): Promise<LayerS
   await mkdir(snapshotDirectory, { recursive: true, mode: 0o700 });
   const committed = await CommittedLayers.open(directory, { userXattrs, limits });
   const emptyLayer = join(directory, 'empty');
-  return new DiskLayerStore(committed, snapshotDirectory, driver, { emptyLayer, userXattrs });
+  const skeleton = options.skeleton && makeSkeleton(join(directory, 'skeleton'), options.skeleton);
+  return new DiskLayerStore(committed, snapshotDirectory, driver, { emptyLayer, userXattrs }, skeleton);
 }
 
 const keyPattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/;
@@ -68,12 +82,25 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
   readonly #driverOptions: DriverOptions;
   readonly #opaque: string;
 
-  constructor(committed: CommittedLayers, directory: string, driver: SnapshotDriver['name'], options: DriverOptions) {
+  readonly #restored: RestoredLayers;
+  readonly #skeleton: string | undefined;
+  /** Removed snapshots whose files are still going. */
+  #emptying: Promise<void> = Promise.resolve();
+
+  constructor(
+    committed: CommittedLayers,
+    directory: string,
+    driver: SnapshotDriver['name'],
+    options: DriverOptions,
+    skeleton: string | undefined,
+  ) {
+    this.#skeleton = skeleton;
     this.#committed = committed;
     this.#directory = directory;
     this.#driver = snapshotDriver(driver, options);
     this.#driverOptions = options;
     this.#opaque = opaqueAttribute(options.userXattrs);
+    this.#restored = new RestoredLayers(join(committed.directory, 'restored'), this.#opaque);
   }
 
   get driver(): 'overlay' | 'vfs' {
@@ -114,6 +141,7 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
       }
     }
     await this.#committed.remove(diffID);
+    await this.#sweepRestored();
   }
 
   async prepare(key: string, parents: readonly DiffID[]): Promise<void> {
@@ -133,10 +161,11 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     renameSync(`${record}.new`, record);
   }
 
-  mount(key: string): string {
+  mount(key: string, options?: MountOptions): string {
     const directory = this.#snapshot(key);
+    const parents = this.#parents(key);
     if (this.#driver.isMounted(directory)) return this.#driver.root(directory);
-    return this.#driver.mount(directory, this.#stack(this.#parents(key)));
+    return this.#driver.mount(directory, this.#stack(parents), options);
   }
 
   async openRoot(key: string, binds: readonly RootBind[] = []): Promise<OpenRoot> {
@@ -189,13 +218,14 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     this.#driver.unmount(directory);
     const name = `${REMOVING}${randomBytes(8).toString('hex')}`;
     try {
-      await rename(directory, join(this.#directory, name));
+      renameSync(directory, join(this.#directory, name));
     } catch (error) {
       // Another process was quicker.
       if ((error as { code?: unknown }).code === 'ENOENT') return;
       throw error;
     }
-    await this.#empty(name);
+    // Nobody waits for the files; what a crash leaves of them, reconcile() removes.
+    this.#emptying = this.#emptying.then(() => this.#empty(name)).catch(() => {});
   }
 
   async snapshots(): Promise<string[]> {
@@ -208,6 +238,9 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
       if (name.startsWith(REMOVING)) await this.#empty(name);
       else if (keyPattern.test(name) && !isOwned(name)) await this.remove(name);
     }
+    await this.#emptying;
+    using _alone = await this.#useLock('exclusive');
+    await this.#sweepRestored();
   }
 
   async settle(): Promise<void> {
@@ -215,6 +248,7 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#emptying;
     await this.#committed[Symbol.asyncDispose]();
   }
 
@@ -245,16 +279,23 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     return parents;
   }
 
+  /** @throws {TareError} NotFound: a layer is missing */
   #stack(parents: readonly DiffID[]): LayerStack {
     const topFirst = [...parents].reverse();
-    return {
-      paths: topFirst.map((diffID) => this.#committed.path(diffID)),
-      records: topFirst.map((diffID) => {
-        const record = this.#committed.record(diffID);
-        if (record === undefined) throw missingLayer(diffID);
-        return record;
-      }),
-    };
+    const records = topFirst.map((diffID) => {
+      const record = this.#committed.record(diffID);
+      if (record === undefined) throw missingLayer(diffID);
+      return record;
+    });
+    const paths = topFirst.map((diffID) => this.#committed.path(diffID));
+    const restored = this.#restored.path(parents, { records, paths });
+    const [top, bottom] = [restored, this.#skeleton].map((path) => (path === undefined ? [] : [path]));
+    return { records, paths: [...(top ?? []), ...paths, ...(bottom ?? [])] };
+  }
+
+  async #sweepRestored(): Promise<void> {
+    const keys = await this.snapshots();
+    await this.#restored.sweep(keys.map((key) => this.#readParents(key) ?? []));
   }
 
   #openWritten(key: string): number {

@@ -17,6 +17,14 @@ export interface Layer {
 /** Compression of a stored layer blob. */
 export type Compression = 'none' | 'gzip' | 'zstd' | 'bzip2' | 'xz';
 
+export interface MountOptions {
+  /**
+   * Nothing written needs to outlast a power cut: unmounting then waits for no disk. For containers that are removed when
+   * they end.
+   */
+  volatile?: boolean;
+}
+
 /** What the snapshot of a container occupies. */
 export interface SnapshotUsage {
   sizeBytes: number;
@@ -68,7 +76,7 @@ export interface LayerStore {
    */
   prepare(key: string, parents: readonly DiffID[]): Promise<void>;
   /** Mounts a snapshot at its own place and returns the path; a second call returns the same mount. Synchronous: on the path of start. */
-  mount(key: string): string;
+  mount(key: string, options?: MountOptions): string;
   /**
    * Opens a snapshot's root filesystem without giving it a place in the file tree: a crash leaves no mount behind, and
    * `isMounted` does not change. With binds it is put together in a mount namespace of its own.
@@ -84,7 +92,7 @@ export interface LayerStore {
   /** The snapshot's changes as an uncompressed layer tar (whiteouts as in image-spec, layer.md). */
   diff(key: string): AsyncIterable<Uint8Array>;
   usage(key: string): Promise<SnapshotUsage>;
-  /** Unmounts and removes a snapshot. Repeating is safe. */
+  /** Unmounts and removes a snapshot. Its files go in the background, by `dispose` at the latest. Repeating is safe. */
   remove(key: string): Promise<void>;
   snapshots(): Promise<string[]>;
   /** Removes half-made layers, and snapshots for whose key `isOwned` says no. */

@@ -1,3 +1,4 @@
+import type { MountOptions } from './layer-store.ts';
 import type { LayerRecord } from './layers/committed-layers.ts';
 
 /** The layers below a snapshot. */
@@ -22,7 +23,7 @@ export interface SnapshotDriver {
   /** Fills a snapshot's folder. Repeating after a crash is safe. */
   create(directory: string, stack: LayerStack): Promise<void>;
   /** Shows the root filesystem; a second call shows the same. Synchronous and quick. */
-  mount(directory: string, stack: LayerStack): string;
+  mount(directory: string, stack: LayerStack, options?: MountOptions): string;
   unmount(directory: string): void;
   /**
    * Opens the root filesystem without giving it a place in the file tree, so that a crash leaves no mount behind.

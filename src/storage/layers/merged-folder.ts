@@ -29,12 +29,12 @@ export interface MergedEntry {
  */
 export class MergedFolder {
   readonly path: ByteString;
-  readonly #layerFds: readonly number[];
+  /** Roots of the layers that have this folder, topmost first. */
+  readonly layerFds: readonly number[];
   readonly #opaque: ByteString;
 
-  /** @param layerFds roots of the layers that have this folder, topmost first */
   constructor(layerFds: readonly number[], opaque: ByteString, path: ByteString = '') {
-    this.#layerFds = layerFds;
+    this.layerFds = layerFds;
     this.#opaque = opaque;
     this.path = path;
   }
@@ -43,7 +43,7 @@ export class MergedFolder {
     const path = this.path === '' ? name : `${this.path}/${name}`;
     let top: { status: FileStatus; layerFd: number } | undefined;
     const folderFds: number[] = [];
-    for (const layerFd of this.#layerFds) {
+    for (const layerFd of this.layerFds) {
       const status = statusIfAny(layerFd, path);
       if (status === undefined) continue;
       if (status.type !== S_IFDIR) {
@@ -63,7 +63,7 @@ export class MergedFolder {
   /** All entries, sorted by name. */
   entries(): MergedEntry[] {
     const names = new Set<ByteString>();
-    for (const layerFd of this.#layerFds) {
+    for (const layerFd of this.layerFds) {
       using folder = new OpenFile(openAt(layerFd, this.path || '.', O_DIRECTORY | O_NOFOLLOW));
       for (const { name } of readDirectory(folder.fd)) names.add(name);
     }

@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, closeSync, mkdirSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   AT_FDCWD,
@@ -14,6 +14,7 @@ import {
   unmount,
   unmountIfMounted,
 } from '../../linux/index.ts';
+import type { MountOptions } from '../layer-store.ts';
 import type { LayerStack, SnapshotDriver } from '../snapshot-driver.ts';
 
 /** The kernel copies mount options into one page. */
@@ -46,9 +47,9 @@ export class OverlayDriver implements SnapshotDriver {
     chmodSync(join(directory, 'diff'), mode);
   }
 
-  mount(directory: string, stack: LayerStack): string {
+  mount(directory: string, stack: LayerStack, { volatile = false }: MountOptions = {}): string {
     const target = this.root(directory);
-    if (!this.isMounted(directory)) this.#mountAt(target, directory, stack);
+    if (!this.isMounted(directory)) this.#mountAt(target, directory, stack, volatile);
     return target;
   }
 
@@ -65,12 +66,15 @@ export class OverlayDriver implements SnapshotDriver {
     }
   }
 
-  #mountAt(target: string, directory: string, stack: LayerStack): void {
+  #mountAt(target: string, directory: string, stack: LayerStack, volatile = false): void {
+    const extra = volatile ? [...this.#options, 'volatile'] : this.#options;
+    // The kernel's mark of a volatile mount: it refuses the next one, lest a power cut in between went unseen.
+    rmSync(join(directory, 'work', 'work', 'incompat'), { recursive: true, force: true });
     const lower = stack.paths.length > 0 ? stack.paths : [this.#emptyLayer];
     const [upper, work] = [this.written(directory), join(directory, 'work')];
-    const options = overlayOptions(lower, upper, work, this.#options);
+    const options = overlayOptions(lower, upper, work, extra);
     if (Buffer.byteLength(options) <= OPTIONS_BYTES) mount('overlay', target, 'overlay', 0, options);
-    else mountManyLayers(target, lower, upper, work, this.#options);
+    else mountManyLayers(target, lower, upper, work, extra);
   }
 
   unmount(directory: string): void {

@@ -1,0 +1,3 @@
+import { layerStoreContract } from '../contract.ts';
+
+layerStoreContract('vfs');
