@@ -99,6 +99,9 @@ function comparable(request: Recorded): unknown {
       );
     } else query[name] = value === '1' ? 'true' : value;
   }
+  const pools = (request.body as { IPAM?: { Config?: { Subnet: string }[] } } | undefined)?.IPAM?.Config;
+  // docker's client sends them in whatever order its map has.
+  pools?.sort((a, b) => (a.Subnet < b.Subnet ? -1 : 1));
   return plain({ ...request, query });
 }
 
