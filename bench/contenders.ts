@@ -102,9 +102,19 @@ export async function openPodman(): Promise<Contender | undefined> {
     'file',
   ];
   const argv = (args: readonly string[]) =>
-    // Its own default for open files is above what this machine may allow; cgroups where disposal finds them.
+    // Its own defaults are above what this machine may allow; cgroups where disposal finds them.
     args[0] === 'run'
-      ? [...podman, 'run', '--ulimit', 'host', '--cgroup-parent', '/tare-bench-podman', ...args.slice(1)]
+      ? [
+          ...podman,
+          'run',
+          '--ulimit',
+          'nofile=1024:1024',
+          '--ulimit',
+          'nproc=1024:1024',
+          '--cgroup-parent',
+          '/tare-bench-podman',
+          ...args.slice(1),
+        ]
       : [...podman, ...args];
   try {
     return {
