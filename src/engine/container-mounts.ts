@@ -6,6 +6,12 @@ import { checkMountRequest, cleanPath, parseBindSpec } from './mount-spec.ts';
 import type { MountPoint, VolumeRecord } from './types.ts';
 import type { Volumes } from './volumes.ts';
 
+/** Where every container has something mounted, and the file by which programs tell that they run in one. */
+export const containerSkeleton = {
+  folders: ['dev', 'etc', 'proc', 'sbin', 'sys'],
+  files: ['.dockerenv', 'etc/hostname', 'etc/hosts', 'etc/resolv.conf', 'sbin/docker-init'],
+};
+
 /** What a new container mounts, and what that needs to be made. */
 export interface MountPlan {
   mounts: MountPoint[];

@@ -9,6 +9,7 @@ import { Database, Locks } from '../state/index.ts';
 import { openContentStore, openLayerStore, openVolumeDirectories } from '../storage/index.ts';
 import { AttachHub } from './attach-hub.ts';
 import { configArguments, type EngineConfig, instanceName } from './config.ts';
+import { containerSkeleton } from './container-mounts.ts';
 import { ContainerStore } from './container-store.ts';
 import { createContainerService } from './containers.ts';
 import { createEventService, trimEvents } from './events.ts';
@@ -17,9 +18,10 @@ import { handleExit } from './exit.ts';
 import { watchersLock } from './exit-command.ts';
 import { writeHosts } from './generated-files.ts';
 import { healthTimes, probe, recordProbe } from './health.ts';
+import { beginLook, HeldPorts, noteLook } from './held-ports.ts';
 import { createImageService } from './images.ts';
 import { Intents } from './intents.ts';
-import { needsKeeper } from './keeper-work.ts';
+import { isRotated, needsKeeper } from './keeper-work.ts';
 import { isUp } from './liveness.ts';
 import { parseLogOptions } from './log-options.ts';
 import { rotateLog } from './log-rotation.ts';
@@ -93,6 +95,7 @@ export class Engine implements EngineServices, AsyncDisposable {
         directory: join(dataRoot, 'layers'),
         snapshotDirectory: join(dataRoot, 'snapshots'),
         driver: config.storageDriver,
+        skeleton: containerSkeleton,
       }),
     );
     const networks = opening.use(
@@ -128,6 +131,7 @@ export class Engine implements EngineServices, AsyncDisposable {
       seccomp: new SeccompCache(join(execRoot, 'seccomp')),
       intents: new Intents(join(execRoot, 'intents')),
       attachments: hub,
+      heldPorts: opening.use(new HeldPorts(db, execRoot)),
       forgetExecs: (id) => execs.forgetExecs(id),
       wakeKeeper: () => wakeKeeper(config),
       reconcileImages: (isUsed) => images.reconcile(isUsed),
@@ -198,6 +202,13 @@ export class Engine implements EngineServices, AsyncDisposable {
     return this.#parts.db.watch(signal);
   }
 
+  /** Runs the keeper's look at the records, and tells the others up to where it saw. */
+  look(act: () => void): void {
+    const event = beginLook(this.#parts.db);
+    act();
+    noteLook(this.config.execRoot, event);
+  }
+
   /** Containers that need the keeper now. */
   keeperWork(): ContainerRecord[] {
     return this.#parts.store.withStatus('running', 'paused', 'restarting').filter(needsKeeper);
@@ -218,10 +229,10 @@ export class Engine implements EngineServices, AsyncDisposable {
     await recordProbe(this.#parts, record, result, times);
   }
 
-  /** Rotates a container's log when it has grown beyond its limit. @returns whether its log has a limit */
+  /** Rotates a container's log when it has grown beyond its limit. @returns whether its log is one that rotates */
   async rotateLog(record: ContainerRecord): Promise<boolean> {
     const { maxSizeBytes, maxFiles } = parseLogOptions(record.host.logConfig);
-    if (maxSizeBytes === 0 || record.logPath === '') return false;
+    if (!isRotated(record)) return false;
     await rotateLog(record.logPath, { maxSizeBytes, maxFiles }, () => this.#parts.runtime.reopenLog(record.bundle));
     return true;
   }

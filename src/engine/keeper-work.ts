@@ -9,6 +9,12 @@ export function needsKeeper(record: Pick<ContainerRecord, 'config' | 'host'>): b
     isHealthchecked(record.config.healthcheck) ||
     record.host.publishAllPorts ||
     Object.values(record.host.portBindings).some((bindings) => bindings.length > 0) ||
-    parseLogOptions(record.host.logConfig).maxSizeBytes > 0
+    isRotated(record)
   );
+}
+
+/** Whether the keeper rotates its log; one of a single file is kept short by conmon itself. */
+export function isRotated({ host }: Pick<ContainerRecord, 'host'>): boolean {
+  const { maxSizeBytes, maxFiles } = parseLogOptions(host.logConfig);
+  return maxSizeBytes > 0 && maxFiles > 1;
 }

@@ -1,5 +1,7 @@
+import { createReadStream, createWriteStream } from 'node:fs';
 import { rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { kindOf } from '../errors/index.ts';
 import { logFileNames } from './log-files.ts';
@@ -40,7 +42,43 @@ export async function rotateLog(path: string, limits: Rotation, reopen: () => Pr
   if (limits.maxFiles > 1) await rename(path, `${path}.1`);
   else await rm(path);
   await reopenAndWait(path, reopen);
+  await dropBeyond(path, (limits.maxFiles - 1) * limits.maxSizeBytes);
   return true;
+}
+
+/**
+ * Keeps of the files rotated away no more than their share: one that grew far beyond its size between two looks loses its
+ * oldest lines, as it would have, had it been rotated in time.
+ */
+async function dropBeyond(path: string, allowedBytes: number): Promise<void> {
+  let leftBytes = allowedBytes;
+  for (const name of (await logFileNames(path)).slice(1)) {
+    const old = join(dirname(path), name);
+    const size = (await sizeOf(old)) ?? 0;
+    if (leftBytes <= 0) await rm(old, { force: true });
+    else if (size > leftBytes) await keepTail(old, size - leftBytes);
+    leftBytes -= size;
+  }
+}
+
+/** Replaces a file by its lines behind the first `skipBytes`. */
+async function keepTail(path: string, skipBytes: number): Promise<void> {
+  const shorter = `${path}.new`;
+  let dropping = true;
+  await pipeline(
+    createReadStream(path, { start: skipBytes }),
+    async function* (chunks: AsyncIterable<Buffer>) {
+      for await (const chunk of chunks) {
+        // The first line is most likely a part of one.
+        const start = dropping ? chunk.indexOf(0x0a) + 1 : 0;
+        if (dropping && start === 0) continue;
+        dropping = false;
+        yield chunk.subarray(start);
+      }
+    },
+    createWriteStream(shorter, { mode: 0o600 }),
+  );
+  await rename(shorter, path);
 }
 
 /**

@@ -4,6 +4,7 @@ import type { Database, Locks } from '../state/index.ts';
 import type { DiffID, LayerStore } from '../storage/index.ts';
 import type { EngineConfig } from './config.ts';
 import type { ContainerStore } from './container-store.ts';
+import type { HeldPorts } from './held-ports.ts';
 import type { Intents } from './intents.ts';
 import type { ImageRecord } from './types.ts';
 import type { Volumes } from './volumes.ts';
@@ -41,6 +42,7 @@ export interface EngineParts {
   facts: HostFacts;
   seccomp: SeccompCache;
   attachments: PendingAttachments;
+  heldPorts: HeldPorts;
   /** Removes the records and folders of a container's execs. */
   forgetExecs(containerID: string): Promise<void>;
   /** Makes sure that the keeper runs. */

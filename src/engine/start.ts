@@ -84,7 +84,7 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
 
   await parts.images.ensureUnpacked(record.imageId);
   undo.defer(() => layers.unmount(id));
-  const rootfs = layers.mount(id);
+  const rootfs = layers.mount(id, { volatile: record.host.autoRemove });
   makeBindSources(record.mounts);
   const mounts = runtimeMounts(record.mounts, record.host);
   checkPropagation(mounts, mountTable);
@@ -152,6 +152,7 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
     tx.event(containerEvent(current, 'start'));
   });
   undo.move();
+  parts.heldPorts.hold(endpoints.flatMap(({ ports }) => ports));
   if (needsKeeper(record)) parts.wakeKeeper();
 }
 

@@ -59,8 +59,10 @@ async function endRun(parts: EngineParts, record: ContainerRecord, options: Stop
   const binary = parts.runtimeFor(record.host.runtime);
   using exit = waitForExit(parts, record);
   if (record.state.status === 'paused') await parts.runtime.resume(id, binary);
+  await tellKill(parts, record, signal);
   await parts.runtime.kill(id, binary, signal, processOf(record));
   if (await exit.within(seconds < 0 ? undefined : seconds * 1000)) return await handleExit(parts, id);
+  await tellKill(parts, record, SIGKILL);
   await parts.runtime.kill(id, binary, SIGKILL, processOf(record));
   if (await exit.within(KILL_MS)) return await handleExit(parts, id);
   throw new TareError(
@@ -70,6 +72,9 @@ async function endRun(parts: EngineParts, record: ContainerRecord, options: Stop
 }
 
 const processOf = ({ state }: ContainerRecord) => ({ pid: state.pid, startTicks: state.pidStartTicks });
+
+const tellKill = (parts: EngineParts, record: ContainerRecord, signal: number): Promise<void> =>
+  parts.db.write((tx) => tx.event(containerEvent(record, 'kill', { signal: String(signal) })));
 
 /** Kills and settles a running container, for a caller that holds its lock. */
 export async function killAndSettle(parts: EngineParts, record: ContainerRecord): Promise<void> {

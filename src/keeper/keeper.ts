@@ -37,7 +37,9 @@ export async function runKeeper(config: EngineConfig, signal: AbortSignal): Prom
   let idle: NodeJS.Timeout | undefined;
   using _idle = { [Symbol.dispose]: () => clearTimeout(idle) };
   for await (const _ of engine.changes(ended)) {
-    for (const duty of all) duty.look();
+    engine.look(() => {
+      for (const duty of all) duty.look();
+    });
     if (engine.keeperWork().length > 0) {
       clearTimeout(idle);
       idle = undefined;

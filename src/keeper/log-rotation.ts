@@ -1,7 +1,7 @@
 import type { Engine } from '../engine/index.ts';
 import type { Duty } from './keeper.ts';
 
-const LOOK_MS = 1_000;
+const LOOK_MS = 250;
 
 /** Rotates the logs that have grown beyond their limit. conmon's truncation is the net beneath it. */
 export class LogRotation implements Duty {

@@ -26,7 +26,7 @@ export function tar(...entries: (TestEntry | Buffer)[]): Buffer {
   return Buffer.concat([...parts, endOfArchive()]);
 }
 
-export const file = (path: string, body = '', more: Partial<TestEntry> = {}): TestEntry => ({
+export const file = (path: string, body: string | Buffer = '', more: Partial<TestEntry> = {}): TestEntry => ({
   path,
   type: 'file',
   body,

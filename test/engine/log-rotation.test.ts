@@ -50,3 +50,21 @@ test('a log of one file stays below its size without anybody rotating it', async
   }
   expect(lines.at(-1)).toBe('30000\n');
 });
+
+test('a burst between two looks keeps the newest lines within the limit', async () => {
+  await using bench = new ContainerBench();
+  const container = await bench.run(['sh', '-c', 'seq 1 30000; sleep 600']);
+  await expect.poll(() => statSync(container.logPath).size).toBeGreaterThan(1_500_000);
+  const limits = { maxSizeBytes: 100_000, maxFiles: 3 };
+  expect(await rotateLog(container.logPath, limits, () => bench.runtime.reopenLog(container.bundle))).toBe(true);
+  const sizes = readdirSync(container.bundle)
+    .filter((name) => name.startsWith('container.log'))
+    .map((name) => statSync(`${container.bundle}/${name}`).size);
+  expect(sizes.reduce((a, b) => a + b)).toBeLessThanOrEqual(200_000);
+  const numbers: number[] = [];
+  for await (const { line } of readLog(container.logPath, { follow: false, stdout: true, stderr: true })) {
+    numbers.push(Number(Buffer.from(line).toString()));
+  }
+  expect(numbers.at(-1)).toBe(30_000);
+  expect(numbers).toEqual(Array.from(numbers, (_, index) => numbers[0]! + index));
+});

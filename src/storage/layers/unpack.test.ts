@@ -12,9 +12,10 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
+import { AT_FDCWD, getXattrAt, O_DIRECTORY, OpenFile, openAt } from '../../linux/index.ts';
 import type { Compression } from '../layer-store.ts';
 import { file, folder, hardlink, link, scratch, type TestEntry, tar, whiteout } from '../scratch.fixture.ts';
 import { encodeHeader, padding } from '../tar/index.ts';
@@ -41,14 +42,10 @@ async function unpack(
   return { ...layer, path: directory };
 }
 
-const xattr = (path: string, name: string): string =>
-  execFileSync(
-    'python3',
-    ['-c', 'import os,sys; print(os.getxattr(sys.argv[1],sys.argv[2],follow_symlinks=False).hex())', path, name],
-    {
-      encoding: 'utf8',
-    },
-  ).trim();
+const xattr = (path: string, name: string): string | undefined => {
+  using folder = new OpenFile(openAt(AT_FDCWD, dirname(path), O_DIRECTORY));
+  return getXattrAt(folder.fd, basename(path), name)?.toString('hex');
+};
 
 describe('what a layer may hold', () => {
   test('every kind of entry, with owner, mode and time', async () => {
@@ -87,7 +84,7 @@ describe('what a layer may hold', () => {
     const layer = await unpack(dir.path, tar(file('ping', 'x', { uid: 1, mode: 0o755, xattrs })));
     expect(xattr(join(layer.path, 'ping'), 'security.capability')).toBe(capability.toString('hex'));
     expect(xattr(join(layer.path, 'ping'), 'user.note')).toBe('6869');
-    expect(() => xattr(join(layer.path, 'ping'), 'trusted.overlay.redirect')).toThrow();
+    expect(xattr(join(layer.path, 'ping'), 'trusted.overlay.redirect')).toBeUndefined();
   });
 
   test('names that are long, not ASCII, or not even UTF-8', async () => {
@@ -110,18 +107,8 @@ describe('what a layer may hold', () => {
       none: (input) => input,
       gzip: (input) => gzipSync(input),
       zstd: (input) => zstdCompressSync(input),
-      bzip2: (input) =>
-        execFileSync(
-          'python3',
-          ['-c', 'import bz2,sys; sys.stdout.buffer.write(bz2.compress(sys.stdin.buffer.read()))'],
-          { input },
-        ),
-      xz: (input) =>
-        execFileSync(
-          'python3',
-          ['-c', 'import lzma,sys; sys.stdout.buffer.write(lzma.compress(sys.stdin.buffer.read()))'],
-          { input },
-        ),
+      bzip2: (input) => execFileSync('bzip2', ['-c'], { input }),
+      xz: (input) => execFileSync('xz', ['-c'], { input }),
     };
     const layer = await unpack(dir.path, pack[compression](bytes), { compression });
     expect(layer.diffID).toBe(diffIDOf(bytes));

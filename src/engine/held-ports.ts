@@ -1,0 +1,71 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { holdPort, type PortMapping } from '../network/index.ts';
+import type { Database } from '../state/index.ts';
+
+/** How long the keeper may take to come and hold ports itself. */
+const KEEPER_COMES_MS = 2_000;
+const LOOK_MS = 10;
+
+const lookedPath = (execRoot: string): string => join(execRoot, 'keeper.looked');
+
+const lastEvent = (db: Database): number => db.get<{ id: number | null }>('SELECT max(id) AS id FROM events')?.id ?? 0;
+
+/** What the keeper is about to look at; `noteLook` with it afterwards tells that it has acted on it. */
+export const beginLook = lastEvent;
+
+/** Tells the others up to which event the keeper has acted. */
+export function noteLook(execRoot: string, event: number): void {
+  writeFileSync(lookedPath(execRoot), String(event), { mode: 0o600 });
+}
+
+function lastLook(execRoot: string): number {
+  try {
+    return Number(readFileSync(lookedPath(execRoot), 'utf8'));
+  } catch {
+    return 0; // no keeper has looked yet
+  }
+}
+
+/**
+ * Published ports, held by the process that started their container until the keeper holds them: nobody gets between.
+ * Disposing waits for that, a moment at most.
+ */
+export class HeldPorts implements AsyncDisposable {
+  readonly #db: Database;
+  readonly #execRoot: string;
+  readonly #handovers = new Set<Promise<void>>();
+
+  constructor(db: Database, execRoot: string) {
+    this.#db = db;
+    this.#execRoot = execRoot;
+  }
+
+  /** Called once the start is recorded. */
+  hold(ports: readonly PortMapping[]): void {
+    if (ports.length === 0) return;
+    const held = new DisposableStack();
+    for (const port of ports) {
+      try {
+        held.use(holdPort(port));
+      } catch {
+        // Taken since it was chosen; the keeper tells of it.
+      }
+    }
+    const handover = this.#untilLooked(lastEvent(this.#db)).finally(() => {
+      held.dispose();
+      this.#handovers.delete(handover);
+    });
+    this.#handovers.add(handover);
+  }
+
+  async #untilLooked(event: number): Promise<void> {
+    const deadline = performance.now() + KEEPER_COMES_MS;
+    while (lastLook(this.#execRoot) < event && performance.now() < deadline) await sleep(LOOK_MS);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#handovers);
+  }
+}
