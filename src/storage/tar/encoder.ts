@@ -39,8 +39,9 @@ export function encodeHeader(entry: TarEntry): Buffer {
   block.write(prefix, ...field.prefix, 'latin1');
 
   const target = entry.linkTarget ?? '';
-  if (target.length > 100 || !isAscii(target)) add('linkpath', target);
-  block.write(plain(target).slice(0, 100), ...field.linkTarget, 'latin1');
+  const isPlainTarget = target.length <= 100 && isAscii(target);
+  if (!isPlainTarget) add('linkpath', target);
+  block.write(isPlainTarget ? target : plain(target).slice(0, 100), ...field.linkTarget, 'latin1');
 
   const seconds = secondsOf(entry.modifyNs ?? 0n);
   const sizeBytes = entry.type === 'file' ? (entry.sizeBytes ?? 0) : 0;
@@ -81,6 +82,7 @@ export function encodeFile(path: string, bytes: Uint8Array | string, entry: Part
 }
 
 const isAscii = (text: ByteString): boolean => /^[\x01-\x7f]*$/.test(text);
+/** For readers that know no PAX: something to show. */
 const plain = (text: ByteString): string => fromByteString(text).replace(/[^\x20-\x7e]/g, '_');
 
 /** Splits a name over the prefix and name fields; undefined when it needs a PAX record. */

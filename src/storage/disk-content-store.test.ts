@@ -1,0 +1,96 @@
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { DigestMismatch, digestOf, hexOf } from './digest.ts';
+import { openContentStore } from './disk-content-store.ts';
+import { collect, scratch } from './scratch.fixture.ts';
+
+test('a blob shows once it is committed, under its digest', async () => {
+  using dir = scratch();
+  using store = await openContentStore(dir.path);
+  const digest = digestOf('hello world');
+  {
+    await using writer = await store.writer({ digest, sizeBytes: 11 });
+    await writer.write(Buffer.from('hello '));
+    expect(await store.has(digest)).toBe(false);
+    await writer.write(Buffer.from('world'));
+    expect(await writer.commit()).toMatchObject({ digest, sizeBytes: 11 });
+    await writer.commit();
+  }
+  expect(await store.info(digest)).toMatchObject({ digest, sizeBytes: 11 });
+  expect(String(await collect(store.open(digest, 6)))).toBe('world');
+  expect(readFileSync(await store.path(digest), 'utf8')).toBe('hello world');
+  expect(readdirSync(join(dir.path, 'ingest'))).toEqual([]);
+  const all = [];
+  for await (const blob of store.walk()) all.push(blob.digest);
+  expect(all).toEqual([digest]);
+  await store.delete(digest);
+  await store.delete(digest);
+  await expect(store.info(digest)).rejects.toMatchObject({ kind: 'NotFound' });
+});
+
+test('a writer goes on where the last one stopped', async () => {
+  using dir = scratch();
+  using store = await openContentStore(dir.path);
+  const digest = digestOf('first second');
+  {
+    await using writer = await store.writer({ digest });
+    await writer.write(Buffer.from('first '));
+  }
+  await using writer = await store.writer({ digest });
+  expect(writer.offset).toBe(6);
+  await writer.write(Buffer.from('second'));
+  await writer.commit();
+  expect(String(await store.read(digest))).toBe('first second');
+});
+
+test.each([
+  { problem: 'other bytes', sizeBytes: 5, write: 'wrong', message: /has digest sha256:/ },
+  { problem: 'too few bytes', sizeBytes: 5, write: 'four', message: /has 4 bytes, 5 were announced/ },
+  { problem: 'too many bytes', sizeBytes: 5, write: 'sixsix', message: /longer than the 5 bytes announced/ },
+])('refuses $problem and drops them', async ({ sizeBytes, write, message }) => {
+  using dir = scratch();
+  using store = await openContentStore(dir.path);
+  const digest = digestOf('right');
+  {
+    await using writer = await store.writer({ digest, sizeBytes });
+    const work = async () => {
+      await writer.write(Buffer.from(write));
+      await writer.commit();
+    };
+    await expect(work()).rejects.toThrow(message);
+  }
+  expect(await store.has(digest)).toBe(false);
+  expect(readdirSync(join(dir.path, 'ingest'))).toEqual([]);
+});
+
+test('a damaged stored blob is noticed when it is read', async () => {
+  using dir = scratch();
+  using store = await openContentStore(dir.path);
+  const { digest } = await store.put(Buffer.from('good'));
+  writeFileSync(join(dir.path, 'blobs/sha256', hexOf(digest)), 'evil');
+  await expect(store.read(digest)).rejects.toBeInstanceOf(DigestMismatch);
+  await expect(store.read(digest, 3)).rejects.toThrow(/at most 3/);
+});
+
+test('reconciling spares what a living writer holds', async () => {
+  using dir = scratch();
+  using store = await openContentStore(dir.path);
+  using other = await openContentStore(dir.path);
+  const digest = digestOf('alive');
+  await using writer = await store.writer({ digest });
+  await writer.write(Buffer.from('ali'));
+  mkdirSync(join(dir.path, 'ingest'), { recursive: true });
+  writeFileSync(join(dir.path, 'ingest/dead'), 'half a blob');
+  // Another writer of the same blob does not wait, and either may publish.
+  {
+    await using second = await other.writer({ digest });
+    expect(second.offset).toBe(0);
+    await second.write(Buffer.from('alive'));
+    await second.commit();
+  }
+  await other.reconcile();
+  expect(readdirSync(join(dir.path, 'ingest'))).toEqual([hexOf(digest)]);
+  await writer.write(Buffer.from('ve'));
+  expect(await writer.commit()).toMatchObject({ digest });
+});
