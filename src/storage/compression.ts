@@ -5,7 +5,7 @@ import { inflateForeign } from '../linux/index.ts';
 import type { Compression } from './layer-store.ts';
 
 /** Bytes in one piece of output: large enough to make calls rare, small enough to keep memory flat. */
-const CHUNK_BYTES = 256 * 1024;
+const CHUNK_BYTES = 128 * 1024;
 
 const magics: [Compression, number[]][] = [
   ['gzip', [0x1f, 0x8b, 0x08]],

@@ -12,12 +12,18 @@ export type WorkerAnswer<T> =
   | { result: T }
   | { error: { kind: ErrorKind; message: string; stack: string | undefined; isAborted: boolean } };
 
+/**
+ * A small young generation: what the threads throw away is chunks of megabytes, and each collection frees them. The
+ * default lets a hundred megabytes pile up.
+ */
+const resourceLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 256 };
+
 /** Starts a thread for work that is one system call after the other. It does not keep the process alive. */
 export function startWorker(name: string): Worker {
   // The build finds this expression and puts the bundled program's place in it.
   const program = new URL('./unpack-worker.ts', import.meta.url);
   // Our descriptors are plain numbers that scopes close; tracking them would cost a hash entry for every file.
-  const worker = new Worker(program, { trackUnmanagedFds: false, name, execArgv: [] });
+  const worker = new Worker(program, { trackUnmanagedFds: false, name, execArgv: [], resourceLimits });
   worker.unref();
   return worker;
 }

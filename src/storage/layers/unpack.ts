@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { AT_FDCWD, type ByteString, O_DIRECTORY, OpenFile, openAt, toByteString } from '../../linux/index.ts';
+import { readSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
+import { AT_FDCWD, type ByteString, O_DIRECTORY, O_RDONLY, OpenFile, openAt, toByteString } from '../../linux/index.ts';
 import { decompress } from '../compression.ts';
 import type { DiffID } from '../digest.ts';
 import type { Compression } from '../layer-store.ts';
@@ -8,6 +9,9 @@ import { TarParser } from '../tar/index.ts';
 import { type ArchiveLimits, ByteBudget } from '../tree/budget.ts';
 import { TreeExtractor } from '../tree/extract.ts';
 import { WhiteoutTranslator } from './whiteouts.ts';
+
+/** Bytes read at a time. */
+const PIECE_BYTES = 256 * 1024;
 
 export interface UnpackRequest {
   /** The stored layer. */
@@ -77,11 +81,18 @@ export async function unpackLayer(request: UnpackRequest, signal?: AbortSignal):
     }
   };
 
-  const blob = createReadStream(request.blob, { highWaterMark: 512 * 1024 });
+  using blob = new OpenFile(openAt(AT_FDCWD, toByteString(request.blob), O_RDONLY));
   const counted = (async function* () {
-    for await (const chunk of blob as AsyncIterable<Buffer>) {
-      stored += chunk.length;
-      yield chunk;
+    // Uncompressed bytes are used up before the next are read; an inflater still holds the last ones then.
+    const own = request.compression === 'none' ? Buffer.allocUnsafeSlow(PIECE_BYTES) : undefined;
+    for (;;) {
+      const piece = own ?? Buffer.allocUnsafeSlow(PIECE_BYTES / 4);
+      const size = readSync(blob.fd, piece);
+      if (size === 0) return;
+      stored += size;
+      yield piece.subarray(0, size);
+      // Reading never waits by itself: let a cancellation come in.
+      await setImmediate();
     }
   })();
   let isReading = consume();
