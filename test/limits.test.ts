@@ -1,6 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { busybox } from './support/engine.ts';
+import { eventually } from './support/execute.ts';
 import { throughEveryFace } from './support/faces.ts';
 import { hierarchies } from './support/namespaces.ts';
 
@@ -171,6 +172,21 @@ throughEveryFace('limits and isolation', (engine) => {
       '8192\n',
     );
     expect(await run('--init', busybox, 'sh', '-c', 'cat /proc/1/comm')).not.toBe('sh\n');
+  });
+
+  test("a container's user is not given the host's /dev/null", async () => {
+    const owner = () => {
+      const { uid, gid, mode } = statSync('/dev/null');
+      return { uid, gid, mode };
+    };
+    const before = owner();
+    const script = 'cat; ls -l /proc/self/fd/0; chmod 600 /proc/self/fd/0; sleep 600';
+    await cli('run', '-d', '--name', 'user', '--user', '1234:1234', busybox, 'sh', '-c', script);
+    await eventually('its input has ended', async () => (await cli('logs', 'user')).stdout.includes('/proc/self/fd/0'));
+    expect((await cli('exec', '--user', '4321', 'user', 'sh', '-c', 'cat; id -u')).stdout.trim()).toBe('4321');
+    await cli('exec', '-d', '--user', '4321', 'user', 'sh', '-c', 'cat; sleep 1');
+    expect(owner()).toEqual(before);
+    await cli('rm', '-f', 'user');
   });
 
   test('the runtime can be chosen by name', async () => {

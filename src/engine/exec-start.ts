@@ -81,14 +81,16 @@ async function run(
   const { id, config } = record;
   const directory = ends.directory(id);
   const attaches = !options.detach && (config.attachStdin || config.attachStdout || config.attachStderr);
+  const spec = processOf(deps, container, config, options);
   const { process, stream } = await deps.runtime.exec({
     containerId: container.id,
     execId: id,
     directory,
     runtime: deps.runtimeFor(container.host.runtime),
-    process: processOf(deps, container, config, options),
+    process: spec,
     terminal: config.tty,
     stdin: config.attachStdin && !options.detach,
+    unprivileged: spec.user.uid !== 0 || spec.user.gid !== 0,
     attach: attaches,
   });
   await store.update(id, (current) => {

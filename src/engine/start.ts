@@ -118,6 +118,7 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
     terminal: record.config.tty,
     stdin: record.config.openStdin,
     stdinOnce: record.config.stdinOnce,
+    unprivileged: user.uid !== 0 || user.gid !== 0,
     ...(record.logPath === '' ? {} : { logPath: record.logPath }),
     logMaxBytes: log.hardLimitBytes,
     exitDir,

@@ -223,3 +223,9 @@ export async function attachTo(directory: string): Promise<AttachStream> {
     }
   }
 }
+
+/** Ends the input of a container or exec that nobody will write to. @param directory where its attach socket is */
+export async function endInput(directory: string): Promise<void> {
+  await using stream = await attachTo(directory);
+  stream.closeStdin();
+}

@@ -35,7 +35,9 @@ export function createArgs(execRoot: string, request: CreateRequest): string[] {
     args.push('--log-path', `k8s-file:${request.logPath}`);
     if (request.logMaxBytes > 0) args.push('--log-size-max', String(request.logMaxBytes));
   }
-  args.push(...stdioArgs(request.terminal, request.stdin, !request.stdinOnce));
+  args.push(
+    ...stdioArgs(request.terminal, request.stdin || getsEndedInput(request), request.stdin && !request.stdinOnce),
+  );
   const [exitCommand, ...exitArgs] = request.exitCommand;
   if (exitCommand !== undefined) args.push('--exit-command', exitCommand);
   for (const arg of exitArgs) args.push('--exit-command-arg', arg);
@@ -58,7 +60,7 @@ export function execArgs(execRoot: string, request: ExecRequest, attach: boolean
     join(directory, 'exit'),
     '--log-path',
     'none',
-    ...stdioArgs(request.terminal, request.stdin, false),
+    ...stdioArgs(request.terminal, request.stdin || getsEndedInput(request), false),
   ];
   if (attach) args.push('--exec-attach');
   return args;
@@ -81,6 +83,10 @@ function commonArgs(execRoot: string, id: string, bundle: string, runtime: Runti
     ...runtimeArgs(execRoot, runtime).flatMap((arg) => ['--runtime-arg', arg]),
   ];
 }
+
+/** Whether the monitor is to make a pipe for the input that the caller closes at once, by attaching and leaving. */
+export const getsEndedInput = (request: Pick<CreateRequest, 'terminal' | 'stdin' | 'unprivileged'>): boolean =>
+  request.unprivileged && !request.terminal && !request.stdin;
 
 function stdioArgs(terminal: boolean, stdin: boolean, keepOpen: boolean): string[] {
   const args: string[] = [];

@@ -2,8 +2,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TareError } from '../errors/index.ts';
 import { isProcessAlive } from '../linux/index.ts';
-import { attachTo } from './attach-stream.ts';
-import { ConmonStart, execArgs, identify, type SyncReader } from './conmon.ts';
+import { attachTo, endInput } from './attach-stream.ts';
+import { ConmonStart, execArgs, getsEndedInput, identify, type SyncReader } from './conmon.ts';
 import { readExit, watchExits } from './exits.ts';
 import { runtimeError } from './oci-errors.ts';
 import type { ExecRequest, ProcessIdentity, StartedExec } from './runtime.ts';
@@ -38,6 +38,7 @@ export class ExecStarter implements Disposable {
     if (request.attach) {
       await conmon.sync.next(); // its socket listens
       started.stream = cleanup.use(await attachTo(directory));
+      if (getsEndedInput(request)) started.stream.closeStdin();
       conmon.release();
     }
     const { value: pid, message } = await conmon.sync.next();
@@ -46,6 +47,7 @@ export class ExecStarter implements Disposable {
     conmon.sync.keepAlive(false);
     this.#pipes.set(directory, conmon.sync);
     await conmon.reapLauncher();
+    if (!request.attach && getsEndedInput(request)) await endInput(directory);
     cleanup.move(); // the pipe stays open for the exit code, the stream for the caller
     return started;
   }

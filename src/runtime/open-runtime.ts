@@ -1,8 +1,8 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { completeHybridCgroups, signalProcess } from '../linux/index.ts';
-import { attachTo } from './attach-stream.ts';
-import { ConmonStart, createArgs, identify } from './conmon.ts';
+import { attachTo, endInput } from './attach-stream.ts';
+import { ConmonStart, createArgs, getsEndedInput, identify } from './conmon.ts';
 import { reopenLogFile, resizeTerminal } from './control.ts';
 import { ExecStarter } from './exec.ts';
 import { runtimeError } from './oci-errors.ts';
@@ -67,6 +67,7 @@ async function create(
     const { value: pid, message } = await conmon.sync.next();
     if (pid <= 0) throw runtimeError('create', request.runtime.name, message, programOf(request.bundle));
     const { process, monitor } = identify(pid);
+    if (getsEndedInput(request)) await endInput(request.bundle);
     return { container: process, monitor };
   } finally {
     await conmon.reapLauncher();

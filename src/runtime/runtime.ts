@@ -15,6 +15,11 @@ export interface CreateRequest {
   stdin: boolean;
   /** Close standard input when the first attached client leaves (docker's StdinOnce). */
   stdinOnce: boolean;
+  /**
+   * Its first process is not root. crun gives the standard streams to the container's user, so without input it gets a
+   * pipe that has ended instead of the host's /dev/null, which it could then change for everybody.
+   */
+  unprivileged: boolean;
   /** k8s-file log; undefined: no log is kept. */
   logPath?: string;
   /** conmon's truncating backstop; 0: none. */
@@ -44,6 +49,8 @@ export interface ExecRequest {
   process: unknown;
   terminal: boolean;
   stdin: boolean;
+  /** As in `CreateRequest`. */
+  unprivileged: boolean;
   /** Connect to it before it runs, so that no output is lost. */
   attach: boolean;
 }

@@ -78,6 +78,7 @@ export class ContainerBench implements AsyncDisposable {
       terminal: false,
       stdin: false,
       stdinOnce: false,
+      unprivileged: false,
       logPath,
       logMaxBytes: 0,
       exitDir: this.exitDir,
@@ -111,6 +112,7 @@ export class ContainerBench implements AsyncDisposable {
       process: processOf(args, options.terminal ?? false),
       terminal: false,
       stdin: false,
+      unprivileged: false,
       attach: true,
       ...options,
     };
