@@ -1,28 +1,34 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { dockerClient, TestEngine } from '../test/support/engine.ts';
+import { TestEngine } from '../test/support/engine.ts';
 import { type ExecuteOptions, eventually, execute, type Result } from '../test/support/execute.ts';
 import { Namespaces } from '../test/support/namespaces.ts';
+import { client, Timer } from './timer.ts';
 
 /** An engine that commands are measured against, in namespaces of its own. */
 export interface Contender extends AsyncDisposable {
   readonly version: string;
   cli(args: readonly string[], options?: ExecuteOptions): Promise<Result>;
+  /** Runs it to its end. @returns milliseconds */
+  time(args: readonly string[]): Promise<number>;
   spawn(args: readonly string[]): ChildProcessWithoutNullStreams;
   /** The engine's own processes: not the containers', not the clients'. */
   processes(): { pid: number; command: string }[];
 }
 
-const isClient = (command: string) => /usr\/bin\/docker |^nsenter |\bpodman run\b/.test(command);
+const isClient = (command: string) => /bin\/docker |^nsenter |\bpodman run\b|bench\/stopwatch/.test(command);
 
 /** Docker's client against our daemon; with `face` our own command line without one. */
 export async function openTare(face: 'docker' | 'in-process'): Promise<Contender & { engine: TestEngine }> {
   const engine = await TestEngine.start({ face, image: false });
+  const timer = new Timer((argv) => engine.spawn(argv));
   return {
     engine,
     version: `Tare ${(await engine.tare(['--version'])).stdout.trim().split(' ').pop()}`,
     cli: (args, options) => engine.cli(args, options),
+    time: (args) =>
+      timer.time(face === 'docker' ? [client, ...args] : engine.tareCommand(args), engine.clientEnvironment),
     spawn: (args) => engine.spawnCli(args),
     processes: () => engine.processes().filter(({ command }) => !isClient(command)),
     [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
@@ -65,13 +71,14 @@ export async function openDocker(): Promise<Contender | undefined> {
       return existsSync(socket);
     });
     const env = { DOCKER_HOST: `unix://${socket}`, DOCKER_CONFIG: join(root, 'config') };
-    const docker = join(dockerClient, 'usr/bin/docker');
+    const timer = new Timer((argv) => space.spawn(argv));
     const cli: Contender['cli'] = (args, options) =>
-      space.run([docker, ...args], { ...options, env: { ...env, ...options?.env } });
+      space.run([client, ...args], { ...options, env: { ...env, ...options?.env } });
     return {
       version: `Docker ${(await cli(['version', '--format', '{{.Server.Version}}'])).stdout.trim()}`,
       cli,
-      spawn: (args) => space.spawn([docker, ...args], env),
+      spawn: (args) => space.spawn([client, ...args], env),
+      time: (args) => timer.time([client, ...args], env),
       processes: () => space.processes().filter(({ command }) => !isClient(command)),
       [Symbol.asyncDispose]: () => space[Symbol.asyncDispose](),
     };
@@ -116,10 +123,12 @@ export async function openPodman(): Promise<Contender | undefined> {
           ...args.slice(1),
         ]
       : [...podman, ...args];
+  const timer = new Timer((command) => space.spawn(command));
   try {
     return {
       version: `Podman ${/[\d.]+/.exec((await execute(['podman', '--version'])).stdout)?.[0]}`,
       cli: (args, options) => space.run(argv(args), options),
+      time: (args) => timer.time(argv(args)),
       spawn: (args) => space.spawn(argv(args)),
       processes: () => space.processes().filter(({ command }) => !isClient(command)),
       [Symbol.asyncDispose]: () => space[Symbol.asyncDispose](),
