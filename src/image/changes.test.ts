@@ -16,6 +16,7 @@ test.each<{ changes: string[]; want: ImageProcessConfig }>([
   { changes: ['ENV A=b C="d e" F=\'$A\' G=h\\ i'], want: { Env: ['A=b', 'C=d e', 'F=$A', 'G=h i'] } },
   { changes: ['ENV A one  two'], want: { Env: ['A=one  two'] } },
   {
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: that is how a Dockerfile spells a variable
     changes: ['ENV A=1', 'ENV B=$A-${A}-${X:-none}-${A:+set}-${X+unset} A=2'],
     want: { Env: ['A=2', 'B=1-1-none-set-'] },
   },
@@ -92,6 +93,7 @@ test.each([
   ["ENV A='b", 'unexpected end of statement while looking for matching single-quote'],
   ['ENV A="b', 'unexpected end of statement while looking for matching double-quote'],
   ['ENV A=${B', "syntax error: missing '}'"],
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: that is how a Dockerfile spells a variable
   ['ENV A=${B?x}', 'unsupported modifier (?) in substitution'],
   ['EXPOSE http', 'invalid containerPort: http'],
   ['EXPOSE 70000', 'invalid containerPort: 70000'],
