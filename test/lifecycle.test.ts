@@ -118,6 +118,8 @@ throughEveryFace('life of a container', (engine) => {
     await engine().cli(['exec', 'host', 'sh', '-c', 'exit 9'], { expect: 9 });
     await engine().cli(['exec', 'host', 'no-such-program'], { expect: 127 });
     await engine().cli(['exec', 'host', '/etc/passwd'], { expect: 126 });
+    const nobody = await engine().cli(['exec', '-u', 'stranger', 'host', 'id'], { expect: 126 });
+    expect(nobody.stdout + nobody.stderr).toContain('unable to find user stranger');
     const fed = await engine().cli(['exec', '-i', 'host', 'wc', '-c'], { input: 'x'.repeat(100_000) });
     expect(fed.stdout.trim()).toBe('100000');
     const script = 'id -u; id -G; pwd; echo $COLOUR';

@@ -46,9 +46,9 @@ export const execRoutes = [
       try {
         session = await engine.execs.start(exec.id, { detach, tty: body?.Tty, consoleSize: body?.ConsoleSize });
       } catch (error) {
-        // The exec's exit code, 126 or 127, tells the client; the text goes where the program's would have gone.
-        const isProgramAtFault = ['NotExecutable', 'CommandNotFound'].includes(kindOf(error));
-        if (detach || !isProgramAtFault) throw error;
+        // What was refused before it was tried has a status. Otherwise the exec's exit code, 126 or 127, tells the client,
+        // and the text goes where the program's would have gone.
+        if (detach || ['NotFound', 'Conflict'].includes(kindOf(error))) throw error;
         session = failedSession(exec, messageOf(error));
       }
       if (!session) return empty(200);
