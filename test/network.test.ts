@@ -132,7 +132,10 @@ throughEveryFace('the default network', (engine) => {
 
   test('nothing is left once all are removed', async () => {
     expect((await cli('ps', '-aq')).stdout).toBe('');
-    expect(await plumbing(engine())).toEqual({ links: [], published: '', namespaces: [] });
+    // The kernel drops the links with their namespace, a moment after.
+    await expect
+      .poll(() => plumbing(engine()), { timeout: 5000 })
+      .toEqual({ links: [], published: '', namespaces: [] });
   });
 });
 
