@@ -23,13 +23,13 @@ const isClient = (command: string) => /bin\/docker |^nsenter |\bpodman run\b|ben
 export async function openTare(face: 'docker' | 'in-process'): Promise<Contender & { engine: TestEngine }> {
   const engine = await TestEngine.start({ face, image: false });
   const timer = new Timer((argv) => engine.spawn(argv));
+  const command = (args: readonly string[]) => (face === 'docker' ? [client, ...args] : engine.tareCommand(args));
   return {
     engine,
     version: `Tare ${(await engine.tare(['--version'])).stdout.trim().split(' ').pop()}`,
     cli: (args, options) => engine.cli(args, options),
-    time: (args) =>
-      timer.time(face === 'docker' ? [client, ...args] : engine.tareCommand(args), engine.clientEnvironment),
-    spawn: (args) => engine.spawnCli(args),
+    time: (args) => timer.time(command(args), engine.clientEnvironment),
+    spawn: (args) => engine.spawn(command(args), engine.clientEnvironment),
     processes: () => engine.processes().filter(({ command }) => !isClient(command)),
     [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
   };
