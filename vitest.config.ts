@@ -7,6 +7,7 @@ export default defineConfig({
     // Processes, not threads: the engine's system calls enter namespaces and change what a whole process sees.
     pool: 'forks',
     maxWorkers: availableParallelism(),
+    globalSetup: 'test/support/host-cgroups.ts',
     testTimeout: 60_000,
     hookTimeout: 120_000,
   },

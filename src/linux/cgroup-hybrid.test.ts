@@ -17,7 +17,12 @@ test.each([
   { what: 'v2 alone', layout: { ...hybrid(), mode: 'v2' as const }, controllers: 'cpu io\n', want: [] },
   { what: 'a tree elsewhere', layout: { ...hybrid('cpu'), unified: '/mnt/cgroup2' }, controllers: 'io\n', want: [] },
 ])('missing hierarchies: $what', ({ layout, controllers, want }) => {
-  expect(missingHierarchies(layout, controllers)).toEqual(want);
+  expect(missingHierarchies(layout, controllers, '0::/\n')).toEqual(want);
+});
+
+test('a hierarchy that only another mount namespace has is missing, too', () => {
+  const known = '5:name=systemd:/\n4:hugetlb:/a:b\n3:cpu,cpuacct:/\n0::/\n';
+  expect(missingHierarchies(hybrid('cpu', 'cpuacct'), '\n', known)).toEqual(['hugetlb']);
 });
 
 test('afterwards a hybrid host has no controller left in its v2 tree', () => {
@@ -25,5 +30,5 @@ test('afterwards a hybrid host has no controller left in its v2 tree', () => {
   const layout = readCgroupLayout();
   const file = '/sys/fs/cgroup/unified/cgroup.controllers';
   const left = existsSync(file) ? readFileSync(file, 'latin1') : '';
-  expect(missingHierarchies(layout, left)).toEqual([]);
+  expect(missingHierarchies(layout, left, readFileSync('/proc/self/cgroup', 'latin1'))).toEqual([]);
 });

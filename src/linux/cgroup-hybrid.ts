@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { type CgroupLayout, readCgroupLayout } from './cgroup-layout.ts';
+import { type CgroupLayout, parseProcessCgroups, readCgroupLayout } from './cgroup-layout.ts';
 import { SyscallError } from './ffi.ts';
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID, mount } from './mount.ts';
 
@@ -11,18 +11,22 @@ const UNIFIED = '/sys/fs/cgroup/unified';
 const v1Names: Readonly<Record<string, string[]>> = { io: ['blkio'], cpu: ['cpu', 'cpuacct'] };
 
 /**
- * The v1 hierarchies that a hybrid host lacks: the controllers that no v1 mount has taken, so that the v2 tree holds them.
+ * The v1 hierarchies that a hybrid host lacks: the controllers that no v1 mount has taken, so that the v2 tree holds them,
+ * and those whose v1 hierarchy is mounted elsewhere alone, in another mount namespace. A runtime that is told of these by
+ * /proc would take our empty folder for the hierarchy.
  *
  * @param controllers text of the v2 tree's `cgroup.controllers`
+ * @param processCgroups text of /proc/self/cgroup
  * @returns v1 controllers, to be mounted each on a folder of its own
  */
-export function missingHierarchies(layout: CgroupLayout, controllers: string): string[] {
+export function missingHierarchies(layout: CgroupLayout, controllers: string, processCgroups: string): string[] {
   if (layout.mode !== 'hybrid' || layout.unified !== UNIFIED) return [];
-  return controllers
+  const unclaimed = controllers
     .trim()
     .split(/\s+/)
-    .flatMap((name) => v1Names[name] ?? [name])
-    .filter((name) => name !== '' && layout.v1[name] === undefined);
+    .flatMap((name) => v1Names[name] ?? [name]);
+  const elsewhere = Object.keys(parseProcessCgroups(processCgroups)).filter((name) => !name.startsWith('name='));
+  return [...new Set([...unclaimed, ...elsewhere])].filter((name) => name !== '' && layout.v1[name] === undefined);
 }
 
 /**
@@ -33,7 +37,11 @@ export function missingHierarchies(layout: CgroupLayout, controllers: string): s
 export function completeHybridCgroups(): void {
   const layout = readCgroupLayout();
   if (layout.mode !== 'hybrid' || layout.unified !== UNIFIED) return;
-  const missing = missingHierarchies(layout, readFileSync(join(UNIFIED, 'cgroup.controllers'), 'latin1'));
+  const missing = missingHierarchies(
+    layout,
+    readFileSync(join(UNIFIED, 'cgroup.controllers'), 'latin1'),
+    readFileSync('/proc/self/cgroup', 'latin1'),
+  );
   for (const controller of missing) mountHierarchy(join(dirname(UNIFIED), controller), controller);
   if (missing.length > 0) readCgroupLayout();
 }
