@@ -1,5 +1,5 @@
 import { type ContainerRecord, type Engine, healthTimes, nextProbeMs } from '../engine/index.ts';
-import type { Duty } from './keeper.ts';
+import type { Duty } from './duty.ts';
 
 interface Watch {
   /** Told apart from a later run of the same container. */

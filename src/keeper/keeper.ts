@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Engine, type EngineConfig, tryBecomeKeeper } from '../engine/index.ts';
+import type { Duty } from './duty.ts';
 import { HealthChecks } from './health-checks.ts';
 import { LogRotation } from './log-rotation.ts';
 import { PortHolder } from './port-holder.ts';
@@ -9,12 +10,6 @@ import { Restarts } from './restarts.ts';
 const SETTLE_MS = 50;
 /** How long nothing may need the keeper before it ends. */
 const IDLE_MS = 3_000;
-
-/** One duty of the keeper: told of the containers that matter, it keeps its own timers. */
-export interface Duty extends Disposable {
-  /** Called at the start and after each change of the records. Must not throw. */
-  look(): void;
-}
 
 /**
  * The living process of an engine root: restarts, health checks, log rotation, reserved ports. It knows nothing that is

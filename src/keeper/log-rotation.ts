@@ -1,5 +1,5 @@
 import type { Engine } from '../engine/index.ts';
-import type { Duty } from './keeper.ts';
+import type { Duty } from './duty.ts';
 
 const LOOK_MS = 250;
 

@@ -1,6 +1,6 @@
 import type { Engine } from '../engine/index.ts';
 import { holdPublished, type PublishedPort } from '../network/index.ts';
-import type { Duty } from './keeper.ts';
+import type { Duty } from './duty.ts';
 
 /**
  * Keeps the host's side of published ports: bound, so that no other program takes them (the kernel's tables carry the

@@ -7,12 +7,12 @@ import { assignAddress } from './address-management.ts';
 import { repickSubnets } from './create-network.ts';
 import { disconnect, releaseEndpoint } from './disconnect.ts';
 import type { Endpoint, PortMapping } from './driver.ts';
+import type { NetworkDeps } from './network-deps.ts';
 import { HOST_BINDING } from './network-options.ts';
 import type { ConnectRequest, PortRequest } from './network-service.ts';
 import { choosePort } from './published-ports.ts';
 import { findNetwork, insertEndpoint, insertPort, listEndpoints, type StoredNetwork } from './records.ts';
 import { publicationsOf } from './rules.ts';
-import type { NetworkDeps } from './service.ts';
 import { checkedAddress, macAddressFor } from './subnet.ts';
 
 /** @see NetworkService.connect */

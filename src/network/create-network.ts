@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { TareError } from '../errors/index.ts';
 import { occupiedSubnets, pickSubnet } from './address-pools.ts';
 import type { NetworkRecord } from './driver.ts';
+import type { NetworkDeps } from './network-deps.ts';
 import { checkedIpam, networkFrom } from './network-options.ts';
 import type { Alongside, CreateNetwork } from './network-service.ts';
 import {
@@ -13,7 +14,6 @@ import {
   type StoredNetwork,
   updateNetwork,
 } from './records.ts';
-import type { NetworkDeps } from './service.ts';
 import { addressText, overlaps, parseSubnet, type Subnet, subnetText } from './subnet.ts';
 
 const predefined = new Set(['bridge', 'host', 'none']);

@@ -1,7 +1,7 @@
 import type { Endpoint } from './driver.ts';
+import type { NetworkDeps } from './network-deps.ts';
 import { deleteEndpoint, findNetwork, listEndpoints } from './records.ts';
 import { publicationsOf } from './rules.ts';
-import type { NetworkDeps } from './service.ts';
 
 /** @see NetworkService.disconnect */
 export async function disconnect(

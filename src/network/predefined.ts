@@ -1,8 +1,8 @@
 import { hostSubnets, newId, withSubnets } from './create-network.ts';
 import type { NetworkRecord } from './driver.ts';
+import type { NetworkDeps } from './network-deps.ts';
 import { networkFrom } from './network-options.ts';
 import { insertNetwork, listEndpoints, listNetworks, type StoredNetwork, updateNetwork } from './records.ts';
-import type { NetworkDeps } from './service.ts';
 
 /** What the configuration says of the default network. */
 export interface DefaultNetwork {

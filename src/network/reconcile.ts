@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { releaseEndpoint } from './disconnect.ts';
 import type { Endpoint } from './driver.ts';
+import type { NetworkDeps } from './network-deps.ts';
 import { listEndpoints, listNetworks, type StoredNetwork } from './records.ts';
-import type { NetworkDeps } from './service.ts';
 
 const VETH = /^veth[0-9a-f]{11}$/;
 

@@ -7,6 +7,7 @@ import { createNetwork, removeNetwork } from './create-network.ts';
 import { disconnect } from './disconnect.ts';
 import { Firewall } from './firewall.ts';
 import { Namespaces } from './namespaces.ts';
+import type { NetworkDeps } from './network-deps.ts';
 import type { NetworkService } from './network-service.ts';
 import { ensurePredefined } from './predefined.ts';
 import { reconcile, teardown } from './reconcile.ts';
@@ -25,17 +26,6 @@ export interface NetworkServiceOptions {
   enableIPv6?: boolean;
   /** '10.9.0.1/16': the default network's gateway and subnet; undefined leaves it, or takes one from the pools. */
   defaultBridgeSubnet?: string;
-}
-
-/** What the use cases of this folder work with. */
-export interface NetworkDeps {
-  db: Database;
-  locks: Locks;
-  instance: string;
-  pools: readonly AddressPool[];
-  links: BridgeLinks;
-  firewall: Firewall;
-  namespaces: Namespaces;
 }
 
 /** Opens the networks of one engine. Nothing in the kernel changes before a network is used. */

@@ -1,0 +1,16 @@
+import type { Database, Locks } from '../state/index.ts';
+import type { AddressPool } from './address-pools.ts';
+import type { BridgeLinks } from './bridge-links.ts';
+import type { Firewall } from './firewall.ts';
+import type { Namespaces } from './namespaces.ts';
+
+/** What the use cases of this folder work with. */
+export interface NetworkDeps {
+  db: Database;
+  locks: Locks;
+  instance: string;
+  pools: readonly AddressPool[];
+  links: BridgeLinks;
+  firewall: Firewall;
+  namespaces: Namespaces;
+}
