@@ -89,6 +89,23 @@ throughEveryFace('what the keeper does', (engine) => {
     await cli('rm', '-f', 'wordy');
   });
 
+  test('a keeper that was killed is replaced', async () => {
+    await cli('run', '-d', '--name', 'kept', '--restart', 'always', busybox, 'sleep', '600');
+    const keeper = () =>
+      engine()
+        .processes()
+        .find(({ command }) => /\bkeeper\b/.test(command))?.pid;
+    await eventually('a keeper lives', () => keeper() !== undefined);
+    const first = keeper()!;
+    process.kill(first, 'SIGKILL');
+    // Without a daemon the next command does it.
+    if (engine().face === 'in-process') await cli('ps');
+    await eventually('another keeper lives', () => keeper() !== undefined && keeper() !== first);
+    process.kill(Number(await state('kept', '{{.State.Pid}}')), 'SIGKILL');
+    await eventually('it was started again', async () => (await state('kept', '{{.RestartCount}}')) === '1');
+    await cli('rm', '-f', 'kept');
+  });
+
   test('a published port stays taken while its container runs', async () => {
     await cli('run', '-d', '--name', 'holder', '-p', '18300:80', busybox, 'sleep', '600');
     const other = await engine().run(['busybox', 'nc', '-l', '-p', '18300'], { expect: 1, timeoutMs: 5000 });

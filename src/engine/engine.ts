@@ -158,10 +158,15 @@ export class Engine implements EngineServices, AsyncDisposable {
     } else {
       await settleEnded(this.#parts);
     }
+    this.summonKeeper();
+  }
+
+  /** Makes sure that a keeper lives if a container needs one. */
+  summonKeeper(): void {
     if (this.keeperWork().length > 0) this.#parts.wakeKeeper();
   }
 
-  /** Settles containers as they end, until the engine is disposed. Asking twice is harmless. */
+  /** Settles containers as they end, and replaces a keeper that was killed, until the engine is disposed. */
   watchExits(): void {
     if (this.#watch !== undefined) return;
     const stop = new AbortController();
@@ -169,8 +174,10 @@ export class Engine implements EngineServices, AsyncDisposable {
     // Shared: every watcher holds it, and conmon's exit command sees whether any does.
     const lock = tryFlock(watchersLock(this.config.execRoot), 'shared');
     const settling = new Set<Promise<void>>();
+    const summoning = setInterval(() => this.summonKeeper(), KEEPER_CHECK_MS).unref();
     this.#resources.defer(async () => {
       stop.abort();
+      clearInterval(summoning);
       // An end half recorded would be left to the next process, which then has to look at everything.
       await Promise.all(settling);
       lock?.[Symbol.dispose]();
@@ -246,6 +253,9 @@ export class Engine implements EngineServices, AsyncDisposable {
     await this.#resources[Symbol.asyncDispose]();
   }
 }
+
+/** How often a living engine sees to it that the keeper lives, too. */
+const KEEPER_CHECK_MS = 2_000;
 
 const keeperLock = (config: EngineConfig): string => join(config.execRoot, 'keeper.lock');
 

@@ -17,8 +17,10 @@ const IDLE_MS = 3_000;
  * container has needed it for a while.
  */
 export async function runKeeper(config: EngineConfig, signal: AbortSignal): Promise<void> {
-  using lock = tryBecomeKeeper(config);
+  const lock = tryBecomeKeeper(config);
   if (lock === undefined) return;
+  using held = new DisposableStack();
+  held.use(lock);
   await using engine = await Engine.open(config, { watchesExits: true, reconciles: true });
   using duties = new DisposableStack();
   const all: Duty[] = [
@@ -43,4 +45,7 @@ export async function runKeeper(config: EngineConfig, signal: AbortSignal): Prom
     }
     await sleep(SETTLE_MS, undefined, { signal: ended }).catch(() => {});
   }
+  // Work that came after the last look was left to the keeper that still held the lock: it is asked for once more.
+  held.dispose();
+  if (!signal.aborted) engine.summonKeeper();
 }
