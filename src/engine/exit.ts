@@ -24,13 +24,18 @@ const MONITOR_GRACE_MS = 5_000;
  * Called by whoever notices first; the others find nothing to do. A container that still runs is left alone.
  */
 export async function handleExit(parts: EngineParts, id: string): Promise<void> {
-  if (parts.store.find(id) === undefined) return;
+  if (parts.store.find(id) === undefined) return forgetExit(parts, id);
   using _intent = parts.intents.begin();
   using _lock = await parts.locks.acquire(`container:${id}`);
   const record = parts.store.find(id);
-  if (record === undefined || !isUp(record)) return;
+  // The end of a start that failed, told after everything else of it was undone.
+  if (record === undefined || !isUp(record)) return forgetExit(parts, id);
   const end = await findEnd(parts, record);
   if (end !== undefined) await settleLocked(parts, record, end);
+}
+
+function forgetExit(parts: EngineParts, id: string): void {
+  rmSync(join(parts.config.execRoot, 'exits', id), { force: true });
 }
 
 /** How a container ended. */
@@ -103,7 +108,7 @@ export async function settleLocked(parts: EngineParts, record: ContainerRecord, 
     };
     if (isGoing && failure === undefined) deleteRecord(tx, current);
   });
-  rmSync(join(parts.config.execRoot, 'exits', id), { force: true });
+  forgetExit(parts, id);
   removeBundle(bundle);
   if (failure !== undefined) throw failure.reason;
   if (isGoing) await removeVolumes(parts, volumes);

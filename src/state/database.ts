@@ -1,5 +1,5 @@
 import { EventEmitter, on } from 'node:events';
-import { chmodSync, type FSWatcher, mkdirSync, watch } from 'node:fs';
+import { chmodSync, type FSWatcher, mkdirSync, statfsSync, watch } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -28,6 +28,8 @@ const BUSY_TIMEOUT_MS = 5;
 const GIVE_UP_MS = 30_000;
 const RETELL_MS = [5, 250];
 const SQLITE_BUSY = 5;
+const SQLITE_IOERR = 10;
+const SQLITE_FULL = 13;
 const SQLITE_CONSTRAINT = 19;
 
 const primaryCode = (error: unknown): number =>
@@ -65,7 +67,7 @@ export class Database implements Disposable {
   /** Opens or makes the file (mode 0600 in a folder of mode 0700) and brings its schema up to date. */
   static async open(path: string): Promise<Database> {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    const database = await retryWhileBusy(() => {
+    const database = await retryWhileBusy(path, () => {
       const opened = new Database(path);
       try {
         // WAL with NORMAL never corrupts; a power cut may take back the last commits, which reconcile() then sees.
@@ -104,7 +106,7 @@ export class Database implements Disposable {
    * @throws {TareError} Unavailable: the database stayed locked for 30 s
    */
   async write<T>(body: (tx: Transaction) => T): Promise<T> {
-    const result = await retryWhileBusy(() => this.#attempt(body));
+    const result = await retryWhileBusy(this.#path, () => this.#attempt(body));
     this.#commits.emit('commit');
     return result;
   }
@@ -167,7 +169,7 @@ export class Database implements Disposable {
   async #migrate(): Promise<void> {
     const version = () => this.#db.prepare('PRAGMA user_version').get()?.['user_version'] as number;
     if (version() === migrations.length) return;
-    await retryWhileBusy(() =>
+    await retryWhileBusy(this.#path, () =>
       this.#attempt(() => {
         const applied = version();
         if (applied > migrations.length) {
@@ -210,13 +212,22 @@ export class Database implements Disposable {
   }
 }
 
-async function retryWhileBusy<T>(attempt: () => T): Promise<T> {
+/** A full disk, told by its name: SQLite calls it a full database, or an I/O error when its shared memory cannot grow. */
+function fullDisk(path: string, error: unknown): TareError | undefined {
+  const code = primaryCode(error);
+  if (code !== SQLITE_FULL && !(code === SQLITE_IOERR && statfsSync(dirname(path)).bavail === 0)) return undefined;
+  return new TareError('Unavailable', `cannot write ${path}: no space left on device: free some space`, {
+    cause: error,
+  });
+}
+
+async function retryWhileBusy<T>(path: string, attempt: () => T): Promise<T> {
   const deadline = Date.now() + GIVE_UP_MS;
   for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 2, 20)) {
     try {
       return attempt();
     } catch (error) {
-      if (primaryCode(error) !== SQLITE_BUSY) throw error;
+      if (primaryCode(error) !== SQLITE_BUSY) throw fullDisk(path, error) ?? error;
       if (Date.now() > deadline) {
         throw new TareError('Unavailable', 'the database stayed locked by another process for 30 s: try again', {
           cause: error,
