@@ -99,6 +99,8 @@ function comparable(request: Recorded): unknown {
       );
     } else query[name] = value === '1' ? 'true' : value;
   }
+  // docker's client keeps binds in a Go map, whose order is any.
+  (request.body as { HostConfig?: { Binds?: string[] | null } } | undefined)?.HostConfig?.Binds?.sort();
   const pools = (request.body as { IPAM?: { Config?: { Subnet: string }[] } } | undefined)?.IPAM?.Config;
   // docker's client sends them in whatever order its map has.
   pools?.sort((a, b) => (a.Subnet < b.Subnet ? -1 : 1));

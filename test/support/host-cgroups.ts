@@ -17,7 +17,11 @@ export default function setup(): () => void {
   return () => {
     for (const path of added) {
       unmount(path, MNT_DETACH);
-      rmdirSync(path);
+      try {
+        rmdirSync(path);
+      } catch {
+        // Somebody else's folders lie beneath the mount: not ours to remove.
+      }
     }
   };
 }
