@@ -10,6 +10,7 @@
  *                the engine in its own process, serves it, or is its keeper
  *   errors.cjs   one copy for all bundles, so that `instanceof TareError` holds across them
  *   NAME.cjs     for each thread that the sources start from `new URL('./NAME.ts', import.meta.url)`
+ *   package-NAME.cjs  for each npm package that the sources reach by `import()`: what few commands need burdens no other
  *
  * The files are written to a folder beside FOLDER that then takes its place: a command that starts meanwhile sees all of
  * the old files or all of the new ones.
@@ -30,6 +31,10 @@ const sourceOf = (folder: string, specifier: string) => relative(home, resolve(f
 const workerUrl = /new URL\(\s*'(\.{1,2}\/[\w./-]+)\.ts',\s*import\.meta\.url,?\s*\)/g;
 /** Threads found in the sources: name of the bundle → entry. */
 const workers = new Map<string, string>();
+
+/** Packages that a source imports only when it needs them: name of the bundle → specifier. */
+const packages = new Map<string, string>();
+const bundleOf = (specifier: string) => `package-${specifier.replaceAll(/\W+/g, '-')}`;
 
 const shared: BuildOptions = {
   absWorkingDir: home,
@@ -62,6 +67,23 @@ const workersPlugin: Plugin = {
       });
       return { contents, loader: 'ts' };
     });
+  },
+};
+
+const packagesPlugin: Plugin = {
+  name: 'packages',
+  setup(context) {
+    context.onResolve({ filter: /^[@\w]/ }, ({ path, kind, importer }) => {
+      if (kind !== 'dynamic-import' || /^(node:|koffi$)/.test(path) || importer.includes('/node_modules/'))
+        return undefined;
+      packages.set(bundleOf(path), path);
+      return { path, namespace: 'package' };
+    });
+    context.onLoad({ filter: /.*/, namespace: 'package' }, ({ path }) => ({
+      contents: `module.exports = require('./${bundleOf(path)}.cjs');`,
+      loader: 'js',
+    }));
+    context.onResolve({ filter: /^\.\/package-/, namespace: 'package' }, ({ path }) => ({ path, external: true }));
   },
 };
 
@@ -131,7 +153,7 @@ try {
       ...shared,
       ...options,
       outfile: join(fresh, `${name}.cjs`),
-      plugins: [boundaries(name, door), workersPlugin],
+      plugins: [boundaries(name, door), workersPlugin, packagesPlugin],
     });
   // Evaluated when asked for, so that the keeper does not load what only the daemon needs.
   const engine = [...door].map((source) => {
@@ -152,6 +174,16 @@ try {
       await bundle(name, { entryPoints: [source], banner: withUrl });
     }
   }
+  await Promise.all(
+    [...packages].map(([name, specifier]) =>
+      build({
+        ...shared,
+        stdin: { contents: `module.exports = require(${JSON.stringify(specifier)});`, resolveDir: home },
+        outfile: join(fresh, `${name}.cjs`),
+        banner: withUrl,
+      }),
+    ),
+  );
   // The bundles are CommonJS inside a package of ES modules.
   writeFileSync(join(fresh, 'package.json'), '{ "type": "commonjs" }\n');
   try {
