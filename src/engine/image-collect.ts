@@ -1,8 +1,9 @@
 import { kindOf } from '../errors/index.ts';
-import type { DiffID } from '../storage/index.ts';
+import type { DiffID, Digest } from '../storage/index.ts';
 import { whileNobodyHolds } from './image-leases.ts';
 import type { ImageParts } from './image-parts.ts';
-import { deleteImage, everyImage } from './image-records.ts';
+import { reachable } from './image-reach.ts';
+import { deleteImage, everyImage, type ImageOutline } from './image-records.ts';
 
 /**
  * Removes blobs and layers that no image and no container uses, unless an image is being stored meanwhile: then its end
@@ -23,13 +24,24 @@ export async function collectGarbage(parts: ImageParts, isUsed: (imageID: string
         layers.add(diffID);
       }
     }
+    // Read only when there is a blob that no record names.
+    let documents: Promise<Set<Digest>> | undefined;
     for await (const { digest } of parts.content.walk()) {
-      if (!blobs.has(digest)) await parts.content.delete(digest);
+      if (blobs.has(digest)) continue;
+      documents ??= ofDocuments(parts, images);
+      if (!(await documents).has(digest)) await parts.content.delete(digest);
     }
     for (const { diffID } of await parts.layers.layers()) {
       if (!layers.has(diffID)) await removeLayer(parts, diffID);
     }
   });
+}
+
+/** What indexes and signatures keep beside the images themselves. */
+async function ofDocuments({ content }: ImageParts, images: readonly ImageOutline[]): Promise<Set<Digest>> {
+  const manifests = new Set(images.map(({ manifest }) => manifest.digest));
+  const roots = images.flatMap(({ index, signatures }) => (index === undefined ? signatures : [index, ...signatures]));
+  return await reachable(content, roots, (digest) => manifests.has(digest));
 }
 
 /** A snapshot may stand on a layer a moment longer than its container is recorded; a later collection takes both. */

@@ -1,7 +1,8 @@
 import { familiar, type ImageHistoryEntry, matchesFamiliar } from '../image/index.ts';
 import { filterLabels, filterTime, flagFilter, refuseUnknownFilters } from './filters.ts';
 import type { ImageParts } from './image-parts.ts';
-import { allImages, type RecordedImage, resolveImage } from './image-records.ts';
+import { allImages, type ImageOutline, type RecordedImage } from './image-records.ts';
+import { resolveImage } from './image-resolve.ts';
 import type { Filters, HistoryEntry, ImageService, ImageSummary } from './types.ts';
 
 const knownFilters = ['dangling', 'label', 'label!', 'before', 'since', 'reference', 'until'];
@@ -23,13 +24,13 @@ export function listImages(
     createdMs: image.createdMs,
     sizeBytes: image.sizeBytes,
     lastTaggedMs: image.lastTaggedMs,
-    labels: image.config.config?.Labels ?? {},
+    labels: image.labels,
     containers: sharedSize ? parts.containersUsing(image.id).length : -1,
     sharedSizeBytes: uses === undefined ? -1 : sharedBytes(image, uses),
   }));
 }
 
-function select(parts: ImageParts, images: RecordedImage[], filters: Filters): RecordedImage[] {
+function select(parts: ImageParts, images: ImageOutline[], filters: Filters): ImageOutline[] {
   const isDangling = flagFilter(filters, 'dangling');
   const before = (filters['before'] ?? []).map((ref) => resolveImage(parts.db, ref).createdMs);
   const since = (filters['since'] ?? []).map((ref) => resolveImage(parts.db, ref).createdMs);
@@ -38,12 +39,12 @@ function select(parts: ImageParts, images: RecordedImage[], filters: Filters): R
     .filter((image) => before.every((createdMs) => image.createdMs < createdMs))
     .filter((image) => since.every((createdMs) => image.createdMs > createdMs))
     .filter((image) => filterTime(filters, image.createdMs))
-    .filter((image) => filterLabels(filters, image.config.config?.Labels ?? {}))
+    .filter((image) => filterLabels(filters, image.labels))
     .flatMap((image) => withMatchingNames(image, filters['reference']));
 }
 
 /** An image with those of its names that a pattern matches; none if no name does. */
-function withMatchingNames(image: RecordedImage, patterns: string[] | undefined): RecordedImage[] {
+function withMatchingNames(image: ImageOutline, patterns: string[] | undefined): ImageOutline[] {
   if (patterns === undefined || patterns.length === 0) return [image];
   const names = image.references.filter((name) => patterns.some((pattern) => matchesFamiliar(pattern, name)));
   if (names.length === 0) return [];
@@ -57,7 +58,7 @@ function withMatchingNames(image: RecordedImage, patterns: string[] | undefined)
   ];
 }
 
-function countLayerUses(images: readonly RecordedImage[]): Map<string, number> {
+function countLayerUses(images: readonly ImageOutline[]): Map<string, number> {
   const uses = new Map<string, number>();
   for (const { layers } of images) {
     for (const diffID of new Set(layers.map((layer) => layer.diffID))) uses.set(diffID, (uses.get(diffID) ?? 0) + 1);
@@ -65,7 +66,7 @@ function countLayerUses(images: readonly RecordedImage[]): Map<string, number> {
   return uses;
 }
 
-const sharedBytes = (image: RecordedImage, uses: Map<string, number>): number =>
+const sharedBytes = (image: ImageOutline, uses: Map<string, number>): number =>
   image.layers
     .filter(({ diffID }) => (uses.get(diffID) ?? 0) > 1)
     .reduce((total, { unpackedBytes }) => total + unpackedBytes, 0);

@@ -1,27 +1,30 @@
-import { TareError } from '../errors/index.ts';
 import {
   canonical,
   createdMsOf,
   familiar,
+  familiarName,
   type ImageConfigFile,
-  idPrefixOf,
-  parseAnyReference,
   parseReference,
   type Reference,
   type StoredImage,
   type StoredLayer,
-  withDefaultTag,
 } from '../image/index.ts';
 import type { Database, Transaction } from '../state/index.ts';
-import type { Descriptor, Digest } from '../storage/index.ts';
+import type { Descriptor, Digest, Platform } from '../storage/index.ts';
 import type { ImageRecord } from './types.ts';
 
-/** What an image's row holds. */
+/** What an image's row holds beside its config, which has a column of its own: lists of images never read it. */
 interface ImageDocument {
   manifest: Descriptor;
-  config: ImageConfigFile;
   layers: StoredLayer[];
   lastTaggedMs: number;
+  /** What lists tell of the config. Absent in old rows. */
+  outline?: ConfigOutline;
+  /** Old rows have their config here. */
+  config?: ImageConfigFile;
+  index?: Descriptor;
+  signatures?: Descriptor[];
+  isVariant?: boolean;
   /**
    * Removed by its user while containers still needed its layers: no longer listed or found, kept until the last of them
    * is gone.
@@ -29,136 +32,161 @@ interface ImageDocument {
   isRetired?: boolean;
 }
 
-/** An image with everything that is recorded of it. */
-export interface RecordedImage extends ImageRecord, StoredImage {
+interface ConfigOutline {
+  createdMs: number;
+  labels: Record<string, string>;
+  platform: Platform;
+}
+
+/** What is recorded of an image, without its config. */
+export interface ImageOutline extends Omit<ImageRecord, 'config'>, ConfigOutline {
   id: Digest;
-  config: ImageConfigFile;
   layers: StoredLayer[];
   references: Reference[];
+  /** The index that its manifest was chosen from. */
+  index?: Descriptor;
+  /** Documents kept because they speak for its trust. */
+  signatures: Descriptor[];
+  /** It is here only as another platform of an image: not listed, found through that one's index or by its id. */
+  isVariant: boolean;
   isRetired: boolean;
 }
 
-type Reader = Pick<Database, 'all' | 'get'>;
+/** An image with everything that is recorded of it. */
+export interface RecordedImage extends ImageOutline, Omit<StoredImage, 'signatures'> {
+  id: Digest;
+  config: ImageConfigFile;
+}
+
+export type ImageReader = Pick<Database, 'all' | 'get'>;
 
 interface ImageRow {
   id: string;
   doc: string;
+  config: string | null;
 }
 
-/** All images that are not retired, the newest first. */
-export function allImages(db: Reader): RecordedImage[] {
+/** All images that users see, the newest first. */
+export function allImages(db: ImageReader): ImageOutline[] {
   return everyImage(db)
-    .filter((image) => !image.isRetired)
+    .filter((image) => !image.isRetired && !image.isVariant)
     .sort((a, b) => b.createdMs - a.createdMs || (a.id < b.id ? -1 : 1));
 }
 
-/** All images, also those that only containers still use. */
-export function everyImage(db: Reader): RecordedImage[] {
+/** All images, also those that only containers still use, and other platforms. */
+export function everyImage(db: ImageReader): ImageOutline[] {
   const names = new Map<string, string[]>();
   for (const row of db.all<{ name: string; image_id: string }>('SELECT name, image_id FROM image_references')) {
-    names.set(row.image_id, [...(names.get(row.image_id) ?? []), row.name]);
+    const known = names.get(row.image_id);
+    if (known === undefined) names.set(row.image_id, [row.name]);
+    else known.push(row.name);
   }
-  return db.all<ImageRow>('SELECT id, doc FROM images').map((row) => recordOf(row, names.get(row.id) ?? []));
+  return db
+    .all<{ id: string; doc: string }>('SELECT id, doc FROM images')
+    .map((row) => outlineOf(row.id, JSON.parse(row.doc) as ImageDocument, names.get(row.id) ?? []));
 }
 
-/** The image with this id, also a retired one. */
-export function findImage(db: Reader, id: string): RecordedImage | undefined {
-  const row = db.get<ImageRow>('SELECT id, doc FROM images WHERE id = ?', id);
+/** The image with this id, also a retired one or another platform's. */
+export function findImage(db: ImageReader, id: string): RecordedImage | undefined {
+  const row = db.get<ImageRow>('SELECT id, doc, config FROM images WHERE id = ?', id);
   if (row === undefined) return undefined;
   const names = db.all<{ name: string }>('SELECT name FROM image_references WHERE image_id = ?', id);
-  return recordOf(
-    row,
-    names.map(({ name }) => name),
-  );
+  const document = JSON.parse(row.doc) as ImageDocument;
+  return {
+    ...outlineOf(
+      row.id,
+      document,
+      names.map(({ name }) => name),
+    ),
+    config: row.config === null ? document.config! : (JSON.parse(row.config) as ImageConfigFile),
+  };
 }
 
-/** The image that a name points at. */
-export function findNamed(db: Reader, name: Reference): RecordedImage | undefined {
-  const row = db.get<{ image_id: string }>(
-    'SELECT image_id FROM image_references WHERE name = ?',
-    canonical(lookUpName(name)),
-  );
-  return row === undefined ? undefined : findImage(db, row.image_id);
-}
-
-/** A digest says more than the tag beside it. */
-function lookUpName(name: Reference): Reference {
-  const { domain, path, digest } = name;
-  return digest === undefined ? withDefaultTag(name) : { domain, path, digest };
-}
-
-/**
- * The image that a user means: by name, by id, or by an id's unique prefix.
- *
- * @throws {TareError} NotFound `No such image: REF`; InvalidArgument: no reference
- */
-export function resolveImage(db: Reader, ref: string): RecordedImage {
-  const parsed = parseAnyReference(ref);
-  if ('id' in parsed) {
-    const image = findImage(db, parsed.id);
-    if (image !== undefined && !image.isRetired) return image;
-    throw new TareError('NotFound', `No such image: ${parsed.id}`);
-  }
-  const image = findNamed(db, parsed.name) ?? findByPrefix(db, ref);
-  if (image !== undefined && !image.isRetired) return image;
-  throw new TareError('NotFound', `No such image: ${familiar(withDefaultTag(parsed.name))}`);
-}
-
-function findByPrefix(db: Reader, ref: string): RecordedImage | undefined {
-  const prefix = idPrefixOf(ref);
-  if (prefix === undefined) return undefined;
-  const rows = db.all<{ id: string }>(
-    'SELECT id FROM images WHERE id >= ? AND id < ?',
-    `sha256:${prefix}`,
-    `sha256:${prefix}g`,
-  );
-  const images = rows.map(({ id }) => findImage(db, id)!).filter((image) => !image.isRetired);
-  if (images.length > 1) {
-    throw new TareError('InvalidArgument', `multiple images found with provided prefix: ${ref}`);
-  }
-  return images[0];
-}
-
-/** Whether a user's word is an id or a part of one, rather than a name of the image. */
-export function isIdPrefix(id: Digest, ref: string): boolean {
-  return id.startsWith(ref) || id.slice('sha256:'.length).startsWith(ref);
-}
-
-function recordOf(row: ImageRow, names: string[]): RecordedImage {
-  const { manifest, config, layers, lastTaggedMs, isRetired = false } = JSON.parse(row.doc) as ImageDocument;
+function outlineOf(id: string, document: ImageDocument, names: string[]): ImageOutline {
+  const { manifest, layers, lastTaggedMs, index, signatures = [], isVariant = false, isRetired = false } = document;
   const references = names.sort().map(parseReference);
   return {
-    id: row.id as Digest,
+    id: id as Digest,
     references,
     repoTags: references.filter(({ digest }) => digest === undefined).map(familiar),
     repoDigests: references.filter(({ digest }) => digest !== undefined).map(familiar),
     manifest,
-    config,
+    ...(index === undefined ? {} : { index }),
     layers,
-    createdMs: createdMsOf(config),
+    ...(document.outline ?? configOutline(document.config!)),
     sizeBytes: layers.reduce((total, layer) => total + layer.unpackedBytes, 0),
-    lastTaggedMs,
-    isRetired,
+    ...{ lastTaggedMs, signatures, isVariant, isRetired },
   };
 }
 
-/** Records an image, or its newest manifest if it is known. Names stay as they are. */
-export function putImage(tx: Transaction, image: StoredImage): void {
-  const { manifest, config, layers } = image;
-  const lastTaggedMs = findImage(tx, image.id)?.lastTaggedMs ?? 0;
-  const document: ImageDocument = { manifest, config, layers, lastTaggedMs };
-  tx.run('INSERT OR REPLACE INTO images (id, doc) VALUES (?, ?)', image.id, JSON.stringify(document));
+const configOutline = (config: ImageConfigFile): ConfigOutline => ({
+  createdMs: createdMsOf(config),
+  labels: config.config?.Labels ?? {},
+  platform: platformOfConfig(config),
+});
+
+function platformOfConfig(config: ImageConfigFile): Platform {
+  const { os, architecture, variant } = config;
+  const version = config['os.version'];
+  return {
+    ...{ architecture, os },
+    ...(variant === undefined ? {} : { variant }),
+    ...(version === undefined ? {} : { 'os.version': version }),
+  };
+}
+
+/**
+ * Records an image, or its newest manifest if it is known. Names stay as they are, and so do the index and signatures of
+ * an equal manifest that comes without them.
+ *
+ * @param as a variant is not listed by itself, unless it was before
+ */
+export function putImage(tx: Transaction, image: StoredImage, as: 'listed' | 'variant' = 'listed'): void {
+  const known = findImage(tx, image.id);
+  const isSame = known?.manifest.digest === image.manifest.digest;
+  const index = image.index ?? (isSame ? known?.index : undefined);
+  const signatures = new Map(
+    [...(isSame ? known.signatures : []), ...(image.signatures ?? [])].map((one) => [one.digest, one]),
+  );
+  const isListed = as === 'listed' || (known !== undefined && !known.isVariant && !known.isRetired);
+  const document: ImageDocument = {
+    manifest: image.manifest,
+    layers: image.layers,
+    lastTaggedMs: known?.lastTaggedMs ?? 0,
+    outline: configOutline(image.config),
+    ...(index === undefined ? {} : { index }),
+    ...(signatures.size === 0 ? {} : { signatures: [...signatures.values()] }),
+    ...(isListed ? {} : { isVariant: true }),
+  };
+  tx.run(
+    'INSERT OR REPLACE INTO images (id, doc, config) VALUES (?, ?, ?)',
+    image.id,
+    JSON.stringify(document),
+    JSON.stringify(image.config),
+  );
+}
+
+/** Changes some of what an image's row says. */
+function amend(tx: Transaction, id: Digest, change: Partial<ImageDocument>): void {
+  const row = tx.get<{ doc: string }>('SELECT doc FROM images WHERE id = ?', id);
+  const document = { ...(JSON.parse(row!.doc) as ImageDocument), ...change };
+  tx.run('UPDATE images SET doc = ? WHERE id = ?', JSON.stringify(document), id);
 }
 
 /** Keeps an image's layers for the containers that use it, and hides it. */
-export function retireImage(tx: Transaction, image: RecordedImage): void {
-  const { manifest, config, layers, lastTaggedMs } = image;
-  const document: ImageDocument = { manifest, config, layers, lastTaggedMs, isRetired: true };
-  tx.run('UPDATE images SET doc = ? WHERE id = ?', JSON.stringify(document), image.id);
+export function retireImage(tx: Transaction, id: Digest): void {
+  amend(tx, id, { isRetired: true });
+}
+
+/** Keeps documents that speak for an image's trust as long as the image. Their blobs must be in the content store. */
+export function addSignatures(tx: Transaction, id: Digest, added: readonly Descriptor[]): void {
+  const known = findImage(tx, id)?.signatures ?? [];
+  amend(tx, id, { signatures: [...new Map([...known, ...added].map((one) => [one.digest, one])).values()] });
 }
 
 export function deleteImage(tx: Transaction, id: Digest): void {
   tx.run('DELETE FROM images WHERE id = ?', id);
+  tx.run('DELETE FROM image_variants WHERE image_id = ?', id);
 }
 
 /**
@@ -169,9 +197,8 @@ export function putName(tx: Transaction, name: Reference, id: Digest, nowMs: num
   const text = canonical(name);
   const before = tx.get<{ image_id: string }>('SELECT image_id FROM image_references WHERE name = ?', text)?.image_id;
   tx.run('INSERT OR REPLACE INTO image_references (name, image_id) VALUES (?, ?)', text, id);
-  const row = tx.get<ImageRow>('SELECT id, doc FROM images WHERE id = ?', id);
-  const document = JSON.parse(row!.doc) as ImageDocument;
-  tx.run('UPDATE images SET doc = ? WHERE id = ?', JSON.stringify({ ...document, lastTaggedMs: nowMs }), id);
+  // What has a name is an image of its own, also if it came as another's platform.
+  amend(tx, id, { lastTaggedMs: nowMs, isVariant: false });
   return before === id ? undefined : before;
 }
 
@@ -183,8 +210,19 @@ export function deleteName(tx: Transaction, name: Reference): void {
 export function imageEvent(
   tx: Transaction,
   action: 'import' | 'load' | 'save' | 'tag' | 'untag' | 'delete',
-  image: Pick<StoredImage, 'id' | 'config'>,
+  image: { id: Digest } & (Pick<StoredImage, 'config'> | Pick<ImageOutline, 'labels'>),
   name: string = image.id,
 ): void {
-  tx.event({ type: 'image', action, actorId: image.id, attributes: { ...image.config.config?.Labels, name } });
+  const labels = 'config' in image ? image.config.config?.Labels : image.labels;
+  tx.event({ type: 'image', action, actorId: image.id, attributes: { ...labels, name } });
+}
+
+/** The same of what passed between us and a registry: docker names the reference as the actor. */
+export function transferEvent(
+  tx: Transaction,
+  action: 'pull' | 'push',
+  name: Reference,
+  labels: Record<string, string> | undefined,
+): void {
+  tx.event({ type: 'image', action, actorId: familiar(name), attributes: { ...labels, name: familiarName(name) } });
 }

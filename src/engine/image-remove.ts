@@ -10,12 +10,12 @@ import {
   deleteImage,
   deleteName,
   everyImage,
+  type ImageOutline,
   imageEvent,
-  isIdPrefix,
-  type RecordedImage,
-  resolveImage,
   retireImage,
 } from './image-records.ts';
+import { isIdPrefix, resolveImage } from './image-resolve.ts';
+import { releaseVariants, variantsOf } from './image-variants.ts';
 import type { Filters, RemovedImage } from './types.ts';
 
 /** See `ImageService.remove`. */
@@ -37,11 +37,11 @@ export async function removeImage(
 function removeByName(
   parts: ImageParts,
   tx: Transaction,
-  image: RecordedImage,
+  image: ImageOutline,
   ref: string,
   force: boolean,
 ): RemovedImage[] {
-  const [user] = parts.containersUsing(image.id);
+  const [user] = usersOf(parts, tx, image);
   if (!force && user !== undefined && isSingleReference(image.references)) {
     throw new TareError(
       'Conflict',
@@ -58,12 +58,12 @@ function removeByName(
   const removed = gone.map((each) => untag(tx, image, each));
   if (image.references.length > gone.length) return removed;
   // Forced off a running container, the image stays without a name.
-  if (conflictOf(parts, image, force) !== undefined) return removed;
+  if (conflictOf(parts, tx, image, force) !== undefined) return removed;
   return [...removed, ...erase(parts, tx, image)];
 }
 
-function removeById(parts: ImageParts, tx: Transaction, image: RecordedImage, force: boolean): RemovedImage[] {
-  const conflict = conflictOf(parts, image, force);
+function removeById(parts: ImageParts, tx: Transaction, image: ImageOutline, force: boolean): RemovedImage[] {
+  const conflict = conflictOf(parts, tx, image, force);
   const isAmbiguous = !force && !isSingleReference(image.references);
   if (conflict?.isHard || (conflict !== undefined && !isAmbiguous)) throw conflictError(image, conflict);
   if (isAmbiguous) {
@@ -79,8 +79,17 @@ interface RemovalConflict {
   reason: string;
 }
 
-function conflictOf(parts: ImageParts, image: RecordedImage, force: boolean): RemovalConflict | undefined {
-  const users = parts.containersUsing(image.id);
+/** Containers of an image and of the other platforms that go with it. */
+const usersOf = (parts: ImageParts, tx: Transaction, image: ImageOutline) =>
+  [image, ...variantsOf(tx, image).filter(({ isVariant }) => isVariant)].flatMap(({ id }) => parts.containersUsing(id));
+
+function conflictOf(
+  parts: ImageParts,
+  tx: Transaction,
+  image: ImageOutline,
+  force: boolean,
+): RemovalConflict | undefined {
+  const users = usersOf(parts, tx, image);
   const running = users.find(({ isRunning }) => isRunning);
   if (running !== undefined) {
     return { isHard: true, reason: `image is being used by running container ${short(running.id)}` };
@@ -90,7 +99,7 @@ function conflictOf(parts: ImageParts, image: RecordedImage, force: boolean): Re
   return { isHard: false, reason: `image is being used by stopped container ${short(stopped.id)}` };
 }
 
-const conflictError = (image: RecordedImage, { isHard, reason }: RemovalConflict) =>
+const conflictError = (image: ImageOutline, { isHard, reason }: RemovalConflict) =>
   new TareError(
     'Conflict',
     `conflict: unable to delete ${short(image.id)} (${isHard ? 'cannot be forced' : 'must be forced'}) - ${reason}`,
@@ -103,16 +112,22 @@ function isSingleReference(references: readonly Reference[]): boolean {
   return references.filter(({ digest }) => digest === undefined).length <= 1 && repositories.size === 1;
 }
 
-function untag(tx: Transaction, image: RecordedImage, name: Reference): RemovedImage {
+function untag(tx: Transaction, image: ImageOutline, name: Reference): RemovedImage {
   deleteName(tx, name);
   imageEvent(tx, 'untag', image);
   return { untagged: familiar(name) };
 }
 
-/** Removes the image; its blobs and layers go with the next collection, unless others use them. */
-function erase(parts: ImageParts, tx: Transaction, image: RecordedImage): RemovedImage[] {
+/** Removes the image, and other platforms that were here for its sake; blobs and layers go with the next collection, unless others use them. */
+function erase(parts: ImageParts, tx: Transaction, image: ImageOutline): RemovedImage[] {
+  const removed = forget(parts, tx, image);
+  if (image.index === undefined) return removed;
+  return [...removed, ...releaseVariants(tx, image.index.digest).flatMap((variant) => forget(parts, tx, variant))];
+}
+
+function forget(parts: ImageParts, tx: Transaction, image: ImageOutline): RemovedImage[] {
   if (parts.containersUsing(image.id).length > 0) {
-    retireImage(tx, image);
+    retireImage(tx, image.id);
     imageEvent(tx, 'delete', image);
     return [{ deleted: image.id }];
   }
@@ -141,9 +156,9 @@ export async function pruneImages(
     const before = layerSizes(everyImage(tx));
     const removed = allImages(tx)
       .filter((image) => !isDanglingOnly || image.repoTags.length === 0)
-      .filter((image) => parts.containersUsing(image.id).length === 0)
+      .filter((image) => usersOf(parts, tx, image).length === 0)
       .filter((image) => filterTime(filters, image.createdMs))
-      .filter((image) => filterLabels(filters, image.config.config?.Labels ?? {}))
+      .filter((image) => filterLabels(filters, image.labels))
       .flatMap((image) => {
         const untagged = image.references.map((name) => untag(tx, image, name));
         return [...untagged, ...erase(parts, tx, image)];
@@ -157,5 +172,5 @@ export async function pruneImages(
   return report;
 }
 
-const layerSizes = (images: readonly RecordedImage[]): Map<string, number> =>
+const layerSizes = (images: readonly ImageOutline[]): Map<string, number> =>
   new Map(images.flatMap(({ layers }) => layers.map(({ diffID, unpackedBytes }) => [diffID, unpackedBytes])));

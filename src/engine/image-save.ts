@@ -13,7 +13,8 @@ import {
 import { collectGarbage } from './image-collect.ts';
 import { holdContent } from './image-leases.ts';
 import type { ImageParts } from './image-parts.ts';
-import { allImages, imageEvent, isIdPrefix, type RecordedImage, resolveImage } from './image-records.ts';
+import { allImages, findImage, imageEvent, type RecordedImage } from './image-records.ts';
+import { isIdPrefix, resolveImage } from './image-resolve.ts';
 
 /** See `ImageService.save`. */
 export async function* saveImages(
@@ -46,8 +47,9 @@ function find(parts: ImageParts, ref: string): { image: RecordedImage; names: Re
   if (repository !== undefined) {
     const ofRepository = (name: Reference) => canonicalName(name) === repository && name.tag !== undefined;
     const found = allImages(parts.db)
-      .map((image) => ({ image, names: image.references.filter(ofRepository) }))
-      .filter(({ names }) => names.length > 0);
+      .map(({ id, references }) => ({ id, names: references.filter(ofRepository) }))
+      .filter(({ names }) => names.length > 0)
+      .map(({ id, names }) => ({ image: findImage(parts.db, id)!, names }));
     if (found.length > 0) return found;
   }
   const image = resolveImage(parts.db, ref);

@@ -1,14 +1,15 @@
 import { TareError } from '../errors/index.ts';
 import { familiar, parseReference, Unpacker, withDefaultTag } from '../image/index.ts';
 import type { Database, Locks } from '../state/index.ts';
-import { type ContentStore, type DiffID, detectCompression, type LayerStore } from '../storage/index.ts';
+import { type ContentStore, type DiffID, detectCompression, type LayerStore, type Platform } from '../storage/index.ts';
 import { collectGarbage } from './image-collect.ts';
 import { holdContent } from './image-leases.ts';
 import { imageHistory, listImages } from './image-list.ts';
 import { importImage, loadImageFolder, loadImages } from './image-load.ts';
 import type { ImageParts, ImageUser } from './image-parts.ts';
-import { findImage, imageEvent, putName, type RecordedImage, resolveImage } from './image-records.ts';
+import { findImage, imageEvent, putName, type RecordedImage } from './image-records.ts';
 import { pruneImages, removeImage } from './image-remove.ts';
+import { resolveImage } from './image-resolve.ts';
 import { saveImages } from './image-save.ts';
 import type { ImageService } from './types.ts';
 
@@ -28,8 +29,8 @@ export interface ImageServiceDeps {
 
 /** The image service with what the rest of the engine needs of it. */
 export interface Images extends ImageService {
-  /** @throws {TareError} NotFound: `No such image: REF` */
-  resolve(ref: string): RecordedImage;
+  /** @throws {TareError} NotFound: `No such image: REF`, or not for this platform */
+  resolve(ref: string, platform?: Platform): RecordedImage;
   /**
    * Layers of an image, base first. Those that a power cut took are unpacked again from their blobs.
    * @throws {TareError} NotFound: the image, or a blob that is needed for it
@@ -55,7 +56,7 @@ export function createImageService(deps: ImageServiceDeps): Images {
     tag: (ref, target) => tagImage(parts, ref, target),
     remove: (ref, options) => removeImage(parts, ref, options),
     prune: (filters) => pruneImages(parts, filters),
-    resolve: (ref) => resolveImage(parts.db, ref),
+    resolve: (ref, platform) => resolveImage(parts.db, ref, platform),
     ensureUnpacked: (imageID) => ensureUnpacked(parts, imageID),
     hold: () => holdContent(parts),
     reconcile: async (isUsed) => {

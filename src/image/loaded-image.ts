@@ -24,6 +24,10 @@ export interface StoredImage {
   config: ImageConfigFile;
   /** Base first. */
   layers: StoredLayer[];
+  /** The index that the manifest was chosen from; its blob lies in the store. */
+  index?: Descriptor;
+  /** Documents that speak for the image's trust, kept with it. */
+  signatures?: Descriptor[];
 }
 
 /** A stored image with the names that its archive gives it. */

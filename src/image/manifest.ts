@@ -56,6 +56,7 @@ const MAX_INDEX_ENTRIES = 10_000;
 
 export const isIndexType = (mediaType: string): boolean => indexTypes.includes(mediaType);
 export const isManifestType = (mediaType: string): boolean => manifestTypes.includes(mediaType);
+export const isImageConfigType = (mediaType: string): boolean => configTypes.includes(mediaType);
 
 /**
  * Reads a manifest or an index, of OCI or docker schema 2.
@@ -143,7 +144,7 @@ const platformAt = (value: unknown, where: string): Platform => parsePlatformFie
 
 /** @throws {TareError} Unsupported: the manifest is of an artifact (a chart, a signature), not of a container image */
 export function requireImage(manifest: Manifest, what: string): void {
-  if (configTypes.includes(manifest.config.mediaType)) return;
+  if (isImageConfigType(manifest.config.mediaType)) return;
   throw new TareError(
     'Unsupported',
     `${what} is not a container image: its config is of type ${JSON.stringify(manifest.config.mediaType)}`,

@@ -61,4 +61,19 @@ export const migrations: readonly string[] = [
   CREATE INDEX events_by_actor ON events (actor_id, id);
   CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
   `,
+  `
+  ALTER TABLE images ADD COLUMN config TEXT;
+  CREATE TABLE image_variants (
+    index_digest TEXT NOT NULL,
+    image_id TEXT NOT NULL,
+    PRIMARY KEY (index_digest, image_id)
+  ) WITHOUT ROWID, STRICT;
+  CREATE INDEX image_variants_by_image ON image_variants (image_id);
+  CREATE TABLE blob_sources (
+    digest TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    path TEXT NOT NULL,
+    PRIMARY KEY (digest, domain, path)
+  ) WITHOUT ROWID, STRICT;
+  `,
 ];
