@@ -1,4 +1,4 @@
-import type { BlobInfo, BlobIngester, BlobWriter } from '../storage/index.ts';
+import type { BlobGrowth, BlobInfo, BlobIngester, BlobWriter } from '../storage/index.ts';
 
 const PIECE_BYTES = 1 << 20;
 // A blob that waits for the disk holds nothing but its file.
@@ -33,6 +33,7 @@ export class BlobIntake implements AsyncDisposable {
     let isOurs = true;
     return {
       write: (chunk) => this.#write(writer, chunk),
+      follow: () => writer.follow(),
       commit: async (then) => {
         await this.#flush(writer);
         await this.#written;
@@ -95,6 +96,8 @@ export class BlobIntake implements AsyncDisposable {
 /** A blob on its way in. Disposing before `commit` drops it. */
 export interface IncomingBlob extends AsyncDisposable {
   write(chunk: Uint8Array): Promise<void>;
+  /** See `BlobWriter.follow`. */
+  follow(): BlobGrowth;
   /** Ends the blob; `result` comes once it is on the disk and `then` has seen it. */
   commit<T>(then: (blob: BlobInfo) => T): Promise<{ result: Promise<T> }>;
 }

@@ -99,14 +99,20 @@ export class TarSource implements ArchiveSource, AsyncDisposable {
   }
 
   async *#store(name: string, sizeBytes: number, body: AsyncIterable<Uint8Array>): AsyncGenerator<Progress, void> {
-    const id = (digestInName(name)?.slice('sha256:'.length) ?? name).slice(0, 12);
+    const named = digestInName(name);
+    const id = (named?.slice('sha256:'.length) ?? name).slice(0, 12);
     const head = Buffer.alloc(HEAD_BYTES);
     let received = 0;
+    let isFollowed = false;
     await using incoming = await this.#intake.begin(sizeBytes);
     for await (const chunk of body) {
       if (received < HEAD_BYTES) head.set(chunk.subarray(0, HEAD_BYTES - received), received);
       received += chunk.byteLength;
       await incoming.write(chunk);
+      if (named !== undefined && !isFollowed && received >= HEAD_BYTES && isLayer(head)) {
+        this.#unpacker.follow(named, incoming.follow());
+        isFollowed = true;
+      }
       if (this.#pace.isDue()) yield { id, status: 'Loading layer', currentBytes: received, totalBytes: sizeBytes };
     }
     if (received !== sizeBytes) {
@@ -116,14 +122,13 @@ export class TarSource implements ArchiveSource, AsyncDisposable {
       );
     }
     const compression = detectCompression(head);
-    const isLayer = compression !== 'none' || isTar(head);
     const { result } = await incoming.commit(({ digest }) => {
       requireNamedDigest(name, digest, this.what);
-      if (isLayer) this.#unpacker.start(digest, compression);
+      if (isLayer(head)) this.#unpacker.start(digest, compression);
       return { digest, sizeBytes, compression };
     });
     this.#blobs.set(name, result);
-    if (isLayer) yield { id, status: 'Loading layer', currentBytes: received, totalBytes: sizeBytes };
+    if (isLayer(head)) yield { id, status: 'Loading layer', currentBytes: received, totalBytes: sizeBytes };
   }
 }
 
@@ -137,6 +142,7 @@ export function requireNamedDigest(name: string, digest: Digest, what: string): 
   );
 }
 
+const isLayer = (head: Buffer): boolean => detectCompression(head) !== 'none' || isTar(head);
 const isTar = (head: Buffer): boolean => head.toString('latin1', TAR_MAGIC_OFFSET, TAR_MAGIC_OFFSET + 5) === 'ustar';
 
 /** Files beside each layer for docker before 1.10, which say nothing that the manifest doesn't. */

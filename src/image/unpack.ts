@@ -1,5 +1,5 @@
 import { TareError } from '../errors/index.ts';
-import type { BlobReader, Compression, DiffID, Digest, Layer, LayerStore } from '../storage/index.ts';
+import type { BlobGrowth, BlobReader, Compression, DiffID, Digest, Layer, LayerStore } from '../storage/index.ts';
 
 /** The stores that images are read into. */
 export interface UnpackStores {
@@ -32,6 +32,22 @@ export class Unpacker implements AsyncDisposable {
   }
 
   /**
+   * Starts unpacking a blob while it comes, unless its layer is known to be there.
+   *
+   * @param growth taken over: disposed once nobody reads it
+   * @param diffID when it is known already
+   */
+  follow(digest: Digest, growth: BlobGrowth, diffID?: DiffID): void {
+    if (this.#jobs.has(digest)) {
+      growth[Symbol.dispose]();
+      return;
+    }
+    const job = this.#follow(digest, growth, diffID);
+    job.catch(() => {});
+    this.#jobs.set(digest, job);
+  }
+
+  /**
    * Waits until a blob is unpacked.
    *
    * @param expected from the image's config
@@ -51,6 +67,13 @@ export class Unpacker implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#abort.abort();
     await Promise.allSettled(this.#jobs.values());
+  }
+
+  async #follow(digest: Digest, growth: BlobGrowth, expected: DiffID | undefined): Promise<Layer> {
+    using _owned = growth;
+    const diffID = expected ?? this.#known.get(digest);
+    if (diffID !== undefined && (await this.#stores.layers.has(diffID))) return await this.#stores.layers.layer(diffID);
+    return await this.#stores.layers.apply({ growth }, diffID, this.#abort.signal);
   }
 
   async #unpack(digest: Digest, compression: Compression): Promise<Layer> {

@@ -9,6 +9,7 @@ export * from './file-status.ts';
 export * from './files.ts';
 export * from './flock.ts';
 export * from './inflate.ts';
+export * from './inode-flags.ts';
 export * from './internet-address.ts';
 export * from './kernel-file.ts';
 export * from './mount.ts';

@@ -1,3 +1,4 @@
+import type { BlobGrowth } from './blob-growth.ts';
 import type { Digest } from './digest.ts';
 
 /** A committed blob. */
@@ -38,6 +39,11 @@ export interface ExpectedBlob {
 export interface BlobIngester {
   /** Starts writing, or (when the digest is expected) resumes where the last writer of this blob stopped. */
   writer(expected?: ExpectedBlob): Promise<BlobWriter>;
+  /**
+   * The same for a blob whose digest is expected, but waits while another process writes it.
+   * @returns undefined: it is stored
+   */
+  claim(expected: ExpectedBlob & { digest: Digest }, signal?: AbortSignal): Promise<BlobWriter | undefined>;
   /** Writes a small blob whole. */
   put(bytes: Uint8Array): Promise<BlobInfo>;
 }
@@ -48,6 +54,11 @@ export interface BlobWriter extends AsyncDisposable {
   readonly offset: number;
   write(chunk: Uint8Array): Promise<void>;
   /**
+   * Lets a reader keep pace with what is written. Dispose it once nobody reads; disposing the writer without a commit ends
+   * it as abandoned.
+   */
+  follow(): BlobGrowth;
+  /**
    * Verifies, syncs, publishes. Idempotent: success means "the blob is stored", not "I stored it".
    * @throws {DigestMismatch} the bytes are not the expected ones; they are dropped
    */
@@ -57,6 +68,9 @@ export interface BlobWriter extends AsyncDisposable {
 export interface ContentStore extends BlobReader, BlobIngester {
   /** Removes a committed blob; no error when there is none. */
   delete(digest: Digest): Promise<void>;
-  /** Removes half-written blobs that no living process writes; safe beside other processes. */
+  /**
+   * Removes half-written blobs that no living process writes, but for those of an expected digest that were written to
+   * within a day: their download may be taken up again. Safe beside other processes.
+   */
   reconcile(): Promise<void>;
 }

@@ -1,10 +1,12 @@
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { gzipSync } from 'node:zlib';
-import { expect, test } from 'vitest';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { expect, test, vi } from 'vitest';
 import { AT_FDCWD, getXattrAt, O_DIRECTORY, O_RDONLY, OpenFile, openAt, openAt2, setXattrAt } from '../linux/index.ts';
-import { type DiffID, DigestMismatch } from './digest.ts';
+import { type DiffID, DigestMismatch, digestOf } from './digest.ts';
+import { openContentStore } from './disk-content-store.ts';
 import { openLayerStore } from './disk-layer-store.ts';
 import type { LayerStore } from './layer-store.ts';
 import { collect, file, folder, hardlink, link, scratch, type TestEntry, tar, whiteout } from './scratch.fixture.ts';
@@ -301,6 +303,35 @@ export function layerStoreContract(driver: 'overlay' | 'vfs'): void {
     await expect(work).rejects.toMatchObject({ name: 'AbortError' });
     expect(readdirSync(join(b.path, 'layers/ingest'))).toEqual([]);
     expect(await b.store.layers()).toEqual([]);
+  });
+
+  test(`${driver}: a layer unpacks while its blob arrives, and not if the blob is given up`, async () => {
+    await using b = await bench();
+    using content = await openContentStore(join(b.path, 'content'));
+    const bytes = gzipSync(tar(file('early', 'first'), { path: 'late', type: 'file', body: randomBytes(300_000) }));
+    const digest = digestOf(bytes);
+    {
+      await using writer = await content.writer({ digest });
+      using growth = writer.follow();
+      const work = b.store.apply({ growth });
+      work.catch(() => {});
+      await writer.write(bytes.subarray(0, 100_000));
+      await vi.waitFor(() => {
+        const [name] = readdirSync(join(b.path, 'layers/ingest'));
+        expect(read(join(b.path, 'layers/ingest', name!), 'diff/early')).toBe('first');
+      });
+      await writer[Symbol.asyncDispose]();
+      await expect(work).rejects.toMatchObject({ name: 'AbortError' });
+      expect(readdirSync(join(b.path, 'layers/ingest'))).toEqual([]);
+      expect(await b.store.layers()).toEqual([]);
+    }
+    await using writer = await content.writer({ digest });
+    using growth = writer.follow();
+    const work = b.store.apply({ growth });
+    await writer.write(bytes.subarray(writer.offset));
+    await writer.commit();
+    const { diffID } = await work;
+    expect(diffID).toBe(digestOf(gunzipSync(bytes)));
   });
 
   test(`${driver}: a layer that power cut off is missing, and derived again`, async () => {

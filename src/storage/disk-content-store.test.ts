@@ -1,6 +1,7 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { type BlobGrowth, readFollowed } from './blob-growth.ts';
 import { DigestMismatch, digestOf, hexOf } from './digest.ts';
 import { openContentStore } from './disk-content-store.ts';
 import { collect, scratch } from './scratch.fixture.ts';
@@ -93,4 +94,75 @@ test('reconciling spares what a living writer holds', async () => {
   expect(readdirSync(join(dir.path, 'ingest'))).toEqual([hexOf(digest)]);
   await writer.write(Buffer.from('ve'));
   expect(await writer.commit()).toMatchObject({ digest });
+});
+
+test('a reader keeps pace with a writer, and sees how it ends', async () => {
+  using dir = scratch();
+  using store = await openContentStore(dir.path);
+  const digest = digestOf('first second');
+  const buffer = Buffer.alloc(100);
+  const read = async (growth: BlobGrowth, position: number) => {
+    const size = await readFollowed({ fd: growth.fd, state: growth.state }, buffer, position);
+    return buffer.toString('latin1', 0, size);
+  };
+  {
+    await using given = await store.writer({ digest });
+    using growth = given.follow();
+    await given.write(Buffer.from('first '));
+    expect(await read(growth, 0)).toBe('first ');
+    expect(await read(growth, 2)).toBe('rst ');
+    await given[Symbol.asyncDispose]();
+    expect(growth.isAbandoned).toBe(true);
+    await expect(read(growth, 6)).rejects.toMatchObject({ name: 'AbortError' });
+  }
+  await using writer = await store.writer({ digest });
+  using growth = writer.follow();
+  expect(await read(growth, 0)).toBe('first ');
+  await writer.write(Buffer.from('second'));
+  await writer.commit();
+  expect(await read(growth, 6)).toBe('second');
+  expect(await read(growth, 12)).toBe('');
+  expect(growth.isAbandoned).toBe(false);
+});
+
+test('who claims a blob waits for the one who writes it, and finds it stored', async () => {
+  using dir = scratch();
+  using store = await openContentStore(dir.path);
+  using other = await openContentStore(dir.path);
+  const digest = digestOf('shared');
+  const writer = await store.claim({ digest });
+  await writer!.write(Buffer.from('sha'));
+  const waiting = other.claim({ digest });
+  await writer!.write(Buffer.from('red'));
+  await writer!.commit();
+  await writer![Symbol.asyncDispose]();
+  expect(await waiting).toBe(undefined);
+  expect(await other.claim({ digest })).toBe(undefined);
+
+  const lost = digestOf('given up');
+  const first = await store.claim({ digest: lost });
+  await first!.write(Buffer.from('given'));
+  const abort = new AbortController();
+  const impatient = other.claim({ digest: lost }, abort.signal);
+  abort.abort();
+  await expect(impatient).rejects.toMatchObject({ name: 'AbortError' });
+  const patient = other.claim({ digest: lost });
+  await first![Symbol.asyncDispose]();
+  await using second = await patient;
+  expect(second?.offset).toBe(5);
+});
+
+test('reconciling keeps a broken download for a day', async () => {
+  using dir = scratch();
+  using store = await openContentStore(dir.path);
+  const [fresh, stale] = [digestOf('fresh'), digestOf('stale')];
+  for (const digest of [fresh, stale]) {
+    await using writer = await store.writer({ digest });
+    await writer.write(Buffer.from('x'));
+  }
+  const dayAgo = new Date(Date.now() - 25 * 3600 * 1000);
+  utimesSync(join(dir.path, 'ingest', hexOf(stale)), dayAgo, dayAgo);
+  writeFileSync(join(dir.path, 'ingest', 'new-0123'), 'nobody knows what');
+  await store.reconcile();
+  expect(readdirSync(join(dir.path, 'ingest'))).toEqual([hexOf(fresh)]);
 });

@@ -1,15 +1,19 @@
 import { createHash, type Hash, randomBytes } from 'node:crypto';
 import {
   createReadStream,
+  fstatSync,
   fsync as fsyncCallback,
   ftruncate as ftruncateCallback,
+  openSync,
   write as writeCallback,
 } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { TareError } from '../errors/index.ts';
 import { type FileLock, startWriteback, tryFlock } from '../linux/index.ts';
+import { BlobGrowth } from './blob-growth.ts';
 import type { BlobInfo, BlobWriter, ContentStore, ExpectedBlob } from './content-store.ts';
 import { type Digest, DigestMismatch, digestOf, hexOf } from './digest.ts';
 
@@ -20,6 +24,10 @@ const write = promisify(writeCallback);
 const READ_LIMIT_BYTES = 8 * 1024 * 1024;
 /** How much may wait in the page cache before it is sent to the disk: commit then waits for the last piece only. */
 const WRITEBACK_BYTES = 8 * 1024 * 1024;
+/** How long a broken download waits to be taken up again. */
+const RESUMABLE_MS = 24 * 3600 * 1000;
+/** How often a writer in another process is looked at. */
+const CLAIM_MS = 50;
 
 const isCode = (error: unknown, code: string): boolean => (error as { code?: unknown } | null)?.code === code;
 
@@ -129,6 +137,22 @@ class DiskContentStore implements ContentStore, Disposable {
     return new DiskBlobWriter(lock, path, this.#blobs, expected);
   }
 
+  async claim(expected: ExpectedBlob & { digest: Digest }, signal?: AbortSignal): Promise<BlobWriter | undefined> {
+    const path = join(this.#ingest, hexOf(expected.digest));
+    for (;;) {
+      if (await this.has(expected.digest)) return undefined;
+      const lock = tryFlock(path);
+      if (lock === undefined) {
+        await sleep(CLAIM_MS, undefined, signal ? { signal } : {});
+        continue;
+      }
+      // It may have been published between the look and the lock.
+      if (!(await this.has(expected.digest))) return await DiskBlobWriter.resume(lock, path, this.#blobs, expected);
+      await rm(path, { force: true });
+      lock[Symbol.dispose]();
+    }
+  }
+
   async put(bytes: Uint8Array): Promise<BlobInfo> {
     const digest = digestOf(bytes);
     if (await this.has(digest)) return await this.info(digest);
@@ -146,7 +170,9 @@ class DiskContentStore implements ContentStore, Disposable {
       const path = join(this.#ingest, name);
       // A living writer holds the lock on its file.
       using lock = tryFlock(path);
-      if (lock !== undefined) await rm(path, { force: true });
+      if (lock === undefined) continue;
+      const isResumable = /^[0-9a-f]{64}$/.test(name) && Date.now() - fstatSync(lock.fd).mtimeMs < RESUMABLE_MS;
+      if (!isResumable) await rm(path, { force: true });
     }
   }
 
@@ -170,6 +196,7 @@ class DiskBlobWriter implements BlobWriter {
   #flushing: Promise<void> = Promise.resolve();
   #committed: BlobInfo | undefined;
   #isDropped = false;
+  readonly #followers: BlobGrowth[] = [];
 
   constructor(lock: FileLock, path: string, blobs: string, expected: ExpectedBlob) {
     this.#lock = lock;
@@ -219,11 +246,19 @@ class DiskBlobWriter implements BlobWriter {
           )
         : error;
     }
+    for (const follower of this.#followers) follower.grow(this.#offset);
     if (this.#offset - this.#flushed >= WRITEBACK_BYTES) {
       const from = this.#flushed;
       this.#flushed = this.#offset;
       this.#flushing = this.#flushing.then(() => startWriteback(this.#lock.fd, from, this.#flushed - from));
     }
+  }
+
+  follow(): BlobGrowth {
+    const growth = new BlobGrowth(openSync(this.#path, 'r'));
+    growth.grow(this.#offset);
+    this.#followers.push(growth);
+    return growth;
   }
 
   async commit(): Promise<BlobInfo> {
@@ -241,6 +276,8 @@ class DiskBlobWriter implements BlobWriter {
       await this.#drop();
       throw new DigestMismatch('a blob', expected, digest);
     }
+    // The bytes are right: whoever reads along need not wait for the disk.
+    for (const follower of this.#followers) follower.end('whole');
     await this.#flushing;
     await fsync(this.#lock.fd);
     await rename(this.#path, join(this.#blobs, hexOf(digest)));
@@ -250,6 +287,7 @@ class DiskBlobWriter implements BlobWriter {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const follower of this.#followers) follower.end('abandoned');
     await this.#flushing.catch(() => {});
     if (this.#committed === undefined && this.#expected.digest === undefined) await this.#drop();
     this.#lock[Symbol.dispose]();

@@ -21,8 +21,8 @@ import type { DiffID } from './digest.ts';
 import { type DriverOptions, snapshotDriver } from './drivers.ts';
 import type {
   Change,
-  Compression,
   Layer,
+  LayerInput,
   LayerStore,
   MountOptions,
   OpenRoot,
@@ -121,11 +121,7 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     return { diffID, sizeBytes: record.sizeBytes };
   }
 
-  async apply(
-    input: { path: string; compression: Compression },
-    expected?: DiffID,
-    signal?: AbortSignal,
-  ): Promise<Layer> {
+  async apply(input: LayerInput, expected?: DiffID, signal?: AbortSignal): Promise<Layer> {
     return await this.#committed.apply(input, expected, signal);
   }
 

@@ -1,3 +1,4 @@
+export { BlobGrowth } from './blob-growth.ts';
 export * from './compression.ts';
 export * from './content-store.ts';
 export * from './descriptor.ts';

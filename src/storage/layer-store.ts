@@ -1,3 +1,4 @@
+import type { BlobGrowth } from './blob-growth.ts';
 import type { DiffID } from './digest.ts';
 
 /** One entry that differs between an active snapshot and the layers below it. */
@@ -16,6 +17,11 @@ export interface Layer {
 
 /** Compression of a stored layer blob. */
 export type Compression = 'none' | 'gzip' | 'zstd' | 'bzip2' | 'xz';
+
+/**
+ * A layer's bytes as stored: a committed blob, or one that still comes. Without a compression its first bytes tell it.
+ */
+export type LayerInput = { path: string; compression?: Compression } | { growth: BlobGrowth };
 
 export interface MountOptions {
   /**
@@ -59,12 +65,12 @@ export interface LayerStore {
   /**
    * Unpacks a layer's tar, verifying its diffID. Two calls for one diffID share the work, also across processes.
    *
-   * @param input the layer's bytes as stored: a committed blob's path
    * @param expected the diffID from the image's config; undefined to accept what comes (import)
    * @throws {DigestMismatch} the uncompressed bytes are not the expected ones; nothing is kept
    * @throws {TareError} InvalidArgument: a hostile or malformed archive, naming the entry; nothing is kept
+   * @throws an AbortError: the signal, or the writer of a blob that still came gave it up
    */
-  apply(input: { path: string; compression: Compression }, expected?: DiffID, signal?: AbortSignal): Promise<Layer>;
+  apply(input: LayerInput, expected?: DiffID, signal?: AbortSignal): Promise<Layer>;
   /** @throws {TareError} Conflict: a snapshot stands on it. Repeating is safe. */
   removeLayer(diffID: DiffID): Promise<void>;
   layers(): Promise<Layer[]>;

@@ -22,7 +22,9 @@ parentPort?.on('message', async (order: WorkerOrder) => {
       result: order.type === 'unpack' ? await unpackLayer(order.request, signal) : assembleHere(order.request),
     });
   } catch (error) {
+    // The signal's, or that of a blob whose writer gave it up.
+    const isAborted = error instanceof Error && error.name === 'AbortError';
     const stack = error instanceof Error ? error.stack : undefined;
-    answer({ error: { kind: kindOf(error), message: messageOf(error), stack, isAborted: signal.aborted } });
+    answer({ error: { kind: kindOf(error), message: messageOf(error), stack, isAborted } });
   }
 });

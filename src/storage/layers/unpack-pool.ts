@@ -16,7 +16,8 @@ interface Job {
 
 /** A few threads that unpack layers, started when needed. They never keep the process alive by themselves. */
 export class UnpackPool implements AsyncDisposable {
-  readonly #size = Math.min(4, availableParallelism());
+  /** One more than there are cores: one may wait for a blob that still comes. */
+  readonly #size = Math.min(4, availableParallelism() + 1);
   readonly #waiting: Job[] = [];
   readonly #idle = new Map<Worker, NodeJS.Timeout>();
   readonly #workers = new Set<Worker>();
@@ -75,7 +76,8 @@ export class UnpackPool implements AsyncDisposable {
       this.#idle.set(worker, setTimeout(() => void worker.terminate(), IDLE_MS).unref());
       this.#next();
       if ('result' in answer) job.resolve(answer.result);
-      else if (answer.error.isAborted) job.reject(job.signal?.reason);
+      else if (answer.error.isAborted)
+        job.reject(job.signal?.reason ?? new DOMException(answer.error.message, 'AbortError'));
       else job.reject(reviveError(answer.error));
     };
     const onError = (error: unknown): void => {

@@ -15,7 +15,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { AT_FDCWD, getXattrAt, O_DIRECTORY, OpenFile, openAt } from '../../linux/index.ts';
+import { AT_FDCWD, getXattrAt, O_DIRECTORY, O_RDONLY, OpenFile, openAt, toByteString } from '../../linux/index.ts';
 import type { Compression } from '../layer-store.ts';
 import { file, folder, hardlink, link, scratch, type TestEntry, tar, whiteout } from '../scratch.fixture.ts';
 import { encodeHeader, padding } from '../tar/index.ts';
@@ -34,9 +34,10 @@ async function unpack(
   const directory = join(root, 'diff');
   writeFileSync(blob, bytes);
   mkdirSync(directory, { recursive: true });
-  const { compression = 'none', limits } = options;
+  const { compression, limits } = options;
+  using file = new OpenFile(openAt(AT_FDCWD, toByteString(blob), O_RDONLY));
   const layer = await unpackLayer({
-    ...{ blob, compression, directory, userXattrs: false },
+    ...{ blob: { fd: file.fd }, compression, directory, userXattrs: false },
     limits: { ...defaultLimits, ...limits },
   });
   return { ...layer, path: directory };

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { readSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
-import { AT_FDCWD, type ByteString, O_DIRECTORY, O_RDONLY, OpenFile, openAt, toByteString } from '../../linux/index.ts';
-import { decompress } from '../compression.ts';
+import { AT_FDCWD, type ByteString, O_DIRECTORY, OpenFile, openAt, toByteString } from '../../linux/index.ts';
+import { type FollowedBlob, readFollowed } from '../blob-growth.ts';
+import { decompress, detectCompression } from '../compression.ts';
 import type { DiffID } from '../digest.ts';
 import type { Compression } from '../layer-store.ts';
 import { TarParser } from '../tar/index.ts';
@@ -14,9 +14,10 @@ import { WhiteoutTranslator } from './whiteouts.ts';
 const PIECE_BYTES = 256 * 1024;
 
 export interface UnpackRequest {
-  /** The stored layer. */
-  blob: string;
-  compression: Compression;
+  /** The stored layer, or one that still comes. */
+  blob: FollowedBlob;
+  /** Undefined: told by its first bytes. */
+  compression: Compression | undefined;
   /** An existing, empty folder. */
   directory: string;
   /** Mark with user.overlay.* (inside a user namespace). */
@@ -81,13 +82,13 @@ export async function unpackLayer(request: UnpackRequest, signal?: AbortSignal):
     }
   };
 
-  using blob = new OpenFile(openAt(AT_FDCWD, toByteString(request.blob), O_RDONLY));
+  const compression = request.compression ?? (await compressionOf(request.blob, signal));
   const counted = (async function* () {
     // Uncompressed bytes are used up before the next are read; an inflater still holds the last ones then.
-    const own = request.compression === 'none' ? Buffer.allocUnsafeSlow(PIECE_BYTES) : undefined;
+    const own = compression === 'none' ? Buffer.allocUnsafeSlow(PIECE_BYTES) : undefined;
     for (;;) {
       const piece = own ?? Buffer.allocUnsafeSlow(PIECE_BYTES / 4);
-      const size = readSync(blob.fd, piece);
+      const size = await readFollowed(request.blob, piece, stored, signal);
       if (size === 0) return;
       stored += size;
       yield piece.subarray(0, size);
@@ -96,10 +97,10 @@ export async function unpackLayer(request: UnpackRequest, signal?: AbortSignal):
     }
   })();
   let isReading = consume();
-  for await (const chunk of decompress(counted, request.compression)) {
+  for await (const chunk of decompress(counted, compression)) {
     signal?.throwIfAborted();
     inflated += chunk.length;
-    if (request.compression !== 'none') budget.inflated(stored, inflated);
+    if (compression !== 'none') budget.inflated(stored, inflated);
     hash.update(chunk);
     // What follows the end of the archive is padding, but counts in the diffID.
     if (!isReading) continue;
@@ -117,4 +118,13 @@ export async function unpackLayer(request: UnpackRequest, signal?: AbortSignal):
   result.implied = [...implied].sort();
   if (result.root) result.root = { uid: result.root.uid, gid: result.root.gid, mode: result.root.mode };
   return result;
+}
+
+async function compressionOf(blob: FollowedBlob, signal: AbortSignal | undefined): Promise<Compression> {
+  const head = Buffer.alloc(6);
+  let length = 0;
+  for (let size = -1; size !== 0 && length < head.length; length += size) {
+    size = await readFollowed(blob, head.subarray(length), length, signal);
+  }
+  return detectCompression(head.subarray(0, length));
 }

@@ -50,6 +50,8 @@ export class TarParser {
   chunk!: Buffer;
   /** Where in the file `chunk` belongs; jumps over holes. */
   offset = 0;
+  /** Whether the current file has holes: then its data does not lie in the archive as it is. */
+  isSparse = false;
 
   #pending: Buffer = Buffer.alloc(0);
   #at = 0;
@@ -138,6 +140,7 @@ export class TarParser {
     }
     header.sizeBytes = header.type === 'file' ? (map?.sizeBytes ?? stored) : 0;
     this.header = header;
+    this.isSparse = map !== undefined;
     yield 'entry';
     if (map === undefined) {
       yield* this.#data(0, stored);

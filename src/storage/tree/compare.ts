@@ -3,17 +3,17 @@ import {
   type FileStatus,
   getXattrAt,
   listXattrsAt,
-  OpenFile,
   readDirectory,
   readLinkAt,
   S_IFDIR,
   S_IFLNK,
   S_IFREG,
+  SyscallError,
   statusAt,
 } from '../../linux/index.ts';
 import type { MergedEntry, MergedFolder } from '../layers/merged-folder.ts';
 import { isOpaque, isWhiteout } from '../layers/whiteouts.ts';
-import { openFolder } from './copy.ts';
+import { Descent, requirePathLength } from './descent.ts';
 
 /** A path that differs from the layers below, relative to the root. */
 export interface TreeChange {
@@ -28,71 +28,94 @@ export interface CompareOptions {
   everything?: boolean;
 }
 
+/** A folder on the way to where the comparison is. */
+interface Frame {
+  path: ByteString;
+  /** Names in the written folder. */
+  names: ReadonlySet<ByteString>;
+  /** Names still to be looked at, the last first. */
+  waiting: ByteString[];
+  below: MergedFolder | undefined;
+}
+
 /**
  * What a written tree changed against the layers below, sorted by path, folders before what is in them. A folder is
  * modified when its owner or mode changed or something in it did; its time does not count (as in Docker).
+ *
+ * @throws {TareError} InvalidArgument: a path is too long for anybody to make it again
  */
 export function* compareTrees(
   writtenFd: number,
   below: MergedFolder | undefined,
   options: CompareOptions,
 ): Generator<TreeChange | undefined, void, void> {
-  yield* compareFolder(writtenFd, '', below, false, options);
+  using descent = new Descent(writtenFd);
+  const frames = [frameOf(descent.fd, '', below, false, options)];
+  // Frames that have told of themselves; those above them have, too.
+  let told = 1;
+  for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
+    const name = frame.waiting.pop();
+    if (name === undefined) {
+      frames.pop();
+      told = Math.min(told, frames.length);
+      if (frames.length > 0) descent.leave();
+      continue;
+    }
+    yield undefined;
+    const path = frame.path === '' ? name : `${frame.path}/${name}`;
+    const old = frame.below?.lookup(name);
+    const status = frame.names.has(name) ? statusIfAny(descent.fd, name) : undefined;
+    const kind = kindOf(descent.fd, name, status, old, options);
+    if (kind !== undefined) {
+      requirePathLength(path);
+      // A folder counts as modified as soon as something in it is, and comes first.
+      for (; told < frames.length; told += 1) yield { path: frames[told]!.path, kind: 'modified' };
+      yield { path, kind };
+    }
+    if (status?.type !== S_IFDIR) continue;
+    const isHiding = options.deletions === 'whiteout' && isOpaque(descent.fd, name, options.opaque);
+    if (!enters(descent, name)) continue;
+    frames.push(frameOf(descent.fd, path, old?.folder, isHiding, options));
+    if (kind !== undefined) told = frames.length;
+  }
 }
 
-function* compareFolder(
+function frameOf(
   fd: number,
   path: ByteString,
   below: MergedFolder | undefined,
   isHiding: boolean,
   options: CompareOptions,
-): Generator<TreeChange | undefined, void, void> {
+): Frame {
   const names = new Set(readDirectory(fd).map((entry) => entry.name));
   const all = new Set(names);
   // Where absence means deletion, what only the layers have counts too.
   if (below !== undefined && (options.deletions === 'absence' || isHiding)) {
     for (const entry of below.entries()) all.add(entry.name);
   }
-  for (const name of [...all].sort()) {
-    const old = below?.lookup(name);
-    const entryPath = path === '' ? name : `${path}/${name}`;
-    const status = names.has(name) ? statusIfAny(fd, name) : undefined;
-    yield undefined;
-    if (status === undefined || isWhiteout(status)) {
-      if (old !== undefined) yield { path: entryPath, kind: 'deleted' };
-      continue;
-    }
-    if (status.type !== S_IFDIR) {
-      if (old === undefined) yield { path: entryPath, kind: 'added' };
-      else if (options.everything || differs(fd, name, status, old)) yield { path: entryPath, kind: 'modified' };
-      continue;
-    }
-    yield* compareInner(fd, name, entryPath, status, old, options);
-  }
+  return { path, names, waiting: [...all].sort().reverse(), below };
 }
 
-function* compareInner(
+function kindOf(
   fd: number,
   name: ByteString,
-  path: ByteString,
-  status: FileStatus,
+  status: FileStatus | undefined,
   old: MergedEntry | undefined,
   options: CompareOptions,
-): Generator<TreeChange | undefined, void, void> {
-  const isHiding = options.deletions === 'whiteout' && isOpaque(fd, name, options.opaque);
-  using inner = new OpenFile(openFolder(fd, name));
-  const changes = compareFolder(inner.fd, path, old?.folder, isHiding, options);
-  let isSaid = false;
-  const say = (kind: TreeChange['kind']): TreeChange => {
-    isSaid = true;
-    return { path, kind };
-  };
-  if (old === undefined) yield say('added');
-  else if (options.everything || differs(fd, name, status, old)) yield say('modified');
-  for (const change of changes) {
-    // A folder counts as modified as soon as something in it is, and comes first.
-    if (change !== undefined && !isSaid) yield say('modified');
-    yield change;
+): TreeChange['kind'] | undefined {
+  if (status === undefined || isWhiteout(status)) return old === undefined ? undefined : 'deleted';
+  if (old === undefined) return 'added';
+  return options.everything || differs(fd, name, status, old) ? 'modified' : undefined;
+}
+
+/** @returns false: what was a folder a moment ago is none any more */
+function enters(descent: Descent, name: ByteString): boolean {
+  try {
+    descent.enter(name);
+    return true;
+  } catch (error) {
+    if (error instanceof SyscallError && /^(ENOENT|ENOTDIR|ELOOP)$/.test(error.code)) return false;
+    throw error;
   }
 }
 

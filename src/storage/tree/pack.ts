@@ -23,7 +23,7 @@ import {
   statusOf,
 } from '../../linux/index.ts';
 import { encodeHeader, endOfArchive, padding, type TarEntryType } from '../tar/index.ts';
-import { openFolder } from './copy.ts';
+import { Descent, requirePathLength } from './descent.ts';
 
 const PIECE_BYTES = 256 * 1024;
 /** How long reading may hold the event loop in one go. */
@@ -78,24 +78,42 @@ export function* packEntry(
   });
 }
 
-/** Everything in an open folder, sorted by name. @param path of the folder in the archive, '' or ending in a slash */
+/**
+ * Everything in an open folder, sorted by name, however deep.
+ *
+ * @param path of the folder in the archive, '' or ending in a slash
+ * @throws {TareError} InvalidArgument: a path is too long for anybody to unpack it
+ */
 export function* packFolder(fd: number, path: ByteString, links: PackedLinks): Generator<Buffer, void, void> {
-  const names = readDirectory(fd).map((entry) => entry.name);
-  for (const name of names.sort()) {
-    yield* packEntry(fd, name, path + name, links);
-    let inner: OpenFile;
+  using descent = new Descent(fd);
+  const frames = [{ path, waiting: waitingIn(fd) }];
+  for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
+    const name = frame.waiting.pop();
+    if (name === undefined) {
+      frames.pop();
+      if (frames.length > 0) descent.leave();
+      continue;
+    }
+    requirePathLength(frame.path + name);
+    yield* packEntry(descent.fd, name, frame.path + name, links);
     try {
-      if (statusIfAny(fd, name)?.type !== S_IFDIR) continue;
-      inner = new OpenFile(openFolder(fd, name));
+      if (statusIfAny(descent.fd, name)?.type !== S_IFDIR) continue;
+      descent.enter(name);
     } catch (error) {
       // Removed or replaced since.
       if (error instanceof SyscallError && /^(ENOENT|ENOTDIR|ELOOP)$/.test(error.code)) continue;
       throw error;
     }
-    using open = inner;
-    yield* packFolder(open.fd, `${path}${name}/`, links);
+    frames.push({ path: `${frame.path}${name}/`, waiting: waitingIn(descent.fd) });
   }
 }
+
+/** Names in a folder, the first at the end. */
+const waitingIn = (fd: number): ByteString[] =>
+  readDirectory(fd)
+    .map((entry) => entry.name)
+    .sort()
+    .reverse();
 
 function* packFile(fd: number, name: ByteString, path: ByteString): Generator<Buffer, void, void> {
   let opened: number;

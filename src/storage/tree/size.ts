@@ -1,5 +1,5 @@
-import { type ByteString, OpenFile, readDirectory, S_IFDIR, SyscallError, statusAt } from '../../linux/index.ts';
-import { openFolder } from './copy.ts';
+import { readDirectory, S_IFDIR, SyscallError, statusAt } from '../../linux/index.ts';
+import { Descent } from './descent.ts';
 
 export interface TreeSize {
   /** Of all files, counted once for hard links; folders count nothing (as in Docker). */
@@ -7,26 +7,30 @@ export interface TreeSize {
   inodes: number;
 }
 
-/** Adds up what is in an open folder. */
+/** Adds up what is in an open folder, however deep. */
 export function* sizeSteps(fd: number): Generator<void, TreeSize, void> {
   const total: TreeSize = { sizeBytes: 0, inodes: 0 };
-  yield* add(fd, total, new Set());
-  return total;
-}
-
-function* add(fd: number, total: TreeSize, seen: Set<string>): Generator<void, void, void> {
-  for (const { name } of readDirectory(fd)) {
+  const seen = new Set<string>();
+  using descent = new Descent(fd);
+  const frames = [readDirectory(fd)];
+  for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
+    const entry = frame.pop();
+    if (entry === undefined) {
+      frames.pop();
+      if (frames.length > 0) descent.leave();
+      continue;
+    }
     yield;
     try {
-      const status = statusAt(fd, name);
+      const status = statusAt(descent.fd, entry.name);
       if (status.type === S_IFDIR) {
         total.inodes += 1;
-        using inner = new OpenFile(openFolder(fd, name));
-        yield* add(inner.fd, total, seen);
+        descent.enter(entry.name);
+        frames.push(readDirectory(descent.fd));
         continue;
       }
       if (status.links > 1) {
-        const key: ByteString = `${status.fileSystem} ${status.inode}`;
+        const key = `${status.fileSystem} ${status.inode}`;
         if (seen.has(key)) continue;
         seen.add(key);
       }
@@ -37,4 +41,5 @@ function* add(fd: number, total: TreeSize, seen: Set<string>): Generator<void, v
       if (!(error instanceof SyscallError && /^(ENOENT|ENOTDIR|ELOOP)$/.test(error.code))) throw error;
     }
   }
+  return total;
 }
