@@ -8,8 +8,6 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: availableParallelism(),
     globalSetup: 'test/support/host-cgroups.ts',
-    // An upload that is refused early can lose its answer to the closing of the connection: known, see docs/testing.md.
-    retry: 1,
     testTimeout: 60_000,
     hookTimeout: 120_000,
   },

@@ -77,6 +77,42 @@ test('a refusal in the middle of an upload is the answer', async () => {
   });
 });
 
+test.each([65_536, 4 << 20])(
+  'a refusal counts although a write of %d bytes fails before it is read',
+  async (sizeBytes) => {
+    const answer = 'HTTP/1.1 400 Bad Request\r\nContent-Length: 24\r\n\r\n{"message":"bad entry!"}';
+    for (let round = 0; round < 20; round++) {
+      const hungUp = Promise.withResolvers<void>();
+      serve = (socket) =>
+        socket.once('data', () => {
+          socket.pause();
+          socket.once('close', () => hungUp.resolve());
+          socket.write(answer, () => socket.destroy());
+        });
+      const body = async function* () {
+        yield Buffer.alloc(sizeBytes);
+        // At once, before the event loop looks at what can be read.
+        await hungUp.promise;
+        for (;;) yield Buffer.alloc(1 << 20);
+      };
+      const api = new Client(await client());
+      await expect(api.stream('POST', '/images/load', { body: body() })).rejects.toMatchObject({
+        message: 'bad entry!',
+        status: 400,
+      });
+    }
+  },
+);
+
+test('a daemon that hangs up in the middle of an upload without an answer is noticed', async () => {
+  serve = (socket) => socket.once('data', () => socket.destroy());
+  const endless = async function* () {
+    for (;;) yield Buffer.alloc(1 << 20);
+  };
+  const request = (await client()).request({ method: 'POST', path: '/x', body: endless() });
+  await expect(request).rejects.toThrow(/closed before the answer was complete|ECONNRESET/);
+});
+
 test('a daemon that hangs up in the middle is noticed', async () => {
   serve = (socket) => socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf'));
   const { body } = await (await client()).request({ method: 'GET', path: '/x' });

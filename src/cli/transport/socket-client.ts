@@ -1,9 +1,10 @@
-import { connect as open, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TareError } from '../../errors/index.ts';
 import { BodyQueue } from './body-queue.ts';
 import { apiError, queryText, type Request, type Response, type Transport } from './client.ts';
 import type { Address } from './host.ts';
+import { PatientSocket } from './patient-socket.ts';
 import { type Head, ResponseParser } from './response-parser.ts';
 
 /**
@@ -14,9 +15,9 @@ export class SocketClient implements Transport {
   readonly local = false;
   readonly address: string;
   readonly #where: Address;
-  #spare: Socket | undefined;
+  #spare: PatientSocket | undefined;
 
-  private constructor(where: Address, spare: Socket) {
+  private constructor(where: Address, spare: PatientSocket) {
     this.#where = where;
     this.#spare = spare;
     this.address = 'path' in where ? `unix://${where.path}` : `tcp://${where.host}:${where.port}`;
@@ -37,6 +38,10 @@ export class SocketClient implements Transport {
       });
       let answered = false;
       let refused = false;
+      // A daemon that refuses an upload answers and hangs up while we still write: its answer counts.
+      socket.onRefusedWrite = () => {
+        refused = true;
+      };
       const fail = (error: unknown) => {
         request.signal?.removeEventListener('abort', abort);
         socket.destroy();
@@ -48,7 +53,7 @@ export class SocketClient implements Transport {
         {
           head: (head: Head) => {
             answered = true;
-            refused = head.status >= 400;
+            refused ||= head.status >= 400;
             resolve({ ...head, body });
           },
           data: (bytes) => body.push(bytes),
@@ -63,10 +68,7 @@ export class SocketClient implements Transport {
       socket.on('data', (bytes: Buffer) => attempt(() => parser.feed(bytes), fail));
       socket.on('end', () => attempt(() => parser.finish(), fail));
       socket.on('close', () => attempt(() => parser.finish(), fail));
-      socket.on('error', (error) => {
-        // A daemon that refuses an upload answers and hangs up while we still write: its answer counts.
-        if ((error as NodeJS.ErrnoException).code !== 'EPIPE' || answered) fail(error);
-      });
+      socket.on('error', fail);
       if (request.signal?.aborted) return abort();
       request.signal?.addEventListener('abort', abort, { once: true });
       send(socket, request, { connection: 'close' }, () => refused).catch(fail);
@@ -121,17 +123,18 @@ export class SocketClient implements Transport {
     this.#spare = undefined;
   }
 
-  async #socket(): Promise<Socket> {
+  async #socket(): Promise<PatientSocket> {
     const spare = this.#spare;
     this.#spare = undefined;
     return spare ?? (await dial(this.#where));
   }
 }
 
-function dial(where: Address): Promise<Socket> {
+function dial(where: Address): Promise<PatientSocket> {
   return new Promise((resolve, reject) => {
     // Half-open: the end of standard input must not end the output.
-    const socket = open({ ...where, allowHalfOpen: true }, () => {
+    const socket = new PatientSocket({ allowHalfOpen: true });
+    socket.connect(where, () => {
       socket.off('error', reject);
       if ('port' in where) socket.setNoDelay(true);
       resolve(socket);

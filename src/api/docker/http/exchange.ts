@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { messageOf } from '../../../errors/index.ts';
 import type { Api, ApiLogger } from '../messages.ts';
+import { drainRest } from './drain.ts';
 import { toApiRequest } from './request.ts';
 
 /** Answers one request. Never rejects; a body that fails on the way breaks the connection, so that the client sees it. */
@@ -18,16 +19,14 @@ export async function exchange(
   if (response.destroyed) return await discard(body);
   response.writeHead(status, headers);
   try {
-    if (!body || request.method === 'HEAD') {
-      response.end();
-    } else if (body instanceof Uint8Array) {
-      response.end(body);
-    } else {
+    if (body && !(body instanceof Uint8Array) && request.method !== 'HEAD') {
       response.flushHeaders();
       await send(body, response, gone.signal);
+      if (gone.signal.aborted) return;
     }
-    // A body that nobody read would be taken for the next request's.
-    if (!request.complete) request.resume();
+    drainRest(request);
+    if (body instanceof Uint8Array && request.method !== 'HEAD') response.end(body);
+    else response.end();
   } catch (error) {
     if (!gone.signal.aborted) {
       logger?.error({ err: error }, `${request.method} ${request.url}: answer broken off: ${messageOf(error)}`);
@@ -41,7 +40,6 @@ async function send(body: AsyncIterable<Uint8Array>, response: ServerResponse, g
     if (gone.aborted) return;
     if (!response.write(chunk)) await once(response, 'drain', { signal: gone });
   }
-  response.end();
 }
 
 /** Lets go of a body that nobody will read. */

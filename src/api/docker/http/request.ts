@@ -10,7 +10,8 @@ export function toApiRequest(request: IncomingMessage, signal: AbortSignal): Api
     path: mark < 0 ? url : url.slice(0, mark),
     query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)),
     headers: singleHeaders(request),
-    body: request,
+    // Who leaves a body before its end must still be answered: the connection stays.
+    body: { [Symbol.asyncIterator]: () => request.iterator({ destroyOnReturn: false }) },
     signal,
   };
 }

@@ -3,7 +3,7 @@ import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { EngineServices } from '../../../engine/index.ts';
 import { TareError } from '../../../errors/index.ts';
 import { createApi } from '../api.ts';
@@ -201,6 +201,80 @@ test.each([
   let body = '';
   for await (const chunk of answer) body += chunk;
   expect(Object.keys(JSON.parse(body))).toEqual(['message']);
+});
+
+/** Refuses an archive at its first byte. */
+async function* refuseAtOnce(input: AsyncIterable<Uint8Array>): AsyncGenerator<{ text: string }> {
+  for await (const _ of input) throw new TareError('InvalidArgument', 'a hostile entry');
+  yield { text: 'loaded' };
+}
+
+test.each(['close', 'keep-alive'])(
+  'a refusal reaches a client that sends all before it reads (%s)',
+  async (connection) => {
+    const path = await serveFake({ images: { load: refuseAtOnce } });
+    const piece = Buffer.alloc(65_536);
+    for (let round = 0; round < 20; round++) {
+      const sizeBytes = 64 * piece.length;
+      const client = new RawClient(
+        path,
+        `POST /images/load HTTP/1.1\r\nHost: d\r\nConnection: ${connection}\r\nContent-Length: ${sizeBytes}\r\n\r\n`,
+      );
+      client.socket.pause();
+      for (let sent = 0; sent < sizeBytes; sent += piece.length) {
+        await new Promise<void>((resolve, reject) => {
+          client.socket.write(piece, (error) => (error ? reject(error) : resolve()));
+        });
+      }
+      client.socket.resume();
+      expect(await client.until('\n')).toMatch(/^HTTP\/1\.1 400 /);
+      expect(await client.until('}')).toContain('{"message":"a hostile entry"}');
+      if (connection === 'close') await client.end();
+      else {
+        client.received = '';
+        client.socket.write('GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n');
+        expect(await client.until('OK')).toMatch(/^HTTP\/1\.1 200 /);
+        client.socket.destroy();
+      }
+    }
+  },
+);
+
+test.each([
+  { what: 'goes on sending', sends: true, limitMs: 30_000 },
+  { what: 'stops in the middle', sends: false, limitMs: 5_000 },
+])('a refused client that $what is cut off', async ({ sends, limitMs }) => {
+  const path = await serveFake({ images: { load: refuseAtOnce } });
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    const head = 'POST /images/load HTTP/1.1\r\nHost: d\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n';
+    const client = new RawClient(path, `${head}first`);
+    client.socket.on('error', () => {});
+    let isClosed = false;
+    client.socket.once('close', () => {
+      isClosed = true;
+    });
+    await client.until('hostile entry');
+    // Answered and half-closed, but still listened to.
+    await expect.poll(() => client.isEnded).toBe(true);
+    for (let waitedMs = 0; waitedMs < limitMs - 1000; waitedMs += 1000) {
+      if (sends) client.socket.write('more');
+      await new Promise((resolve) => setImmediate(resolve));
+      await vi.advanceTimersByTimeAsync(1000);
+    }
+    client.socket.write('still taken');
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isClosed).toBe(false);
+    await vi.advanceTimersByTimeAsync(limitMs);
+    await expect
+      .poll(() => {
+        client.socket.write('no more');
+        return isClosed;
+      })
+      .toBe(true);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test('headers over the limit are refused', async () => {
