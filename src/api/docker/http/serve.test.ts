@@ -204,9 +204,9 @@ test.each([
 });
 
 /** Refuses an archive at its first byte. */
-async function* refuseAtOnce(input: AsyncIterable<Uint8Array>): AsyncGenerator<{ text: string }> {
+async function* refuseAtOnce(input: AsyncIterable<Uint8Array>): AsyncGenerator<never> {
   for await (const _ of input) throw new TareError('InvalidArgument', 'a hostile entry');
-  yield { text: 'loaded' };
+  yield* [];
 }
 
 test.each(['close', 'keep-alive'])(
