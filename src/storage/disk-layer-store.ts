@@ -11,9 +11,6 @@ import {
   O_DIRECTORY,
   OpenFile,
   openAt,
-  openAt2,
-  RESOLVE_BENEATH,
-  RESOLVE_NO_SYMLINKS,
   toByteString,
   tryFlock,
 } from '../linux/index.ts';
@@ -31,18 +28,17 @@ import type {
 } from './layer-store.ts';
 import { CommittedLayers, missingLayer } from './layers/committed-layers.ts';
 import { MergedFolder } from './layers/merged-folder.ts';
+import { packChanges, type RootStatus } from './layers/pack-changes.ts';
 import { RestoredLayers } from './layers/restored-layers.ts';
 import { openStack } from './layers/stack.ts';
 import { opaqueAttribute } from './layers/whiteouts.ts';
 import { assembleRoot } from './roots/assemble.ts';
 import { makeSkeleton, type Skeleton } from './skeleton.ts';
-import type { LayerStack, SnapshotDriver } from './snapshot-driver.ts';
-import { encodeHeader } from './tar/index.ts';
+import { type LayerStack, rootOf, type SnapshotDriver } from './snapshot-driver.ts';
 import type { ArchiveLimits } from './tree/budget.ts';
 import { compareTrees } from './tree/compare.ts';
 import { paced } from './tree/pace.ts';
-import { archiveOf, type PackedLinks, packEntry } from './tree/pack.ts';
-import { parentOf } from './tree/path.ts';
+import { archiveOf } from './tree/pack.ts';
 import { removeSteps } from './tree/remove.ts';
 import { sizeSteps } from './tree/size.ts';
 
@@ -199,7 +195,7 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
 
   async *diff(key: string): AsyncGenerator<Uint8Array, void, void> {
     using opened = this.#open(key);
-    yield* archiveOf(packChanges(opened.writtenFd, this.#compare(opened, true)));
+    yield* archiveOf(packChanges(opened.writtenFd, opened.root, this.#compare(opened, true)));
   }
 
   async usage(key: string): Promise<SnapshotUsage> {
@@ -298,14 +294,16 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     return openAt(AT_FDCWD, toByteString(this.#driver.written(this.#snapshot(key))), O_DIRECTORY);
   }
 
-  #open(key: string): Disposable & { writtenFd: number; below: MergedFolder } {
+  #open(key: string): Disposable & { writtenFd: number; below: MergedFolder; root: RootStatus } {
     using opened = new DisposableStack();
-    const layers = opened.use(openStack(this.#stack(this.#parents(key))));
+    const stack = this.#stack(this.#parents(key));
+    const layers = opened.use(openStack(stack));
     const written = opened.use(new OpenFile(this.#openWritten(key)));
     const owned = opened.move();
     return {
       writtenFd: written.fd,
       below: new MergedFolder(layers.fds, this.#opaque),
+      root: rootOf(stack),
       [Symbol.dispose]: () => owned.dispose(),
     };
   }
@@ -333,22 +331,5 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
   async #empty(name: string): Promise<void> {
     using directory = new OpenFile(openAt(AT_FDCWD, toByteString(this.#directory), O_DIRECTORY));
     await paced(removeSteps(directory.fd, name));
-  }
-}
-
-/** A layer's tar from a list of changes; deletions become whiteouts (image-spec, layer.md). */
-function* packChanges(writtenFd: number, changes: ReturnType<typeof compareTrees>): Generator<Buffer, void, void> {
-  const links: PackedLinks = new Map();
-  for (const change of changes) {
-    if (change === undefined) continue;
-    const { path, kind } = change;
-    const folder = parentOf(path);
-    const name = path.slice(path.lastIndexOf('/') + 1);
-    if (kind === 'deleted') {
-      yield encodeHeader({ path: `${folder === '' ? '' : `${folder}/`}.wh.${name}`, type: 'file', mode: 0 });
-      continue;
-    }
-    using parent = new OpenFile(openAt2(writtenFd, folder || '.', O_DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS));
-    yield* packEntry(parent.fd, name, path, links);
   }
 }

@@ -9,6 +9,10 @@ export interface LayerStack {
   records: LayerRecord[];
 }
 
+/** Owner and permissions of the root folder, by the topmost layer that names it. */
+export const rootOf = (stack: LayerStack): { uid: number; gid: number; mode: number } =>
+  stack.records.find((record) => record.root)?.root ?? { uid: 0, gid: 0, mode: 0o755 };
+
 /**
  * How writable snapshots are made of layers. Each has a folder of its own; the store around the driver names, records
  * and removes it.

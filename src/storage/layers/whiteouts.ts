@@ -30,7 +30,9 @@ export const isWhiteout = (status: FileStatus): boolean =>
 export const isOpaque = (dirfd: number, name: ByteString, attribute: ByteString): boolean =>
   getXattrAt(dirfd, name, attribute)?.toString('latin1') === 'y';
 
-const PREFIX = '.wh.';
+/** A tar's entry of this name deletes what lower layers have under the rest of it. */
+export const WHITEOUT_PREFIX = '.wh.';
+const PREFIX = WHITEOUT_PREFIX;
 const OPAQUE = '.wh..wh..opq';
 const AUFS = '.wh..wh.';
 

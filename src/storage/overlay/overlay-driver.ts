@@ -15,7 +15,7 @@ import {
   unmountIfMounted,
 } from '../../linux/index.ts';
 import type { MountOptions } from '../layer-store.ts';
-import type { LayerStack, SnapshotDriver } from '../snapshot-driver.ts';
+import { type LayerStack, rootOf, type SnapshotDriver } from '../snapshot-driver.ts';
 
 /** The kernel copies mount options into one page. */
 const OPTIONS_BYTES = 4095;
@@ -42,7 +42,7 @@ export class OverlayDriver implements SnapshotDriver {
   async create(directory: string, stack: LayerStack): Promise<void> {
     for (const name of ['diff', 'work', 'merged']) mkdirSync(join(directory, name), { recursive: true, mode: 0o700 });
     // The upper folder is what the container sees as `/`.
-    const { uid, gid, mode } = stack.records.find((record) => record.root)?.root ?? { uid: 0, gid: 0, mode: 0o755 };
+    const { uid, gid, mode } = rootOf(stack);
     chownSync(join(directory, 'diff'), uid, gid);
     chmodSync(join(directory, 'diff'), mode);
   }

@@ -15,7 +15,7 @@ import {
 } from '../../linux/index.ts';
 import { MergedFolder } from '../layers/merged-folder.ts';
 import { openStack } from '../layers/stack.ts';
-import type { LayerStack, SnapshotDriver } from '../snapshot-driver.ts';
+import { type LayerStack, rootOf, type SnapshotDriver } from '../snapshot-driver.ts';
 import { type CopiedLinks, copyEntry, openFolder } from '../tree/copy.ts';
 import { paced } from '../tree/pace.ts';
 import { removeSteps } from '../tree/remove.ts';
@@ -40,7 +40,7 @@ export class VfsDriver implements SnapshotDriver {
     using root = new OpenFile(openFolder(parent.fd, 'root'));
     const links: CopiedLinks = new Map();
     await paced(copyMerged(new MergedFolder(layers.fds, this.#opaque), root.fd, root.fd, links));
-    const { uid, gid, mode } = stack.records.find((record) => record.root)?.root ?? { uid: 0, gid: 0, mode: 0o755 };
+    const { uid, gid, mode } = rootOf(stack);
     changeOwner(root.fd, uid, gid);
     changeMode(root.fd, mode);
   }
