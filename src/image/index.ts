@@ -8,5 +8,6 @@ export * from './manifest.ts';
 export * from './platform.ts';
 export type { Progress } from './progress.ts';
 export * from './reference.ts';
+export * from './registries/index.ts';
 export * from './save.ts';
 export { Unpacker } from './unpack.ts';
