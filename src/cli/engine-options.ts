@@ -25,6 +25,10 @@ export const engineOptions = {
     help: "Folder of sockets and what runs, '/run/tare' unless given",
     completes: 'directories',
   },
+  'insecure-registry': {
+    type: 'list',
+    help: 'Registry or subnet that is reached without TLS, or with any certificate (HOST[:PORT] or CIDR)',
+  },
   ipv6: { type: 'bool', help: 'Give the default bridge IPv6 addresses' },
   label: { type: 'list', help: "Set key=value labels of the engine, shown by 'info'" },
   'log-level': {
@@ -34,6 +38,14 @@ export const engineOptions = {
     default: 'info',
     completes: ['debug', 'info', 'warn', 'error', 'fatal'],
   },
+  'max-concurrent-downloads': { type: 'int', help: 'Layers that one pull fetches at the same time, 6 unless given' },
+  'max-concurrent-uploads': { type: 'int', help: 'Layers that one push sends at the same time, 5 unless given' },
+  'registries-conf': {
+    type: 'string',
+    help: "Configuration of registries, in place of the machine's and the user's registries.conf",
+    completes: 'files',
+  },
+  'registry-mirror': { type: 'list', help: 'Mirror of docker.io that is asked first (https://HOST[:PORT])' },
   'storage-driver': { type: 'string', help: 'Storage driver to use', completes: ['overlay', 'vfs'] },
 } as const satisfies Options;
 

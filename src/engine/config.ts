@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parse as parseToml } from 'smol-toml';
 import { TareError } from '../errors/index.ts';
+import { checkRegistryOptions } from '../image/index.ts';
 import type { RuntimeBinary } from '../runtime/index.ts';
 
 /** Everything that an engine is told when it opens. */
@@ -21,6 +22,20 @@ export interface EngineConfig {
   command: string[];
   labels: string[];
   debug: boolean;
+  /** How registries are reached, as `loadRegistriesConf` takes it. */
+  registries: RegistrySettings;
+  /** Layers that are fetched, and that are sent, at the same time by one operation. */
+  maxConcurrentDownloads: number;
+  maxConcurrentUploads: number;
+}
+
+export interface RegistrySettings {
+  /** The only registries.conf that is read; undefined: the machine's and the user's. */
+  registriesConf?: string;
+  /** `HOST[:PORT]` or CIDR. */
+  insecureRegistries: string[];
+  /** Mirrors of docker.io, `https://HOST[:PORT]`. */
+  registryMirrors: string[];
 }
 
 export const DEFAULT_DATA_ROOT = '/var/lib/tare';
@@ -40,6 +55,11 @@ export interface ConfigFlags {
   bridgeSubnet?: string;
   labels?: string[];
   debug?: boolean;
+  registriesConf?: string;
+  insecureRegistries?: string[];
+  registryMirrors?: string[];
+  maxConcurrentDownloads?: number;
+  maxConcurrentUploads?: number;
 }
 
 /**
@@ -87,7 +107,36 @@ export function loadConfig(flags: ConfigFlags, command: string[]): EngineConfig 
     command,
     labels: flags.labels ?? file.labels ?? [],
     debug: flags.debug ?? file.debug ?? false,
+    registries: registrySettings(flags, file),
+    maxConcurrentDownloads: transfers('max-concurrent-downloads', flags.maxConcurrentDownloads, file, 6),
+    maxConcurrentUploads: transfers('max-concurrent-uploads', flags.maxConcurrentUploads, file, 5),
   };
+}
+
+/** Lists of the file and of the flags add up, as they do not contradict each other. */
+function registrySettings(flags: ConfigFlags, file: ConfigFile): RegistrySettings {
+  const registriesConf = flags.registriesConf ?? file['registries-conf'];
+  const settings = {
+    ...(registriesConf === undefined ? {} : { registriesConf: resolve(registriesConf) }),
+    insecureRegistries: [...(file['insecure-registries'] ?? []), ...(flags.insecureRegistries ?? [])],
+    registryMirrors: [...(file['registry-mirrors'] ?? []), ...(flags.registryMirrors ?? [])],
+  };
+  checkRegistryOptions(settings);
+  return settings;
+}
+
+const MAX_TRANSFERS = 64;
+
+/** @throws {TareError} InvalidArgument: not between 1 and 64 */
+function transfers(
+  name: 'max-concurrent-downloads' | 'max-concurrent-uploads',
+  flag: number | undefined,
+  file: ConfigFile,
+  usual: number,
+): number {
+  const value = flag ?? file[name] ?? usual;
+  if (value >= 1 && value <= MAX_TRANSFERS) return value;
+  throw new TareError('InvalidArgument', `invalid ${name} ${value}: want a whole number from 1 to ${MAX_TRANSFERS}`);
 }
 
 /**
@@ -115,6 +164,13 @@ export const configArguments = (config: EngineConfig): string[] => [
     .flatMap(({ name, path }) => ['--add-runtime', `${name}=${path}`]),
   ...(config.enableIPv6 ? ['--ipv6'] : []),
   ...(config.bridgeSubnet === undefined ? [] : ['--bip', config.bridgeSubnet]),
+  ...(config.registries.registriesConf === undefined ? [] : ['--registries-conf', config.registries.registriesConf]),
+  ...config.registries.insecureRegistries.flatMap((registry) => ['--insecure-registry', registry]),
+  ...config.registries.registryMirrors.flatMap((mirror) => ['--registry-mirror', mirror]),
+  '--max-concurrent-downloads',
+  String(config.maxConcurrentDownloads),
+  '--max-concurrent-uploads',
+  String(config.maxConcurrentUploads),
 ];
 
 interface ConfigFile {
@@ -128,10 +184,16 @@ interface ConfigFile {
   labels?: string[];
   debug?: boolean;
   hosts?: string[];
+  'registries-conf'?: string;
+  'insecure-registries'?: string[];
+  'registry-mirrors'?: string[];
+  'max-concurrent-downloads'?: number;
+  'max-concurrent-uploads'?: number;
 }
 
 const isText = (value: unknown): boolean => typeof value === 'string';
 const isFlag = (value: unknown): boolean => typeof value === 'boolean';
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value);
 const isTexts = (value: unknown): boolean => Array.isArray(value) && value.every(isText);
 const isRuntimes = (value: unknown): boolean =>
   typeof value === 'object' &&
@@ -151,6 +213,11 @@ const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, wa
   labels: [isTexts, 'a list of KEY=VALUE'],
   debug: [isFlag, 'true or false'],
   hosts: [isTexts, 'a list of unix:// and tcp:// addresses'],
+  'registries-conf': [isText, 'a path'],
+  'insecure-registries': [isTexts, 'a list of HOST[:PORT] and subnets'],
+  'registry-mirrors': [isTexts, 'a list of https://HOST[:PORT]'],
+  'max-concurrent-downloads': [isCount, 'a whole number'],
+  'max-concurrent-uploads': [isCount, 'a whole number'],
 };
 
 /** The addresses that `tare serve` listens on by the file's word. */

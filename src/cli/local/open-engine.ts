@@ -21,6 +21,11 @@ export function configFrom(values: EngineValues): EngineConfig {
       bridgeSubnet: values.bip,
       labels: values.label.length > 0 ? values.label : undefined,
       debug: values.debug || undefined,
+      registriesConf: values['registries-conf'],
+      insecureRegistries: values['insecure-registry'],
+      registryMirrors: values['registry-mirror'],
+      maxConcurrentDownloads: values['max-concurrent-downloads'],
+      maxConcurrentUploads: values['max-concurrent-uploads'],
     },
     ownCommand(),
   );

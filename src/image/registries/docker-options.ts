@@ -18,6 +18,11 @@ export interface ParsedDockerOptions {
 const invalid = (message: string) => new TareError('InvalidArgument', message);
 
 /** @throws {TareError} InvalidArgument: the option, its value, and what would be right */
+export function checkRegistryOptions(options: DockerOptions): void {
+  parseDockerOptions(options);
+}
+
+/** @throws {TareError} InvalidArgument, as `checkRegistryOptions` */
 export function parseDockerOptions(options: DockerOptions): ParsedDockerOptions {
   const hosts = new Set<string>();
   const networks = new BlockList();
