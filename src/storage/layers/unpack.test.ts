@@ -242,6 +242,20 @@ describe('hostile archives', () => {
     check();
   });
 
+  test.each(['..', '/'])(
+    'a whiteout below a folder swapped for a link to %s reaches nothing outside',
+    async (target) => {
+      using dir = scratch();
+      const check = guarded(dir.path);
+      const layer = await unpack(
+        dir.path,
+        tar(folder('d'), whiteout('d/.wh.secret'), link('d', target), file('d/secret', 'mine')),
+      );
+      expect(readFileSync(join(layer.path, 'secret'), 'utf8')).toBe('mine');
+      check();
+    },
+  );
+
   test('a link that is there before is not written through', async () => {
     using dir = scratch();
     const check = guarded(dir.path);

@@ -5,6 +5,7 @@ import {
   makeNodeAt,
   O_DIRECTORY,
   O_NOFOLLOW,
+  O_PATH,
   OpenFile,
   openAt2,
   S_IFCHR,
@@ -98,9 +99,22 @@ export class WhiteoutTranslator {
   #uncover(header: TarHeader, path: ByteString): void {
     if (this.#whiteouts.size === 0) return;
     for (let at = path; at !== ''; at = parentOf(at)) {
-      if (!this.#whiteouts.delete(at)) continue;
-      unlinkAt(this.#rootFd, at);
+      if (!this.#whiteouts.delete(at) || !this.#remove(at)) continue;
       if (at !== path || header.type === 'directory') this.replaced.add(at);
+    }
+  }
+
+  /** @returns false: a later entry has replaced the whiteout, or a folder on its way, perhaps by a link to elsewhere */
+  #remove(path: ByteString): boolean {
+    try {
+      using folder = new OpenFile(openAt2(this.#rootFd, parentOf(path) || '.', O_PATH | O_DIRECTORY));
+      const name = path.slice(path.lastIndexOf('/') + 1);
+      if (!isWhiteout(statusAt(folder.fd, name))) return false;
+      unlinkAt(folder.fd, name);
+      return true;
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
+      return false;
     }
   }
 
@@ -110,7 +124,7 @@ export class WhiteoutTranslator {
       setXattr(folder.fd, this.#opaque, Buffer.from('y'));
     } catch (error) {
       // A later entry put a file in the folder's place: that hides what is below by itself.
-      if (!(error instanceof SyscallError && /^(ENOENT|ENOTDIR|ELOOP)$/.test(error.code))) throw error;
+      if (!isAbsent(error)) throw error;
     }
   }
 }
