@@ -53,7 +53,8 @@ const collectionAtEnd = (parts: ImageParts): AsyncDisposable => ({
   [Symbol.asyncDispose]: () => collectGarbage(parts),
 });
 
-function knownLayers({ db }: ImageParts): Map<Digest, DiffID> {
+/** diffIDs of the blobs of every image. */
+export function knownLayers({ db }: ImageParts): Map<Digest, DiffID> {
   return new Map(everyImage(db).flatMap(({ layers }) => layers.map(({ digest, diffID }) => [digest, diffID])));
 }
 

@@ -1,5 +1,6 @@
+import type { Downloads, Reference, Registries, RemoteDocument, RepositoryReader } from '../image/index.ts';
 import type { Database, Locks } from '../state/index.ts';
-import type { ContentStore, LayerStore } from '../storage/index.ts';
+import type { ContentStore, Descriptor, LayerStore } from '../storage/index.ts';
 
 /** A container as the images see it. */
 export interface ImageUser {
@@ -15,6 +16,18 @@ export interface ImageParts {
   locks: Locks;
   content: ContentStore;
   layers: LayerStore;
+  /** Registries as they are configured. The client is loaded with the first call: most commands need none. */
+  registries(): Promise<Registries>;
+  downloads: Downloads;
+  /**
+   * Asks the policy for signatures about what a pull found, the root document first.
+   * @returns documents in the store that speak for it @throws {TareError} Forbidden
+   */
+  checkPull?(
+    source: RepositoryReader,
+    reference: Reference,
+    documents: readonly RemoteDocument[],
+  ): Promise<Descriptor[]>;
   /** Containers made from an image. Called inside of transactions, so it reads the records and nothing else. */
   containersUsing(imageID: string): ImageUser[];
   /** Milliseconds since the epoch. */

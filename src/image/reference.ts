@@ -91,6 +91,9 @@ function splitDomain(text: string): { domain: string; remainder: string } {
   return { domain: DEFAULT_DOMAIN, remainder: rest.includes('/') ? rest : OFFICIAL_PREFIX + rest };
 }
 
+/** Whether a reference leaves it open which registry is meant. */
+export const isShortName = (text: string): boolean => !text.includes('/') || splitDomain(text).remainder === text;
+
 /** `docker.io/library/busybox` */
 export const canonicalName = (ref: Reference): string => `${ref.domain}/${ref.path}`;
 

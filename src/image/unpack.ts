@@ -1,5 +1,15 @@
 import { TareError } from '../errors/index.ts';
-import type { BlobGrowth, BlobReader, Compression, DiffID, Digest, Layer, LayerStore } from '../storage/index.ts';
+import {
+  type BlobGrowth,
+  type BlobReader,
+  type Compression,
+  type DiffID,
+  type Digest,
+  DigestMismatch,
+  type Layer,
+  type LayerInput,
+  type LayerStore,
+} from '../storage/index.ts';
 
 /** The stores that images are read into. */
 export interface UnpackStores {
@@ -23,12 +33,14 @@ export class Unpacker implements AsyncDisposable {
     this.#known = known;
   }
 
-  /** Starts unpacking a committed blob; nothing happens when it was started before. Failures show in `finish`. */
-  start(digest: Digest, compression: Compression): void {
-    if (this.#jobs.has(digest)) return;
-    const job = this.#unpack(digest, compression);
-    job.catch(() => {}); // whoever needs the layer awaits the job itself
-    this.#jobs.set(digest, job);
+  /**
+   * Starts unpacking a committed blob; nothing happens when it was started before. Failures show in `finish`.
+   *
+   * @param compression undefined: told by its first bytes
+   * @param diffID when it is known already
+   */
+  start(digest: Digest, compression: Compression | undefined, diffID?: DiffID): void {
+    if (!this.#jobs.has(digest)) this.#keep(digest, this.#unpack(digest, compression, diffID));
   }
 
   /**
@@ -38,13 +50,8 @@ export class Unpacker implements AsyncDisposable {
    * @param diffID when it is known already
    */
   follow(digest: Digest, growth: BlobGrowth, diffID?: DiffID): void {
-    if (this.#jobs.has(digest)) {
-      growth[Symbol.dispose]();
-      return;
-    }
-    const job = this.#follow(digest, growth, diffID);
-    job.catch(() => {});
-    this.#jobs.set(digest, job);
+    if (this.#jobs.has(digest)) growth[Symbol.dispose]();
+    else this.#keep(digest, this.#follow(digest, growth, diffID));
   }
 
   /**
@@ -54,13 +61,13 @@ export class Unpacker implements AsyncDisposable {
    * @param what names the image in errors
    * @throws {TareError} InvalidArgument: it unpacks to another diffID, or is no layer
    */
-  async finish(digest: Digest, compression: Compression, expected: DiffID, what: string): Promise<Layer> {
-    this.start(digest, compression);
-    const layer = await this.#jobs.get(digest)!;
-    if (layer.diffID === expected) return layer;
+  async finish(digest: Digest, compression: Compression | undefined, expected: DiffID, what: string): Promise<Layer> {
+    this.start(digest, compression, expected);
+    const { diffID, layer } = await this.#end(digest, compression, expected);
+    if (layer !== undefined && diffID === expected) return layer;
     throw new TareError(
       'InvalidArgument',
-      `${what}: layer ${digest} unpacks to diffID ${layer.diffID}, but the config says ${expected}`,
+      `${what}: layer ${digest} unpacks to diffID ${diffID}, but the config says ${expected}`,
     );
   }
 
@@ -69,18 +76,43 @@ export class Unpacker implements AsyncDisposable {
     await Promise.allSettled(this.#jobs.values());
   }
 
-  async #follow(digest: Digest, growth: BlobGrowth, expected: DiffID | undefined): Promise<Layer> {
-    using _owned = growth;
-    const diffID = expected ?? this.#known.get(digest);
-    if (diffID !== undefined && (await this.#stores.layers.has(diffID))) return await this.#stores.layers.layer(diffID);
-    return await this.#stores.layers.apply({ growth }, diffID, this.#abort.signal);
+  #keep(digest: Digest, job: Promise<Layer>): void {
+    job.catch(() => {}); // whoever needs the layer awaits the job itself
+    this.#jobs.set(digest, job);
   }
 
-  async #unpack(digest: Digest, compression: Compression): Promise<Layer> {
+  async #end(
+    digest: Digest,
+    compression: Compression | undefined,
+    expected: DiffID,
+  ): Promise<{ diffID: string; layer?: Layer }> {
+    try {
+      const layer = await this.#jobs.get(digest)!;
+      return { diffID: layer.diffID, layer };
+    } catch (error) {
+      if (error instanceof DigestMismatch) return { diffID: error.actual };
+      const isGivenUp = error instanceof Error && error.name === 'AbortError' && !this.#abort.signal.aborted;
+      if (!isGivenUp) throw error;
+      // The writer that was followed gave up, and another one stored the blob.
+      this.#keep(digest, this.#unpack(digest, compression, expected));
+      return await this.#end(digest, compression, expected);
+    }
+  }
+
+  async #follow(digest: Digest, growth: BlobGrowth, expected: DiffID | undefined): Promise<Layer> {
+    using _owned = growth;
+    return await this.#apply({ growth }, expected ?? this.#known.get(digest));
+  }
+
+  async #unpack(digest: Digest, compression: Compression | undefined, expected: DiffID | undefined): Promise<Layer> {
     // An uncompressed blob is its own layer: both names are the hash of the same bytes.
-    const diffID = compression === 'none' ? (digest as string as DiffID) : this.#known.get(digest);
-    if (diffID !== undefined && (await this.#stores.layers.has(diffID))) return await this.#stores.layers.layer(diffID);
+    const diffID = compression === 'none' ? (digest as string as DiffID) : (this.#known.get(digest) ?? expected);
     const path = await this.#stores.content.path(digest);
-    return await this.#stores.layers.apply({ path, compression }, diffID, this.#abort.signal);
+    return await this.#apply(compression === undefined ? { path } : { path, compression }, diffID);
+  }
+
+  async #apply(input: LayerInput, diffID: DiffID | undefined): Promise<Layer> {
+    if (diffID !== undefined && (await this.#stores.layers.has(diffID))) return await this.#stores.layers.layer(diffID);
+    return await this.#stores.layers.apply(input, diffID, this.#abort.signal);
   }
 }
