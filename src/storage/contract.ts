@@ -95,6 +95,15 @@ export function layerStoreContract(driver: 'overlay' | 'vfs'): void {
     expect(statSync(b.store.mount('none'))).toMatchObject({ mode: 0o040755, uid: 0, gid: 0 });
   });
 
+  test(`${driver}: a layer may stand in a stack twice`, async () => {
+    await using b = await bench();
+    const once = await b.layer(file('a', 'once'));
+    const other = await b.layer(file('a', 'other'), file('b', 'other'));
+    await b.store.prepare('c', [once, other, once]);
+    const root = b.store.mount('c');
+    expect([read(root, 'a'), read(root, 'b')]).toEqual(['once', 'other']);
+  });
+
   test(`${driver}: a folder that a layer does not name keeps what lower layers say`, async () => {
     await using b = await bench();
     const base = await b.layer(folder('srv', { mode: 0o750, uid: 7 }), folder('srv/in', { mode: 0o1777, gid: 8 }));

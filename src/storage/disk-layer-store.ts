@@ -31,6 +31,7 @@ import { MergedFolder } from './layers/merged-folder.ts';
 import { packChanges, type RootStatus } from './layers/pack-changes.ts';
 import { RestoredLayers } from './layers/restored-layers.ts';
 import { openStack } from './layers/stack.ts';
+import { type VisibleFiles, walkVisible } from './layers/visible-files.ts';
 import { opaqueAttribute } from './layers/whiteouts.ts';
 import { assembleRoot } from './roots/assemble.ts';
 import { makeSkeleton, type Skeleton } from './skeleton.ts';
@@ -111,6 +112,10 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     return diffIDs.filter((diffID) => this.#committed.record(diffID) === undefined);
   }
 
+  folder(diffID: DiffID): string {
+    return this.#committed.path(diffID);
+  }
+
   async layer(diffID: DiffID): Promise<Layer> {
     const record = this.#committed.record(diffID);
     if (record === undefined) throw missingLayer(diffID);
@@ -123,6 +128,16 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
 
   async layers(): Promise<Layer[]> {
     return await this.#committed.list();
+  }
+
+  visibleFiles(diffIDs: readonly DiffID[]): VisibleFiles {
+    const missing = this.missing(diffIDs)[0];
+    if (missing !== undefined) throw missingLayer(missing);
+    const topFirst = [...diffIDs].reverse();
+    const opened = openStack({ records: [], paths: topFirst.map((diffID) => this.#committed.path(diffID)) });
+    const layers = opened.fds.map((fd, index) => ({ fd, index: diffIDs.length - 1 - index }));
+    const opaque = this.#opaque;
+    return { walk: () => walkVisible(layers, opaque), [Symbol.dispose]: () => opened[Symbol.dispose]() };
   }
 
   async removeLayer(diffID: DiffID): Promise<void> {
@@ -273,7 +288,8 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
 
   /** @throws {TareError} NotFound: a layer is missing */
   #stack(parents: readonly DiffID[]): LayerStack {
-    const topFirst = [...parents].reverse();
+    // The kernel refuses a folder that is listed twice (ELOOP); below itself a layer adds nothing.
+    const topFirst = [...new Set([...parents].reverse())];
     const records = topFirst.map((diffID) => {
       const record = this.#committed.record(diffID);
       if (record === undefined) throw missingLayer(diffID);

@@ -6,6 +6,7 @@ export * from './digest.ts';
 export * from './disk-content-store.ts';
 export * from './disk-layer-store.ts';
 export * from './layer-store.ts';
+export type { VisibleFile, VisibleFiles } from './layers/visible-files.ts';
 export * from './tar/index.ts';
 export * from './tree/index.ts';
 export * from './volumes.ts';

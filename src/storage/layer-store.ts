@@ -1,5 +1,6 @@
 import type { BlobGrowth } from './blob-growth.ts';
 import type { DiffID } from './digest.ts';
+import type { VisibleFiles } from './layers/visible-files.ts';
 
 /** One entry that differs between an active snapshot and the layers below it. */
 export interface Change {
@@ -62,6 +63,8 @@ export interface LayerStore {
   /** Those that `apply` has to derive (again), in the order given. */
   missing(diffIDs: readonly DiffID[]): DiffID[];
   layer(diffID: DiffID): Promise<Layer>;
+  /** Where a layer's files lie, for whoever shows it; there may be none. */
+  folder(diffID: DiffID): string;
   /**
    * Unpacks a layer's tar, verifying its diffID. Two calls for one diffID share the work, also across processes.
    *
@@ -71,6 +74,11 @@ export interface LayerStore {
    * @throws an AbortError: the signal, or the writer of a blob that still came gave it up
    */
   apply(input: LayerInput, expected?: DiffID, signal?: AbortSignal): Promise<Layer>;
+  /**
+   * The files that a stack of layers shows, base first. The caller keeps the layers from being removed meanwhile.
+   * @throws {TareError} NotFound: a layer is not unpacked
+   */
+  visibleFiles(diffIDs: readonly DiffID[]): VisibleFiles;
   /** @throws {TareError} Conflict: a snapshot stands on it. Repeating is safe. */
   removeLayer(diffID: DiffID): Promise<void>;
   layers(): Promise<Layer[]>;
