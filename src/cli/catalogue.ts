@@ -64,6 +64,10 @@ const cp: Entry = {
   summary: 'Copy files/folders between a container and the local filesystem',
   load: () => import('./commands/cp.ts'),
 };
+const commit: Entry = {
+  summary: "Create a new image from a container's changes",
+  load: () => import('./commands/commit.ts'),
+};
 const exportContainer: Entry = {
   summary: "Export a container's filesystem as a tar archive",
   load: () => import('./commands/export.ts'),
@@ -113,6 +117,7 @@ export const groups: Record<string, Group> = {
         hidden: true,
         load: () => import('./commands/container-cleanup.ts'),
       },
+      commit,
       cp,
       create,
       diff,
@@ -206,6 +211,7 @@ export const groups: Record<string, Group> = {
 /** `tare COMMAND` */
 export const commands: Record<string, Entry> = {
   attach,
+  commit,
   completion: {
     summary: 'Print the completion script of a shell',
     load: () => import('./commands/completion.ts'),

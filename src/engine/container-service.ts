@@ -1,4 +1,4 @@
-import type { Resources, RestartPolicyName } from '../runtime/index.ts';
+import type { ContainerConfig, Resources, RestartPolicyName } from '../runtime/index.ts';
 import type { Change } from '../storage/index.ts';
 import type { ContainerView, CreateContainer } from './container-types.ts';
 import type { Filters, PruneReport } from './filter-types.ts';
@@ -149,6 +149,23 @@ export interface ContainerService {
   attach(ref: string, options: AttachOptions): Promise<AttachSession>;
   resize(ref: string, rows: number, columns: number): Promise<void>;
   changes(ref: string): Promise<Change[]>;
+  /**
+   * Makes an image of a container and returns its id. A running container stands still meanwhile unless `pause` is false.
+   *
+   * @param options.changes Dockerfile instructions
+   * @param options.config instead of the container's; what it leaves open is the container's all the same
+   */
+  commit(
+    ref: string,
+    options: {
+      reference?: string;
+      author?: string;
+      comment?: string;
+      changes?: string[];
+      pause?: boolean;
+      config?: ContainerConfig;
+    },
+  ): Promise<string>;
   /** The container's whole file system as a tar. */
   export(ref: string): AsyncIterable<Uint8Array>;
   statPath(ref: string, path: string): Promise<PathStat>;

@@ -3,6 +3,7 @@ import { listPids } from '../linux/index.ts';
 import { exportRoot, readArchive, rootOf, statPath, writeArchive } from './archive.ts';
 import { attachContainer } from './attach.ts';
 import type { AttachHub } from './attach-hub.ts';
+import { commitContainer } from './commit.ts';
 import { cgroupPath } from './container-cgroup.ts';
 import { createContainer } from './create.ts';
 import { containerEvent } from './events.ts';
@@ -61,6 +62,7 @@ export function createContainerService(parts: EngineParts, hub: AttachHub): Cont
         tx.event(containerEvent(record, 'resize', { height: String(rows), width: String(columns) })),
       );
     },
+    commit: (ref, options) => commitContainer(parts, ref, options),
     changes: async (ref) => await parts.layers.changes(parts.store.get(ref).id),
     export: async function* (ref) {
       yield* exportRoot(rootOf(parts, await event(ref, 'export')));

@@ -15,6 +15,7 @@ import { bundleFolder, containerFolder } from './config.ts';
 import { makeBindSources, planMounts } from './container-mounts.ts';
 import { emptyEndpoint } from './endpoint-request.ts';
 import { containerEvent } from './events.ts';
+import { noteUse } from './image-uses.ts';
 import { parseLogOptions } from './log-options.ts';
 import { isExtraHost } from './name-files.ts';
 import { newContainerID, newContainerName, parseContainerName } from './names.ts';
@@ -111,6 +112,7 @@ export async function createContainer(
       // Named volumes may have been made, or removed, by another process since the plan.
       if (tx.get('SELECT 1 AS there FROM volumes WHERE name = ?', volume.name) === undefined) insertVolume(tx, volume);
     }
+    noteUse(tx, image.id, record.createdMs);
     tx.event(containerEvent(record, 'create'));
   });
   undo.defer(async () => {

@@ -1,7 +1,5 @@
-import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { isProcessAlive, readProcessStat } from '../linux/index.ts';
 import type { Database, Locks } from '../state/index.ts';
+import { deleteLease, insertLease, leasesOn } from './leases.ts';
 
 const RESOURCE = 'content';
 const LOCK = 'content';
@@ -12,42 +10,19 @@ export interface LeaseParts {
   locks: Locks;
 }
 
-interface LeaseRow {
-  id: string;
-  pid: number;
-  start_ticks: number;
-  boot_id: string;
-}
-
-let bootId: string | undefined;
-const currentBootId = (): string => {
-  bootId ??= readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
-  return bootId;
-};
-
 /**
  * Holds all blobs and layers against garbage collection until it is disposed or its process ends: while an image is being
  * stored, nobody can tell yet which of them it will use. Waits while a collection runs.
  */
 export async function holdContent({ db, locks }: LeaseParts): Promise<AsyncDisposable> {
-  const id = randomUUID();
-  const startTicks = readProcessStat(process.pid)!.startTicks;
+  let id: string;
   {
     using _ = await locks.acquire(LOCK);
-    await db.write((tx) =>
-      tx.run(
-        'INSERT INTO leases (id, pid, start_ticks, boot_id, resource) VALUES (?, ?, ?, ?, ?)',
-        id,
-        process.pid,
-        startTicks,
-        currentBootId(),
-        RESOURCE,
-      ),
-    );
+    id = await db.write((tx) => insertLease(tx, RESOURCE));
   }
   return {
     [Symbol.asyncDispose]: async () => {
-      await db.write((tx) => tx.run('DELETE FROM leases WHERE id = ?', id));
+      await db.write((tx) => deleteLease(tx, id));
     },
   };
 }
@@ -59,14 +34,13 @@ export async function holdContent({ db, locks }: LeaseParts): Promise<AsyncDispo
  */
 export async function whileNobodyHolds({ db, locks }: LeaseParts, collect: () => Promise<void>): Promise<boolean> {
   using _ = await locks.acquire(LOCK);
-  const rows = db.all<LeaseRow>('SELECT id, pid, start_ticks, boot_id FROM leases WHERE resource = ?', RESOURCE);
-  const dead = rows.filter((row) => row.boot_id !== currentBootId() || !isProcessAlive(row.pid, row.start_ticks));
+  const { living, dead } = leasesOn(db, RESOURCE);
   if (dead.length > 0) {
     await db.write((tx) => {
-      for (const { id } of dead) tx.run('DELETE FROM leases WHERE id = ?', id);
+      for (const id of dead) deleteLease(tx, id);
     });
   }
-  if (rows.length > dead.length) return false;
+  if (living.length > 0) return false;
   await collect();
   return true;
 }

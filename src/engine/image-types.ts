@@ -9,6 +9,8 @@ export interface ImageRecord {
   repoDigests: string[];
   manifest: Descriptor;
   config: ImageConfigFile;
+  /** Digest of the config of the image that it was committed over, while that is here. */
+  parent?: string;
   createdMs: number;
   /** Unpacked size of all layers. */
   sizeBytes: number;

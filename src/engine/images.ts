@@ -3,6 +3,7 @@ import { familiar, parseReference, Unpacker, withDefaultTag } from '../image/ind
 import type { Database, Locks } from '../state/index.ts';
 import { type ContentStore, type DiffID, detectCompression, type LayerStore, type Platform } from '../storage/index.ts';
 import { collectGarbage } from './image-collect.ts';
+import { commitImage, type ImageCommit } from './image-commit.ts';
 import { holdContent } from './image-leases.ts';
 import { imageHistory, listImages } from './image-list.ts';
 import { importImage, loadImageFolder, loadImages } from './image-load.ts';
@@ -36,6 +37,8 @@ export interface Images extends ImageService {
    * @throws {TareError} NotFound: the image, or a blob that is needed for it
    */
   ensureUnpacked(imageID: string): Promise<DiffID[]>;
+  /** Makes an image of another one and a layer above it. @returns its id */
+  commit(request: ImageCommit): Promise<string>;
   /** Removes what no image, container or running load owns: half-written blobs too. Safe beside other processes. */
   reconcile(isUsed: (imageID: string) => boolean): Promise<void>;
   /** Keeps all blobs and layers until it is disposed. For whoever puts content into the stores. */
@@ -58,6 +61,7 @@ export function createImageService(deps: ImageServiceDeps): Images {
     prune: (filters) => pruneImages(parts, filters),
     resolve: (ref, platform) => resolveImage(parts.db, ref, platform),
     ensureUnpacked: (imageID) => ensureUnpacked(parts, imageID),
+    commit: (request) => commitImage(parts, request),
     hold: () => holdContent(parts),
     reconcile: async (isUsed) => {
       await parts.content.reconcile();

@@ -5,6 +5,7 @@ import type { DiffID, LayerStore } from '../storage/index.ts';
 import type { EngineConfig } from './config.ts';
 import type { ContainerStore } from './container-store.ts';
 import type { HeldPorts } from './held-ports.ts';
+import type { ImageCommit } from './image-commit.ts';
 import type { Intents } from './intents.ts';
 import type { ImageRecord } from './types.ts';
 import type { Volumes } from './volumes.ts';
@@ -15,6 +16,8 @@ export interface ImageSource {
   resolve(ref: string): ImageRecord;
   /** Layers of an image, base first, unpacked again when they were lost. */
   ensureUnpacked(imageID: string): Promise<DiffID[]>;
+  /** Makes an image of another one and a layer above it. @returns its id */
+  commit(request: ImageCommit): Promise<string>;
 }
 
 /** Sessions that attached before the start, and the one who joins them to the container. */

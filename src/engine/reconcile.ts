@@ -7,6 +7,7 @@ import { freeNetwork } from './container-network.ts';
 import { handleExit } from './exit.ts';
 import { isContainerAlive, isUp } from './liveness.ts';
 import type { EngineParts } from './parts.ts';
+import { resumeAbandoned } from './quiesce.ts';
 import { removeLocked } from './remove-locked.ts';
 import type { ContainerRecord } from './types.ts';
 
@@ -32,6 +33,8 @@ export async function reconcile(parts: ReconcileParts): Promise<void> {
     }
   };
   const rebooted = await noteBoot(parts);
+  // Before their status is compared with what is: to the records they are paused.
+  await attempt('paused containers', () => resumeAbandoned(parts));
   for (const { id } of parts.store.all())
     await attempt(`container ${id}`, () => reconcileContainer(parts, id, rebooted));
   await attempt('execs', () => parts.reconcileExecs());

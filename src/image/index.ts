@@ -1,4 +1,5 @@
 export * from './changes.ts';
+export { type CommitOptions, commitImage, storeLayer } from './commit.ts';
 export * from './config.ts';
 export { parseGoDuration } from './go-duration.ts';
 export * from './import.ts';

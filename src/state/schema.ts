@@ -76,4 +76,16 @@ export const migrations: readonly string[] = [
     PRIMARY KEY (digest, domain, path)
   ) WITHOUT ROWID, STRICT;
   `,
+  `
+  CREATE TABLE image_uses (
+    image_id TEXT PRIMARY KEY,
+    parent_id TEXT,
+    used_ms INTEGER NOT NULL
+  ) WITHOUT ROWID, STRICT;
+  CREATE TABLE image_mounts (
+    image_id TEXT PRIMARY KEY,
+    mounts INTEGER NOT NULL,
+    boot_id TEXT NOT NULL
+  ) WITHOUT ROWID, STRICT;
+  `,
 ];

@@ -24,7 +24,7 @@ export function imageInspectOf(image: ImageRecord, version: ApiVersion) {
     Id: image.id,
     RepoTags: image.repoTags,
     RepoDigests: image.repoDigests,
-    Parent: '',
+    Parent: image.parent ?? '',
     Comment: config.comment ?? '',
     ...(config.created !== undefined && { Created: config.created }),
     DockerVersion: '',

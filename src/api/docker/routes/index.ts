@@ -1,5 +1,6 @@
 import type { Route } from '../routing.ts';
 import { absentRoutes } from './absent.ts';
+import { commitRoutes } from './commit.ts';
 import { containerFileRoutes } from './container-files.ts';
 import { containerStreamRoutes } from './container-streams.ts';
 import { containerRoutes } from './containers.ts';
@@ -13,6 +14,7 @@ export const routes: readonly Route[] = [
   ...containerRoutes,
   ...containerStreamRoutes,
   ...containerFileRoutes,
+  ...commitRoutes,
   ...execRoutes,
   ...imageRoutes,
   ...volumeRoutes,
