@@ -1,0 +1,91 @@
+import { randomBytes } from 'node:crypto';
+import { fsync as fsyncCallback, renameSync, rmSync, statSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { TareError } from '../../errors/index.ts';
+import { toByteString } from '../../linux/index.ts';
+import { encodeFile, encodeHeader, endOfArchive, padding } from '../../storage/index.ts';
+import { writeAt } from './folder-writer.ts';
+
+const fsync = promisify(fsyncCallback);
+
+/**
+ * Writes a tar whose entries come side by side: each gets its place when it begins, because its size is known. The archive
+ * appears under its name when it is whole; disposing before leaves nothing.
+ */
+export class TarWriter implements AsyncDisposable {
+  readonly path: string;
+  readonly #draft: string;
+  readonly #file: FileHandle;
+  #end = 0;
+  #isPublished = false;
+
+  private constructor(path: string, draft: string, file: FileHandle) {
+    this.path = path;
+    this.#draft = draft;
+    this.#file = file;
+  }
+
+  /** @throws {TareError} InvalidArgument, NotFound: the path */
+  static async open(path: string, what = path): Promise<TarWriter> {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+      throw new TareError('InvalidArgument', `${what} is a folder: name a file`);
+    }
+    const draft = join(dirname(path), `.${basename(path).slice(0, 100)}.${randomBytes(6).toString('hex')}`);
+    try {
+      return new TarWriter(path, draft, await open(draft, 'wx+', 0o644));
+    } catch (cause) {
+      const code = (cause as NodeJS.ErrnoException).code;
+      if (code === 'ENOENT') throw new TareError('NotFound', `${what}: no such folder as ${dirname(path)}`, { cause });
+      throw cause;
+    }
+  }
+
+  /** Takes room for a file of known size. What is not written of it reads as zeros. */
+  async reserve(name: string, sizeBytes: number): Promise<TarRoom> {
+    const header = encodeHeader({ path: toByteString(name), type: 'file', sizeBytes });
+    const start = this.#take(header.byteLength + sizeBytes + padding(sizeBytes).byteLength);
+    await writeAt(this.#file.fd, header, start);
+    const data = start + header.byteLength;
+    return { write: (chunk, offset) => writeAt(this.#file.fd, chunk, data + offset) };
+  }
+
+  async directory(name: string): Promise<void> {
+    await this.#append(encodeHeader({ path: toByteString(name), type: 'directory', mode: 0o755 }));
+  }
+
+  /** A small file whole. */
+  async put(name: string, bytes: Uint8Array): Promise<void> {
+    await this.#append(encodeFile(name, bytes));
+  }
+
+  async commit(): Promise<void> {
+    await this.#append(endOfArchive());
+    await fsync(this.#file.fd);
+    renameSync(this.#draft, this.path);
+    this.#isPublished = true;
+    await using folder = await open(dirname(this.path), 'r');
+    await folder.sync();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close();
+    if (!this.#isPublished) rmSync(this.#draft, { force: true });
+  }
+
+  #take(sizeBytes: number): number {
+    const start = this.#end;
+    this.#end += sizeBytes;
+    return start;
+  }
+
+  async #append(bytes: Uint8Array): Promise<void> {
+    await writeAt(this.#file.fd, bytes, this.#take(bytes.byteLength));
+  }
+}
+
+/** The place of one file in the tar. */
+export interface TarRoom {
+  write(chunk: Uint8Array, offset: number): Promise<void>;
+}
