@@ -1,4 +1,3 @@
-import { createReadStream } from 'node:fs';
 import { TareError } from '../../errors/index.ts';
 import {
   AT_FDCWD,
@@ -16,9 +15,8 @@ import {
   toByteString,
 } from '../../linux/index.ts';
 import { archiveName } from '../archive-names.ts';
+import { bytesAt } from './file-bytes.ts';
 import type { LayoutFiles } from './layout-files.ts';
-
-const READ_BYTES = 1 << 20;
 
 /** Files of a folder on this machine. Every name is resolved beneath it; links may not leave it. */
 export class FolderFiles implements LayoutFiles {
@@ -48,11 +46,9 @@ export class FolderFiles implements LayoutFiles {
   }
 
   async *open(name: string, offset = 0): AsyncGenerator<Buffer, void, void> {
-    const file = this.#open(name);
+    using file = this.#open(name);
     if (file === undefined) throw new TareError('NotFound', `${this.what}: there is no file ${JSON.stringify(name)}`);
-    // The stream closes the descriptor, after a read that is under way.
-    const stream = createReadStream('', { fd: file.fd, start: offset, autoClose: true, highWaterMark: READ_BYTES });
-    yield* stream as AsyncIterable<Buffer>;
+    yield* bytesAt(file.fd, offset);
   }
 
   /** Opens a regular file beneath the folder. */

@@ -1,12 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import {
-  createReadStream,
-  fstatSync,
-  fsync as fsyncCallback,
-  mkdirSync,
-  readdirSync,
-  write as writeCallback,
-} from 'node:fs';
+import { fstatSync, fsync as fsyncCallback, mkdirSync, readdirSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { TareError } from '../../errors/index.ts';
 import {
@@ -32,13 +25,12 @@ import {
 } from '../../linux/index.ts';
 import { type Descriptor, hexOf } from '../../storage/index.ts';
 import type { BlobBytes } from '../registry/registry.ts';
+import { bytesAt, writeAt } from './file-bytes.ts';
 import { verified } from './hashed-bytes.ts';
 import type { PutBlobOptions } from './image-destination.ts';
 
 const fsync = promisify(fsyncCallback);
-const write = promisify(writeCallback);
 const PARTIAL = '.tare-partial';
-const READ_BYTES = 1 << 20;
 
 /**
  * Writes files into a folder of the user's. A file appears under its name only whole and synced. Names are resolved
@@ -132,8 +124,7 @@ export class FolderWriter implements Disposable {
       position = 0;
     }
     // What an earlier writer left is read once more: it may be from before a loss of power.
-    const kept = createReadStream('', { fd: file.fd, start: 0, autoClose: false, highWaterMark: READ_BYTES });
-    if (position > 0) for await (const chunk of kept as AsyncIterable<Buffer>) hash.update(chunk);
+    for await (const chunk of bytesAt(file.fd, 0, position)) hash.update(chunk);
     try {
       const rest = position === descriptor.size ? [] : bytes(position);
       for await (const chunk of verified(asyncOf(rest), descriptor, `blob ${descriptor.digest}`, hash, position)) {
@@ -207,14 +198,6 @@ function isSameFile(folder: number, name: string, fd: number): boolean {
 
 async function* asyncOf(bytes: AsyncIterable<Uint8Array> | readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
   yield* bytes;
-}
-
-/** Writes all of a chunk at a place. */
-export async function writeAt(fd: number, chunk: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < chunk.byteLength; ) {
-    const { bytesWritten } = await write(fd, chunk, done, chunk.byteLength - done, position + done);
-    done += bytesWritten;
-  }
 }
 
 const isCode = (error: unknown, code: string): boolean =>

@@ -1,11 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
-import { type FileHandle, open, unlink } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TareError } from '../../errors/index.ts';
 import type { Digest } from '../../storage/index.ts';
-
-const READ_BYTES = 1 << 20;
+import { bytesAt, writeAt } from './file-bytes.ts';
 
 /** Bytes in a nameless file, gone with their holder. */
 export interface Spooled extends AsyncDisposable, Disposable {
@@ -33,7 +32,7 @@ export async function spool(bytes: AsyncIterable<Uint8Array>): Promise<Spooled> 
   try {
     for await (const chunk of bytes) {
       hash.update(chunk);
-      await writeAll(file, chunk, sizeBytes);
+      await writeAt(file.fd, chunk, sizeBytes);
       sizeBytes += chunk.byteLength;
     }
   } catch (cause) {
@@ -49,16 +48,8 @@ export async function spool(bytes: AsyncIterable<Uint8Array>): Promise<Spooled> 
     fd: file.fd,
     digest: `sha256:${hash.digest('hex')}` as Digest,
     sizeBytes,
-    open: (offset = 0) =>
-      createReadStream('', { fd: file.fd, start: offset, autoClose: false, highWaterMark: READ_BYTES }),
+    open: (offset = 0) => bytesAt(file.fd, offset),
     [Symbol.asyncDispose]: () => file.close(),
     [Symbol.dispose]: () => void file.close(),
   };
-}
-
-export async function writeAll(file: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < chunk.byteLength; ) {
-    const { bytesWritten } = await file.write(chunk, done, chunk.byteLength - done, position + done);
-    done += bytesWritten;
-  }
 }

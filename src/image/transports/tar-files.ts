@@ -1,15 +1,15 @@
-import { constants, createReadStream, fstatSync, openSync, readSync } from 'node:fs';
+import { constants, fstatSync, openSync, readSync } from 'node:fs';
 import { TareError } from '../../errors/index.ts';
 import { fromByteString, OpenFile } from '../../linux/index.ts';
 import { BLOCK, detectCompression, TarParser } from '../../storage/index.ts';
 import { archiveName, folderOf } from '../archive-names.ts';
 import { decompressed } from '../decompress.ts';
+import { bytesAt, bytesOf } from './file-bytes.ts';
 import type { LayoutFiles } from './layout-files.ts';
 import { spool } from './spool.ts';
 
 const MAX_ENTRIES = 100_000;
 const MAX_LINKS = 40;
-const READ_BYTES = 1 << 20;
 const SNIFF_BYTES = 6;
 
 /** Where a file's bytes lie in the tar. */
@@ -45,9 +45,7 @@ export class TarFiles implements LayoutFiles {
     await using opening = new AsyncDisposableStack();
     let file: { fd: number } & Disposable = opening.use(openArchive(path, what));
     if (!isPlainTar(file.fd)) {
-      // The stream closes a copy of its own: this descriptor ends with our scope.
-      const stream = createReadStream('', { fd: file.fd, autoClose: false, highWaterMark: READ_BYTES });
-      file = opening.use(await spool(decompressed(stream as AsyncIterable<Buffer>)));
+      file = opening.use(await spool(decompressed(bytesOf(file.fd))));
     }
     const { extents, links } = indexTar(file.fd, what);
     opening.move();
@@ -68,10 +66,7 @@ export class TarFiles implements LayoutFiles {
       throw new TareError('NotFound', `${this.what}: there is no entry ${JSON.stringify(name)}`);
     }
     const { start, sizeBytes } = extent;
-    if (offset >= sizeBytes) return;
-    const range = { start: start + offset, end: start + sizeBytes - 1 };
-    const stream = createReadStream('', { fd: this.#file.fd, ...range, autoClose: false, highWaterMark: READ_BYTES });
-    yield* stream as AsyncIterable<Buffer>;
+    yield* bytesAt(this.#file.fd, start + offset, start + sizeBytes);
   }
 
   #find(name: string): Extent | undefined {

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { TareError } from '../../errors/index.ts';
 import { toByteString } from '../../linux/index.ts';
 import { encodeFile, encodeHeader, endOfArchive, padding } from '../../storage/index.ts';
-import { writeAt } from './folder-writer.ts';
+import { writeAt } from './file-bytes.ts';
 
 const fsync = promisify(fsyncCallback);
 
