@@ -85,6 +85,8 @@ const save: Entry = {
   summary: 'Save one or more images to a tar archive',
   load: () => import('./commands/save.ts'),
 };
+const pull: Entry = { summary: 'Download an image from a registry', load: () => import('./commands/pull.ts') };
+const push: Entry = { summary: 'Upload an image to a registry', load: () => import('./commands/push.ts') };
 const rmi: Entry = { summary: 'Remove one or more images', load: () => import('./commands/rmi.ts') };
 const tag: Entry = {
   summary: 'Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE',
@@ -158,6 +160,8 @@ export const groups: Record<string, Group> = {
       load,
       ls: images,
       prune: imagePrune,
+      pull,
+      push,
       rm: rmi,
       save,
       tag,
@@ -230,17 +234,22 @@ export const commands: Record<string, Entry> = {
   keeper: { summary: 'Run the keeper', hidden: true, load: () => import('./commands/keeper.ts') },
   kill,
   load,
+  login: { summary: 'Authenticate to a registry', load: () => import('./commands/login.ts') },
+  logout: { summary: 'Log out from a registry', load: () => import('./commands/logout.ts') },
   logs,
   man: { summary: 'Print the manual page', load: () => import('./commands/man.ts') },
   pause,
   port,
   ps,
+  pull,
+  push,
   rename,
   restart,
   rm,
   rmi,
   run,
   save,
+  search: { summary: 'Search a registry for images', load: () => import('./commands/search.ts') },
   serve: {
     summary: 'Answer the Docker Engine API until told to stop',
     load: () => import('./commands/serve.ts'),

@@ -11,9 +11,10 @@ export interface Created {
 }
 
 /**
- * Creates what `run` and `create` were told, and keeps the id in `--cidfile`. Warnings go to standard error.
+ * Creates what `run` and `create` were told, and keeps the id in `--cidfile`. An image that is not there is pulled unless `--pull`
+ * says otherwise. Warnings and the pull's progress go to standard error.
  *
- * @throws {TareError} InvalidArgument; NotFound: no such image (nothing can be pulled yet)
+ * @throws {TareError} InvalidArgument; NotFound: no such image, here or where it was looked for
  */
 export async function createContainer(
   context: Context,
@@ -30,24 +31,22 @@ export async function createContainer(
       `container ID file found, make sure the other container isn't running or delete ${cidfile}`,
     );
   const client = await context.connect();
-  if (options.pull === 'always') throw unpullable(image);
-  let created: { Id: string; Warnings?: string[] | null };
   using file = new CidFile(cidfile);
-  try {
-    created = await client.json('POST', '/containers/create', {
+  const pull = async () => {
+    body.Image = await pulled(context, client, image, options);
+  };
+  if (options.pull === 'always') await pull();
+  const create = () =>
+    client.json<{ Id: string; Warnings?: string[] | null }>('POST', '/containers/create', {
       query: { name: options.name, platform: options.platform },
       body,
     });
-  } catch (error) {
-    if (
-      error instanceof ApiError &&
-      error.status === 404 &&
-      /no such image/i.test(error.message) &&
-      options.pull !== 'never'
-    )
-      throw unpullable(image, error);
-    throw error;
-  }
+  const created = await create().catch(async (error: unknown) => {
+    if (options.pull !== 'missing' || !isAbsentImage(error)) throw error;
+    if (!options.quiet) context.err(`Unable to find image '${withTag(image)}' locally\n`);
+    await pull();
+    return await create();
+  });
   for (const warning of created.Warnings ?? []) context.err(`WARNING: ${warning}\n`);
   file.write(created.Id);
   return { client, id: created.Id, body };
@@ -57,13 +56,23 @@ function terminalSize(options: CreateValues): [number, number] | undefined {
   return options.tty && process.stdout.isTTY ? [process.stdout.rows, process.stdout.columns] : undefined;
 }
 
-function unpullable(image: string, cause?: unknown): TareError {
-  return new TareError(
-    'NotFound',
-    `Unable to find image '${image}' locally, and images cannot be pulled yet: bring it in with 'tare load' or 'tare import'`,
-    { cause },
-  );
+const isAbsentImage = (error: unknown) =>
+  error instanceof ApiError && error.status === 404 && /no such image/i.test(error.message);
+
+/** @returns what the image is to be called now: another name when an alias gave it one */
+async function pulled(context: Context, client: Client, image: string, options: CreateValues): Promise<string> {
+  const { pullImage } = await import('./pull-image.ts');
+  const { fullReference, imageName } = await import('./grammar/image-names.ts');
+  const name = await pullImage(context, client, image, {
+    platform: options.platform,
+    quiet: options.quiet,
+    descriptor: 2,
+  });
+  return name === fullReference(imageName(withTag(image))) ? image : name;
 }
+
+/** The image as docker names it in messages. */
+const withTag = (image: string) => (/[:@][^/]*$/.test(image) ? image : `${image}:latest`);
 
 /** Made before the container, so that a path that cannot be written is refused early; taken away again when no id came. */
 class CidFile implements Disposable {

@@ -1,4 +1,13 @@
 export {
+  loadRegistriesConf,
+  openCredentials,
+  parseScope,
+  removeLogin,
+  removeLogins,
+  type StoredLogin,
+  storeLogin,
+} from '../image/index.ts';
+export {
   type ConfigFlags,
   configuredHosts,
   DEFAULT_DATA_ROOT,

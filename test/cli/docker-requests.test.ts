@@ -35,6 +35,9 @@ beforeAll(async () => {
     'POST /volumes/create': { Name: 'v' },
     'POST /networks/create': { Id: id },
     'POST /images/create': '{"status":"sha256:1"}\n',
+    'POST /images/*': '{"status":"The push refers to repository [x]"}\n',
+    'GET /images/search': [],
+    'POST /auth': { Status: 'Login Succeeded', IdentityToken: '' },
     'POST /containers/c/wait': { StatusCode: 0 },
     'POST /containers/c/exec': { Id: 'e' },
     'GET /containers/c/top': { Titles: ['PID'], Processes: [['1']] },
@@ -217,6 +220,22 @@ container prune -f --filter label=a
 events --since 1357133100 --until 1357133101.25 -f type=container -f event=start
 system prune -f
 system prune -af --volumes
+pull localhost:5000/x
+pull -q localhost:5000/ns/x:1
+pull -a localhost:5000/x
+pull --platform linux/arm64/v8 localhost:5000/x
+pull localhost:5000/x@sha256:69860bda5563ac81e3c0057d654b5253219618a22ec3a346306239bba8cfa1a6
+push localhost:5000/x
+push -q localhost:5000/x:1
+push -a localhost:5000/ns/x
+push --platform linux/arm64/v8 localhost:5000/x:1
+push x
+search busy
+search --limit 3 -f is-official=true -f stars=4 busy
+create --pull always localhost:5000/img
+create --pull always -q localhost:5000/img:2
+login -u me -p secret localhost:5000
+login -u me -p secret
 `;
 
 test.each(lines.trim().split('\n'))('tare %s asks what docker asks', async (line) => {
@@ -254,6 +273,14 @@ create --health-cmd x --no-healthcheck img
 create --health-interval x img
 create --security-opt seccomp=missing.json img
 create --nosuch img
+create --pull sometimes img
+pull -a localhost:5000/x:1
+pull X
+push x@sha256:69860bda5563ac81e3c0057d654b5253219618a22ec3a346306239bba8cfa1a6
+push -a x:1
+login --password-stdin localhost:5000
+login -u me localhost:5000
+search -f nothing x
 create -m
 create
 run --rm

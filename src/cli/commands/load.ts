@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { command } from '../command.ts';
-import { ProgressLines } from '../output/progress.ts';
+import { TransferProgress } from '../output/transfer-progress.ts';
 import { openInput } from '../stream/files.ts';
 import { readProgress } from '../stream/progress.ts';
 import { tarFolder } from '../stream/tar-folder.ts';
@@ -33,12 +33,10 @@ export default command({
       headers: { 'content-type': 'application/x-tar' },
       body,
     });
-    using progress = new ProgressLines(!options.quiet && process.stdout.isTTY === true);
+    using progress = new TransferProgress(1, options.quiet);
     await readProgress(answer.body, (line) => {
-      if (line.stream !== undefined) {
-        progress.clear();
-        context.out(line.stream.endsWith('\n') ? line.stream : `${line.stream}\n`);
-      } else progress.show(line);
+      if (line.stream === undefined) progress.show(line);
+      else progress.say(line.stream.trimEnd());
     });
     return 0;
   },
