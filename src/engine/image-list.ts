@@ -1,26 +1,32 @@
-import { familiar, type ImageHistoryEntry, matchesFamiliar } from '../image/index.ts';
+import { familiar, type ImageHistoryEntry, matchesFamiliar, parsePlatform } from '../image/index.ts';
 import { filterLabels, filterTime, flagFilter, refuseUnknownFilters } from './filters.ts';
+import { manifestsOf } from './image-manifests.ts';
 import type { ImageParts } from './image-parts.ts';
 import { allImages, type ImageOutline, type RecordedImage } from './image-records.ts';
 import { resolveImage } from './image-resolve.ts';
-import type { Filters, HistoryEntry, ImageService, ImageSummary } from './types.ts';
+import { parentOf } from './image-uses.ts';
+import type { Filters, HistoryEntry, ImageService, ImageSummary, ImageView } from './types.ts';
 
 const knownFilters = ['dangling', 'label', 'label!', 'before', 'since', 'reference', 'until'];
 
 /** See `ImageService.list`. There are no intermediate images, so `all` changes nothing. */
-export function listImages(
+export async function listImages(
   parts: ImageParts,
   options: NonNullable<Parameters<ImageService['list']>[0]> = {},
-): ImageSummary[] {
-  const { filters = {}, sharedSize = false } = options;
+): Promise<ImageSummary[]> {
+  const { filters = {}, sharedSize = false, manifests = false } = options;
   refuseUnknownFilters(filters, knownFilters);
   const images = allImages(parts.db);
   const uses = sharedSize ? countLayerUses(images) : undefined;
-  return select(parts, images, filters).map((image) => ({
+  const chosen = select(parts, images, filters);
+  const listed = manifests ? await Promise.all(chosen.map((image) => manifestsOf(parts, image))) : [];
+  return chosen.map((image, position) => ({
     id: image.id,
     repoTags: image.repoTags,
     repoDigests: image.repoDigests,
     manifest: image.manifest,
+    ...(image.index === undefined ? {} : { index: image.index }),
+    ...(listed[position] === undefined ? {} : { manifests: listed[position] }),
     createdMs: image.createdMs,
     sizeBytes: image.sizeBytes,
     lastTaggedMs: image.lastTaggedMs,
@@ -71,9 +77,28 @@ const sharedBytes = (image: ImageOutline, uses: Map<string, number>): number =>
     .filter(({ diffID }) => (uses.get(diffID) ?? 0) > 1)
     .reduce((total, { unpackedBytes }) => total + unpackedBytes, 0);
 
+/** See `ImageService.inspect`. */
+export async function inspectImage(
+  parts: ImageParts,
+  ...[ref, options = {}]: Parameters<ImageService['inspect']>
+): Promise<ImageView> {
+  const platform = options.platform ? parsePlatform(options.platform) : undefined;
+  const image = resolveImage(parts.db, ref, platform);
+  const diffIDs = image.layers.map(({ diffID }) => diffID);
+  const parent = parentOf(parts.db, image.id);
+  const isUnpacked = parts.layers.missing(diffIDs).length === 0;
+  return {
+    ...image,
+    ...(parent === undefined ? {} : { parent }),
+    driver: parts.layers.driver,
+    layerFolders: isUnpacked ? diffIDs.map((diffID) => parts.layers.folder(diffID)).reverse() : [],
+    ...(options.manifests ? { manifests: await manifestsOf(parts, image) } : {}),
+  };
+}
+
 /** See `ImageService.history`: the newest step first; only the last step is an image of its own. */
-export function imageHistory(parts: ImageParts, ref: string): HistoryEntry[] {
-  const image = resolveImage(parts.db, ref);
+export function imageHistory(parts: ImageParts, ref: string, options: { platform?: string } = {}): HistoryEntry[] {
+  const image = resolveImage(parts.db, ref, options.platform ? parsePlatform(options.platform) : undefined);
   let layer = 0;
   const entries = stepsOf(image).map((step) => {
     const sizeBytes = step.empty_layer ? 0 : (image.layers[layer++]?.unpackedBytes ?? 0);

@@ -178,6 +178,11 @@ export function retireImage(tx: Transaction, id: Digest): void {
   amend(tx, id, { isRetired: true });
 }
 
+/** Makes another platform's image one that is listed by itself. */
+export function listImage(tx: Transaction, id: Digest): void {
+  amend(tx, id, { isVariant: false });
+}
+
 /** Keeps documents that speak for an image's trust as long as the image. Their blobs must be in the content store. */
 export function addSignatures(tx: Transaction, id: Digest, added: readonly Descriptor[]): void {
   const known = findImage(tx, id)?.signatures ?? [];

@@ -1,10 +1,17 @@
 import { TareError } from '../errors/index.ts';
-import { canonicalName, familiar, parseReference, type Reference, withDefaultTag } from '../image/index.ts';
+import {
+  canonicalName,
+  familiar,
+  parsePlatform,
+  parseReference,
+  type Reference,
+  withDefaultTag,
+} from '../image/index.ts';
 import type { Transaction } from '../state/index.ts';
 import { chainIDOf } from '../storage/index.ts';
 import { filterLabels, filterTime, flagFilter, refuseUnknownFilters } from './filters.ts';
 import { collectGarbage } from './image-collect.ts';
-import type { ImageParts } from './image-parts.ts';
+import type { ImageParts, ImageUser } from './image-parts.ts';
 import {
   allImages,
   deleteImage,
@@ -12,25 +19,52 @@ import {
   everyImage,
   type ImageOutline,
   imageEvent,
+  listImage,
+  putName,
   retireImage,
 } from './image-records.ts';
 import { isIdPrefix, resolveImage } from './image-resolve.ts';
-import { releaseVariants, variantsOf } from './image-variants.ts';
+import { releaseVariants, variantFor, variantsOf } from './image-variants.ts';
 import type { Filters, RemovedImage } from './types.ts';
 
 /** See `ImageService.remove`. */
 export async function removeImage(
   parts: ImageParts,
   ref: string,
-  options: { force?: boolean } = {},
+  options: { force?: boolean; platforms?: readonly string[] } = {},
 ): Promise<RemovedImage[]> {
+  const platforms = (options.platforms ?? []).map(parsePlatform);
   const removed = await parts.db.write((tx) => {
     const image = resolveImage(tx, ref);
     const { force = false } = options;
+    if (platforms.length > 0) {
+      const chosen = new Map(platforms.map((wanted) => variantFor(tx, image, wanted, ref)).map((one) => [one.id, one]));
+      const kept = [image, ...variantsOf(tx, image)].filter(({ id }) => !chosen.has(id));
+      if (kept.length > 0) return removePlatforms(parts, tx, image, { chosen: [...chosen.values()], kept, force });
+    }
     return isIdPrefix(image.id, ref) ? removeById(parts, tx, image, force) : removeByName(parts, tx, image, ref, force);
   });
   await collectGarbage(parts);
   return removed;
+}
+
+/** Removes some platforms of an image. Its names go on with one that stays. */
+function removePlatforms(
+  parts: ImageParts,
+  tx: Transaction,
+  image: ImageOutline,
+  { chosen, kept, force }: { chosen: ImageOutline[]; kept: ImageOutline[]; force: boolean },
+): RemovedImage[] {
+  for (const one of chosen) {
+    const conflict = conflictOf(parts.containersUsing(one.id), force);
+    if (conflict !== undefined) throw conflictError(one, conflict);
+  }
+  if (chosen.some(({ id }) => id === image.id)) {
+    const heir = kept[0]!;
+    for (const name of image.references) putName(tx, name, heir.id, image.lastTaggedMs);
+    listImage(tx, heir.id);
+  }
+  return chosen.flatMap((one) => forget(parts, tx, one));
 }
 
 /** Removes a name; the image too if it was its last. */
@@ -58,12 +92,12 @@ function removeByName(
   const removed = gone.map((each) => untag(tx, image, each));
   if (image.references.length > gone.length) return removed;
   // Forced off a running container, the image stays without a name.
-  if (conflictOf(parts, tx, image, force) !== undefined) return removed;
+  if (conflictOf(usersOf(parts, tx, image), force) !== undefined) return removed;
   return [...removed, ...erase(parts, tx, image)];
 }
 
 function removeById(parts: ImageParts, tx: Transaction, image: ImageOutline, force: boolean): RemovedImage[] {
-  const conflict = conflictOf(parts, tx, image, force);
+  const conflict = conflictOf(usersOf(parts, tx, image), force);
   const isAmbiguous = !force && !isSingleReference(image.references);
   if (conflict?.isHard || (conflict !== undefined && !isAmbiguous)) throw conflictError(image, conflict);
   if (isAmbiguous) {
@@ -83,13 +117,7 @@ interface RemovalConflict {
 const usersOf = (parts: ImageParts, tx: Transaction, image: ImageOutline) =>
   [image, ...variantsOf(tx, image).filter(({ isVariant }) => isVariant)].flatMap(({ id }) => parts.containersUsing(id));
 
-function conflictOf(
-  parts: ImageParts,
-  tx: Transaction,
-  image: ImageOutline,
-  force: boolean,
-): RemovalConflict | undefined {
-  const users = usersOf(parts, tx, image);
+function conflictOf(users: readonly ImageUser[], force: boolean): RemovalConflict | undefined {
   const running = users.find(({ isRunning }) => isRunning);
   if (running !== undefined) {
     return { isHard: true, reason: `image is being used by running container ${short(running.id)}` };

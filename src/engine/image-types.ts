@@ -1,5 +1,5 @@
-import type { ImageConfigFile } from '../image/index.ts';
-import type { Descriptor } from '../storage/index.ts';
+import type { Credentials, ImageConfigFile, SearchResult } from '../image/index.ts';
+import type { Descriptor, Platform } from '../storage/index.ts';
 import type { Filters } from './filter-types.ts';
 
 export interface ImageRecord {
@@ -8,6 +8,8 @@ export interface ImageRecord {
   repoTags: string[];
   repoDigests: string[];
   manifest: Descriptor;
+  /** The index that its manifest was chosen from. */
+  index?: Descriptor;
   config: ImageConfigFile;
   /** Digest of the config of the image that it was committed over, while that is here. */
   parent?: string;
@@ -17,8 +19,34 @@ export interface ImageRecord {
   lastTaggedMs: number;
 }
 
+/** An image's record with what was asked for beside it. */
+export interface ImageView extends ImageRecord {
+  /** Folders of its unpacked layers, the topmost first; empty when they are not unpacked. */
+  layerFolders: string[];
+  /** Of the layer store. */
+  driver: string;
+  /** When asked for. */
+  manifests?: ManifestSummary[];
+}
+
+/** One manifest that an image's index lists, or its only one. */
+export interface ManifestSummary {
+  descriptor: Descriptor;
+  /** Whether all of it is here. */
+  isAvailable: boolean;
+  /** Of the blobs that are here. */
+  contentBytes: number;
+  kind: 'image' | 'attestation' | 'unknown';
+  /** Of an image. */
+  image?: { platform: Platform; unpackedBytes: number; containers: string[] };
+  /** The manifest that an attestation speaks of. */
+  attests?: string;
+}
+
 export interface ImageSummary extends Omit<ImageRecord, 'config'> {
   labels: Record<string, string>;
+  /** When asked for. */
+  manifests?: ManifestSummary[];
   /** Containers that use it, -1 when not counted. */
   containers: number;
   sharedSizeBytes: number;
@@ -40,6 +68,20 @@ export interface ProgressMessage {
   stream?: string;
   currentBytes?: number;
   totalBytes?: number;
+  /** What the registry has now, at the end of a push. */
+  pushed?: { tag: string; digest: string; sizeBytes: number };
+}
+
+/** What a registry offers under a name, without its layers. */
+export interface Distribution {
+  descriptor: Descriptor;
+  platforms: Platform[];
+}
+
+/** Whom to be towards a registry, and how to stop. Without credentials those of the configuration serve. */
+export interface RegistryOptions {
+  credentials?: Credentials;
+  signal?: AbortSignal;
 }
 
 export interface RemovedImage {
@@ -62,11 +104,49 @@ export interface ImageService {
   loadDirectory(path: string): AsyncIterable<ProgressMessage>;
   /** A tar that is both a docker archive and an OCI layout. */
   save(refs: string[], options?: { platform?: string }): AsyncIterable<Uint8Array>;
-  list(options?: { all?: boolean; filters?: Filters; sharedSize?: boolean }): Promise<ImageSummary[]>;
-  /** @throws {TareError} NotFound `No such image: REF` */
-  inspect(ref: string): Promise<ImageRecord>;
-  history(ref: string): Promise<HistoryEntry[]>;
+  /**
+   * Fetches from a registry; yields progress in docker's words. Errors before the first message are about the reference,
+   * the registry or the manifest.
+   *
+   * @param options.platform undefined: the host's where there is a choice
+   * @param options.allPlatforms keep all that the index lists, so that it can be pushed and saved whole
+   * @throws {TareError} NotFound `pull access denied for NAME, …` or `manifest for REF not found: …`
+   */
+  pull(
+    ref: string,
+    options?: RegistryOptions & { platform?: string; allPlatforms?: boolean; allTags?: boolean },
+  ): AsyncIterable<ProgressMessage>;
+  /**
+   * Sends an image to the registry in its name; yields progress in docker's words. The whole index goes when all that it
+   * lists is here.
+   *
+   * @param options.platform that one's manifest alone
+   * @param options.allTags all local tags of the repository
+   */
+  push(
+    ref: string,
+    options?: RegistryOptions & { platform?: string; allTags?: boolean },
+  ): AsyncIterable<ProgressMessage>;
+  /** Searches `term`'s registry, or the default one. Filters: is-official, is-automated, stars. */
+  search(term: string, options?: RegistryOptions & { limit?: number; filters?: Filters }): Promise<SearchResult[]>;
+  /** What a registry offers under a name; nothing is stored. */
+  distribution(ref: string, options?: RegistryOptions): Promise<Distribution>;
+  /** Checks credentials with a registry. @throws {TareError} Unauthorized */
+  authenticate(domain: string, options?: RegistryOptions): Promise<{ identityToken?: string }>;
+  list(options?: {
+    all?: boolean;
+    filters?: Filters;
+    sharedSize?: boolean;
+    manifests?: boolean;
+  }): Promise<ImageSummary[]>;
+  /** @throws {TareError} NotFound `No such image: REF`, or not for the platform */
+  inspect(ref: string, options?: { platform?: string; manifests?: boolean }): Promise<ImageView>;
+  history(ref: string, options?: { platform?: string }): Promise<HistoryEntry[]>;
   tag(ref: string, target: string): Promise<void>;
-  remove(ref: string, options?: { force?: boolean; noPrune?: boolean }): Promise<RemovedImage[]>;
+  /** @param options.platforms only these of an image that is here for several */
+  remove(
+    ref: string,
+    options?: { force?: boolean; noPrune?: boolean; platforms?: readonly string[] },
+  ): Promise<RemovedImage[]>;
   prune(filters?: Filters): Promise<{ removed: RemovedImage[]; spaceReclaimedBytes: number }>;
 }

@@ -1,14 +1,17 @@
 import { TareError } from '../errors/index.ts';
-import { familiar, parseReference, Unpacker, withDefaultTag } from '../image/index.ts';
+import { Downloads, familiar, parseReference, type Registries, Unpacker, withDefaultTag } from '../image/index.ts';
 import type { Database, Locks } from '../state/index.ts';
 import { type ContentStore, type DiffID, detectCompression, type LayerStore, type Platform } from '../storage/index.ts';
 import { collectGarbage } from './image-collect.ts';
 import { commitImage, type ImageCommit } from './image-commit.ts';
 import { holdContent } from './image-leases.ts';
-import { imageHistory, listImages } from './image-list.ts';
+import { imageHistory, inspectImage, listImages } from './image-list.ts';
 import { importImage, loadImageFolder, loadImages } from './image-load.ts';
 import type { ImageParts, ImageUser } from './image-parts.ts';
+import { pullImages } from './image-pull.ts';
+import { pushImages } from './image-push.ts';
 import { findImage, imageEvent, putName, type RecordedImage } from './image-records.ts';
+import { authenticate, distribution, searchImages } from './image-registry.ts';
 import { pruneImages, removeImage } from './image-remove.ts';
 import { resolveImage } from './image-resolve.ts';
 import { saveImages } from './image-save.ts';
@@ -22,11 +25,17 @@ export interface ImageServiceDeps {
   locks: Locks;
   content: ContentStore;
   layers: LayerStore;
+  /** Registries as they are configured; undefined: none can be reached. */
+  registries?: () => Promise<Registries>;
   /** Containers made from an image. Called inside of transactions, so it reads the records and nothing else. */
   containersUsing(imageID: string): ImageUser[];
+  /** Blobs that are fetched at once, by all pulls together. */
+  concurrentDownloads?: number;
   /** Milliseconds since the epoch; for tests. */
   clock?: () => number;
 }
+
+const DEFAULT_DOWNLOADS = 6;
 
 /** The image service with what the rest of the engine needs of it. */
 export interface Images extends ImageService {
@@ -47,15 +56,25 @@ export interface Images extends ImageService {
 
 /** Images: in the content store, unpacked in the layer store, visible through their records. */
 export function createImageService(deps: ImageServiceDeps): Images {
-  const parts: ImageParts = { ...deps, now: deps.clock ?? Date.now };
+  const parts: ImageParts = {
+    ...deps,
+    registries: deps.registries ?? noRegistries,
+    downloads: new Downloads(deps.content, deps.concurrentDownloads ?? DEFAULT_DOWNLOADS),
+    now: deps.clock ?? Date.now,
+  };
   return {
     import: (tar, options) => importImage(parts, tar, options),
     load: (tar, options) => loadImages(parts, tar, options),
     loadDirectory: (path) => loadImageFolder(parts, path),
     save: (refs, options) => saveImages(parts, refs, options),
-    list: async (options) => listImages(parts, options),
-    inspect: async (ref) => resolveImage(parts.db, ref),
-    history: async (ref) => imageHistory(parts, ref),
+    pull: (ref, options) => pullImages(parts, ref, options),
+    push: (ref, options) => pushImages(parts, ref, options),
+    search: (term, options) => searchImages(parts, term, options),
+    distribution: (ref, options) => distribution(parts, ref, options),
+    authenticate: (domain, options) => authenticate(parts, domain, options),
+    list: (options) => listImages(parts, options),
+    inspect: (ref, options) => inspectImage(parts, ref, options),
+    history: async (ref, options) => imageHistory(parts, ref, options),
     tag: (ref, target) => tagImage(parts, ref, target),
     remove: (ref, options) => removeImage(parts, ref, options),
     prune: (filters) => pruneImages(parts, filters),
@@ -68,6 +87,10 @@ export function createImageService(deps: ImageServiceDeps): Images {
       await collectGarbage(parts, isUsed);
     },
   };
+}
+
+async function noRegistries(): Promise<never> {
+  throw new TareError('Unsupported', 'this engine was opened without access to registries');
 }
 
 async function tagImage({ db, now }: ImageParts, ref: string, target: string): Promise<void> {

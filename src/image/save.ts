@@ -51,7 +51,7 @@ export async function* saveArchive(
 const directory = (path: string): Buffer => encodeHeader({ path, type: 'directory', mode: 0o755 });
 
 /** All blobs that an image consists of. */
-export const blobsOf = (image: StoredImage): Digest[] => [
+export const blobsOf = (image: Pick<StoredImage, 'id' | 'manifest' | 'layers'>): Digest[] => [
   image.manifest.digest,
   image.id,
   ...image.layers.map((layer) => layer.digest),

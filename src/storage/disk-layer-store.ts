@@ -69,6 +69,12 @@ export async function openLayerStore(options: LayerStoreOptions): Promise<LayerS
 
 const keyPattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/;
 
+/** How layers are put together. */
+interface StackOptions {
+  /** Without the skeleton: as the image has them. */
+  isBare?: boolean;
+}
+
 /** Snapshots being removed have a name that no key can have. */
 const REMOVING = '.removing-';
 
@@ -152,6 +158,17 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
   }
 
   async prepare(key: string, parents: readonly DiffID[]): Promise<void> {
+    await this.#prepare(key, parents);
+  }
+
+  async view(key: string, parents: readonly DiffID[]): Promise<string> {
+    const bare = { isBare: true };
+    await this.#prepare(key, parents, bare);
+    const directory = this.#snapshot(key);
+    return this.#driver.mount(directory, this.#stack(parents, bare), { readOnly: true });
+  }
+
+  async #prepare(key: string, parents: readonly DiffID[], options: StackOptions = {}): Promise<void> {
     const directory = this.#snapshot(key);
     const existing = this.#readParents(key);
     if (existing !== undefined) {
@@ -160,7 +177,7 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     }
     // Held until the record says which layers are in use, so that none of them is removed before.
     using _shared = await this.#useLock('shared');
-    const stack = this.#stack(parents);
+    const stack = this.#stack(parents, options);
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     await this.#driver.create(directory, stack);
     const record = join(directory, 'parents.json');
@@ -287,7 +304,7 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
   }
 
   /** @throws {TareError} NotFound: a layer is missing */
-  #stack(parents: readonly DiffID[]): LayerStack {
+  #stack(parents: readonly DiffID[], { isBare = false }: StackOptions = {}): LayerStack {
     // The kernel refuses a folder that is listed twice (ELOOP); below itself a layer adds nothing.
     const topFirst = [...new Set([...parents].reverse())];
     const records = topFirst.map((diffID) => {
@@ -297,7 +314,8 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     });
     const paths = topFirst.map((diffID) => this.#committed.path(diffID));
     const restored = this.#restored.path(parents, { records, paths });
-    const [top, bottom] = [restored, this.#skeleton].map((path) => (path === undefined ? [] : [path]));
+    const skeleton = isBare ? undefined : this.#skeleton;
+    const [top, bottom] = [restored, skeleton].map((path) => (path === undefined ? [] : [path]));
     return { records, paths: [...(top ?? []), ...paths, ...(bottom ?? [])] };
   }
 

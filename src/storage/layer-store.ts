@@ -30,6 +30,8 @@ export interface MountOptions {
    * they end.
    */
   volatile?: boolean;
+  /** For looking only: nobody can write through it, and neither devices nor set-user-id bits count. */
+  readOnly?: boolean;
 }
 
 /** What the snapshot of a container occupies. */
@@ -91,6 +93,12 @@ export interface LayerStore {
   prepare(key: string, parents: readonly DiffID[]): Promise<void>;
   /** Mounts a snapshot at its own place and returns the path; a second call returns the same mount. Synchronous: on the path of start. */
   mount(key: string, options?: MountOptions): string;
+  /**
+   * Shows layers merged as an image's own tree, read-only, at a path that lasts until `remove(key)` or a reboot. A second
+   * call shows the same.
+   * @throws {TareError} as `prepare`
+   */
+  view(key: string, parents: readonly DiffID[]): Promise<string>;
   /**
    * Opens a snapshot's root filesystem without giving it a place in the file tree: a crash leaves no mount behind, and
    * `isMounted` does not change. With binds it is put together in a mount namespace of its own.

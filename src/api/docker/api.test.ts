@@ -158,10 +158,41 @@ test('image names may hold slashes, tags and escapes', async () => {
   expect(asked).toEqual(['busybox', 'host:5000/a/b:tag', 'a/json', 'a/b', 'get', 'x@sha256:00']);
 });
 
-test('pulling says what is missing', async () => {
-  const { status, text } = await ask({}, 'POST', '/images/create?fromImage=busybox&tag=latest');
-  expect(status).toBe(404);
-  expect(JSON.parse(text).message).toMatch(/^cannot pull busybox:latest: pulling from registries is not part/);
+test('what fails before a pull began has a status, what fails later is a line', async () => {
+  async function* pull(name: string) {
+    if (name === 'gone:1') throw new TareError('NotFound', 'pull access denied for gone');
+    yield { id: '1', status: 'Pulling from library/broken' };
+    throw new TareError('Unavailable', 'the connection broke');
+  }
+  const early = await ask({ images: { pull } }, 'POST', '/images/create?fromImage=gone&tag=1');
+  expect([early.status, JSON.parse(early.text)]).toEqual([404, { message: 'pull access denied for gone' }]);
+  const late = await ask({ images: { pull } }, 'POST', '/images/create?fromImage=broken&tag=1');
+  expect([late.status, late.text.split('\r\n').map((line) => line && JSON.parse(line))]).toEqual([
+    200,
+    [
+      { status: 'Pulling from library/broken', progressDetail: {}, id: '1' },
+      { errorDetail: { message: 'the connection broke' }, error: 'the connection broke' },
+      '',
+    ],
+  ]);
+});
+
+test.each([
+  ['fromImage=a&tag=1', { name: 'a:1', allTags: false }],
+  ['fromImage=a', { name: 'a', allTags: true }],
+  ['fromImage=h:5000/a/b:', { name: 'h:5000/a/b', allTags: true }],
+  ['fromImage=h:5000/a/b:1', { name: 'h:5000/a/b:1', allTags: false }],
+  [`fromImage=a&tag=sha256:${'0'.repeat(64)}`, { name: `a@sha256:${'0'.repeat(64)}`, allTags: false }],
+  ['fromImage=a&tag=1&platform=linux/arm64', { name: 'a:1', allTags: false, platform: 'linux/arm64' }],
+])('what %s asks for', async (query, want) => {
+  const asked: object[] = [];
+  async function* pull(name: string, options: { allTags?: boolean; platform?: string } = {}) {
+    const { allTags, platform } = options;
+    asked.push({ name, allTags, ...(platform === undefined ? {} : { platform }) });
+    yield { status: 'done' };
+  }
+  await ask({ images: { pull } }, 'POST', `/images/create?${query}`);
+  expect(asked).toEqual([want]);
 });
 
 test('ps shows an image by its id once its name means another', async () => {
@@ -246,8 +277,6 @@ test('stats once: two samples, so that there is a percentage', async () => {
 test.each([
   ['GET', '/nodes', 503, /^This node is not a swarm manager/],
   ['POST', '/swarm/init', 501, /swarm mode/],
-  ['POST', '/commit', 501, /committing/],
-  ['GET', '/images/search?term=x', 501, /registries/],
 ])('%s %s says that it is not there', async (method, path, want, message) => {
   const { status, text } = await ask({}, method, path);
   expect(status).toBe(want);

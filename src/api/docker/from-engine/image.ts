@@ -1,5 +1,13 @@
-import type { HistoryEntry, ImageRecord, ImageSummary, ProgressMessage, RemovedImage } from '../../../engine/index.ts';
+import type {
+  HistoryEntry,
+  ImageSummary,
+  ImageView,
+  ManifestSummary,
+  ProgressMessage,
+  RemovedImage,
+} from '../../../engine/index.ts';
 import type { ApiVersion } from '../version.ts';
+import { progressBar } from './progress-bar.ts';
 import { timestamp } from './time.ts';
 
 export function imageSummaryOf(image: ImageSummary, version: ApiVersion) {
@@ -14,11 +22,32 @@ export function imageSummaryOf(image: ImageSummary, version: ApiVersion) {
     SharedSize: image.sharedSizeBytes,
     Labels: Object.keys(image.labels).length > 0 ? image.labels : null,
     Containers: image.containers,
-    ...(version >= 48 && { Descriptor: image.manifest }),
+    ...(version >= 47 && image.manifests !== undefined && { Manifests: image.manifests.map(manifestOf) }),
+    ...(version >= 48 && { Descriptor: image.index ?? image.manifest }),
   };
 }
 
-export function imageInspectOf(image: ImageRecord, version: ApiVersion) {
+function manifestOf(manifest: ManifestSummary) {
+  const { descriptor, isAvailable, contentBytes, kind, image, attests } = manifest;
+  return {
+    ID: descriptor.digest,
+    Descriptor: descriptor,
+    Available: isAvailable,
+    Size: { Content: contentBytes, Total: contentBytes + (image?.unpackedBytes ?? 0) },
+    Kind: kind,
+    ...(image !== undefined && {
+      ImageData: {
+        Platform: image.platform,
+        Containers: image.containers,
+        Size: { Unpacked: image.unpackedBytes },
+      },
+    }),
+    ...(kind === 'attestation' && { AttestationData: { For: attests ?? '' } }),
+  };
+}
+
+/** @param isOfPlatform the client asked for one platform: it is told of that manifest, not of the index */
+export function imageInspectOf(image: ImageView, version: ApiVersion, isOfPlatform = false) {
   const { config } = image;
   return {
     Id: image.id,
@@ -36,11 +65,18 @@ export function imageInspectOf(image: ImageRecord, version: ApiVersion) {
     ...(config['os.version'] && { OsVersion: config['os.version'] }),
     Size: image.sizeBytes,
     ...(version < 44 && { VirtualSize: image.sizeBytes }),
-    GraphDriver: { Data: null, Name: 'overlay' },
+    GraphDriver: { Data: layerFolders(image.layerFolders), Name: image.driver },
     RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
     Metadata: { LastTagTime: timestamp(image.lastTaggedMs) },
-    ...(version >= 48 && { Descriptor: image.manifest }),
+    ...(version >= 48 && { Descriptor: isOfPlatform ? image.manifest : (image.index ?? image.manifest) }),
+    ...(version >= 48 && image.manifests !== undefined && { Manifests: image.manifests.map(manifestOf) }),
   };
+}
+
+/** As overlay2 tells of an image: its topmost layer and those below. There is no mount of it, so nothing to merge or work in. */
+function layerFolders([upper, ...lower]: readonly string[]) {
+  if (upper === undefined) return null;
+  return { ...(lower.length > 0 && { LowerDir: lower.join(':') }), UpperDir: upper };
 }
 
 export function historyOf(entry: HistoryEntry) {
@@ -54,14 +90,19 @@ export function historyOf(entry: HistoryEntry) {
   };
 }
 
-/** Docker's JSONMessage. */
+/** Docker's JSONMessage. What has an id is progress, also when it counts nothing. */
 export function progressOf(message: ProgressMessage) {
-  const { currentBytes: current, totalBytes: total } = message;
+  const { currentBytes: current, totalBytes: total, pushed } = message;
+  const bar = current === undefined ? '' : progressBar(current, total);
+  const detail = current === undefined ? {} : { current, ...(total !== undefined && { total }) };
+  const hasDetail = current !== undefined || message.id !== undefined || pushed !== undefined;
   return {
     ...(message.stream !== undefined && { stream: message.stream }),
     ...(message.status !== undefined && { status: message.status }),
-    ...(current !== undefined && { progressDetail: { current, ...(total !== undefined && { total }) } }),
+    ...(hasDetail && { progressDetail: detail }),
+    ...(bar !== '' && { progress: bar }),
     ...(message.id !== undefined && { id: message.id }),
+    ...(pushed !== undefined && { aux: { Tag: pushed.tag, Digest: pushed.digest, Size: pushed.sizeBytes } }),
   };
 }
 

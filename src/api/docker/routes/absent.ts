@@ -29,7 +29,6 @@ const unsupported: [Method, string, string][] = [
   ['POST', '/swarm/join', 'swarm mode is not part of this engine'],
   ['GET', '/containers/:id/attach/ws', 'attaching over a WebSocket is not part of this engine yet; POST to .../attach'],
   ['POST', '/build', 'building images is not part of this engine yet'],
-  ['GET', '/distribution/:name*/json', 'registries are not part of this engine yet'],
   ['GET', '/plugins/privileges', 'plugins are not part of this engine'],
   ['POST', '/plugins/pull', 'plugins are not part of this engine'],
   ['POST', '/plugins/create', 'plugins are not part of this engine'],

@@ -1,9 +1,11 @@
 import * as T from 'typebox';
 import { TareError } from '../../../errors/index.ts';
 import { historyOf, imageInspectOf, imageSummaryOf, progressOf, removedOf } from '../from-engine/image.ts';
+import type { ApiResponse } from '../messages.ts';
 import { bytes, empty, json, lines } from '../responses.ts';
-import { route } from '../routing.ts';
+import { type Call, route } from '../routing.ts';
 import { parseFilters } from '../schema/filters.ts';
+import { registryAuth } from '../schema/registry-auth.ts';
 import { begin } from '../stream/begin.ts';
 
 const listFilters = ['before', 'dangling', 'label', 'label!', 'reference', 'since', 'until'];
@@ -12,12 +14,21 @@ export const imageRoutes = [
   route({
     method: 'GET',
     path: '/images/json',
-    query: T.Object({ all: T.Boolean(), filters: T.String(), filter: T.String(), 'shared-size': T.Boolean() }),
+    query: T.Object({
+      all: T.Boolean(),
+      filters: T.String(),
+      filter: T.String(),
+      'shared-size': T.Boolean(),
+      manifests: T.Boolean(),
+    }),
     async handler({ engine, query, version }) {
       const filters = parseFilters(query.filters, listFilters);
       // Clients of before API 1.28 name the repository this way.
       if (query.filter !== '') filters.reference = [...(filters.reference ?? []), query.filter];
-      const images = await engine.images.list({ all: query.all, filters, sharedSize: query['shared-size'] });
+      const images = await engine.images.list({
+        ...{ all: query.all, filters, sharedSize: query['shared-size'] },
+        manifests: version >= 47 && query.manifests,
+      });
       return json(images.map((image) => imageSummaryOf(image, version)));
     },
   }),
@@ -35,7 +46,7 @@ export const imageRoutes = [
       platform: T.Optional(T.String()),
     }),
     async handler({ engine, query, request }) {
-      if (query.fromImage !== '') throw noRegistry(withTag(query.fromImage, query.tag));
+      if (query.fromImage !== '') return await pull(engine, query, request);
       if (query.fromSrc !== '-') {
         throw new TareError(
           'Unsupported',
@@ -78,14 +89,6 @@ export const imageRoutes = [
   }),
 
   route({
-    method: 'GET',
-    path: '/images/search',
-    async handler() {
-      throw new TareError('Unsupported', 'search: registries are not part of this engine yet');
-    },
-  }),
-
-  route({
     method: 'POST',
     path: '/images/prune',
     query: T.Object({ filters: T.String() }),
@@ -102,16 +105,27 @@ export const imageRoutes = [
   route({
     method: 'GET',
     path: '/images/:name*/json',
-    async handler({ engine, params, version }) {
-      return json(imageInspectOf(await engine.images.inspect(params.name), version));
+    query: T.Object({ manifests: T.Boolean(), platform: T.Optional(T.String()) }),
+    async handler({ engine, params, query, version }) {
+      const platform = version >= 49 ? platformOf(query.platform) : undefined;
+      if (platform !== undefined && query.manifests) {
+        throw new TareError(
+          'InvalidArgument',
+          'conflicting options: manifests and platform options cannot both be set',
+        );
+      }
+      const image = await engine.images.inspect(params.name, { platform, manifests: version >= 48 && query.manifests });
+      return json(imageInspectOf(image, version, platform !== undefined));
     },
   }),
 
   route({
     method: 'GET',
     path: '/images/:name*/history',
-    async handler({ engine, params }) {
-      return json((await engine.images.history(params.name)).map(historyOf));
+    query: T.Object({ platform: T.Optional(T.String()) }),
+    async handler({ engine, params, query }) {
+      const history = await engine.images.history(params.name, { platform: platformOf(query.platform) });
+      return json(history.map(historyOf));
     },
   }),
 
@@ -136,37 +150,39 @@ export const imageRoutes = [
   }),
 
   route({
-    method: 'POST',
-    path: '/images/:name*/push',
-    async handler({ params }) {
-      throw new TareError('Unsupported', `cannot push ${params.name}: registries are not part of this engine yet`);
-    },
-  }),
-
-  route({
     method: 'DELETE',
     path: '/images/:name*',
     query: T.Object({ force: T.Boolean(), noprune: T.Boolean(), platforms: T.Array(T.String()) }),
     async handler({ engine, params, query }) {
-      if (query.platforms.length > 0) {
-        throw new TareError('Unsupported', 'an image here is of one platform: remove it without naming platforms');
-      }
-      const removed = await engine.images.remove(params.name, { force: query.force, noPrune: query.noprune });
+      const removed = await engine.images.remove(params.name, {
+        ...{ force: query.force, noPrune: query.noprune },
+        platforms: query.platforms.flatMap((platform) => platformOf(platform) ?? []),
+      });
       return json(removed.map(removedOf));
     },
   }),
 ];
 
-/** NotFound, for docker's client treats it as "the registry does not have it" and prints the text. */
-function noRegistry(reference: string): TareError {
-  return new TareError(
-    'NotFound',
-    `cannot pull ${reference}: pulling from registries is not part of this engine yet; load or import the image`,
-  );
+/** Answers with a status what fails before the registry offered an image, as docker does. */
+async function pull(
+  engine: Call['engine'],
+  query: { fromImage: string; tag: string; platform?: string },
+  request: Call['request'],
+): Promise<ApiResponse> {
+  // `docker pull -a` may send a name with a colon at its end.
+  const name = query.fromImage.replace(/:$/, '');
+  if (name === 'scratch') throw new TareError('Forbidden', "'scratch' is a reserved name");
+  const progress = engine.images.pull(withTag(name, query.tag), {
+    credentials: registryAuth(request.headers['x-registry-auth']),
+    platform: platformOf(query.platform),
+    allTags: query.tag === '' && !/[:@][^/]*$/.test(name),
+    signal: request.signal,
+  });
+  return lines(mapped(await begin(progress), progressOf));
 }
 
 /** @param tag a tag, a digest, or '' */
-function withTag(name: string, tag: string): string {
+export function withTag(name: string, tag: string): string {
   if (tag === '') return name;
   return tag.includes(':') ? `${name}@${tag}` : `${name}:${tag}`;
 }
@@ -176,7 +192,7 @@ function withTag(name: string, tag: string): string {
  *
  * @throws {TareError} InvalidArgument: JSON without os and architecture
  */
-function platformOf(text: string | undefined): string | undefined {
+export function platformOf(text: string | undefined): string | undefined {
   if (!text?.startsWith('{')) return text || undefined;
   let platform: { os?: unknown; architecture?: unknown; variant?: unknown };
   try {
@@ -193,6 +209,6 @@ function platformOf(text: string | undefined): string | undefined {
   return parts.join('/');
 }
 
-async function* mapped<A, B>(source: AsyncIterable<A>, to: (item: A) => B): AsyncGenerator<B> {
+export async function* mapped<A, B>(source: AsyncIterable<A>, to: (item: A) => B): AsyncGenerator<B> {
   for await (const item of source) yield to(item);
 }

@@ -85,14 +85,6 @@ export const systemRoutes = [
       return json(await diskUsage(engine, query.type, version));
     },
   }),
-
-  route({
-    method: 'POST',
-    path: '/auth',
-    async handler() {
-      throw new TareError('Unsupported', 'login: registries are not part of this engine yet');
-    },
-  }),
 ];
 
 async function* documents(events: ReturnType<Call['engine']['events']['subscribe']>) {

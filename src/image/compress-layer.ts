@@ -1,0 +1,69 @@
+import { pipeline } from 'node:stream';
+import { createGzip } from 'node:zlib';
+import {
+  type BlobInfo,
+  type Compression,
+  type ContentStore,
+  type Descriptor,
+  type Digest,
+  decompress,
+  detectCompression,
+} from '../storage/index.ts';
+import type { StoredLayer } from './loaded-image.ts';
+import { type Manifest, mediaTypes } from './manifest.ts';
+
+const CHUNK_BYTES = 128 * 1024;
+
+/** How a stored blob is compressed, by its first bytes. @throws {TareError} NotFound */
+export async function storedCompression(content: Pick<ContentStore, 'open'>, digest: Digest): Promise<Compression> {
+  for await (const head of content.open(digest)) return detectCompression(head);
+  return 'none';
+}
+
+/** Whether registries and their readers take a layer as it is stored: what docker's loaders accept beyond that, they don't. */
+export const isSentAsItIs = (compression: Compression): boolean => compression === 'gzip' || compression === 'zstd';
+
+/**
+ * Stores a layer once more, compressed with gzip. Equal layers give equal blobs.
+ * @param onProgress told of the stored bytes that were read
+ */
+export async function compressLayer(
+  content: Pick<ContentStore, 'open' | 'writer'>,
+  layer: Pick<StoredLayer, 'digest'>,
+  options: { signal?: AbortSignal; onProgress?(readBytes: number): void } = {},
+): Promise<BlobInfo> {
+  await using writer = await content.writer();
+  const gzip = createGzip({ chunkSize: CHUNK_BYTES });
+  const read = async function* () {
+    let readBytes = 0;
+    for await (const chunk of content.open(layer.digest)) {
+      options.signal?.throwIfAborted();
+      yield chunk;
+      readBytes += chunk.byteLength;
+      options.onProgress?.(readBytes);
+    }
+  };
+  // The error, the source's too, comes out of the iteration below.
+  pipeline(decompress(read()), gzip, () => {});
+  for await (const chunk of gzip) await writer.write(chunk as Buffer);
+  return await writer.commit();
+}
+
+/**
+ * A manifest's document with other layer blobs in place of its own; the rest of it, also what we don't know, stays.
+ *
+ * @param bytes of the manifest that `manifest` was parsed from
+ * @param layers base first, as many as the manifest has
+ */
+export function withLayers(bytes: Uint8Array, manifest: Manifest, layers: readonly Descriptor[]): Buffer {
+  const document = JSON.parse(Buffer.from(bytes).toString('utf8')) as { layers: object[] };
+  document.layers = document.layers.map((old, index) => {
+    const { mediaType, digest, size } = layers[index]!;
+    return { ...old, mediaType, digest, size };
+  });
+  return Buffer.from(JSON.stringify({ ...document, mediaType: manifest.mediaType }));
+}
+
+/** The type of a gzip layer in this manifest's family. */
+export const gzipTypeFor = (manifest: Manifest): string =>
+  manifest.mediaType === mediaTypes.dockerManifest ? mediaTypes.dockerLayerGzip : mediaTypes.layerGzip;
