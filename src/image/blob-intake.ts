@@ -1,4 +1,4 @@
-import type { BlobGrowth, BlobInfo, BlobIngester, BlobWriter } from '../storage/index.ts';
+import type { BlobGrowth, BlobInfo, BlobIngester, BlobWriter, Digest } from '../storage/index.ts';
 import { newPieces, PieceWriter } from './piece-writer.ts';
 
 // A blob that waits for the disk holds nothing but its file.
@@ -28,8 +28,9 @@ export class BlobIntake implements AsyncDisposable {
     return {
       write: (chunk) => pieces.write(chunk),
       follow: () => writer.follow(),
-      commit: async (then) => {
+      commit: async (then, verified) => {
         await pieces.finish();
+        verified?.(await writer.verify());
         while (this.#commits.size >= MAX_COMMITS) await Promise.race(this.#commits);
         isOurs = false;
         return { result: this.#commit(writer, then) };
@@ -70,6 +71,9 @@ export interface IncomingBlob extends AsyncDisposable {
   write(chunk: Uint8Array): Promise<void>;
   /** See `BlobWriter.follow`. */
   follow(): BlobGrowth;
-  /** Ends the blob; `result` comes once it is on the disk and `then` has seen it. */
-  commit<T>(then: (blob: BlobInfo) => T): Promise<{ result: Promise<T> }>;
+  /**
+   * Ends the blob; `result` comes once it is on the disk and `then` has seen it.
+   * @param verified told of the digest before the disk is waited for
+   */
+  commit<T>(then: (blob: BlobInfo) => T, verified?: (digest: Digest) => void): Promise<{ result: Promise<T> }>;
 }

@@ -41,7 +41,9 @@ class Source {
     this.#go.resolve();
   }
   get reader(): RepositoryReader {
-    return { blob: (_descriptor, options) => this.#blob(options?.offset ?? 0, options?.signal) } as RepositoryReader;
+    return {
+      blob: (_descriptor, options) => this.#blob(options?.offset ?? 0, options?.signal),
+    } as unknown as RepositoryReader;
   }
   async *#blob(offset: number, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
     this.offsets.push(offset);

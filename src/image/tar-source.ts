@@ -122,11 +122,13 @@ export class TarSource implements ArchiveSource, AsyncDisposable {
       );
     }
     const compression = detectCompression(head);
-    const { result } = await incoming.commit(({ digest }) => {
-      requireNamedDigest(name, digest, this.what);
-      if (isLayer(head)) this.#unpacker.start(digest, compression);
-      return { digest, sizeBytes, compression };
-    });
+    const { result } = await incoming.commit(
+      ({ digest }) => ({ digest, sizeBytes, compression }),
+      (digest) => {
+        requireNamedDigest(name, digest, this.what);
+        if (isLayer(head)) this.#unpacker.follow(digest, incoming.follow());
+      },
+    );
     this.#blobs.set(name, result);
     if (isLayer(head)) yield { id, status: 'Loading layer', currentBytes: received, totalBytes: sizeBytes };
   }

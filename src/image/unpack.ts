@@ -101,7 +101,7 @@ export class Unpacker implements AsyncDisposable {
 
   async #follow(digest: Digest, growth: BlobGrowth, expected: DiffID | undefined): Promise<Layer> {
     using _owned = growth;
-    return await this.#apply({ growth }, expected ?? this.#known.get(digest));
+    return await this.#apply({ growth, digest }, expected ?? this.#known.get(digest));
   }
 
   async #unpack(digest: Digest, compression: Compression | undefined, expected: DiffID | undefined): Promise<Layer> {

@@ -59,6 +59,12 @@ export interface BlobWriter extends AsyncDisposable {
    */
   follow(): BlobGrowth;
   /**
+   * Compares what was written with what was expected. Call it when all is written.
+   * @returns its digest
+   * @throws as `commit`
+   */
+  verify(): Promise<Digest>;
+  /**
    * Verifies, syncs, publishes. Idempotent: success means "the blob is stored", not "I stored it".
    * @throws {DigestMismatch} the bytes are not the expected ones; they are dropped
    */

@@ -322,7 +322,7 @@ export function layerStoreContract(driver: 'overlay' | 'vfs'): void {
     {
       await using writer = await content.writer({ digest });
       using growth = writer.follow();
-      const work = b.store.apply({ growth });
+      const work = b.store.apply({ growth, digest });
       work.catch(() => {});
       await writer.write(bytes.subarray(0, 100_000));
       await vi.waitFor(() => {
@@ -336,7 +336,7 @@ export function layerStoreContract(driver: 'overlay' | 'vfs'): void {
     }
     await using writer = await content.writer({ digest });
     using growth = writer.follow();
-    const work = b.store.apply({ growth });
+    const work = b.store.apply({ growth, digest });
     await writer.write(bytes.subarray(writer.offset));
     await writer.commit();
     const { diffID } = await work;

@@ -196,6 +196,7 @@ class DiskBlobWriter implements BlobWriter {
   #flushing: Promise<void> = Promise.resolve();
   #committed: BlobInfo | undefined;
   #isDropped = false;
+  #isVerified = false;
   readonly #followers: BlobGrowth[] = [];
 
   constructor(lock: FileLock, path: string, blobs: string, expected: ExpectedBlob) {
@@ -257,12 +258,12 @@ class DiskBlobWriter implements BlobWriter {
   follow(): BlobGrowth {
     const growth = new BlobGrowth(openSync(this.#path, 'r'));
     growth.grow(this.#offset);
+    if (this.#isVerified) growth.end('whole');
     this.#followers.push(growth);
     return growth;
   }
 
-  async commit(): Promise<BlobInfo> {
-    if (this.#committed !== undefined) return this.#committed;
+  async verify(): Promise<Digest> {
     const { digest: expected, sizeBytes } = this.#expected;
     const digest = `sha256:${this.#hash.copy().digest('hex')}` as Digest;
     if (sizeBytes !== undefined && sizeBytes !== this.#offset) {
@@ -278,6 +279,13 @@ class DiskBlobWriter implements BlobWriter {
     }
     // The bytes are right: whoever reads along need not wait for the disk.
     for (const follower of this.#followers) follower.end('whole');
+    this.#isVerified = true;
+    return digest;
+  }
+
+  async commit(): Promise<BlobInfo> {
+    if (this.#committed !== undefined) return this.#committed;
+    const digest = await this.verify();
     await this.#flushing;
     await fsync(this.#lock.fd);
     await rename(this.#path, join(this.#blobs, hexOf(digest)));

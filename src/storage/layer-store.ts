@@ -1,5 +1,5 @@
 import type { BlobGrowth } from './blob-growth.ts';
-import type { DiffID } from './digest.ts';
+import type { DiffID, Digest } from './digest.ts';
 import type { VisibleFiles } from './layers/visible-files.ts';
 
 /** One entry that differs between an active snapshot and the layers below it. */
@@ -20,9 +20,10 @@ export interface Layer {
 export type Compression = 'none' | 'gzip' | 'zstd' | 'bzip2' | 'xz';
 
 /**
- * A layer's bytes as stored: a committed blob, or one that still comes. Without a compression its first bytes tell it.
+ * A layer's bytes as stored: a committed blob, or one that still comes and whose digest its writer checks. Without a
+ * compression the first bytes tell it.
  */
-export type LayerInput = { path: string; compression?: Compression } | { growth: BlobGrowth };
+export type LayerInput = { path: string; compression?: Compression } | { growth: BlobGrowth; digest: Digest };
 
 export interface MountOptions {
   /**

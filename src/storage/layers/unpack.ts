@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import { AT_FDCWD, type ByteString, O_DIRECTORY, OpenFile, openAt, toByteString } from '../../linux/index.ts';
 import { type FollowedBlob, readFollowed } from '../blob-growth.ts';
 import { decompress, detectCompression } from '../compression.ts';
-import type { DiffID } from '../digest.ts';
+import type { DiffID, Digest } from '../digest.ts';
 import type { Compression } from '../layer-store.ts';
 import { TarParser } from '../tar/index.ts';
 import { type ArchiveLimits, ByteBudget } from '../tree/budget.ts';
@@ -18,6 +18,8 @@ export interface UnpackRequest {
   blob: FollowedBlob;
   /** Undefined: told by its first bytes. */
   compression: Compression | undefined;
+  /** The digest that the blob's writer compares its bytes with, before the blob is whole. */
+  checked?: Digest | undefined;
   /** An existing, empty folder. */
   directory: string;
   /** Mark with user.overlay.* (inside a user namespace). */
@@ -57,7 +59,6 @@ export async function unpackLayer(request: UnpackRequest, signal?: AbortSignal):
     onImpliedDirectory: (path) => implied.add(path),
   });
   const parser = new TarParser();
-  const hash = createHash('sha256');
   let stored = 0;
   let inflated = 0;
 
@@ -83,6 +84,8 @@ export async function unpackLayer(request: UnpackRequest, signal?: AbortSignal):
   };
 
   const compression = request.compression ?? (await compressionOf(request.blob, signal));
+  // The uncompressed bytes of an uncompressed blob are hashed by whoever writes it.
+  const hash = compression === 'none' && request.checked !== undefined ? undefined : createHash('sha256');
   const counted = (async function* () {
     // Uncompressed bytes are used up before the next are read; an inflater still holds the last ones then.
     const own = compression === 'none' ? Buffer.allocUnsafeSlow(PIECE_BYTES) : undefined;
@@ -101,7 +104,7 @@ export async function unpackLayer(request: UnpackRequest, signal?: AbortSignal):
     signal?.throwIfAborted();
     inflated += chunk.length;
     if (compression !== 'none') budget.inflated(stored, inflated);
-    hash.update(chunk);
+    hash?.update(chunk);
     // What follows the end of the archive is padding, but counts in the diffID.
     if (!isReading) continue;
     parser.push(chunk);
@@ -113,7 +116,7 @@ export async function unpackLayer(request: UnpackRequest, signal?: AbortSignal):
   }
   whiteouts.finish();
   extractor.finish();
-  result.diffID = `sha256:${hash.digest('hex')}` as DiffID;
+  result.diffID = (hash === undefined ? request.checked : `sha256:${hash.digest('hex')}`) as DiffID;
   for (const path of whiteouts.replaced) implied.delete(path);
   result.implied = [...implied].sort();
   if (result.root) result.root = { uid: result.root.uid, gid: result.root.gid, mode: result.root.mode };
