@@ -40,7 +40,8 @@ export async function collectGarbage(parts: ImageParts, isUsed: (imageID: string
 /** What indexes and signatures keep beside the images themselves. */
 async function ofDocuments({ content }: ImageParts, images: readonly ImageOutline[]): Promise<Set<Digest>> {
   const manifests = new Set(images.map(({ manifest }) => manifest.digest));
-  const roots = images.flatMap(({ index, signatures }) => (index === undefined ? signatures : [index, ...signatures]));
+  const listed = images.filter(({ isRetired }) => !isRetired);
+  const roots = listed.flatMap(({ index, signatures }) => (index === undefined ? signatures : [index, ...signatures]));
   return await reachable(content, roots, (digest) => manifests.has(digest));
 }
 

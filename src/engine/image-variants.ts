@@ -26,7 +26,7 @@ export function variantFor(db: ImageReader, image: RecordedImage, platform: Plat
   const choices = [image, ...variantsOf(db, image)];
   const best = bestPlatform(choices, (choice) => choice.platform, platform);
   if (best !== undefined) return best;
-  const here = [...new Set(choices.map((choice) => formatPlatform(choice.platform)))].join(', ');
+  const here = [...new Set(choices.map((choice) => formatPlatform(choice.platform)))].sort().join(', ');
   throw new TareError(
     'NotFound',
     `image with reference ${ref} was found but does not provide the specified platform (${formatPlatform(platform)}): it is here for ${here}`,
