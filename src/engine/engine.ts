@@ -19,6 +19,7 @@ import { watchersLock } from './exit-command.ts';
 import { writeHosts } from './generated-files.ts';
 import { healthTimes, probe, recordProbe } from './health.ts';
 import { beginLook, HeldPorts, noteLook } from './held-ports.ts';
+import { createImageMountService, type ImageMountService } from './image-mounts.ts';
 import { createImageService } from './images.ts';
 import { Intents } from './intents.ts';
 import { isRotated, needsKeeper } from './keeper-work.ts';
@@ -54,6 +55,7 @@ export class Engine implements EngineServices, AsyncDisposable {
   readonly networks: EngineServices['networks'];
   readonly events: EngineServices['events'];
   readonly system: EngineServices['system'];
+  readonly imageMounts: ImageMountService;
   readonly #parts: ReconcileParts;
   readonly #resources: AsyncDisposableStack;
   readonly #report: (subject: string, error: unknown) => void;
@@ -72,6 +74,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     this.networks = services.networks;
     this.events = services.events;
     this.system = services.system;
+    this.imageMounts = createImageMountService(parts);
     this.#parts = parts;
     this.#resources = resources;
     this.#report = report;

@@ -11,6 +11,7 @@ import type { Transaction } from '../state/index.ts';
 import { chainIDOf } from '../storage/index.ts';
 import { filterLabels, filterTime, flagFilter, refuseUnknownFilters } from './filters.ts';
 import { collectGarbage } from './image-collect.ts';
+import { forgetMounts, isImageMounted, removeForgottenMounts } from './image-mounts.ts';
 import type { ImageParts, ImageUser } from './image-parts.ts';
 import {
   allImages,
@@ -44,6 +45,7 @@ export async function removeImage(
     }
     return isIdPrefix(image.id, ref) ? removeById(parts, tx, image, force) : removeByName(parts, tx, image, ref, force);
   });
+  await removeForgottenMounts(parts);
   await collectGarbage(parts);
   return removed;
 }
@@ -64,7 +66,7 @@ function removePlatforms(
     for (const name of image.references) putName(tx, name, heir.id, image.lastTaggedMs);
     listImage(tx, heir.id);
   }
-  return chosen.flatMap((one) => forget(parts, tx, one));
+  return chosen.flatMap((one) => forget(parts, tx, one, force));
 }
 
 /** Removes a name; the image too if it was its last. */
@@ -93,7 +95,7 @@ function removeByName(
   if (image.references.length > gone.length) return removed;
   // Forced off a running container, the image stays without a name.
   if (conflictOf(usersOf(parts, tx, image), force) !== undefined) return removed;
-  return [...removed, ...erase(parts, tx, image)];
+  return [...removed, ...erase(parts, tx, image, force)];
 }
 
 function removeById(parts: ImageParts, tx: Transaction, image: ImageOutline, force: boolean): RemovedImage[] {
@@ -104,7 +106,7 @@ function removeById(parts: ImageParts, tx: Transaction, image: ImageOutline, for
     throw conflictError(image, { isHard: false, reason: 'image is referenced in multiple repositories' });
   }
   const removed = image.references.map((name) => untag(tx, image, name));
-  return [...removed, ...erase(parts, tx, image)];
+  return [...removed, ...erase(parts, tx, image, force)];
 }
 
 interface RemovalConflict {
@@ -147,13 +149,21 @@ function untag(tx: Transaction, image: ImageOutline, name: Reference): RemovedIm
 }
 
 /** Removes the image, and other platforms that were here for its sake; blobs and layers go with the next collection, unless others use them. */
-function erase(parts: ImageParts, tx: Transaction, image: ImageOutline): RemovedImage[] {
-  const removed = forget(parts, tx, image);
+function erase(parts: ImageParts, tx: Transaction, image: ImageOutline, force: boolean): RemovedImage[] {
+  const removed = forget(parts, tx, image, force);
   if (image.index === undefined) return removed;
-  return [...removed, ...releaseVariants(tx, image.index.digest).flatMap((variant) => forget(parts, tx, variant))];
+  return [
+    ...removed,
+    ...releaseVariants(tx, image.index.digest).flatMap((variant) => forget(parts, tx, variant, force)),
+  ];
 }
 
-function forget(parts: ImageParts, tx: Transaction, image: ImageOutline): RemovedImage[] {
+/** @throws {TareError} Conflict: it is mounted, and not forced */
+function forget(parts: ImageParts, tx: Transaction, image: ImageOutline, force: boolean): RemovedImage[] {
+  if (!force && isImageMounted(tx, image.id)) {
+    throw conflictError(image, { isHard: false, reason: 'image is mounted: unmount it first (tare image unmount)' });
+  }
+  forgetMounts(tx, image.id);
   if (parts.containersUsing(image.id).length > 0) {
     retireImage(tx, image.id);
     imageEvent(tx, 'delete', image);
@@ -184,12 +194,12 @@ export async function pruneImages(
     const before = layerSizes(everyImage(tx));
     const removed = allImages(tx)
       .filter((image) => !isDanglingOnly || image.repoTags.length === 0)
-      .filter((image) => usersOf(parts, tx, image).length === 0)
+      .filter((image) => usersOf(parts, tx, image).length === 0 && !isImageMounted(tx, image.id))
       .filter((image) => filterTime(filters, image.createdMs))
       .filter((image) => filterLabels(filters, image.labels))
       .flatMap((image) => {
         const untagged = image.references.map((name) => untag(tx, image, name));
-        return [...untagged, ...erase(parts, tx, image)];
+        return [...untagged, ...erase(parts, tx, image, false)];
       });
     const after = layerSizes(everyImage(tx));
     const spaceReclaimedBytes = [...before].reduce((sum, [diffID, size]) => sum + (after.has(diffID) ? 0 : size), 0);

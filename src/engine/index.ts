@@ -19,5 +19,6 @@ export {
 export { Engine, type OpenOptions, tryBecomeKeeper } from './engine.ts';
 export { parseDuration, parseTime } from './filters.ts';
 export { healthTimes, nextProbeMs } from './health.ts';
+export type { ImageMount, ImageMountService } from './image-mounts.ts';
 export * from './types.ts';
 export { version } from './version.ts';

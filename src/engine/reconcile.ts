@@ -5,6 +5,7 @@ import { removeBundle } from './bundle.ts';
 import { cgroupPath, defaultCgroupParent } from './container-cgroup.ts';
 import { freeNetwork } from './container-network.ts';
 import { handleExit } from './exit.ts';
+import { forgetEarlierBoots, isMountKey } from './image-mounts.ts';
 import { isContainerAlive, isUp } from './liveness.ts';
 import type { EngineParts } from './parts.ts';
 import { resumeAbandoned } from './quiesce.ts';
@@ -41,7 +42,10 @@ export async function reconcile(parts: ReconcileParts): Promise<void> {
   await attempt('bundles', () => removeOrphanBundles(parts));
   await attempt('cgroups', () => removeOrphanCgroups(parts));
   await attempt('networks', () => parts.networks.reconcile((id) => isSpared(parts, id, (record) => isUp(record))));
-  await attempt('snapshots', () => parts.layers.reconcile((key) => isSpared(parts, key, () => true)));
+  await attempt('image mounts', () => forgetEarlierBoots(parts.db));
+  await attempt('snapshots', () =>
+    parts.layers.reconcile((key) => isMountKey(parts.db, key) || isSpared(parts, key, () => true)),
+  );
   await attempt('container folders', async () => removeOrphanFolders(parts));
   await attempt('volumes', () => parts.volumes.reconcile());
   await attempt('images', () => {

@@ -22,7 +22,8 @@ export default command({
         comment: options.message,
         author: options.author,
         changes: options.change,
-        pause: options.pause && !options['no-pause'],
+        // Unless told, the engine pauses.
+        pause: options.pause && !options['no-pause'] ? undefined : '0',
       },
     });
     context.out(`${Id}\n`);

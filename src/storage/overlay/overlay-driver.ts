@@ -15,6 +15,7 @@ import {
   unmountIfMounted,
 } from '../../linux/index.ts';
 import type { MountOptions } from '../layer-store.ts';
+import { makeReadOnly } from '../read-only.ts';
 import { type LayerStack, rootOf, type SnapshotDriver } from '../snapshot-driver.ts';
 
 /** The kernel copies mount options into one page. */
@@ -47,9 +48,11 @@ export class OverlayDriver implements SnapshotDriver {
     chmodSync(join(directory, 'diff'), mode);
   }
 
-  mount(directory: string, stack: LayerStack, { volatile = false }: MountOptions = {}): string {
+  mount(directory: string, stack: LayerStack, { volatile = false, readOnly = false }: MountOptions = {}): string {
     const target = this.root(directory);
     if (!this.isMounted(directory)) this.#mountAt(target, directory, stack, volatile);
+    // Also where a crash came between the two.
+    if (readOnly) makeReadOnly(target);
     return target;
   }
 

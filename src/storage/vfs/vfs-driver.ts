@@ -7,14 +7,19 @@ import {
   changeMode,
   changeOwner,
   changeTimesAt,
+  MS_BIND,
+  mount,
   O_DIRECTORY,
   O_PATH,
   OpenFile,
   openAt,
   toByteString,
+  unmountIfMounted,
 } from '../../linux/index.ts';
+import type { MountOptions } from '../layer-store.ts';
 import { MergedFolder } from '../layers/merged-folder.ts';
 import { openStack } from '../layers/stack.ts';
+import { isMountPoint, makeReadOnly } from '../read-only.ts';
 import { type LayerStack, rootOf, type SnapshotDriver } from '../snapshot-driver.ts';
 import { type CopiedLinks, copyEntry, openFolder } from '../tree/copy.ts';
 import { paced } from '../tree/pace.ts';
@@ -45,11 +50,19 @@ export class VfsDriver implements SnapshotDriver {
     changeMode(root.fd, mode);
   }
 
-  mount(directory: string): string {
-    return this.root(directory);
+  mount(directory: string, _stack: LayerStack, { readOnly = false }: MountOptions = {}): string {
+    const root = this.root(directory);
+    if (readOnly) {
+      // Over itself: the folder stays writable to us, the mount is not.
+      if (!isMountPoint(root)) mount(root, root, '', MS_BIND);
+      makeReadOnly(root);
+    }
+    return root;
   }
 
-  unmount(): void {}
+  unmount(directory: string): void {
+    unmountIfMounted(this.root(directory));
+  }
 
   open(directory: string): number {
     return openAt(AT_FDCWD, toByteString(this.root(directory)), O_PATH | O_DIRECTORY);
