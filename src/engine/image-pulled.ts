@@ -20,17 +20,8 @@ export interface PulledImage {
 /** Makes a pulled image visible, with its tags, the digest it has in its repositories, and its event. */
 export function recordPulled(tx: Transaction, pulled: PulledImage): void {
   const { image, index, variants = [], names, signatures = [], nowMs } = pulled;
-  const indexBefore = findImage(tx, image.id)?.index;
-  const ofIndex = index === undefined ? {} : { index };
-  putImage(tx, { ...image, ...ofIndex, signatures: [...(image.signatures ?? []), ...signatures] });
-  if (index !== undefined && variants.length > 0) {
-    for (const variant of variants) putImage(tx, { ...variant, index }, 'variant');
-    putVariants(tx, index.digest, [image.id, ...variants.map(({ id }) => id)]);
-  }
-  if (indexBefore !== undefined && indexBefore.digest !== index?.digest) {
-    // Retired, not deleted: containers may use them. The next collection takes those that none uses.
-    for (const { id } of releaseVariants(tx, indexBefore.digest)) retireImage(tx, id);
-  }
+  const withSignatures = { ...image, signatures: [...(image.signatures ?? []), ...signatures] };
+  recordWithVariants(tx, withSignatures, index, variants);
   const digest = index?.digest ?? image.manifest.digest;
   const repositories = new Set<string>();
   for (const name of names) {
@@ -40,5 +31,24 @@ export function recordPulled(tx: Transaction, pulled: PulledImage): void {
     if (!repositories.has(canonicalName(name))) putName(tx, { domain, path, digest }, image.id, nowMs);
     repositories.add(canonicalName(name));
     transferEvent(tx, 'pull', name, image.config.config?.Labels);
+  }
+}
+
+/** Makes an image visible that was chosen from an index, and findable what else of that index is here. */
+export function recordWithVariants(
+  tx: Transaction,
+  image: StoredImage,
+  index: Descriptor | undefined,
+  variants: readonly StoredImage[],
+): void {
+  const indexBefore = findImage(tx, image.id)?.index;
+  putImage(tx, index === undefined ? image : { ...image, index });
+  if (index !== undefined && variants.length > 0) {
+    for (const variant of variants) putImage(tx, { ...variant, index }, 'variant');
+    putVariants(tx, index.digest, [image.id, ...variants.map(({ id }) => id)]);
+  }
+  if (indexBefore !== undefined && indexBefore.digest !== index?.digest) {
+    // Retired, not deleted: containers may use them. The next collection takes those that none uses.
+    for (const { id } of releaseVariants(tx, indexBefore.digest)) retireImage(tx, id);
   }
 }

@@ -1,4 +1,4 @@
-import type { Credentials, ImageConfigFile, SearchResult } from '../image/index.ts';
+import type { Credentials, ImageConfigFile, ImageDestination, ImageSource, SearchResult } from '../image/index.ts';
 import type { Descriptor, Platform } from '../storage/index.ts';
 import type { Filters } from './filter-types.ts';
 
@@ -89,6 +89,13 @@ export interface RemovedImage {
   deleted?: string;
 }
 
+/** Which of an image's platforms is meant. */
+export interface LocalChoice {
+  /** The index with all that it lists, rather than the image that was chosen from it. */
+  all?: boolean;
+  platform?: Platform | undefined;
+}
+
 export interface ImageService {
   /** Makes an image of one layer from a root filesystem's tar, compressed or not. Returns its id. */
   import(
@@ -148,5 +155,16 @@ export interface ImageService {
     ref: string,
     options?: { force?: boolean; noPrune?: boolean; platforms?: readonly string[] },
   ): Promise<RemovedImage[]>;
+  /**
+   * An image of this store, to be copied elsewhere. Its blobs are held until it is disposed.
+   * @throws {TareError} NotFound: `No such image: REF`, not for this platform, or not all platforms are here
+   */
+  openSource(ref: string, choice?: LocalChoice): Promise<ImageSource>;
+  /**
+   * A name in this store, to copy an image to. The image is seen with its `commit`.
+   * @param options `all`: an index comes with images of other platforms, whose layers need not be unpacked
+   * @throws {TareError} InvalidArgument: no name that an image can have
+   */
+  openDestination(ref: string, options?: { all?: boolean }): Promise<ImageDestination>;
   prune(filters?: Filters): Promise<{ removed: RemovedImage[]; spaceReclaimedBytes: number }>;
 }

@@ -15,6 +15,8 @@ import { authenticate, distribution, searchImages } from './image-registry.ts';
 import { pruneImages, removeImage } from './image-remove.ts';
 import { resolveImage } from './image-resolve.ts';
 import { saveImages } from './image-save.ts';
+import { openLocalDestination } from './local-destination.ts';
+import { openLocalSource } from './local-source.ts';
 import type { ImageService } from './types.ts';
 
 export type { ImageUser } from './image-parts.ts';
@@ -81,6 +83,8 @@ export function createImageService(deps: ImageServiceDeps): Images {
     resolve: (ref, platform) => resolveImage(parts.db, ref, platform),
     ensureUnpacked: (imageID) => ensureUnpacked(parts, imageID),
     commit: (request) => commitImage(parts, request),
+    openSource: (ref, choice) => openLocalSource(parts, ref, choice),
+    openDestination: (ref, options) => openLocalDestination(parts, ref, options),
     hold: () => holdContent(parts),
     reconcile: async (isUsed) => {
       await parts.content.reconcile();

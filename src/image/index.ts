@@ -6,7 +6,7 @@ export { Downloads } from './downloads.ts';
 export { parseGoDuration } from './go-duration.ts';
 export * from './import.ts';
 export * from './load.ts';
-export type { LoadedImage, StoredImage, StoredLayer } from './loaded-image.ts';
+export { type LoadedImage, readConfig, type StoredImage, type StoredLayer } from './loaded-image.ts';
 export * from './manifest.ts';
 export * from './platform.ts';
 export { type Progress, ProgressPace } from './progress.ts';

@@ -157,6 +157,11 @@ export const isAttestation = (descriptor: Descriptor): boolean =>
   descriptor.annotations?.['vnd.docker.reference.type'] === 'attestation-manifest' ||
   (descriptor.platform?.os === 'unknown' && descriptor.platform.architecture === 'unknown');
 
+export const isLayerType = (mediaType: string): boolean =>
+  mediaType.startsWith('application/vnd.oci.image.layer.') ||
+  mediaType.startsWith('application/vnd.docker.image.rootfs.') ||
+  mediaType === 'application/vnd.docker.container.image.rootfs.diff+x-gtar';
+
 /**
  * Checks that a layer's media type is one that can be unpacked.
  * @throws {TareError} Unsupported: encrypted layers, and what is no tar
@@ -166,11 +171,7 @@ export function requireLayerType(descriptor: Descriptor, what: string): void {
   if (mediaType.includes('+encrypted')) {
     throw new TareError('Unsupported', `${what}: layer ${descriptor.digest} is encrypted (${mediaType})`);
   }
-  const isLayer =
-    mediaType.startsWith('application/vnd.oci.image.layer.') ||
-    mediaType.startsWith('application/vnd.docker.image.rootfs.') ||
-    mediaType === 'application/vnd.docker.container.image.rootfs.diff+x-gtar';
-  if (!isLayer) {
+  if (!isLayerType(mediaType)) {
     throw new TareError(
       'Unsupported',
       `${what}: layer ${descriptor.digest} has the unknown type ${JSON.stringify(mediaType)}`,
