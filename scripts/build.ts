@@ -8,6 +8,8 @@
  *   program.cjs  the command line: small, because every command reads it
  *   engine.cjs   all that a command reaches by `import()` and that needs more than src/cli: read only when a command runs
  *                the engine in its own process, serves it, or is its keeper
+ *   credentials.cjs  what `login`, `pull` and `push` need of the engine's code, and nothing that it does not use: a command that
+ *                talks to a daemon has no use for the rest
  *   errors.cjs   one copy for all bundles, so that `instanceof TareError` holds across them
  *   NAME.cjs     for each thread that the sources start from `new URL('./NAME.ts', import.meta.url)`
  *   package-NAME.cjs  for each npm package that the sources reach by `import()`: what few commands need burdens no other
@@ -21,7 +23,12 @@ import { parseArgs } from 'node:util';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
 
 const home = resolve(import.meta.dirname, '..');
-const entry = { tare: 'src/cli/main.ts', program: 'src/cli/program.ts', errors: 'src/errors/index.ts' };
+const entry = {
+  tare: 'src/cli/main.ts',
+  program: 'src/cli/program.ts',
+  credentials: 'src/cli/local/credentials.ts',
+  errors: 'src/errors/index.ts',
+};
 
 /** Sources that only engine.cjs holds. */
 const isEngine = (source: string) => /^(node_modules|src\/(?!cli\/|errors\/)[^/]+)\//.test(source);
@@ -98,6 +105,7 @@ function boundaries(self: string, behindDoor: ReadonlySet<string>): Plugin {
         if (source === entry.errors) return { path: './errors.cjs', external: true };
         if (kind !== 'dynamic-import') return undefined;
         if (source === entry.program) return { path: './program.cjs', external: true };
+        if (source === entry.credentials) return { path: './credentials.cjs', external: true };
         if (self !== 'engine' && behindDoor.has(source)) return { path: source, namespace: 'engine' };
         return undefined;
       });
@@ -109,6 +117,18 @@ function boundaries(self: string, behindDoor: ReadonlySet<string>): Plugin {
     },
   };
 }
+
+/** No source of ours does anything by being loaded, so a bundle may leave out what nothing in it uses. */
+const unusedPlugin: Plugin = {
+  name: 'unused',
+  setup(context) {
+    context.onResolve({ filter: /^\.{1,2}\// }, ({ path, resolveDir, kind }) => {
+      const source = sourceOf(resolveDir, path);
+      if (kind === 'entry-point' || source === entry.errors) return undefined;
+      return { path: join(home, source), sideEffects: false };
+    });
+  },
+};
 
 /** What the command line imports by `import()` and what reaches, itself or through its imports, beyond src/cli. */
 async function behindDoor(): Promise<Set<string>> {
@@ -136,7 +156,8 @@ async function behindDoor(): Promise<Set<string>> {
   const targets = Object.values(inputs)
     .flatMap(({ imports }) => imports)
     .filter(({ kind, external, path }) => kind === 'dynamic-import' && !external && reachesEngine(path))
-    .map(({ path }) => path);
+    .map(({ path }) => path)
+    .filter((path) => path !== entry.credentials);
   if (reachesEngine(entry.program)) throw new Error(`${entry.program} imports the engine: use import() to reach it`);
   return new Set(targets);
 }
@@ -148,12 +169,12 @@ const stale = `${out}.old-${process.pid}`;
 try {
   mkdirSync(fresh, { recursive: true });
   const door = await behindDoor();
-  const bundle = (name: string, options: BuildOptions) =>
+  const bundle = (name: string, options: BuildOptions, more: Plugin[] = []) =>
     build({
       ...shared,
       ...options,
       outfile: join(fresh, `${name}.cjs`),
-      plugins: [boundaries(name, door), workersPlugin, packagesPlugin],
+      plugins: [...more, boundaries(name, door), workersPlugin, packagesPlugin],
     });
   // Evaluated when asked for, so that the keeper does not load what only the daemon needs.
   const engine = [...door].map((source) => {
@@ -163,6 +184,7 @@ try {
   await Promise.all([
     bundle('tare', { entryPoints: [entry.tare] }),
     bundle('program', { entryPoints: [entry.program] }),
+    bundle('credentials', { entryPoints: [entry.credentials], banner: withUrl }, [unusedPlugin]),
     build({ ...shared, entryPoints: [entry.errors], outfile: join(fresh, 'errors.cjs') }),
     bundle('engine', { stdin: { contents: engine.join('\n'), resolveDir: home }, banner: withUrl }),
   ]);
