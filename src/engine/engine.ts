@@ -6,8 +6,9 @@ import { type FileLock, tryFlock } from '../linux/index.ts';
 import { openNetworkService } from '../network/index.ts';
 import { openRuntime, readHostFacts, SeccompCache, watchExits } from '../runtime/index.ts';
 import { Database, Locks } from '../state/index.ts';
-import { openContentStore, openLayerStore, openVolumeDirectories } from '../storage/index.ts';
+import { type Change, openContentStore, openLayerStore, openVolumeDirectories } from '../storage/index.ts';
 import { AttachHub } from './attach-hub.ts';
+import { compareRefs } from './compare.ts';
 import { configArguments, type EngineConfig, instanceName } from './config.ts';
 import { containerSkeleton } from './container-mounts.ts';
 import { ContainerStore } from './container-store.ts';
@@ -20,6 +21,7 @@ import { writeHosts } from './generated-files.ts';
 import { healthTimes, probe, recordProbe } from './health.ts';
 import { beginLook, HeldPorts, noteLook } from './held-ports.ts';
 import { createImageMountService, type ImageMountService } from './image-mounts.ts';
+import { openTrust } from './image-trust.ts';
 import { createImageService } from './images.ts';
 import { Intents } from './intents.ts';
 import { isRotated, needsKeeper } from './keeper-work.ts';
@@ -245,6 +247,11 @@ export class Engine implements EngineServices, AsyncDisposable {
     if (!isRotated(record)) return false;
     await rotateLog(record.logPath, { maxSizeBytes, maxFiles }, () => this.#parts.runtime.reopenLog(record.bundle));
     return true;
+  }
+
+  /** What the second of two containers or images has more, less and otherwise. @see compareRefs */
+  compare(before: string, after: string): AsyncIterable<Change> {
+    return compareRefs(this.#parts, before, after);
   }
 
   /** Every published port of this engine. */

@@ -16,6 +16,10 @@ export interface ImageSource {
   resolve(ref: string): ImageRecord;
   /** Layers of an image, base first, unpacked again when they were lost. */
   ensureUnpacked(imageID: string): Promise<DiffID[]>;
+  /** Asks the signature policy. @param asked the user's word for it @throws {TareError} Forbidden */
+  requireTrusted(imageID: string, asked: string): Promise<void>;
+  /** Keeps all blobs and layers until it is disposed. */
+  hold(): Promise<AsyncDisposable>;
   /** Makes an image of another one and a layer above it. @returns its id */
   commit(request: ImageCommit): Promise<string>;
 }

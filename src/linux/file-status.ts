@@ -33,6 +33,8 @@ export interface FileStatus {
   blocks: number;
   accessNs: bigint;
   modifyNs: bigint;
+  /** When the inode changed last, which nobody can set. */
+  changeNs: bigint;
   /** Of a device node. */
   deviceMajor: number;
   deviceMinor: number;
@@ -55,6 +57,7 @@ function decode(): FileStatus {
     sizeBytes: Number(buffer.readBigUInt64LE(40)),
     blocks: Number(buffer.readBigUInt64LE(48)),
     accessNs: buffer.readBigInt64LE(64) * 1_000_000_000n + BigInt(buffer.readUInt32LE(72)),
+    changeNs: buffer.readBigInt64LE(96) * 1_000_000_000n + BigInt(buffer.readUInt32LE(104)),
     modifyNs: buffer.readBigInt64LE(112) * 1_000_000_000n + BigInt(buffer.readUInt32LE(120)),
     deviceMajor: buffer.readUInt32LE(128),
     deviceMinor: buffer.readUInt32LE(132),

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { TareError } from '../errors/index.ts';
 import {
   AT_FDCWD,
@@ -25,6 +25,7 @@ import type {
   OpenRoot,
   RootBind,
   SnapshotUsage,
+  TreeName,
 } from './layer-store.ts';
 import { CommittedLayers, missingLayer } from './layers/committed-layers.ts';
 import { MergedFolder } from './layers/merged-folder.ts';
@@ -41,7 +42,9 @@ import { compareTrees } from './tree/compare.ts';
 import { paced } from './tree/pace.ts';
 import { archiveOf } from './tree/pack.ts';
 import { removeSteps } from './tree/remove.ts';
+import { LayerSide, LiveSide, type TreeSide } from './tree/side.ts';
 import { sizeSteps } from './tree/size.ts';
+import { compareTwo } from './tree/two-trees.ts';
 
 export interface LayerStoreOptions {
   /** Unpacked layers. */
@@ -68,6 +71,9 @@ export async function openLayerStore(options: LayerStoreOptions): Promise<LayerS
 }
 
 const keyPattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/;
+
+/** How long comparing may hold the event loop in one go. */
+const SLICE_MS = 4;
 
 /** How layers are put together. */
 interface StackOptions {
@@ -225,6 +231,20 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     return changes;
   }
 
+  async *compare(before: TreeName, after: TreeName): AsyncGenerator<Change, void, void> {
+    // A snapshot's root has the skeleton in it: then the other side needs it as well.
+    const isBare = !('snapshot' in before || 'snapshot' in after);
+    using old = this.#side(before, isBare);
+    using now = this.#side(after, isBare);
+    let until = performance.now() + SLICE_MS;
+    for (const change of compareTwo(old, now)) {
+      if (change !== undefined) yield { path: `/${fromByteString(change.path)}`, kind: change.kind };
+      if (performance.now() < until) continue;
+      await setImmediate();
+      until = performance.now() + SLICE_MS;
+    }
+  }
+
   async *diff(key: string): AsyncGenerator<Uint8Array, void, void> {
     using opened = this.#open(key);
     yield* archiveOf(packChanges(opened.writtenFd, opened.root, this.#compare(opened, true)));
@@ -322,6 +342,15 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
   async #sweepRestored(): Promise<void> {
     const keys = await this.snapshots();
     await this.#restored.sweep(keys.map((key) => this.#readParents(key) ?? []));
+  }
+
+  #side(tree: TreeName, isBare: boolean): TreeSide {
+    if ('snapshot' in tree) {
+      const stack = this.#stack(this.#parents(tree.snapshot));
+      return new LiveSide(new OpenFile(this.#driver.open(this.#snapshot(tree.snapshot), stack)));
+    }
+    const layers = openStack(this.#stack(tree.layers, { isBare }));
+    return new LayerSide(new MergedFolder(layers.fds, this.#opaque), layers);
   }
 
   #openWritten(key: string): number {

@@ -25,6 +25,9 @@ export type Compression = 'none' | 'gzip' | 'zstd' | 'bzip2' | 'xz';
  */
 export type LayerInput = { path: string; compression?: Compression } | { growth: BlobGrowth; digest: Digest };
 
+/** A tree in the store: layers merged, base first, or a snapshot with what it changed. */
+export type TreeName = { layers: readonly DiffID[] } | { snapshot: string };
+
 export interface MountOptions {
   /**
    * Nothing written needs to outlast a power cut: unmounting then waits for no disk. For containers that are removed when
@@ -112,6 +115,12 @@ export interface LayerStore {
   mountPath(key: string): string;
   /** What the snapshot changed, sorted by path. Works mounted or not. */
   changes(key: string): Promise<Change[]>;
+  /**
+   * What the second of two trees has more, less and otherwise, sorted by path. Owner, mode, attributes and content count,
+   * times do not.
+   * @throws {TareError} NotFound: a layer or snapshot is not there; Conflict: a folder was moved meanwhile
+   */
+  compare(before: TreeName, after: TreeName): AsyncIterable<Change>;
   /** The snapshot's changes as an uncompressed layer tar (whiteouts as in image-spec, layer.md). */
   diff(key: string): AsyncIterable<Uint8Array>;
   usage(key: string): Promise<SnapshotUsage>;

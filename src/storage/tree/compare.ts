@@ -1,8 +1,6 @@
 import {
   type ByteString,
   type FileStatus,
-  getXattrAt,
-  listXattrsAt,
   readDirectory,
   readLinkAt,
   S_IFDIR,
@@ -14,6 +12,7 @@ import {
 import type { MergedEntry, MergedFolder } from '../layers/merged-folder.ts';
 import { isOpaque, isWhiteout } from '../layers/whiteouts.ts';
 import { Descent, requirePathLength } from './descent.ts';
+import { attributesAt } from './side.ts';
 
 /** A path that differs from the layers below, relative to the root. */
 export interface TreeChange {
@@ -125,15 +124,7 @@ function differs(fd: number, name: ByteString, status: FileStatus, old: MergedEn
   if (status.deviceMajor !== was.deviceMajor || status.deviceMinor !== was.deviceMinor) return true;
   if (status.type === S_IFREG && (status.sizeBytes !== was.sizeBytes || status.modifyNs !== was.modifyNs)) return true;
   if (status.type === S_IFLNK && readLinkAt(fd, name) !== readLinkAt(old.layerFd, old.path)) return true;
-  return xattrsOf(fd, name) !== xattrsOf(old.layerFd, old.path);
-}
-
-/** The attributes as one text to compare. */
-function xattrsOf(fd: number, name: ByteString): string {
-  return listXattrsAt(fd, name)
-    .filter((key) => !/^(trusted|user)\.overlay\./.test(key))
-    .map((key) => `${key}=${getXattrAt(fd, name, key)?.toString('hex')}`)
-    .join('\n');
+  return attributesAt({ fd, path: name }) !== attributesAt({ fd: old.layerFd, path: old.path });
 }
 
 function statusIfAny(fd: number, name: ByteString): FileStatus | undefined {
