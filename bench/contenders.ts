@@ -13,11 +13,16 @@ export interface Contender extends AsyncDisposable {
   /** Runs it to its end. @returns milliseconds */
   time(args: readonly string[]): Promise<number>;
   spawn(args: readonly string[]): ChildProcessWithoutNullStreams;
+  /** Starts another program in its namespaces; it ends with them. */
+  beside(argv: readonly string[]): ChildProcessWithoutNullStreams;
+  /** Times another program there. @returns milliseconds */
+  timeBeside(argv: readonly string[]): Promise<number>;
   /** The engine's own processes: not the containers', not the clients'. */
   processes(): { pid: number; command: string }[];
 }
 
-const isClient = (command: string) => /bin\/docker |^nsenter |\bpodman run\b|bench\/stopwatch/.test(command);
+const isClient = (command: string) =>
+  /bin\/docker |docker-registry|^nsenter |\bpodman run\b|bench\/stopwatch/.test(command);
 
 /** Docker's client against our daemon; with `face` our own command line without one. */
 export async function openTare(face: 'docker' | 'in-process'): Promise<Contender & { engine: TestEngine }> {
@@ -30,6 +35,8 @@ export async function openTare(face: 'docker' | 'in-process'): Promise<Contender
     cli: (args, options) => engine.cli(args, options),
     time: (args) => timer.time(command(args), engine.clientEnvironment),
     spawn: (args) => engine.spawn(command(args), engine.clientEnvironment),
+    beside: (argv) => engine.spawn(argv),
+    timeBeside: (argv) => timer.time(argv),
     processes: () => engine.processes().filter(({ command }) => !isClient(command)),
     [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
   };
@@ -78,6 +85,8 @@ export async function openDocker(): Promise<Contender | undefined> {
       version: `Docker ${(await cli(['version', '--format', '{{.Server.Version}}'])).stdout.trim()}`,
       cli,
       spawn: (args) => space.spawn([client, ...args], env),
+      beside: (argv) => space.spawn(argv),
+      timeBeside: (argv) => timer.time(argv),
       time: (args) => timer.time([client, ...args], env),
       processes: () => space.processes().filter(({ command }) => !isClient(command)),
       [Symbol.asyncDispose]: () => space[Symbol.asyncDispose](),
@@ -130,6 +139,8 @@ export async function openPodman(): Promise<Contender | undefined> {
       cli: (args, options) => space.run(argv(args), options),
       time: (args) => timer.time(argv(args)),
       spawn: (args) => space.spawn(argv(args)),
+      beside: (command) => space.spawn(command),
+      timeBeside: (command) => timer.time(command),
       processes: () => space.processes().filter(({ command }) => !isClient(command)),
       [Symbol.asyncDispose]: () => space[Symbol.asyncDispose](),
     };

@@ -15,7 +15,7 @@ const bytes = 500e6;
 const name = 'bench-load:latest';
 
 /** An archive of 500 MB in 20,000 files, made once: half of each file repeats itself, as programs do, half does not. */
-async function archive(): Promise<string> {
+export async function archive(): Promise<string> {
   const path = join(cache, 'bench', 'load.tar');
   if (existsSync(path)) return path;
   mkdirSync(join(cache, 'bench'), { recursive: true });
@@ -45,7 +45,7 @@ async function archive(): Promise<string> {
 }
 
 /** Largest growth of the daemon's memory while the body runs. */
-async function growthBytes(contender: Contender, body: () => Promise<unknown>): Promise<number> {
+export async function growthBytes(contender: Contender, body: () => Promise<unknown>): Promise<number> {
   const weigh = () => proportionalBytes(contender.processes().filter(({ command }) => /\bserve\b/.test(command)));
   const before = weigh();
   let most = before;

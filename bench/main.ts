@@ -13,6 +13,7 @@ import { openDocker, openPodman, openTare } from './contenders.ts';
 import { load } from './images.ts';
 import { many, parallel, run, running } from './lifecycle.ts';
 import { memory } from './memory.ts';
+import { registry } from './registry.ts';
 import { machine, type Row, table } from './report.ts';
 import { startup } from './startup.ts';
 import { streams } from './streams.ts';
@@ -25,6 +26,7 @@ const parts: Record<string, (bench: Bench) => Promise<Row[]>> = {
   parallel,
   many,
   load,
+  registry,
   streams,
 };
 
