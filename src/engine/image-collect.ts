@@ -1,5 +1,6 @@
 import { kindOf } from '../errors/index.ts';
 import type { DiffID, Digest } from '../storage/index.ts';
+import { forgetBlobSources } from './blob-sources.ts';
 import { whileNobodyHolds } from './image-leases.ts';
 import type { ImageParts } from './image-parts.ts';
 import { reachable } from './image-reach.ts';
@@ -26,11 +27,15 @@ export async function collectGarbage(parts: ImageParts, isUsed: (imageID: string
     }
     // Read only when there is a blob that no record names.
     let documents: Promise<Set<Digest>> | undefined;
+    const gone: Digest[] = [];
     for await (const { digest } of parts.content.walk()) {
       if (blobs.has(digest)) continue;
       documents ??= ofDocuments(parts, images);
-      if (!(await documents).has(digest)) await parts.content.delete(digest);
+      if ((await documents).has(digest)) continue;
+      await parts.content.delete(digest);
+      gone.push(digest);
     }
+    if (gone.length > 0) await parts.db.write((tx) => forgetBlobSources(tx, gone));
     for (const { diffID } of await parts.layers.layers()) {
       if (!layers.has(diffID)) await removeLayer(parts, diffID);
     }

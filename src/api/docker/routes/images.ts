@@ -44,6 +44,8 @@ export const imageRoutes = [
       message: T.String(),
       changes: T.Array(T.String()),
       platform: T.Optional(T.String()),
+      // Ours: keep the image for every platform that its index lists.
+      allPlatforms: T.Boolean(),
     }),
     async handler({ engine, query, request }) {
       if (query.fromImage !== '') return await pull(engine, query, request);
@@ -166,7 +168,7 @@ export const imageRoutes = [
 /** Answers with a status what fails before the registry offered an image, as docker does. */
 async function pull(
   engine: Call['engine'],
-  query: { fromImage: string; tag: string; platform?: string },
+  query: { fromImage: string; tag: string; platform?: string; allPlatforms: boolean },
   request: Call['request'],
 ): Promise<ApiResponse> {
   // `docker pull -a` may send a name with a colon at its end.
@@ -175,6 +177,7 @@ async function pull(
   const progress = engine.images.pull(withTag(name, query.tag), {
     credentials: registryAuth(request.headers['x-registry-auth']),
     platform: platformOf(query.platform),
+    allPlatforms: query.allPlatforms,
     allTags: query.tag === '' && !/[:@][^/]*$/.test(name),
     signal: request.signal,
   });
