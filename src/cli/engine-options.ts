@@ -45,7 +45,17 @@ export const engineOptions = {
     help: "Configuration of registries, in place of the machine's and the user's registries.conf",
     completes: 'files',
   },
+  'registries-d': {
+    type: 'string',
+    help: "Folder that says where signatures lie, in place of the machine's and the user's registries.d",
+    completes: 'directories',
+  },
   'registry-mirror': { type: 'list', help: 'Mirror of docker.io that is asked first (https://HOST[:PORT])' },
+  'signature-policy': {
+    type: 'string',
+    help: "Policy of who must have signed images, in place of the machine's and the user's policy.json",
+    completes: 'files',
+  },
   'storage-driver': { type: 'string', help: 'Storage driver to use', completes: ['overlay', 'vfs'] },
 } as const satisfies Options;
 

@@ -5,6 +5,7 @@ import { parse as parseToml } from 'smol-toml';
 import { TareError } from '../errors/index.ts';
 import { checkRegistryOptions } from '../image/index.ts';
 import type { RuntimeBinary } from '../runtime/index.ts';
+import type { TrustSettings } from './image-trust.ts';
 
 /** Everything that an engine is told when it opens. */
 export interface EngineConfig {
@@ -24,6 +25,8 @@ export interface EngineConfig {
   debug: boolean;
   /** How registries are reached, as `loadRegistriesConf` takes it. */
   registries: RegistrySettings;
+  /** Who must have signed images. */
+  trust: TrustSettings;
   /** Layers that are fetched, and that are sent, at the same time by one operation. */
   maxConcurrentDownloads: number;
   maxConcurrentUploads: number;
@@ -58,6 +61,8 @@ export interface ConfigFlags {
   registriesConf?: string;
   insecureRegistries?: string[];
   registryMirrors?: string[];
+  signaturePolicy?: string;
+  registriesD?: string;
   maxConcurrentDownloads?: number;
   maxConcurrentUploads?: number;
 }
@@ -108,6 +113,7 @@ export function loadConfig(flags: ConfigFlags, command: string[]): EngineConfig 
     labels: flags.labels ?? file.labels ?? [],
     debug: flags.debug ?? file.debug ?? false,
     registries: registrySettings(flags, file),
+    trust: trustSettings(flags, file),
     maxConcurrentDownloads: transfers('max-concurrent-downloads', flags.maxConcurrentDownloads, file, 6),
     maxConcurrentUploads: transfers('max-concurrent-uploads', flags.maxConcurrentUploads, file, 5),
   };
@@ -123,6 +129,15 @@ function registrySettings(flags: ConfigFlags, file: ConfigFile): RegistrySetting
   };
   checkRegistryOptions(settings);
   return settings;
+}
+
+function trustSettings(flags: ConfigFlags, file: ConfigFile): TrustSettings {
+  const signaturePolicy = flags.signaturePolicy ?? file['signature-policy'];
+  const registriesFolder = flags.registriesD ?? file['registries-d'];
+  return {
+    ...(signaturePolicy === undefined ? {} : { signaturePolicy: resolve(signaturePolicy) }),
+    ...(registriesFolder === undefined ? {} : { registriesFolder: resolve(registriesFolder) }),
+  };
 }
 
 const MAX_TRANSFERS = 64;
@@ -167,6 +182,8 @@ export const configArguments = (config: EngineConfig): string[] => [
   ...(config.registries.registriesConf === undefined ? [] : ['--registries-conf', config.registries.registriesConf]),
   ...config.registries.insecureRegistries.flatMap((registry) => ['--insecure-registry', registry]),
   ...config.registries.registryMirrors.flatMap((mirror) => ['--registry-mirror', mirror]),
+  ...(config.trust.signaturePolicy === undefined ? [] : ['--signature-policy', config.trust.signaturePolicy]),
+  ...(config.trust.registriesFolder === undefined ? [] : ['--registries-d', config.trust.registriesFolder]),
   '--max-concurrent-downloads',
   String(config.maxConcurrentDownloads),
   '--max-concurrent-uploads',
@@ -187,6 +204,8 @@ interface ConfigFile {
   'registries-conf'?: string;
   'insecure-registries'?: string[];
   'registry-mirrors'?: string[];
+  'signature-policy'?: string;
+  'registries-d'?: string;
   'max-concurrent-downloads'?: number;
   'max-concurrent-uploads'?: number;
 }
@@ -216,6 +235,8 @@ const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, wa
   'registries-conf': [isText, 'a path'],
   'insecure-registries': [isTexts, 'a list of HOST[:PORT] and subnets'],
   'registry-mirrors': [isTexts, 'a list of https://HOST[:PORT]'],
+  'signature-policy': [isText, 'a path'],
+  'registries-d': [isText, 'a path'],
   'max-concurrent-downloads': [isCount, 'a whole number'],
   'max-concurrent-uploads': [isCount, 'a whole number'],
 };

@@ -57,6 +57,7 @@ export async function createContainer(
 ): Promise<{ id: string; warnings: string[] }> {
   const { config: engine } = parts;
   const image = parts.images.resolve(request.config.image);
+  await parts.images.requireTrusted(image.id, request.config.image);
   const config = mergeImageDefaults(request.config, image.config.config ?? {});
   const asked: HostConfig = { ...request.host, runtime: request.host.runtime || engine.defaultRuntime };
   const warnings = checkSettings(parts, config, asked);

@@ -119,7 +119,10 @@ export class Engine implements EngineServices, AsyncDisposable {
         .all()
         .filter(({ imageId }) => imageId === imageID)
         .map(({ id, name, state }) => ({ id, name, isRunning: isUp({ state }) }));
-    const images = createImageService({ db, content, layers, locks, containersUsing });
+    const images = createImageService({
+      ...{ db, content, layers, locks, containersUsing },
+      trust: openTrust(content, config.trust),
+    });
     const hub = new AttachHub(runtime);
     const runtimeFor = (name: string) => {
       const found = config.runtimes.find((candidate) => candidate.name === (name || config.defaultRuntime));

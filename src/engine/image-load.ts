@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { TareError } from '../errors/index.ts';
 import {
   applyChanges,
@@ -5,6 +6,7 @@ import {
   hostPlatform,
   importRootFilesystem,
   type LoadedImage,
+  type LoadOptions,
   loadArchive,
   loadFolder,
   parsePlatform,
@@ -17,6 +19,7 @@ import { collectGarbage } from './image-collect.ts';
 import { holdContent } from './image-leases.ts';
 import type { ImageParts } from './image-parts.ts';
 import { everyImage, imageEvent, putImage, putName } from './image-records.ts';
+import { formatOrigin } from './image-trust.ts';
 import type { ImageService, ProgressMessage } from './types.ts';
 
 /** See `ImageService.load`. */
@@ -28,14 +31,16 @@ export async function* loadImages(
   // Disposed last to first: the collection comes when nothing of ours is held any more.
   await using _collection = collectionAtEnd(parts);
   await using _lease = await holdContent(parts);
-  const loading = loadArchive(parts, tar, { platform, known: knownLayers(parts) });
+  const origins: string[] = [];
+  const accept = acceptor(parts, origins);
+  const loading = loadArchive(parts, tar, { platform, known: knownLayers(parts), accept });
   try {
     let step = await loading.next();
     while (!step.done) {
       if (!options.quiet) yield step.value;
       step = await loading.next();
     }
-    yield* await record(parts, step.value);
+    yield* await record(parts, step.value, origins);
   } finally {
     await loading.return([]);
   }
@@ -45,8 +50,22 @@ export async function* loadImages(
 export async function* loadImageFolder(parts: ImageParts, path: string): AsyncGenerator<ProgressMessage> {
   await using _collection = collectionAtEnd(parts);
   await using _lease = await holdContent(parts);
-  const images = await loadFolder(parts, path, { known: knownLayers(parts) });
-  yield* await record(parts, images);
+  const origins: string[] = [];
+  const accept = acceptor(parts, origins, path);
+  const images = await loadFolder(parts, path, { known: knownLayers(parts), accept });
+  yield* await record(parts, images, origins);
+}
+
+/** Asks the signature policy once the formats of an archive or a folder are known, and notes where it came from. */
+function acceptor({ trust }: ImageParts, origins: string[], path?: string): NonNullable<LoadOptions['accept']> {
+  return async (formats) => {
+    const found = formats.map((format) => {
+      if (path === undefined) return { transport: format === 'oci' ? 'oci-archive' : 'docker-archive' };
+      return format === 'oci' ? { transport: 'oci', path: resolve(path) } : { transport: 'docker-archive' };
+    });
+    await trust?.checkLoad(found);
+    origins.push(...found.map(formatOrigin));
+  };
 }
 
 const collectionAtEnd = (parts: ImageParts): AsyncDisposable => ({
@@ -59,10 +78,14 @@ export function knownLayers({ db }: ImageParts): Map<Digest, DiffID> {
 }
 
 /** Makes all images of an archive visible at once. */
-async function record({ db, now }: ImageParts, images: readonly LoadedImage[]): Promise<ProgressMessage[]> {
+async function record(
+  { db, now }: ImageParts,
+  images: readonly LoadedImage[],
+  origins: string[],
+): Promise<ProgressMessage[]> {
   return await db.write((tx) =>
     images.flatMap((image) => {
-      putImage(tx, image);
+      putImage(tx, { ...image, origins });
       imageEvent(tx, 'load', image);
       if (image.names.length === 0) return [{ stream: `Loaded image ID: ${image.id}\n` }];
       return image.names.flatMap((name) => {

@@ -1,6 +1,7 @@
-import type { Downloads, Reference, Registries, RemoteDocument, RepositoryReader } from '../image/index.ts';
+import type { Downloads, Registries } from '../image/index.ts';
 import type { Database, Locks } from '../state/index.ts';
-import type { ContentStore, Descriptor, LayerStore } from '../storage/index.ts';
+import type { ContentStore, LayerStore } from '../storage/index.ts';
+import type { ImageTrust } from './image-trust.ts';
 
 /** A container as the images see it. */
 export interface ImageUser {
@@ -19,15 +20,8 @@ export interface ImageParts {
   /** Registries as they are configured. The client is loaded with the first call: most commands need none. */
   registries(): Promise<Registries>;
   downloads: Downloads;
-  /**
-   * Asks the policy for signatures about what a pull found, the root document first.
-   * @returns documents in the store that speak for it @throws {TareError} Forbidden
-   */
-  checkPull?(
-    source: RepositoryReader,
-    reference: Reference,
-    documents: readonly RemoteDocument[],
-  ): Promise<Descriptor[]>;
+  /** Undefined: every image is trusted. */
+  trust?: ImageTrust;
   /** Containers made from an image. Called inside of transactions, so it reads the records and nothing else. */
   containersUsing(imageID: string): ImageUser[];
   /** Milliseconds since the epoch. */

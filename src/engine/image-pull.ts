@@ -92,7 +92,7 @@ async function* pullOne(
   let refusal: unknown;
   const check: NonNullable<PullOptions['check']> = async (source, documents) => {
     try {
-      return (await parts.checkPull?.(source, reference, documents)) ?? [];
+      return (await parts.trust?.checkPull(source, reference, documents)) ?? [];
     } catch (error) {
       refusal = error;
       throw error;

@@ -1,7 +1,9 @@
-import { canonicalName, type Reference, type StoredImage } from '../image/index.ts';
+import { blobsOf, canonical, canonicalName, type Reference, type StoredImage } from '../image/index.ts';
 import type { Transaction } from '../state/index.ts';
 import type { Descriptor } from '../storage/index.ts';
+import { putBlobSources } from './blob-sources.ts';
 import { findImage, putImage, putName, retireImage, transferEvent } from './image-records.ts';
+import { formatRegistryOrigin } from './image-trust.ts';
 import { putVariants, releaseVariants } from './image-variants.ts';
 
 /** An image from a registry whose blobs and layers lie in the stores. */
@@ -20,15 +22,22 @@ export interface PulledImage {
 /** Makes a pulled image visible, with its tags, the digest it has in its repositories, and its event. */
 export function recordPulled(tx: Transaction, pulled: PulledImage): void {
   const { image, index, variants = [], names, signatures = [], nowMs } = pulled;
-  const withSignatures = { ...image, signatures: [...(image.signatures ?? []), ...signatures] };
-  recordWithVariants(tx, withSignatures, index, variants);
+  const trusted = (one: StoredImage): StoredImage => ({
+    ...one,
+    signatures: [...(one.signatures ?? []), ...signatures],
+    origins: names.map((name) => formatRegistryOrigin(canonical(name))),
+  });
+  recordWithVariants(tx, trusted(image), index, variants.map(trusted));
   const digest = index?.digest ?? image.manifest.digest;
   const repositories = new Set<string>();
   for (const name of names) {
     const { domain, path, tag } = name;
     if (name.digest === undefined) putName(tx, { domain, path, tag: tag ?? 'latest' }, image.id, nowMs);
     else if (name.digest !== digest) putName(tx, { domain, path, digest: name.digest }, image.id, nowMs);
-    if (!repositories.has(canonicalName(name))) putName(tx, { domain, path, digest }, image.id, nowMs);
+    if (!repositories.has(canonicalName(name))) {
+      putName(tx, { domain, path, digest }, image.id, nowMs);
+      putBlobSources(tx, name, [image, ...variants].flatMap(blobsOf));
+    }
     repositories.add(canonicalName(name));
     transferEvent(tx, 'pull', name, image.config.config?.Labels);
   }

@@ -24,6 +24,7 @@ interface ImageDocument {
   config?: ImageConfigFile;
   index?: Descriptor;
   signatures?: Descriptor[];
+  origins?: string[];
   isVariant?: boolean;
   /**
    * Removed by its user while containers still needed its layers: no longer listed or found, kept until the last of them
@@ -47,13 +48,15 @@ export interface ImageOutline extends Omit<ImageRecord, 'config'>, ConfigOutline
   index?: Descriptor;
   /** Documents kept because they speak for its trust. */
   signatures: Descriptor[];
+  /** The ways that it came from elsewhere; none: it was made here. */
+  origins: string[];
   /** It is here only as another platform of an image: not listed, found through that one's index or by its id. */
   isVariant: boolean;
   isRetired: boolean;
 }
 
 /** An image with everything that is recorded of it. */
-export interface RecordedImage extends ImageOutline, Omit<StoredImage, 'signatures'> {
+export interface RecordedImage extends ImageOutline, Omit<StoredImage, 'signatures' | 'origins'> {
   id: Digest;
   config: ImageConfigFile;
 }
@@ -103,7 +106,16 @@ export function findImage(db: ImageReader, id: string): RecordedImage | undefine
 }
 
 function outlineOf(id: string, document: ImageDocument, names: string[]): ImageOutline {
-  const { manifest, layers, lastTaggedMs, index, signatures = [], isVariant = false, isRetired = false } = document;
+  const {
+    manifest,
+    layers,
+    lastTaggedMs,
+    index,
+    signatures = [],
+    origins = [],
+    isVariant = false,
+    isRetired = false,
+  } = document;
   const references = names.sort().map(parseReference);
   return {
     id: id as Digest,
@@ -115,7 +127,7 @@ function outlineOf(id: string, document: ImageDocument, names: string[]): ImageO
     layers,
     ...(document.outline ?? configOutline(document.config!)),
     sizeBytes: layers.reduce((total, layer) => total + layer.unpackedBytes, 0),
-    ...{ lastTaggedMs, signatures, isVariant, isRetired },
+    ...{ lastTaggedMs, signatures, origins, isVariant, isRetired },
   };
 }
 
@@ -135,6 +147,8 @@ function platformOfConfig(config: ImageConfigFile): Platform {
   };
 }
 
+const MAX_ORIGINS = 50;
+
 /**
  * Records an image, or its newest manifest if it is known. Names stay as they are, and so do the index and signatures of
  * an equal manifest that comes without them.
@@ -148,6 +162,8 @@ export function putImage(tx: Transaction, image: StoredImage, as: 'listed' | 'va
   const signatures = new Map(
     [...(isSame ? known.signatures : []), ...(image.signatures ?? [])].map((one) => [one.digest, one]),
   );
+  // The same content by whatever manifest; so many ways that the oldest is forgotten are no longer told apart.
+  const origins = [...new Set([...(known?.origins ?? []), ...(image.origins ?? [])])].slice(-MAX_ORIGINS);
   const isListed = as === 'listed' || (known !== undefined && !known.isVariant && !known.isRetired);
   const document: ImageDocument = {
     manifest: image.manifest,
@@ -156,6 +172,7 @@ export function putImage(tx: Transaction, image: StoredImage, as: 'listed' | 'va
     outline: configOutline(image.config),
     ...(index === undefined ? {} : { index }),
     ...(signatures.size === 0 ? {} : { signatures: [...signatures.values()] }),
+    ...(origins.length === 0 ? {} : { origins }),
     ...(isListed ? {} : { isVariant: true }),
   };
   tx.run(

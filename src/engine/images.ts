@@ -15,6 +15,7 @@ import { authenticate, distribution, searchImages } from './image-registry.ts';
 import { pruneImages, removeImage } from './image-remove.ts';
 import { resolveImage } from './image-resolve.ts';
 import { saveImages } from './image-save.ts';
+import type { ImageTrust } from './image-trust.ts';
 import { openLocalDestination } from './local-destination.ts';
 import { openLocalSource } from './local-source.ts';
 import type { ImageService } from './types.ts';
@@ -29,6 +30,8 @@ export interface ImageServiceDeps {
   layers: LayerStore;
   /** Registries as they are configured; undefined: none can be reached. */
   registries?: () => Promise<Registries>;
+  /** Asked before an image is stored and before it runs; undefined: every image is trusted. */
+  trust?: ImageTrust;
   /** Containers made from an image. Called inside of transactions, so it reads the records and nothing else. */
   containersUsing(imageID: string): ImageUser[];
   /** Blobs that are fetched at once, by all pulls together. */
@@ -48,6 +51,12 @@ export interface Images extends ImageService {
    * @throws {TareError} NotFound: the image, or a blob that is needed for it
    */
   ensureUnpacked(imageID: string): Promise<DiffID[]>;
+  /**
+   * Asks the signature policy whether an image that is here may run.
+   * @param asked the user's word for it
+   * @throws {TareError} Forbidden
+   */
+  requireTrusted(imageID: string, asked: string): Promise<void>;
   /** Makes an image of another one and a layer above it. @returns its id */
   commit(request: ImageCommit): Promise<string>;
   /** Removes what no image, container or running load owns: half-written blobs too. Safe beside other processes. */
@@ -82,6 +91,7 @@ export function createImageService(deps: ImageServiceDeps): Images {
     prune: (filters) => pruneImages(parts, filters),
     resolve: (ref, platform) => resolveImage(parts.db, ref, platform),
     ensureUnpacked: (imageID) => ensureUnpacked(parts, imageID),
+    requireTrusted: (imageID, asked) => requireTrusted(parts, imageID, asked),
     commit: (request) => commitImage(parts, request),
     openSource: (ref, choice) => openLocalSource(parts, ref, choice),
     openDestination: (ref, options) => openLocalDestination(parts, ref, options),
@@ -120,6 +130,13 @@ async function ensureUnpacked(parts: ImageParts, imageID: string): Promise<DiffI
   const lost = image.layers.filter(({ diffID }) => missing.has(diffID));
   await Promise.all(lost.map((layer) => unpackAgain(parts, unpacker, image, layer)));
   return diffIDs;
+}
+
+async function requireTrusted({ db, trust }: ImageParts, imageID: string, asked: string): Promise<void> {
+  if (trust === undefined) return;
+  const image = findImage(db, imageID);
+  if (image === undefined) throw new TareError('NotFound', `No such image: ${imageID}`);
+  await trust.checkRun(image, asked);
 }
 
 async function unpackAgain(

@@ -82,6 +82,7 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
   const binary = parts.runtimeFor(record.host.runtime);
   await using undo = new AsyncDisposableStack();
 
+  await parts.images.requireTrusted(record.imageId, record.config.image);
   await parts.images.ensureUnpacked(record.imageId);
   undo.defer(() => layers.unmount(id));
   const rootfs = layers.mount(id, { volatile: record.host.autoRemove });

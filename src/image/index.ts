@@ -18,4 +18,5 @@ export * from './registries/index.ts';
 export type * from './registry/registry.ts';
 export * from './save.ts';
 export * from './transports/index.ts';
+export { findPolicyFile } from './trust/policy-path.ts';
 export { Unpacker } from './unpack.ts';

@@ -24,6 +24,8 @@ export interface LoadOptions {
   platform?: Platform;
   /** diffIDs of blobs that were checked before: their layers need not be unpacked again. */
   known?: ReadonlyMap<Digest, DiffID>;
+  /** Told of the formats that the archive is in, before its images are read; throws to refuse it. */
+  accept?(formats: readonly ('oci' | 'docker')[]): Promise<void>;
 }
 
 /**
@@ -41,25 +43,29 @@ export async function* loadArchive(
   await using unpacker = new Unpacker(stores, options.known ?? new Map());
   await using source = new TarSource('image archive', stores.content, unpacker);
   yield* source.read(decompressed(input));
-  return await storeImages(source, stores, unpacker, options.platform);
+  return await storeImages(source, stores, unpacker, options);
 }
 
 /** The same from a folder on this machine. */
 export async function loadFolder(stores: ImageStores, path: string, options: LoadOptions = {}): Promise<LoadedImage[]> {
   await using unpacker = new Unpacker(stores, options.known ?? new Map());
   using source = new DirectorySource(path, stores.content);
-  return await storeImages(source, stores, unpacker, options.platform);
+  return await storeImages(source, stores, unpacker, options);
 }
 
 async function storeImages(
   source: ArchiveSource,
   { content }: ImageStores,
   unpacker: Unpacker,
-  platform: Platform | undefined,
+  { platform, accept }: LoadOptions,
 ): Promise<LoadedImage[]> {
   const indexText = await source.text('index.json');
   const dockerText = await source.text('manifest.json');
   if (indexText === undefined && dockerText === undefined) throw await notAnArchive(source);
+  await accept?.([
+    ...(indexText === undefined ? [] : ['oci' as const]),
+    ...(dockerText === undefined ? [] : ['docker' as const]),
+  ]);
   const images = new Map<Digest, LoadedImage>();
   if (indexText !== undefined) {
     const index = parseIndex(indexText, source.what);

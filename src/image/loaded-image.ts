@@ -28,6 +28,8 @@ export interface StoredImage {
   index?: Descriptor;
   /** Documents that speak for the image's trust, kept with it. */
   signatures?: Descriptor[];
+  /** The ways that it came from elsewhere (`docker://NAME`, `oci-archive:`): a signature policy asks again when it runs. */
+  origins?: string[];
 }
 
 /** A stored image with the names that its archive gives it. */

@@ -24,6 +24,8 @@ export function configFrom(values: EngineValues): EngineConfig {
       registriesConf: values['registries-conf'],
       insecureRegistries: values['insecure-registry'],
       registryMirrors: values['registry-mirror'],
+      signaturePolicy: values['signature-policy'],
+      registriesD: values['registries-d'],
       maxConcurrentDownloads: values['max-concurrent-downloads'],
       maxConcurrentUploads: values['max-concurrent-uploads'],
     },

@@ -5,7 +5,7 @@ export { readKeyFile } from './key-file.ts';
 export { type Lookaside, lookasideFolder, lookasideOf, lookasideSignatures } from './lookaside.ts';
 export { makeBundleSignature, makeCosignSignature, type Signing } from './make-signature.ts';
 export { MAX_POLICY_BYTES, parsePattern, parsePolicy } from './policy-document.ts';
-export { findPolicyFile, readPolicy } from './policy-file.ts';
+export { readPolicy } from './policy-file.ts';
 export { type Applicable, type ImageOrigin, requirementsFor, scopesOf } from './policy-scope.ts';
 export { encryptPrivateKey, generateKeyPair, readPrivateKey } from './private-key.ts';
 export { repositorySignatures, signatureTag } from './repository-signatures.ts';

@@ -1,0 +1,194 @@
+import { kindOf, messageOf, TareError } from '../errors/index.ts';
+import {
+  canonical,
+  findPolicyFile,
+  parseAnyReference,
+  parseReference,
+  type Reference,
+  type RemoteDocument,
+  type RepositoryReader,
+  withDefaultTag,
+} from '../image/index.ts';
+import type { ImageOrigin, PolicySubject, Signature, SignaturePolicy, SignedManifest } from '../image/trust/index.ts';
+import type { ContentStore, Descriptor } from '../storage/index.ts';
+import type { RecordedImage } from './image-records.ts';
+
+/** Where policies are, as the engine is told. */
+export interface TrustSettings {
+  /** The only policy.json that is read; undefined: the user's or the machine's. */
+  signaturePolicy?: string;
+  /** The only registries.d that is read; undefined: the user's or the machine's. */
+  registriesFolder?: string;
+}
+
+/** Asks the signature policy before an image is stored, and again before it runs. */
+export interface ImageTrust {
+  /**
+   * @param documents what a pull found: the root document, and the manifest that was chosen from it
+   * @returns documents in the store that speak for the image: the signatures by which it passed
+   * @throws {TareError} Forbidden: the scope, the requirement, and why it does not hold
+   */
+  checkPull(
+    source: RepositoryReader,
+    reference: Reference,
+    documents: readonly RemoteDocument[],
+  ): Promise<Descriptor[]>;
+  /**
+   * Whether an archive or a folder may be loaded. One that is of two formats at once passes as either.
+   * @throws {TareError} Forbidden
+   */
+  checkLoad(origins: readonly ImageOrigin[]): Promise<void>;
+  /**
+   * Whether an image that is here may run: as if it came now the way that it came, with the signatures that were kept.
+   * @param asked the user's word for it
+   * @throws {TareError} Forbidden
+   */
+  checkRun(image: RecordedImage, asked: string): Promise<void>;
+}
+
+export function openTrust(content: Pick<ContentStore, 'put' | 'read'>, settings: TrustSettings): ImageTrust {
+  const policy = async (): Promise<SignaturePolicy | undefined> => {
+    const path = findPolicyFile(settings.signaturePolicy);
+    if (path === undefined) return undefined;
+    const { readPolicy } = await import('../image/trust/index.ts');
+    return readPolicy(path);
+  };
+  return {
+    checkPull: async (source, reference, documents) => {
+      const found = await policy();
+      const origin: ImageOrigin = { transport: 'docker', reference };
+      if (found === undefined || found.acceptsAnything(origin)) return [];
+      const { keepSignatures } = await import('../image/trust/index.ts');
+      const passedBy = await found.require({
+        ...{ origin, reference },
+        manifests: documents.map(({ descriptor, bytes }) => ({ digest: descriptor.digest, bytes: async () => bytes })),
+        signatures: () => fetchSignatures(source, reference, documents, found, settings),
+      });
+      return await keepSignatures(content, passedBy);
+    },
+    checkLoad: async (origins) => {
+      const found = await policy();
+      if (found === undefined) return;
+      await passesAny(origins, (origin) => found.require({ origin, manifests: [], signatures: async () => [] }));
+    },
+    checkRun: async (image, asked) => {
+      const found = await policy();
+      if (found !== undefined) await requireRunnable(content, found, image, asked);
+    },
+  };
+}
+
+/** Signatures of all documents, of the kinds that the policy asks for. */
+async function fetchSignatures(
+  source: RepositoryReader,
+  reference: Reference,
+  documents: readonly RemoteDocument[],
+  policy: SignaturePolicy,
+  { registriesFolder }: TrustSettings,
+): Promise<Signature[]> {
+  const trust = await import('../image/trust/index.ts');
+  const wanted = new Set(policy.applicable({ transport: 'docker', reference }).requirements.map(({ type }) => type));
+  const found: Signature[] = [];
+  const lookaside = await trust.lookasideOf(trust.lookasideFolder(registriesFolder), reference);
+  for (const { descriptor } of documents) {
+    found.push(...(await trust.lookasideSignatures(lookaside, reference, descriptor.digest)));
+    if (wanted.has('sigstoreSigned')) found.push(...(await trust.repositorySignatures(source, descriptor.digest)));
+  }
+  return found;
+}
+
+async function requireRunnable(
+  content: Pick<ContentStore, 'read'>,
+  policy: SignaturePolicy,
+  image: RecordedImage,
+  asked: string,
+): Promise<void> {
+  const subject: Omit<PolicySubject, 'origin' | 'reference'> = {
+    manifests: [image.manifest, ...(image.index === undefined ? [] : [image.index])].map(
+      ({ digest }): SignedManifest => ({ digest, bytes: () => content.read(digest) }),
+    ),
+    signatures: () => keptSignatures(content, image),
+  };
+  const require = async (origin: ImageOrigin) => {
+    const scoped = origin.transport === 'containers-storage' ? policy.scoped(origin) : policy.applicable(origin);
+    const { reference } = origin;
+    const named = reference === undefined ? subject : { ...subject, reference };
+    if (scoped !== undefined) await policy.requireAll({ ...named, origin }, scoped);
+  };
+  // Whoever has rules for what is stored here means those.
+  const stored = namesOf(image, asked).map(
+    (reference): ImageOrigin => ({ transport: 'containers-storage', reference }),
+  );
+  const ruled = stored.filter((origin) => policy.scoped(origin) !== undefined);
+  if (ruled.length > 0) return await passesAny(ruled, require);
+  const origins = (image.origins ?? []).map(parseOrigin);
+  // Without an origin it was made here: built, committed, imported.
+  if (origins.length === 0) return await require({ transport: 'containers-storage' });
+  try {
+    await passesAny(origins, require);
+  } catch (error) {
+    if (kindOf(error) !== 'Forbidden') throw error;
+    const hint = 'it came before the policy asked for this; pull it again to fetch its signatures';
+    throw new TareError('Forbidden', `${messageOf(error)} (${hint})`, { cause: error });
+  }
+}
+
+/** The same bytes came several ways: they are good if one of these is. */
+async function passesAny(
+  origins: readonly ImageOrigin[],
+  require: (origin: ImageOrigin) => Promise<unknown>,
+): Promise<void> {
+  let refusal: unknown;
+  for (const origin of origins) {
+    try {
+      await require(origin);
+      return;
+    } catch (error) {
+      if (kindOf(error) !== 'Forbidden') throw error;
+      refusal ??= error;
+    }
+  }
+  if (refusal !== undefined) throw refusal;
+}
+
+/** The name that a user said, if it is the image's; else all of its names, or none. */
+function namesOf(image: RecordedImage, asked: string): (Reference | undefined)[] {
+  const said = nameIn(asked);
+  // Another platform of an image goes by that one's name.
+  const isOwn = said !== undefined && image.references.some((name) => canonical(name) === canonical(said));
+  if (said !== undefined && (isOwn || image.isVariant)) return [said];
+  return image.references.length > 0 ? image.references : [undefined];
+}
+
+function nameIn(asked: string): Reference | undefined {
+  const parsed = parseAnyReference(asked);
+  if ('id' in parsed) return undefined;
+  const { domain, path, digest } = parsed.name;
+  // A digest says more than the tag beside it.
+  return digest === undefined ? withDefaultTag(parsed.name) : { domain, path, digest };
+}
+
+async function keptSignatures(content: Pick<ContentStore, 'read'>, image: RecordedImage): Promise<Signature[]> {
+  const { decodeSignature, isSignatureType } = await import('../image/trust/index.ts');
+  const found: Signature[] = [];
+  for (const { mediaType, digest } of image.signatures) {
+    if (isSignatureType(mediaType)) found.push(decodeSignature(mediaType, await content.read(digest)));
+  }
+  return found;
+}
+
+const DOCKER = 'docker://';
+
+/** How an origin is recorded: `docker://NAME:TAG`, `docker-archive:`, `oci:/PATH`. */
+export function formatOrigin({ transport, path = '' }: Omit<ImageOrigin, 'reference'>): string {
+  return `${transport}:${path}`;
+}
+
+export const formatRegistryOrigin = (canonicalName: string): string => DOCKER + canonicalName;
+
+function parseOrigin(text: string): ImageOrigin {
+  if (text.startsWith(DOCKER)) return { transport: 'docker', reference: parseReference(text.slice(DOCKER.length)) };
+  const colon = text.indexOf(':');
+  const path = text.slice(colon + 1);
+  return { transport: text.slice(0, colon), ...(path === '' ? {} : { path }) };
+}
