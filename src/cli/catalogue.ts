@@ -165,6 +165,10 @@ export const groups: Record<string, Group> = {
       push,
       rm: rmi,
       save,
+      sbom: {
+        summary: 'List what is installed in an image, as a bill of materials',
+        load: () => import('./commands/image-sbom.ts'),
+      },
       tag,
       unmount: { summary: 'Unmount an image', load: () => import('./commands/image-unmount.ts') },
     },

@@ -1,4 +1,12 @@
-import type { Credentials, ImageConfigFile, ImageDestination, ImageSource, SearchResult } from '../image/index.ts';
+import type {
+  BomSubject,
+  Catalogue,
+  Credentials,
+  ImageConfigFile,
+  ImageDestination,
+  ImageSource,
+  SearchResult,
+} from '../image/index.ts';
 import type { Descriptor, Platform } from '../storage/index.ts';
 import type { Filters } from './filter-types.ts';
 
@@ -89,6 +97,26 @@ export interface RemovedImage {
   deleted?: string;
 }
 
+/** An image with what is installed in it. */
+export interface CataloguedImage {
+  subject: BomSubject;
+  catalogue: Catalogue;
+  /** When a document about it counts as made. */
+  createdMs: number;
+}
+
+export interface BillOfMaterials extends CataloguedImage {
+  /** SPDX 2.3 or CycloneDX 1.6, when one was asked for. */
+  document?: object;
+}
+
+export interface BomOptions {
+  platform?: string;
+  /** Undefined: no document, the catalogue alone. */
+  format?: 'spdx-json' | 'cyclonedx-json';
+  signal?: AbortSignal;
+}
+
 /** Which of an image's platforms is meant. */
 export interface LocalChoice {
   /** The index with all that it lists, rather than the image that was chosen from it. */
@@ -166,5 +194,10 @@ export interface ImageService {
    * @throws {TareError} InvalidArgument: no name that an image can have
    */
   openDestination(ref: string, options?: { all?: boolean }): Promise<ImageDestination>;
+  /**
+   * What is installed in an image, read from its layers; nothing of it is run.
+   * @throws {TareError} NotFound `No such image: REF`; InvalidArgument: a package database of it is damaged
+   */
+  sbom(ref: string, options?: BomOptions): Promise<BillOfMaterials>;
   prune(filters?: Filters): Promise<{ removed: RemovedImage[]; spaceReclaimedBytes: number }>;
 }

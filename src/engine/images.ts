@@ -95,6 +95,10 @@ export function createImageService(deps: ImageServiceDeps): Images {
     commit: (request) => commitImage(parts, request),
     openSource: (ref, choice) => openLocalSource(parts, ref, choice),
     openDestination: (ref, options) => openLocalDestination(parts, ref, options),
+    sbom: async (ref, options) => {
+      const { imageBom } = await import('./image-bom.ts');
+      return await imageBom(parts, (imageID) => ensureUnpacked(parts, imageID), ref, options);
+    },
     hold: () => holdContent(parts),
     reconcile: async (isUsed) => {
       await parts.content.reconcile();

@@ -1,3 +1,5 @@
+export type * from './bom/package.ts';
+export type { BomOrigin, BomSubject } from './bom/subject.ts';
 export * from './changes.ts';
 export { type CommitOptions, commitImage, storeLayer } from './commit.ts';
 export { compressLayer, gzipTypeFor, isSentAsItIs, storedCompression, withLayers } from './compress-layer.ts';
