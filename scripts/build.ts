@@ -122,7 +122,7 @@ function boundaries(self: string, behindDoor: ReadonlySet<string>): Plugin {
 const unusedPlugin: Plugin = {
   name: 'unused',
   setup(context) {
-    context.onResolve({ filter: /^\.{1,2}\// }, ({ path, resolveDir, kind }) => {
+    context.onResolve({ filter: /^\.{1,2}\//, namespace: 'file' }, ({ path, resolveDir, kind }) => {
       const source = sourceOf(resolveDir, path);
       if (kind === 'entry-point' || source === entry.errors) return undefined;
       return { path: join(home, source), sideEffects: false };
