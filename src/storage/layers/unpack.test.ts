@@ -74,6 +74,18 @@ describe('what a layer may hold', () => {
     expect(at('a/disk')).toMatchObject({ mode: 0o060660, rdev: (259 << 8) | (300 & 0xff) | ((300 & ~0xff) << 12) });
   });
 
+  test('a folder with the set-group-id bit gives its group to nothing', async () => {
+    using dir = scratch();
+    const layer = await unpack(
+      dir.path,
+      tar(folder('d', { mode: 0o2775, gid: 50 }), file('d/x'), folder('d/in'), link('d/l', 'x'), file('d/implied/x')),
+    );
+    for (const name of ['x', 'in', 'l', 'implied', 'implied/x']) {
+      expect(lstatSync(join(layer.path, 'd', name)), name).toMatchObject({ uid: 0, gid: 0 });
+    }
+    expect(lstatSync(join(layer.path, 'd/in')).mode).toBe(0o040755);
+  });
+
   test('extended attributes and file capabilities', async () => {
     using dir = scratch();
     const capability = Buffer.from('0100000200040000000000000000000000000000', 'hex');
@@ -121,6 +133,15 @@ describe('what a layer may hold', () => {
     const layer = await unpack(dir.path, tar(file('a/b/c/x', 'x'), folder('a/b', { mode: 0o700 })));
     expect(layer.implied).toEqual(['a', 'a/b/c']);
     expect(statSync(join(layer.path, 'a/b')).mode).toBe(0o040700);
+  });
+
+  test('a hard link to itself, also by another way, leaves the file', async () => {
+    using dir = scratch();
+    const layer = await unpack(
+      dir.path,
+      tar(folder('d'), file('d/x', 'kept'), link('l', 'd'), hardlink('l/x', 'd/x'), hardlink('d/x', './d/x')),
+    );
+    expect(readFileSync(join(layer.path, 'd/x'), 'utf8')).toBe('kept');
   });
 
   test('a later entry of the same name wins', async () => {
@@ -172,6 +193,21 @@ describe('whiteouts', () => {
     expect(layer.implied).toEqual([]);
   });
 
+  test.each<[string, TestEntry[]]>([
+    ['a link', [link('x', 'y'), whiteout('.wh.x'), folder('x')]],
+    ['a file', [whiteout('.wh.x'), file('x'), folder('x')]],
+  ])('hide lower layers below a folder that comes in the place of %s', async (_, entries) => {
+    using dir = scratch();
+    const layer = await unpack(dir.path, tar(...entries));
+    expect(xattr(join(layer.path, 'x'), 'trusted.overlay.opaque')).toBe('79');
+  });
+
+  test('make a folder opaque through a link', async () => {
+    using dir = scratch();
+    const layer = await unpack(dir.path, tar(folder('d'), link('l', '/d'), whiteout('l/.wh..wh..opq')));
+    expect(xattr(join(layer.path, 'd'), 'trusted.overlay.opaque')).toBe('79');
+  });
+
   test.each(['.wh.', '.wh..', '.wh...', 'a/.wh...'])('refuses %s', async (name) => {
     using dir = scratch();
     await expect(unpack(dir.path, tar(whiteout(name)))).rejects.toThrow(/a whiteout for no name/);
@@ -205,7 +241,9 @@ describe('hostile archives', () => {
     ['a hard link out of the root', [hardlink('x', '../secret')], /hard link to "\.\.\/secret", out of the root/],
     ['a hard link through a link', [link('l', '/'), hardlink('x', 'l/../../secret')], /out of the root/],
     ['a hard link to nothing', [hardlink('x', 'nothing')], /which is no file of this archive/],
+    ['a hard link of a folder to itself', [folder('d'), hardlink('d', './d')], /which is no file of this archive/],
     ['a hard link to a folder', [folder('d'), hardlink('x', 'd')], /which is no file of this archive/],
+    ['a link without a target', [link('x', '')], /a link without a target/],
     ['a file on the way', [file('f', ''), file('f/x', '')], /something on its way is not a folder/],
     ['a loop of links on the way', [link('a', 'b'), link('b', 'a'), file('a/x', '')], /form a loop/],
     ['a link to nowhere on the way', [link('a', 'nowhere'), file('a/x', '')], /leads nowhere/],

@@ -9,7 +9,6 @@ import {
   OpenFile,
   openAt2,
   S_IFCHR,
-  S_IFDIR,
   SyscallError,
   setXattr,
   statusAt,
@@ -50,7 +49,7 @@ export class WhiteoutTranslator {
   readonly #opaque: ByteString;
   /** Whiteouts made so far. */
   readonly #whiteouts = new Set<ByteString>();
-  /** Folders that this layer puts in place of what was below. */
+  /** Names that a whiteout hides below and this layer has by itself: as folders, they are in place of what was below. */
   readonly replaced = new Set<ByteString>();
 
   constructor(rootFd: number, userXattrs: boolean) {
@@ -72,11 +71,12 @@ export class WhiteoutTranslator {
         throw invalidArchive('it lies in a folder that is a whiteout', header.path);
       }
     }
-    this.#uncover(header, path);
+    this.#uncover(path);
     if (!base.startsWith(PREFIX)) return false;
     const dirfd = extractor.parent(path);
     if (base === OPAQUE) {
-      this.#markOpaque(parentOf(path));
+      // Where links on its way lead, as for every other entry.
+      this.#markOpaque(parentOf(path), 0);
       return true;
     }
     const name = base.slice(PREFIX.length);
@@ -88,7 +88,8 @@ export class WhiteoutTranslator {
       this.#whiteouts.add(hidden);
     } catch (error) {
       if (!(error instanceof SyscallError && error.code === 'EEXIST')) throw error;
-      if (statusAt(dirfd, name).type === S_IFDIR) this.replaced.add(hidden);
+      // Whatever it is, a folder may take its place yet.
+      this.replaced.add(hidden);
     }
     return true;
   }
@@ -99,11 +100,10 @@ export class WhiteoutTranslator {
   }
 
   /** Removes whiteouts where this entry or a folder on its way is to stand. */
-  #uncover(header: TarHeader, path: ByteString): void {
+  #uncover(path: ByteString): void {
     if (this.#whiteouts.size === 0) return;
     for (let at = path; at !== ''; at = parentOf(at)) {
-      if (!this.#whiteouts.delete(at) || !this.#remove(at)) continue;
-      if (at !== path || header.type === 'directory') this.replaced.add(at);
+      if (this.#whiteouts.delete(at) && this.#remove(at)) this.replaced.add(at);
     }
   }
 
@@ -121,9 +121,9 @@ export class WhiteoutTranslator {
     }
   }
 
-  #markOpaque(path: ByteString): void {
+  #markOpaque(path: ByteString, flags = O_NOFOLLOW): void {
     try {
-      using folder = new OpenFile(openAt2(this.#rootFd, path || '.', O_DIRECTORY | O_NOFOLLOW));
+      using folder = new OpenFile(openAt2(this.#rootFd, path || '.', O_DIRECTORY | flags));
       setXattr(folder.fd, this.#opaque, Buffer.from('y'));
     } catch (error) {
       // A later entry put a file in the folder's place: that hides what is below by itself.

@@ -126,6 +126,8 @@ export class TarParser {
     const oldSparse = flag === 'S' ? Buffer.from(block) : undefined;
     const { size = blockSize, sparse } = applyPax(header, pax);
     check(header, size);
+    // Before ustar a directory was a file whose name ends in a slash. Its whole name: what the block has may be cut there.
+    if (header.type === 'file' && header.path.endsWith('/') && flag !== 'S') header.type = 'directory';
     let stored = size;
     let map: SparseMap | undefined;
     if (header.type !== 'file') {
@@ -271,12 +273,10 @@ function decodeHeader(block: Buffer, flag: string): TarHeader {
     const prefix = textField(block, field.prefix);
     if (prefix !== '') path = `${prefix}/${path}`;
   }
-  let type = types[flag];
+  const type = types[flag];
   if (type === undefined) {
     throw invalidArchive(`type ${JSON.stringify(flag)} is not supported (files, links, devices and folders are)`, path);
   }
-  // Before ustar a directory was a file whose name ends in a slash.
-  if (type === 'file' && path.endsWith('/') && flag !== 'S') type = 'directory';
   const isDevice = type === 'character' || type === 'block';
   return {
     path,

@@ -99,6 +99,27 @@ describe('parser and encoder', () => {
   });
 });
 
+test('a file is a folder by the end of its whole name, not of what the block has of it', () => {
+  const path = `${'d'.repeat(80)}/${'e'.repeat(18)}/${'f'.repeat(200)}`;
+  const header = encodeHeader({ path, type: 'file', xattrs: new Map([['user.x', Buffer.from('x')]]), sizeBytes: 4 });
+  const long = encodeHeader({ path: `${path}/`, type: 'file' });
+  // As writers do that cut the name: GNU tar and Go's archive/tar among them.
+  const cut = Buffer.from(header);
+  const block = cut.subarray(-512);
+  block.write(path.slice(0, 100), 'latin1');
+  block.fill(0x20, 148, 156);
+  block.write(
+    `${block
+      .reduce((total, byte) => total + byte, 0)
+      .toString(8)
+      .padStart(6, '0')}\0 `,
+    148,
+  );
+  const all = parse(tar(Buffer.concat([cut, Buffer.from('body'), Buffer.alloc(508)]), long), 700);
+  expect(block.toString('latin1', 99, 100)).toBe('/');
+  expect(all.map(({ header: { type } }) => type)).toEqual(['file', 'directory']);
+});
+
 test('readTar streams bodies, skips what is left unread, and drains its source', async () => {
   let isDrained = false;
   async function* source() {

@@ -31,6 +31,7 @@ import {
   setXattr,
   setXattrAt,
   statusAt,
+  statusOf,
   truncate,
 } from '../../linux/index.ts';
 import { invalidArchive } from '../tar/header.ts';
@@ -59,6 +60,9 @@ interface PendingTimes {
   modifyNs: bigint;
 }
 
+/** Set-group-id. */
+const S_ISGID = 0o2000;
+
 const hasCode = (error: unknown, ...codes: string[]): boolean =>
   error instanceof SyscallError && codes.includes(error.code);
 
@@ -79,8 +83,8 @@ export class TreeExtractor implements Disposable {
   readonly #uid = process.geteuid?.() ?? 0;
   readonly #gid = process.getegid?.() ?? 0;
   readonly #times: PendingTimes[] = [];
-  /** The folder of the last entry: tars come in folder order. */
-  #parent: { path: ByteString; fd: number } | undefined;
+  /** The folder of the last entry: tars come in folder order. With its set-group-id bit, what is made in it has its group. */
+  #parent: { path: ByteString; fd: number; givesGroup: boolean } | undefined;
   #file: { fd: number; header: TarHeader; end: number } | undefined;
 
   /** @param rootFd stays the caller's */
@@ -163,7 +167,7 @@ export class TreeExtractor implements Disposable {
     if (this.#parent?.path === folder) return this.#parent.fd;
     this.#forgetParent();
     const fd = this.#openFolder(folder);
-    this.#parent = { path: folder, fd };
+    this.#parent = { path: folder, fd, givesGroup: (statusOf(fd).mode & S_ISGID) !== 0 };
     return fd;
   }
 
@@ -211,14 +215,16 @@ export class TreeExtractor implements Disposable {
       if (hasCode(error, 'EEXIST')) throw invalidArchive('a folder on its way is a link that leads nowhere', path);
       throw error;
     }
+    const { uid, gid } = this.#options.owner ?? { uid: this.#uid, gid: this.#gid };
+    changeOwnerAt(dirfd, name, uid, gid);
     changeModeAt(dirfd, name, 0o755);
-    if (this.#options.owner) changeOwnerAt(dirfd, name, this.#options.owner.uid, this.#options.owner.gid);
     this.#times.push({ path, modifyNs: 0n });
     this.#options.onImpliedDirectory?.(path.slice(this.#prefix.length));
   }
 
   #make(header: TarHeader, path: ByteString): void {
     if (path === '' || `${path}/` === this.#prefix || path === this.#prefix) {
+      this.#forgetParent();
       if (header.type !== 'directory') throw invalidArchive(`a ${header.type} in place of the root`, header.path);
       using root = new OpenFile(openAt2(this.#rootFd, path || '.', O_DIRECTORY));
       this.#dressFolder(root.fd, header, path);
@@ -252,6 +258,7 @@ export class TreeExtractor implements Disposable {
         makeDirectoryAt(dirfd, name, 0o700);
         break;
       case 'link':
+        if (header.linkTarget === '') throw invalidArchive('a link without a target', header.path);
         makeLinkAt(header.linkTarget, dirfd, name);
         break;
       case 'hardlink':
@@ -268,27 +275,23 @@ export class TreeExtractor implements Disposable {
   }
 
   #hardLink(header: TarHeader, dirfd: number, name: ByteString): void {
+    this.#withTarget(header, (folderFd, last) => hardLinkAt(folderFd, last, dirfd, name));
+  }
+
+  /** Resolves the target of a hard link up to its last part. @throws {TareError} InvalidArgument: it is no file of the root */
+  #withTarget<T>(header: TarHeader, use: (folderFd: number, last: ByteString) => T): T {
+    const text = JSON.stringify(fromByteString(header.linkTarget));
     const target = cleanPath(header.linkTarget);
     if (target === undefined || target === '') {
-      throw invalidArchive(
-        `a hard link to ${JSON.stringify(fromByteString(header.linkTarget))}, out of the root`,
-        header.path,
-      );
+      throw invalidArchive(`a hard link to ${text}, out of the root`, header.path);
     }
     const path = this.#prefix + target;
     try {
       using folder = new OpenFile(openAt2(this.#rootFd, parentOf(path) || '.', O_PATH | O_DIRECTORY));
-      const last = path.slice(path.lastIndexOf('/') + 1);
-      // A link to itself must not remove the file first.
-      hardLinkAt(folder.fd, last, dirfd, name);
+      return use(folder.fd, path.slice(path.lastIndexOf('/') + 1));
     } catch (error) {
-      if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EPERM', 'ELOOP')) {
-        throw invalidArchive(
-          `a hard link to ${JSON.stringify(fromByteString(header.linkTarget))}, which is no file of this archive`,
-          header.path,
-        );
-      }
-      throw error;
+      if (!hasCode(error, 'ENOENT', 'ENOTDIR', 'EPERM', 'ELOOP')) throw error;
+      throw invalidArchive(`a hard link to ${text}, which is no file of this archive`, header.path);
     }
   }
 
@@ -307,8 +310,9 @@ export class TreeExtractor implements Disposable {
       );
     }
     if (header.type === 'hardlink') {
-      const target = this.#prefix + (cleanPath(header.linkTarget) ?? '');
-      if (target === path) return true;
+      // A link to itself must not remove the file first.
+      const target = this.#withTarget(header, statusAt);
+      if (target.inode === old.inode && target.fileSystem === old.fileSystem && !isFolder) return true;
     }
     removeTreeSync(dirfd, name);
     // What was cached may have been inside.
@@ -316,14 +320,17 @@ export class TreeExtractor implements Disposable {
     return false;
   }
 
-  #owner(header: TarHeader): { uid: number; gid: number } {
-    return this.#options.owner ?? header;
+  /** @returns undefined: what we make is theirs already */
+  #owner(header: TarHeader): { uid: number; gid: number } | undefined {
+    const owner = this.#options.owner ?? header;
+    const isOurs = owner.uid === this.#uid && owner.gid === this.#gid && !this.#parent?.givesGroup;
+    return isOurs ? undefined : owner;
   }
 
   /** Owner, mode, attributes and times of an open file. Changing the owner drops capabilities and set-id bits: first. */
   #dress(fd: number, header: TarHeader): void {
-    const { uid, gid } = this.#owner(header);
-    if (uid !== this.#uid || gid !== this.#gid) changeOwner(fd, uid, gid);
+    const owner = this.#owner(header);
+    if (owner) changeOwner(fd, owner.uid, owner.gid);
     changeMode(fd, header.mode);
     for (const [key, value] of header.xattrs) this.#attribute(key, () => setXattr(fd, key, value));
     changeTimes(fd, header.modifyNs, header.modifyNs);
@@ -331,8 +338,8 @@ export class TreeExtractor implements Disposable {
 
   /** The same for a name that is a link or a special file. */
   #dressAt(dirfd: number, name: ByteString, header: TarHeader): void {
-    const { uid, gid } = this.#owner(header);
-    if (uid !== this.#uid || gid !== this.#gid) changeOwnerAt(dirfd, name, uid, gid);
+    const owner = this.#owner(header);
+    if (owner) changeOwnerAt(dirfd, name, owner.uid, owner.gid);
     // Just made by us, with this type; a process that swaps it for a link reaches only what it may change itself.
     if (header.type !== 'link') changeModeNoFollow(dirfd, name, header.mode);
     for (const [key, value] of header.xattrs) this.#attribute(key, () => setXattrAt(dirfd, name, key, value));
@@ -340,7 +347,7 @@ export class TreeExtractor implements Disposable {
   }
 
   #dressFolder(fd: number, header: TarHeader, path: ByteString): void {
-    const { uid, gid } = this.#owner(header);
+    const { uid, gid } = this.#options.owner ?? header;
     changeOwner(fd, uid, gid);
     changeMode(fd, header.mode);
     for (const [key, value] of header.xattrs) this.#attribute(key, () => setXattr(fd, key, value));
