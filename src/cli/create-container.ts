@@ -2,6 +2,7 @@ import { closeSync, existsSync, openSync, unlinkSync, writeSync } from 'node:fs'
 import { TareError } from '../errors/index.ts';
 import type { Context } from './command.ts';
 import { type CreateBody, type CreateValues, createBody } from './create-request.ts';
+import { fullReference, imageName } from './grammar/image-names.ts';
 import { ApiError, type Client } from './transport/client.ts';
 
 export interface Created {
@@ -32,20 +33,12 @@ export async function createContainer(
     );
   const client = await context.connect();
   using file = new CidFile(cidfile);
-  const pull = async () => {
-    body.Image = await pulled(context, client, image, options);
-  };
-  if (options.pull === 'always') await pull();
-  const create = () =>
-    client.json<{ Id: string; Warnings?: string[] | null }>('POST', '/containers/create', {
+  const created = await withImage(context, client, image, options, (name) => {
+    body.Image = name;
+    return client.json<{ Id: string; Warnings?: string[] | null }>('POST', '/containers/create', {
       query: { name: options.name, platform: options.platform },
       body,
     });
-  const created = await create().catch(async (error: unknown) => {
-    if (options.pull !== 'missing' || !isAbsentImage(error)) throw error;
-    if (!options.quiet) context.err(`Unable to find image '${withTag(image)}' locally\n`);
-    await pull();
-    return await create();
   });
   for (const warning of created.Warnings ?? []) context.err(`WARNING: ${warning}\n`);
   file.write(created.Id);
@@ -56,20 +49,47 @@ function terminalSize(options: CreateValues): [number, number] | undefined {
   return options.tty && process.stdout.isTTY ? [process.stdout.rows, process.stdout.columns] : undefined;
 }
 
+/**
+ * Makes something of an image, which is pulled before if it is wanted anew or not there.
+ *
+ * @param make called with the image's name; what it throws for an absent image asks for the pull
+ */
+async function withImage<T>(
+  context: Context,
+  client: Client,
+  image: string,
+  options: CreateValues,
+  make: (name: string) => Promise<T>,
+): Promise<T> {
+  const { platform, quiet } = options;
+  const pull = async () => {
+    const { pullImage } = await import('./pull-image.ts');
+    const name = await pullImage(context, client, image, { platform, quiet, descriptor: 2 });
+    return await make(isOther(name, image) ? name : image);
+  };
+  if (options.pull === 'always') return await pull();
+  try {
+    return await make(image);
+  } catch (error) {
+    if (options.pull === 'never' || !isAbsentImage(error)) throw error;
+  }
+  const { askFor } = await import('./registry-auth.ts');
+  const { name } = await askFor(context.globals, image);
+  try {
+    // By an alias it may be here under another name.
+    if (isOther(name, image)) return await make(name);
+  } catch (error) {
+    if (!isAbsentImage(error)) throw error;
+  }
+  if (!quiet) context.err(`Unable to find image '${withTag(image)}' locally\n`);
+  return await pull();
+}
+
 const isAbsentImage = (error: unknown) =>
   error instanceof ApiError && error.status === 404 && /no such image/i.test(error.message);
 
-/** @returns what the image is to be called now: another name when an alias gave it one */
-async function pulled(context: Context, client: Client, image: string, options: CreateValues): Promise<string> {
-  const { pullImage } = await import('./pull-image.ts');
-  const { fullReference, imageName } = await import('./grammar/image-names.ts');
-  const name = await pullImage(context, client, image, {
-    platform: options.platform,
-    quiet: options.quiet,
-    descriptor: 2,
-  });
-  return name === fullReference(imageName(withTag(image))) ? image : name;
-}
+/** Whether a name in full is of another image than docker takes the typed one for. */
+const isOther = (name: string, typed: string) => withTag(name) !== fullReference(imageName(withTag(typed)));
 
 /** The image as docker names it in messages. */
 const withTag = (image: string) => (/[:@][^/]*$/.test(image) ? image : `${image}:latest`);

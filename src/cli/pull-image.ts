@@ -1,7 +1,7 @@
 import type { Context } from './command.ts';
 import { fullReference, imageName } from './grammar/image-names.ts';
 import { TransferProgress } from './output/transfer-progress.ts';
-import { registryAuth } from './registry-auth.ts';
+import { askFor } from './registry-auth.ts';
 import { readProgress } from './stream/progress.ts';
 import type { Client } from './transport/client.ts';
 
@@ -22,7 +22,8 @@ export interface PullOptions {
  * @returns its name in full as the engine understood it
  */
 export async function pullImage(context: Context, client: Client, text: string, options: PullOptions): Promise<string> {
-  const image = imageName(text);
+  const asked = await askFor(context.globals, text);
+  const image = imageName(asked.name);
   if (image.tag === undefined && image.digest === undefined && !options.allTags) image.tag = 'latest';
   const { body } = await client.stream('POST', '/images/create', {
     query: {
@@ -31,12 +32,12 @@ export async function pullImage(context: Context, client: Client, text: string, 
       platform: options.platform,
       allPlatforms: options.allPlatforms,
     },
-    headers: await registryAuth(context.globals, text),
+    headers: asked.headers,
   });
-  using progress = new TransferProgress(options.descriptor, options.quiet);
+  using progress = new TransferProgress(context, options.descriptor, options.quiet);
   let name = fullReference(image);
   await readProgress(body, (line) => {
-    // An alias or the search list may have given a short name another registry.
+    // The search list may have given a short name one of several registries.
     const told = /^Status: .* for (\S+)$/.exec(line.status ?? '')?.[1];
     if (told !== undefined && image.digest === undefined) name = fullReference(imageName(told));
     progress.show(line);

@@ -1,10 +1,14 @@
 import type { GlobalValues } from './command.ts';
 import type { AuthConfig } from './local/credentials.ts';
 
-/** The header that shows this user's credentials to the engine, for one request. */
-export async function registryAuth(globals: GlobalValues, image: string): Promise<Record<string, string>> {
-  const { authFor } = await import('./local/credentials.ts');
-  return authHeader(await authFor(globals, image));
+/** An image's name as this user's configuration understands it, and the header that shows this user's credentials for it. */
+export async function askFor(
+  globals: GlobalValues,
+  image: string,
+): Promise<{ name: string; headers: Record<string, string> }> {
+  const { askedImage } = await import('./local/credentials.ts');
+  const { name, auth } = await askedImage(globals, image);
+  return { name, headers: authHeader(auth) };
 }
 
 export function authHeader(auth: AuthConfig): Record<string, string> {

@@ -1,7 +1,10 @@
 export {
+  canonical,
+  canonicalName,
   loadRegistriesConf,
   openCredentials,
   parseScope,
+  parseTransport,
   removeLogin,
   removeLogins,
   type StoredLogin,
@@ -20,5 +23,9 @@ export { Engine, type OpenOptions, tryBecomeKeeper } from './engine.ts';
 export { parseDuration, parseTime } from './filters.ts';
 export { healthTimes, nextProbeMs } from './health.ts';
 export type { ImageMount, ImageMountService } from './image-mounts.ts';
+export type { RegistryAccess } from './registries.ts';
+export { planSync, type SyncPlan, type SyncRequest, type SyncStep } from './sync-plan.ts';
+export { type InspectedImage, inspectSource, nameOf } from './transport-inspect.ts';
+export { type CopyRequest, Transports } from './transports.ts';
 export * from './types.ts';
 export { version } from './version.ts';

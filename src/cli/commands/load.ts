@@ -33,7 +33,7 @@ export default command({
       headers: { 'content-type': 'application/x-tar' },
       body,
     });
-    using progress = new TransferProgress(1, options.quiet);
+    using progress = new TransferProgress(context, 1, options.quiet);
     await readProgress(answer.body, (line) => {
       if (line.stream === undefined) progress.show(line);
       else progress.say(line.stream.trimEnd());

@@ -3,7 +3,7 @@ import { command } from '../command.ts';
 import { fullName, fullReference, imageName } from '../grammar/image-names.ts';
 import { platformJson } from '../grammar/platforms.ts';
 import { TransferProgress } from '../output/transfer-progress.ts';
-import { registryAuth } from '../registry-auth.ts';
+import { askFor } from '../registry-auth.ts';
 import { readProgress } from '../stream/progress.ts';
 
 export default command({
@@ -33,10 +33,10 @@ export default command({
     const name = fullName(image.name);
     const { body } = await client.stream('POST', `/images/${name.split('/').map(encodeURIComponent).join('/')}/push`, {
       query: { tag: image.tag, platform: platformJson(options.platform) },
-      headers: await registryAuth(context.globals, name),
+      headers: (await askFor(context.globals, name)).headers,
     });
     {
-      using progress = new TransferProgress(1, options.quiet);
+      using progress = new TransferProgress(context, 1, options.quiet);
       await readProgress(body, (line) => progress.show(line));
     }
     if (options.quiet) context.out(`${fullReference(image)}\n`);

@@ -1,4 +1,6 @@
 import {
+  canonical,
+  canonicalName,
   loadRegistriesConf,
   openCredentials,
   parseScope,
@@ -25,19 +27,25 @@ const HUB_ADDRESS = 'https://index.docker.io/v1/';
 /** The address of a registry as docker's client gives it. */
 const addressOf = (host: string) => (host === 'docker.io' ? HUB_ADDRESS : host);
 
-/**
- * This user's credentials for an image, or for a registry (`host[:port][/path]`).
- *
- * @param image a short name is looked up as the configuration says
- * @returns only the address when there are none
- */
-export async function authFor(globals: GlobalValues, image: string, authFile?: string): Promise<AuthConfig> {
-  const conf = loadRegistriesConf(configFrom(globals).registries);
-  const { domain, path } = conf.candidates(image)[0]!;
-  return await authOf(`${domain}/${path}`, conf.credentialHelpers, authFile);
+/** An image as the configuration of this user understands its name, and who asks for it. */
+export interface AskedImage {
+  /** The name in full, tag and digest with it; as typed when several registries come into question. */
+  name: string;
+  auth: AuthConfig;
 }
 
-/** The same for a registry as typed, '' for the default one. */
+/**
+ * Looks a short name up, and this user's credentials for what it stands for. Where a name may stand for several, none are given:
+ * one registry's secret must not reach another.
+ */
+export async function askedImage(globals: GlobalValues, image: string): Promise<AskedImage> {
+  const conf = loadRegistriesConf(configFrom(globals).registries);
+  const [first, ...others] = conf.candidates(image);
+  if (others.length > 0) return { name: image, auth: {} };
+  return { name: canonical(first!), auth: await authOf(canonicalName(first!), conf.credentialHelpers) };
+}
+
+/** This user's credentials for a registry as typed, '' for the default one; only the address when there are none. */
 export async function authForRegistry(globals: GlobalValues, registry: string, authFile?: string): Promise<AuthConfig> {
   const conf = loadRegistriesConf(configFrom(globals).registries);
   return await authOf(parseScope(registry), conf.credentialHelpers, authFile);

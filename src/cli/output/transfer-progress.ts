@@ -1,4 +1,4 @@
-import { writeSync } from 'node:fs';
+import type { Context } from '../command.ts';
 import type { ProgressLine } from '../stream/progress.ts';
 import { elapsed, printable, Transfer, transferFrame } from './transfer-frame.ts';
 
@@ -11,7 +11,7 @@ const IDLE_FRAME_MS = 1000;
  * true when it is over.
  */
 export class TransferProgress implements Disposable {
-  readonly #descriptor: 1 | 2;
+  readonly #write: (text: string) => void;
   readonly #quiet: boolean;
   readonly #terminal: NodeJS.WriteStream | undefined;
   readonly #transfers = new Map<string, Transfer>();
@@ -20,9 +20,10 @@ export class TransferProgress implements Disposable {
   #lastFrameMs = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(descriptor: 1 | 2, quiet = false) {
+  /** @param descriptor 1 is standard output, 2 standard error */
+  constructor(context: Pick<Context, 'out' | 'err'>, descriptor: 1 | 2, quiet = false) {
     const stream = descriptor === 1 ? process.stdout : process.stderr;
-    this.#descriptor = descriptor;
+    this.#write = descriptor === 1 ? context.out : context.err;
     this.#quiet = quiet;
     this.#terminal = stream.isTTY ? stream : undefined;
   }
@@ -41,9 +42,8 @@ export class TransferProgress implements Disposable {
     this.#schedule();
   }
 
-  /** A line that stays, above those that change. */
+  /** A line that stays, above those that change; also when quiet. */
   say(text: string): void {
-    if (this.#quiet) return;
     this.#write(`${this.#erase()}${printable(text)}\n`);
     if (this.#transfers.size > 0) this.#draw();
   }
@@ -86,10 +86,6 @@ export class TransferProgress implements Disposable {
     const height = this.#drawn.reduce((sum, length) => sum + Math.max(1, Math.ceil(length / columns)), 0);
     this.#drawn = [];
     return height === 0 ? '' : `\x1b[${height}A\r\x1b[J`;
-  }
-
-  #write(text: string): void {
-    writeSync(this.#descriptor, text);
   }
 }
 

@@ -70,16 +70,13 @@ export function readCredentialFile(path: string): CredentialFile | undefined {
 /** Docker's name of its own registry in files and for helpers. */
 export const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
 
-/** `host[:port][/path]` in one spelling: docker.io under each of its names is docker.io. */
+/** `host[:port][/path]` in one spelling: docker.io has several names, and of a URL only the host counts, for its path is an API's. */
 export function normalScope(text: string): string {
   const bare = text.replace(/^https?:\/\//, '');
-  const [host = '', ...rest] = bare.split('/');
+  const [host = '', ...rest] = bare.split('/').filter((part, index) => index === 0 || part !== '');
   const domain = /^(?:index\.docker\.io|registry-1\.docker\.io|docker\.io)$/.test(host) ? 'docker.io' : host;
-  const path = rest.filter((part) => part !== '').join('/');
-  // `https://host/v1/` is the address of an API, not a repository.
-  return path === '' || (bare !== text && /^v[12]$/.test(path)) || (domain === 'docker.io' && path === 'v1')
-    ? domain
-    : `${domain}/${path}`;
+  const isApi = bare !== text || (domain === 'docker.io' && rest.join('/') === 'v1');
+  return isApi ? domain : [domain, ...rest].join('/');
 }
 
 /** `a/b/c`, then `a/b`, then `a`. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import {
   closeSync,
-  fchmodSync,
+  fchownSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
@@ -9,6 +9,7 @@ import {
   realpathSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -140,15 +141,18 @@ async function earlier(own: string, scope: string, places: CredentialPlaces): Pr
 
 /** Replaces a file in one step: whoever reads sees the old one or the new one, also after power loss. */
 function publish(path: string, document: Foreign): void {
-  // The file itself may be a link into a folder of settings that is kept elsewhere.
-  const place = isLink(path) ? realpathSync(path) : path;
-  const folder = dirname(place);
-  const fresh = join(folder, `.${randomBytes(6).toString('hex')}.tmp`);
+  let fresh: string | undefined;
   try {
+    // The file itself may be a link into a folder of settings that is kept elsewhere.
+    const place = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ? realpathSync(path) : path;
+    const folder = dirname(place);
     mkdirSync(folder, { recursive: true, mode: 0o700 });
+    fresh = join(folder, `.${randomBytes(6).toString('hex')}.tmp`);
     const descriptor = openSync(fresh, 'wx', 0o600);
     try {
-      fchmodSync(descriptor, 0o600);
+      const before = statSync(place, { throwIfNoEntry: false });
+      // Run by root for somebody else, it must stay theirs.
+      if (before !== undefined && before.uid !== process.getuid!()) fchownSync(descriptor, before.uid, before.gid);
       writeFileSync(descriptor, `${JSON.stringify(document, undefined, '\t')}\n`);
       fsyncSync(descriptor);
     } finally {
@@ -162,11 +166,7 @@ function publish(path: string, document: Foreign): void {
       closeSync(parent);
     }
   } catch (cause) {
-    rmSync(fresh, { force: true });
+    if (fresh !== undefined) rmSync(fresh, { force: true });
     throw new TareError('Internal', `cannot write ${path}: ${messageOf(cause)}`, { cause });
   }
-}
-
-function isLink(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
 }

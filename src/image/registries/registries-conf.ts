@@ -2,15 +2,9 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { TareError } from '../../errors/index.ts';
 import type { Digest } from '../../storage/index.ts';
-import { canonical, canonicalName, DEFAULT_DOMAIN, parseReference, type Reference } from '../reference.ts';
+import { canonical, canonicalName, DEFAULT_DOMAIN, isShortName, parseReference, type Reference } from '../reference.ts';
 import { type DockerOptions, parseDockerOptions } from './docker-options.ts';
-import {
-  isShortName,
-  parseRegistriesFile,
-  type RegistriesFile,
-  type RegistryRule,
-  type ShortNameMode,
-} from './registries-file.ts';
+import { parseRegistriesFile, type RegistriesFile, type RegistryRule, type ShortNameMode } from './registries-file.ts';
 import { listFolder, readSmallFile } from './small-file.ts';
 
 /** One place to pull a reference from. */
@@ -136,30 +130,27 @@ class MergedConf implements RegistriesConf {
   }
 
   lookup(reference: Reference): PullSource[] {
-    const text = canonical(reference);
-    const rule = this.#ruleOf(text);
+    const rule = this.#ruleOf(canonical(reference));
     if (rule?.blocked) throw blocked(rule, canonicalName(reference));
     const isDigested = reference.digest !== undefined;
-    const sources: PullSource[] = [];
+    const mirrors: Omit<PullSource, 'isMirror'>[] = [];
     if (reference.domain === DEFAULT_DOMAIN)
-      for (const mirror of this.#docker.mirrors)
-        sources.push({
-          ...reference,
-          domain: mirror.domain,
-          insecure: mirror.insecure || this.isInsecure(mirror.domain),
-          isMirror: true,
-        });
-    for (const mirror of rule?.mirrors ?? []) {
-      if (mirror.pullFromMirror === (isDigested ? 'tag-only' : 'digest-only')) continue;
-      sources.push({ ...moved(reference, rule!.prefix, mirror.location), insecure: mirror.insecure, isMirror: true });
-    }
+      for (const { domain, insecure } of this.#docker.mirrors) mirrors.push({ ...reference, domain, insecure });
+    for (const { location, insecure, pullFromMirror } of rule?.mirrors ?? [])
+      if (pullFromMirror !== (isDigested ? 'tag-only' : 'digest-only'))
+        mirrors.push({ ...moved(reference, rule!.prefix, location), insecure });
     const own = rule?.location === undefined ? reference : moved(reference, rule.prefix, rule.location);
-    sources.push({
-      ...own,
-      insecure: (rule?.insecure ?? false) || this.#docker.isInsecure(own.domain),
-      isMirror: false,
-    });
-    return sources;
+    return [
+      ...mirrors
+        // A mirror may have a table of its own.
+        .filter((mirror) => !this.#ruleOf(canonical(mirror))?.blocked)
+        .map((mirror) => ({
+          ...mirror,
+          insecure: mirror.insecure || this.isInsecure(canonicalName(mirror)),
+          isMirror: true,
+        })),
+      { ...own, insecure: (rule?.insecure ?? false) || this.#docker.isInsecure(own.domain), isMirror: false },
+    ];
   }
 
   isInsecure(scope: string): boolean {

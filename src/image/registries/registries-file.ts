@@ -1,7 +1,7 @@
 import { parse as parseToml } from 'smol-toml';
 import { TareError } from '../../errors/index.ts';
 import { type Foreign, flagAt, objectAt, optional, textAt } from '../json.ts';
-import { parseReference } from '../reference.ts';
+import { isShortName, parseReference } from '../reference.ts';
 
 /** When a mirror may be asked (containers-registries.conf(5), `pull-from-mirror`). */
 export type PullFromMirror = 'all' | 'digest-only' | 'tag-only';
@@ -85,6 +85,7 @@ export function parseRegistriesFile(text: string, file: string): RegistriesFile 
       known(objectAt(mirror, `${where}: mirror`), mirrorKeys, ` in a mirror of registry ${index + 1}`);
     return registryRule(table, where);
   });
+  refuseContradictions(registries, file);
   return {
     registries,
     searchRegistries: optional(
@@ -97,6 +98,19 @@ export function parseRegistriesFile(text: string, file: string): RegistriesFile 
     aliases: aliasesOf(document['aliases'], file),
     warnings,
   };
+}
+
+/** One place may stand behind several prefixes, but cannot be insecure or blocked under one of them alone. */
+function refuseContradictions(registries: readonly RegistryRule[], file: string): void {
+  const seen = new Map<string, RegistryRule>();
+  for (const rule of registries) {
+    const place = rule.location ?? rule.prefix;
+    const other = seen.get(place) ?? rule;
+    for (const key of ['insecure', 'blocked'] as const)
+      if (other[key] !== rule[key])
+        throw invalid(`${file}: registry ${place} is given several times, with different settings of ${key}`);
+    seen.set(place, rule);
+  }
 }
 
 function registryRule(table: Foreign, where: string): RegistryRule {
@@ -177,14 +191,6 @@ function checkTarget(text: string, where: string): void {
   if (isShortName(text)) throw invalid(`${where}: its value needs a registry, as "docker.io/library/alpine" has`);
   const { tag, digest } = parseReference(text);
   if (tag !== undefined || digest !== undefined) throw invalid(`${where}: its value must have no tag and no digest`);
-}
-
-/** Whether a user's word for an image names no registry. Its grammar is not checked here. */
-export function isShortName(text: string): boolean {
-  const slash = text.indexOf('/');
-  if (slash < 0) return true;
-  const first = text.slice(0, slash);
-  return first !== 'localhost' && !/[.:]/.test(first) && first.toLowerCase() === first;
 }
 
 function oneOf(value: unknown, known: readonly string[], where: string): string | undefined {
