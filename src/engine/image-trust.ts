@@ -9,9 +9,10 @@ import {
   type RepositoryReader,
   withDefaultTag,
 } from '../image/index.ts';
-import type { ImageOrigin, PolicySubject, Signature, SignaturePolicy, SignedManifest } from '../image/trust/index.ts';
+import type { ImageOrigin, PolicySubject, Requirement, Signature, SignaturePolicy } from '../image/trust/index.ts';
 import type { ContentStore, Descriptor } from '../storage/index.ts';
 import type { RecordedImage } from './image-records.ts';
+import { keptSignatures, manifestsOf } from './image-signatures.ts';
 
 /** Where policies are, as the engine is told. */
 export interface TrustSettings {
@@ -58,13 +59,17 @@ export function openTrust(content: Pick<ContentStore, 'put' | 'read'>, settings:
       const found = await policy();
       const origin: ImageOrigin = { transport: 'docker', reference };
       if (found === undefined || found.acceptsAnything(origin)) return [];
+      const kinds = new Set(found.applicable(origin).requirements.map(({ type }) => type));
       const { keepSignatures } = await import('../image/trust/index.ts');
       const passedBy = await found.require({
         ...{ origin, reference },
         manifests: documents.map(({ descriptor, bytes }) => ({ digest: descriptor.digest, bytes: async () => bytes })),
-        signatures: () => fetchSignatures(source, reference, documents, found, settings),
+        signatures: () => signaturesInRegistry(source, reference, documents, settings, kinds),
       });
-      return await keepSignatures(content, passedBy);
+      return await keepSignatures(
+        content,
+        passedBy.map(({ signature }) => signature),
+      );
     },
     checkLoad: async (origins) => {
       const found = await policy();
@@ -78,16 +83,18 @@ export function openTrust(content: Pick<ContentStore, 'put' | 'read'>, settings:
   };
 }
 
-/** Signatures of all documents, of the kinds that the policy asks for. */
-async function fetchSignatures(
+/**
+ * Signatures that a registry and its lookaside have for documents.
+ * @param wanted kinds of requirements that ask for them
+ */
+export async function signaturesInRegistry(
   source: RepositoryReader,
   reference: Reference,
   documents: readonly RemoteDocument[],
-  policy: SignaturePolicy,
   { registriesFolder }: TrustSettings,
+  wanted: ReadonlySet<Requirement['type']> = new Set(['signedBy', 'sigstoreSigned']),
 ): Promise<Signature[]> {
   const trust = await import('../image/trust/index.ts');
-  const wanted = new Set(policy.applicable({ transport: 'docker', reference }).requirements.map(({ type }) => type));
   const found: Signature[] = [];
   const lookaside = await trust.lookasideOf(trust.lookasideFolder(registriesFolder), reference);
   for (const { descriptor } of documents) {
@@ -104,9 +111,7 @@ async function requireRunnable(
   asked: string,
 ): Promise<void> {
   const subject: Omit<PolicySubject, 'origin' | 'reference'> = {
-    manifests: [image.manifest, ...(image.index === undefined ? [] : [image.index])].map(
-      ({ digest }): SignedManifest => ({ digest, bytes: () => content.read(digest) }),
-    ),
+    manifests: manifestsOf(content, image),
     signatures: () => keptSignatures(content, image),
   };
   const require = async (origin: ImageOrigin) => {
@@ -168,15 +173,6 @@ function nameIn(asked: string): Reference | undefined {
   return digest === undefined ? withDefaultTag(parsed.name) : { domain, path, digest };
 }
 
-async function keptSignatures(content: Pick<ContentStore, 'read'>, image: RecordedImage): Promise<Signature[]> {
-  const { decodeSignature, isSignatureType } = await import('../image/trust/index.ts');
-  const found: Signature[] = [];
-  for (const { mediaType, digest } of image.signatures) {
-    if (isSignatureType(mediaType)) found.push(decodeSignature(mediaType, await content.read(digest)));
-  }
-  return found;
-}
-
 const DOCKER = 'docker://';
 
 /** How an origin is recorded: `docker://NAME:TAG`, `docker-archive:`, `oci:/PATH`. */
@@ -186,7 +182,8 @@ export function formatOrigin({ transport, path = '' }: Omit<ImageOrigin, 'refere
 
 export const formatRegistryOrigin = (canonicalName: string): string => DOCKER + canonicalName;
 
-function parseOrigin(text: string): ImageOrigin {
+/** Reads what those wrote. */
+export function parseOrigin(text: string): ImageOrigin {
   if (text.startsWith(DOCKER)) return { transport: 'docker', reference: parseReference(text.slice(DOCKER.length)) };
   const colon = text.indexOf(':');
   const path = text.slice(colon + 1);

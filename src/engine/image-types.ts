@@ -7,8 +7,11 @@ import type {
   ImageSource,
   SearchResult,
 } from '../image/index.ts';
+import type { Signature } from '../image/trust/index.ts';
 import type { Descriptor, Platform } from '../storage/index.ts';
 import type { Filters } from './filter-types.ts';
+import type { VerifyMessage, VerifyOptions } from './verify-types.ts';
+import type { SignedImage } from './image-signatures.ts';
 
 export interface ImageRecord {
   /** Digest of the config. */
@@ -199,5 +202,11 @@ export interface ImageService {
    * @throws {TareError} NotFound `No such image: REF`; InvalidArgument: a package database of it is damaged
    */
   sbom(ref: string, options?: BomOptions): Promise<BillOfMaterials>;
+  /** What is here of an image and its signatures. @throws {TareError} NotFound */
+  signed(ref: string): Promise<SignedImage>;
+  /** Keeps a signature with an image. @throws {TareError} NotFound */
+  addSignature(ref: string, signature: Signature): Promise<void>;
   prune(filters?: Filters): Promise<{ removed: RemovedImage[]; spaceReclaimedBytes: number }>;
+  /** Compares everything stored with its names and records, and repairs it if asked to. @see verifyContent */
+  verify(options?: VerifyOptions): AsyncIterable<VerifyMessage>;
 }

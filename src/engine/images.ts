@@ -15,10 +15,12 @@ import { authenticate, distribution, searchImages } from './image-registry.ts';
 import { pruneImages, removeImage } from './image-remove.ts';
 import { resolveImage } from './image-resolve.ts';
 import { saveImages } from './image-save.ts';
+import { addSignature, signedImage } from './image-signatures.ts';
 import type { ImageTrust } from './image-trust.ts';
 import { openLocalDestination } from './local-destination.ts';
 import { openLocalSource } from './local-source.ts';
 import type { ImageService } from './types.ts';
+import { verifyContent } from './verify.ts';
 
 export type { ImageUser } from './image-parts.ts';
 export type { RecordedImage } from './image-records.ts';
@@ -89,6 +91,7 @@ export function createImageService(deps: ImageServiceDeps): Images {
     tag: (ref, target) => tagImage(parts, ref, target),
     remove: (ref, options) => removeImage(parts, ref, options),
     prune: (filters) => pruneImages(parts, filters),
+    verify: (options) => verifyContent(parts, options),
     resolve: (ref, platform) => resolveImage(parts.db, ref, platform),
     ensureUnpacked: (imageID) => ensureUnpacked(parts, imageID),
     requireTrusted: (imageID, asked) => requireTrusted(parts, imageID, asked),
@@ -99,6 +102,8 @@ export function createImageService(deps: ImageServiceDeps): Images {
       const { imageBom } = await import('./image-bom.ts');
       return await imageBom(parts, (imageID) => ensureUnpacked(parts, imageID), ref, options);
     },
+    signed: (ref) => signedImage(parts, ref),
+    addSignature: (ref, signature) => addSignature(parts, ref, signature),
     hold: () => holdContent(parts),
     reconcile: async (isUsed) => {
       await parts.content.reconcile();

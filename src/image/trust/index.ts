@@ -31,6 +31,7 @@ export {
   parseSignatureFile,
   type Signature,
   type SignedManifest,
+  signatureText,
 } from './signature.ts';
 export { type PolicySubject, SignaturePolicy } from './signature-policy.ts';
 export type { SignedClaim } from './signed-payload.ts';

@@ -1,6 +1,6 @@
 import { TareError } from '../../errors/index.ts';
 import { canonical } from '../reference.ts';
-import { evaluate, type TrustSubject } from './evaluate.ts';
+import { type Accepted, evaluate, type TrustSubject } from './evaluate.ts';
 import { parsePolicy } from './policy-document.ts';
 import { type Applicable, type ImageOrigin, requirementsFor, scopedRequirements } from './policy-scope.ts';
 import type { PolicyDocument } from './requirement.ts';
@@ -50,24 +50,24 @@ export class SignaturePolicy {
    * @throws {TareError} Forbidden: the scope, the requirement, and why it does not hold; else what the policy's key files
    *   have wrong
    */
-  async require(subject: PolicySubject): Promise<Signature[]> {
+  async require(subject: PolicySubject): Promise<Accepted[]> {
     return await this.requireAll(subject, this.applicable(subject.origin));
   }
 
   /** The same for requirements that were looked up. */
-  async requireAll(subject: PolicySubject, { scope, requirements }: Applicable): Promise<Signature[]> {
+  async requireAll(subject: PolicySubject, { scope, requirements }: Applicable): Promise<Accepted[]> {
     let fetched: Promise<readonly Signature[]> | undefined;
     const signatures = () => {
       fetched ??= subject.signatures();
       return fetched;
     };
-    const passedBy = new Set<Signature>();
+    const passedBy: Accepted[] = [];
     for (const requirement of requirements) {
       const outcome = await evaluate(requirement, subject, signatures);
       if (!outcome.holds) throw this.#refusal(subject, scope, requirement.type, outcome.reasons);
-      if (outcome.by !== undefined) passedBy.add(outcome.by.signature);
+      if (outcome.by !== undefined) passedBy.push(outcome.by);
     }
-    return [...passedBy];
+    return passedBy;
   }
 
   #refusal({ origin }: PolicySubject, scope: string, requirement: string, reasons: readonly string[]): TareError {

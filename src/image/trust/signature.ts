@@ -15,6 +15,9 @@ export interface CosignSignature {
   annotations: Readonly<Record<string, string>>;
 }
 
+/** The signature itself, base64. */
+export const signatureText = ({ annotations }: CosignSignature): string => annotations[annotationKeys.signature] ?? '';
+
 /** A sigstore bundle, as cosign 2 and 3 attach it. */
 export interface BundleSignature {
   kind: 'bundle';
