@@ -135,10 +135,31 @@ test('only src/linux calls foreign functions', () => {
 test('below the engine nothing knows HTTP or a terminal', () => {
   const low = ['build', 'image', 'storage', 'network', 'runtime', 'state', 'linux'];
   const face = /^(node:(http|https|http2|readline|tty)|fastify|@fastify\/.*)$/;
+  // A registry is asked by HTTP: there, and only there, is a client. No server is.
+  const client = /^node:https?$/;
+  const mayAsk = (source: string) => source.startsWith('src/image/registry/') || isTest(source);
   const knowing = sources.filter(
-    (source) => low.includes(folderOf(source)) && importsOf(source).some(({ specifier }) => face.test(specifier)),
+    (source) =>
+      low.includes(folderOf(source)) &&
+      importsOf(source).some(
+        ({ specifier, isType }) => face.test(specifier) && !isType && !(mayAsk(source) && client.test(specifier)),
+      ),
   );
   expect(knowing).toEqual([]);
+});
+
+test('the client of registries serves nothing, and loads HTTP only when it asks', () => {
+  const client = sources.filter((source) => source.startsWith('src/image/registry/') && !isTest(source));
+  expect(client.length).toBeGreaterThan(5);
+  expect(
+    client.filter((source) => /\bcreate(Secure)?Server\b|new (http|https|net|tls)\.Server/.test(textOf.get(source)!)),
+  ).toEqual([]);
+  const early = client.filter((source) =>
+    importsOf(source).some(
+      ({ specifier, isType, isLater }) => /^node:(https?|tls)$/.test(specifier) && !isType && !isLater,
+    ),
+  );
+  expect(early).toEqual([]);
 });
 
 const own = [

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Certificate } from './certificates.ts';
 
@@ -169,6 +170,16 @@ export class FaultProxy implements AsyncDisposable {
   }
 }
 
+/** Until it takes more, or is gone. */
+async function drained(stream: Writable): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const done = () => resolve();
+  stream.once('drain', done).once('close', done);
+  if (stream.destroyed) done();
+  await promise;
+  stream.off('drain', done).off('close', done);
+}
+
 async function flood(response: http.ServerResponse, fault: Extract<Fault, { kind: 'flood' }>): Promise<void> {
   response.writeHead(200, {
     ...fault.headers,
@@ -177,7 +188,7 @@ async function flood(response: http.ServerResponse, fault: Extract<Fault, { kind
   const chunk = Buffer.alloc(65536, ' ');
   for (let sent = 0; sent < fault.bytes && !response.destroyed; sent += chunk.length) {
     const rest = chunk.subarray(0, Math.min(chunk.length, fault.bytes - sent));
-    if (!response.write(rest)) await Promise.race([once(response, 'drain'), once(response, 'close')]);
+    if (!response.write(rest)) await drained(response);
   }
   response.end();
 }
@@ -192,7 +203,7 @@ async function sendOn(
   for await (const chunk of request as AsyncIterable<Buffer>) {
     const rest = fault?.kind === 'cut-upload' ? chunk.subarray(0, fault.afterBytes - seen.bytes) : chunk;
     seen.bytes += rest.length;
-    if (!upstream.write(rest)) await Promise.race([once(upstream, 'drain'), once(upstream, 'close')]);
+    if (!upstream.write(rest)) await drained(upstream);
     if (fault?.kind === 'cut-upload' && seen.bytes >= fault.afterBytes) {
       // What was written must reach the registry before the connection goes.
       await sleep(50);
@@ -225,7 +236,7 @@ async function sendBack(answer: http.IncomingMessage, response: http.ServerRespo
   let sent = 0;
   const write = async (chunk: Uint8Array): Promise<void> => {
     sent += chunk.length;
-    if (!response.write(chunk)) await Promise.race([once(response, 'drain'), once(response, 'close')]);
+    if (!response.write(chunk)) await drained(response);
   };
   for await (const chunk of answer as AsyncIterable<Buffer>) {
     if (response.destroyed) return;

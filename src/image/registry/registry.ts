@@ -110,12 +110,7 @@ export interface Registries {
   authenticate(domain: string, credentials: Credentials, options?: RequestOptions): Promise<{ identityToken?: string }>;
   catalog(domain: string, credentials?: Credentials, options?: RequestOptions): AsyncIterable<string>;
   /** Docker's search (v1), of `term`'s registry or the default one. @throws {TareError} Unsupported: it has none */
-  search(
-    term: string,
-    limit: number,
-    credentials?: Credentials,
-    options?: RequestOptions,
-  ): Promise<SearchResult[]>;
+  search(term: string, limit: number, credentials?: Credentials, options?: RequestOptions): Promise<SearchResult[]>;
 }
 
 /** Finds the credentials for a registry or a repository, `host[:port][/path]`; undefined: none. */

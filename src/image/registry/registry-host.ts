@@ -1,0 +1,173 @@
+import type { WireResponse } from './exchange.ts';
+import { apiHost } from './hosts.ts';
+import type { Call, HttpClient } from './http-client.ts';
+import type { RegistryLimits } from './limits.ts';
+import { errorOfConnection, type Purpose, RegistryError } from './registry-error.ts';
+import { codeOf, mayPass } from './retry.ts';
+import type { Authenticator } from './tokens.ts';
+
+/** How hosts that may do without TLS were found to speak. One process asks once. */
+const knownOrigins = new Map<string, string>();
+const MAX_KNOWN_ORIGINS = 1000;
+
+export interface RegistryCall extends Omit<Call, 'url' | 'purpose' | 'authorizer' | 'isInsecure'> {
+  /** In the words of an error, e.g. `manifest a/b:latest`. */
+  what: string;
+  /** From the root, or a whole URL that the registry gave; the credentials go to the registry's own host alone. */
+  path: string | URL;
+  /** What a token must allow. */
+  scopes: readonly string[];
+}
+
+export interface RegistryHostOptions {
+  domain: string;
+  client: HttpClient;
+  /** undefined: nobody asks. */
+  authenticator: Authenticator | undefined;
+  /** Certificates are not checked, and plain HTTP is tried after TLS. */
+  isInsecure: boolean;
+  /** Instead of the limits' own, where there is another place to ask. */
+  attempts?: number;
+  /** Where it answers, if not where the domain says. */
+  host?: string;
+}
+
+/** One registry: where it is, how it speaks, who asks. */
+export class RegistryHost {
+  readonly #options: RegistryHostOptions;
+  readonly #host: string;
+
+  constructor(options: RegistryHostOptions) {
+    this.#options = options;
+    this.#host = options.host ?? apiHost(options.domain);
+  }
+
+  get domain(): string {
+    return this.#options.domain;
+  }
+
+  get limits(): RegistryLimits {
+    return this.#options.client.options.limits;
+  }
+
+  get client(): HttpClient {
+    return this.#options.client;
+  }
+
+  get isInsecure(): boolean {
+    return this.#options.isInsecure;
+  }
+
+  purpose(what: string): Purpose {
+    return { registry: this.domain, what };
+  }
+
+  /** @throws {RegistryError}; the signal's reason */
+  async call({ what, path, scopes, ...call }: RegistryCall): Promise<WireResponse> {
+    const { client, authenticator, isInsecure, attempts } = this.#options;
+    const purpose = this.purpose(what);
+    const origin = () => this.#origin(purpose, call.signal);
+    // A link of the registry's to another host is followed as a stranger.
+    const isOwn = typeof path === 'string' || path.origin === (await origin());
+    try {
+      return await client.call({
+        ...(attempts === undefined ? {} : { attempts }),
+        ...call,
+        purpose,
+        url: async () => (typeof path === 'string' ? new URL(path, await origin()) : path),
+        authorizer: isOwn ? authenticator?.for(scopes) : undefined,
+        isInsecure,
+      });
+    } catch (error) {
+      // It may have changed how it speaks.
+      if (isInsecure && error instanceof RegistryError && speaksOtherwise(error)) knownOrigins.delete(this.#host);
+      throw error;
+    }
+  }
+
+  /** A link in an answer, as `RegistryCall.path`. @throws {RegistryError} InvalidArgument */
+  link(what: string, from: WireResponse, location: string): URL {
+    return this.client.target({ purpose: this.purpose(what), isInsecure: this.isInsecure }, from.url, location);
+  }
+
+  /**
+   * A link to more of the same, which must be on the registry itself.
+   * @throws {RegistryError} InvalidArgument: it leads elsewhere
+   */
+  ownLink(what: string, from: WireResponse, location: string): URL {
+    const url = this.link(what, from, location);
+    if (url.origin === from.url.origin) return url;
+    const problem = `its next page is on another host, ${url.host}, where this login must not go`;
+    throw new RegistryError('InvalidArgument', this.purpose(what), problem);
+  }
+
+  /** A body that is kept in memory. @throws {TareError} InvalidArgument: over `limitBytes`, of which nothing more is read */
+  async read(what: string, response: WireResponse, limitBytes: number): Promise<Buffer> {
+    const { signal } = response;
+    let bytes: Buffer | undefined;
+    try {
+      bytes = await response.bytes(limitBytes);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw errorOfConnection(this.purpose(what), response.url, error, mayPass(error));
+    }
+    if (bytes !== undefined) return bytes;
+    throw new RegistryError(
+      'InvalidArgument',
+      this.purpose(what),
+      `the answer is larger than the ${limitBytes} bytes that are allowed`,
+    );
+  }
+
+  /** `https://host`, or `http://host` where an insecure host knows no TLS. */
+  async #origin(purpose: Purpose, signal: AbortSignal | undefined): Promise<string> {
+    const secure = `https://${this.#host}`;
+    if (!this.isInsecure) return secure;
+    const known = knownOrigins.get(this.#host);
+    if (known !== undefined) return known;
+    const plain = `http://${this.#host}`;
+    const tlsError = await this.#greet(secure, signal);
+    const origin = tlsError === undefined ? secure : plain;
+    if (tlsError !== undefined) {
+      const plainError = await this.#greet(plain, signal);
+      // Both errors belong together only if neither port answered at all.
+      if (plainError !== undefined) {
+        const url = new URL(isOfTls(tlsError) ? plain : secure);
+        throw errorOfConnection(purpose, url, plainError, mayPass(plainError));
+      }
+    }
+    if (knownOrigins.size >= MAX_KNOWN_ORIGINS) knownOrigins.clear();
+    knownOrigins.set(this.#host, origin);
+    return origin;
+  }
+
+  /** Whether anybody speaks HTTP there. @returns the error if not */
+  async #greet(origin: string, signal: AbortSignal | undefined): Promise<Error | undefined> {
+    const { client, isInsecure } = this.#options;
+    const url = new URL('/v2/', origin);
+    try {
+      using response = await client.connections.request({
+        method: 'GET',
+        url,
+        headers: { 'user-agent': client.options.userAgent },
+        isInsecure,
+        signal,
+      });
+      const body = await response.bytes(this.limits.errorBodyBytes);
+      // What Go's server says to plain text where it expects TLS.
+      const isRefused = response.status === 400 && body?.includes('HTTPS server') === true;
+      return isRefused ? Object.assign(new Error('it wants TLS'), { code: 'EPROTO' }) : undefined;
+    } catch (error) {
+      signal?.throwIfAborted();
+      return error as Error;
+    }
+  }
+}
+
+const isOfTls = (error: Error): boolean => {
+  const code = (error as NodeJS.ErrnoException).code ?? '';
+  return code === 'EPROTO' || code.startsWith('ERR_SSL_') || code === 'ECONNRESET';
+};
+
+const speaksOtherwise = (error: RegistryError): boolean =>
+  error.status === 400 || /^(ECONNREFUSED|EPROTO|ERR_SSL_|HPE_)/.test(codeOf(error.cause) ?? '');
