@@ -1,8 +1,14 @@
 export {
+  type CopyOptions,
+  type CopyProgress,
+  type CopyResult,
   canonical,
   canonicalName,
   loadRegistriesConf,
   openCredentials,
+  parseManifest,
+  parsePlatform,
+  parseReference,
   parseScope,
   parseTransport,
   removeLogin,
@@ -23,7 +29,7 @@ export { Engine, type OpenOptions, tryBecomeKeeper } from './engine.ts';
 export { parseDuration, parseTime } from './filters.ts';
 export { healthTimes, nextProbeMs } from './health.ts';
 export type { ImageMount, ImageMountService } from './image-mounts.ts';
-export type { RegistryAccess } from './registries.ts';
+export { openConfiguredRegistries, type RegistryAccess } from './registries.ts';
 export { planSync, type SyncPlan, type SyncRequest, type SyncStep } from './sync-plan.ts';
 export { type InspectedImage, inspectSource, nameOf } from './transport-inspect.ts';
 export { type CopyRequest, Transports } from './transports.ts';

@@ -44,6 +44,17 @@ export function tlsFor(domain: string, options: CertificateOptions = {}): HostCe
   return {};
 }
 
+/**
+ * Certificates of one folder that is laid out as those of certs.d are.
+ *
+ * @throws {TareError} NotFound: no such folder; InvalidArgument: as `tlsFor`
+ */
+export function certificatesOf(folder: string): HostCertificates {
+  const names = listFolder(folder);
+  if (names === undefined) throw new TareError('NotFound', `${folder}: no such folder of certificates`);
+  return certificatesIn(folder, names);
+}
+
 function certificatesIn(folder: string, names: readonly string[]): HostCertificates {
   const pem = (name: string, what: string) => {
     const path = join(folder, name);

@@ -1,4 +1,4 @@
-export { type CertificateOptions, type HostCertificates, tlsFor } from './certificates.ts';
+export { type CertificateOptions, certificatesOf, type HostCertificates, tlsFor } from './certificates.ts';
 export { type CredentialPlaces, DOCKER_HUB_KEY } from './credential-file.ts';
 export { type CredentialOptions, openCredentials, parseScope } from './credentials.ts';
 export { checkRegistryOptions } from './docker-options.ts';

@@ -80,6 +80,7 @@ export class DockerArchiveDestination implements ImageDestination {
     };
     await this.#tar.put('manifest.json', Buffer.from(JSON.stringify([entry])));
     await this.#tar.put('repositories', Buffer.from(JSON.stringify(this.#repositories(manifest.layers))));
+    this.#blobs.requireWhole();
     await this.#tar.commit();
   }
 

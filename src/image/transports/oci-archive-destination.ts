@@ -56,6 +56,7 @@ export class OciArchiveDestination implements ImageDestination {
   async commit(): Promise<void> {
     const index = { schemaVersion: 2, mediaType: mediaTypes.index, manifests: withEntries([], this.#entries) };
     await this.#tar.put('index.json', Buffer.from(JSON.stringify(index)));
+    this.#blobs.requireWhole();
     await this.#tar.commit();
   }
 }
