@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf, TareError } from '../errors/index.ts';
-import type { Registries } from '../image/index.ts';
 import { type FileLock, tryFlock } from '../linux/index.ts';
 import { openNetworkService } from '../network/index.ts';
 import { openRuntime, readHostFacts, SeccompCache, watchExits } from '../runtime/index.ts';
@@ -31,7 +30,7 @@ import { parseLogOptions } from './log-options.ts';
 import { rotateLog } from './log-rotation.ts';
 import { createNetworksService } from './networks.ts';
 import { type ReconcileParts, reconcile, settleEnded } from './reconcile.ts';
-import { LateRegistries, openConfiguredRegistries } from './registries.ts';
+import { LateRegistries } from './registries.ts';
 import { startContainer } from './start.ts';
 import { createSystemService } from './system.ts';
 import type { ContainerRecord, EngineServices } from './types.ts';
@@ -122,23 +121,13 @@ export class Engine implements EngineServices, AsyncDisposable {
         .filter(({ imageId }) => imageId === imageID)
         .map(({ id, name, state }) => ({ id, name, isRunning: isUp({ state }) }));
     // Nobody's stored credentials: who asks brings his own.
-    let registries: Promise<Registries & Disposable> | undefined;
-    opening.defer(async () => (await registries?.catch(() => undefined))?.[Symbol.dispose]());
-    let registries: ReturnType<typeof openConfiguredRegistries> | undefined;
-    opening.defer(() => registries?.[Symbol.dispose]());
+    const registries = opening.use(new LateRegistries(config, { anonymous: true }));
     const images = createImageService({
-      registries: () => {
-        registries ??= import('./registries.ts').then((room) =>
-          room.openConfiguredRegistries(config, { anonymous: true }),
-        );
-        return registries;
-      },
       ...{ db, content, layers, locks, containersUsing },
-      registries: async () => (registries ??= openConfiguredRegistries(config)),
+      registries: () => registries.get(),
       concurrentDownloads: config.maxConcurrentDownloads,
       concurrentUploads: config.maxConcurrentUploads,
       trust: openTrust(content, config.trust),
-      concurrentDownloads: config.maxConcurrentDownloads,
     });
     const hub = new AttachHub(runtime);
     const runtimeFor = (name: string) => {

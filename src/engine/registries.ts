@@ -67,15 +67,17 @@ const withoutVerification = (conf: RegistriesConf) => ({
 /** The engine's registries: opened with the first question, since most commands ask none. */
 export class LateRegistries implements Disposable {
   readonly #config: Pick<EngineConfig, 'registries'>;
+  readonly #access: Omit<RegistryAccess, 'credentials'>;
   #open: (Registries & Disposable) | undefined;
 
-  constructor(config: Pick<EngineConfig, 'registries'>) {
+  constructor(config: Pick<EngineConfig, 'registries'>, access: Omit<RegistryAccess, 'credentials'> = {}) {
     this.#config = config;
+    this.#access = access;
   }
 
   /** @throws {TareError} InvalidArgument: a file of the configuration that is wrong */
   async get(): Promise<Registries> {
-    this.#open ??= openConfiguredRegistries(this.#config);
+    this.#open ??= openConfiguredRegistries(this.#config, this.#access);
     return this.#open;
   }
 
