@@ -20,6 +20,8 @@ export interface ImageParts {
   /** Registries as they are configured. The client is loaded with the first call: most commands need none. */
   registries(): Promise<Registries>;
   downloads: Downloads;
+  /** Blobs that one push sends at once. */
+  concurrentUploads: number;
   /** Undefined: every image is trusted. */
   trust?: ImageTrust;
   /** Containers made from an image. Called inside of transactions, so it reads the records and nothing else. */

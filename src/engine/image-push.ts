@@ -40,9 +40,6 @@ import { findNamed } from './image-resolve.ts';
 import { variantFor, variantsOf } from './image-variants.ts';
 import type { ImageService, ProgressMessage } from './types.ts';
 
-/** Blobs under way to a registry at a time, as docker's. */
-const MAX_UPLOADS = 5;
-
 /** See `ImageService.push`. */
 export async function* pushImages(
   parts: ImageParts,
@@ -98,7 +95,7 @@ async function* pushOne(
     {
       labels: layerLabels([image, ...variantsOf(db, image)]),
       mountFrom: (digest) => blobSources(db, digest, domain).find((other) => other !== path),
-      concurrency: MAX_UPLOADS,
+      concurrency: parts.concurrentUploads,
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     },
   );

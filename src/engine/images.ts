@@ -38,11 +38,14 @@ export interface ImageServiceDeps {
   containersUsing(imageID: string): ImageUser[];
   /** Blobs that are fetched at once, by all pulls together. */
   concurrentDownloads?: number;
+  /** Blobs that one push sends at once. */
+  concurrentUploads?: number;
   /** Milliseconds since the epoch; for tests. */
   clock?: () => number;
 }
 
 const DEFAULT_DOWNLOADS = 6;
+const DEFAULT_UPLOADS = 5;
 
 /** The image service with what the rest of the engine needs of it. */
 export interface Images extends ImageService {
@@ -73,6 +76,7 @@ export function createImageService(deps: ImageServiceDeps): Images {
     ...deps,
     registries: deps.registries ?? noRegistries,
     downloads: new Downloads(deps.content, deps.concurrentDownloads ?? DEFAULT_DOWNLOADS),
+    concurrentUploads: deps.concurrentUploads ?? DEFAULT_UPLOADS,
     now: deps.clock ?? Date.now,
   };
   return {
