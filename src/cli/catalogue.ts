@@ -151,6 +151,11 @@ export const groups: Record<string, Group> = {
   image: {
     summary: 'Manage images',
     commands: {
+      copy: {
+        summary: 'Copy an image between registries, archives, folders and this engine',
+        load: () => import('./commands/image-copy.ts'),
+      },
+      delete: { summary: 'Delete an image from a registry', load: () => import('./commands/image-delete.ts') },
       history,
       import: importImage,
       inspect: {
@@ -169,8 +174,22 @@ export const groups: Record<string, Group> = {
         summary: 'List what is installed in an image, as a bill of materials',
         load: () => import('./commands/image-sbom.ts'),
       },
+      sync: {
+        summary: 'Copy all images of repositories, folders or a list',
+        load: () => import('./commands/image-sync.ts'),
+      },
       tag,
+      tags: { summary: 'List the tags of a repository', load: () => import('./commands/image-tags.ts') },
       unmount: { summary: 'Unmount an image', load: () => import('./commands/image-unmount.ts') },
+    },
+  },
+  manifest: {
+    summary: 'Manage image manifests',
+    commands: {
+      inspect: {
+        summary: 'Display an image manifest, or manifest list',
+        load: () => import('./commands/manifest-inspect.ts'),
+      },
     },
   },
   network: {
@@ -201,6 +220,10 @@ export const groups: Record<string, Group> = {
       events,
       info,
       prune: { summary: 'Remove unused data', load: () => import('./commands/system-prune.ts') },
+      verify: {
+        summary: 'Check what is stored against its digests and records',
+        load: () => import('./commands/system-verify.ts'),
+      },
     },
   },
   volume: {

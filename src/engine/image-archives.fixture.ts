@@ -14,7 +14,7 @@ import {
   openLayerStore,
 } from '../storage/index.ts';
 import type { ImageUser } from './image-parts.ts';
-import { createImageService, type Images } from './images.ts';
+import { createImageService, type ImageServiceDeps, type Images } from './images.ts';
 import type { ProgressMessage } from './types.ts';
 
 export const sha256 = (bytes: Uint8Array | string): string =>
@@ -139,7 +139,10 @@ export class ImageLab implements AsyncDisposable {
   readonly users: Map<string, ImageUser[]>;
   readonly #close: AsyncDisposableStack;
 
-  static async open(root = mkdtempSync(join(tmpdir(), 'tare-images-'))): Promise<ImageLab> {
+  static async open(
+    root = mkdtempSync(join(tmpdir(), 'tare-images-')),
+    options: Partial<ImageServiceDeps> = {},
+  ): Promise<ImageLab> {
     await using stack = new AsyncDisposableStack();
     stack.defer(() => rmSync(root, { recursive: true, force: true }));
     const db = stack.use(await Database.open(join(root, 'tare.db')));
@@ -147,7 +150,7 @@ export class ImageLab implements AsyncDisposable {
     const layers = stack.use(
       await openLayerStore({ directory: join(root, 'layers'), snapshotDirectory: join(root, 'snapshots') }),
     );
-    return new ImageLab(root, db, content, layers, stack.move());
+    return new ImageLab(root, db, content, layers, stack.move(), options);
   }
 
   private constructor(
@@ -156,6 +159,7 @@ export class ImageLab implements AsyncDisposable {
     content: ContentStore,
     layers: LayerStore,
     close: AsyncDisposableStack,
+    options: Partial<ImageServiceDeps>,
   ) {
     this.root = root;
     this.db = db;
@@ -169,6 +173,7 @@ export class ImageLab implements AsyncDisposable {
       layers,
       locks: new Locks(join(root, 'locks')),
       containersUsing: (id) => this.users.get(id) ?? [],
+      ...options,
     });
   }
 

@@ -12,6 +12,7 @@ export * from './filter-types.ts';
 export * from './image-types.ts';
 export * from './network-types.ts';
 export * from './system-types.ts';
+export * from './verify-types.ts';
 export * from './volume-types.ts';
 
 /** The product's verbs, by what they are about. */

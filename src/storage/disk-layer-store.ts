@@ -138,6 +138,24 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     return await this.#committed.apply(input, expected, signal);
   }
 
+  async check(diffID: DiffID, input?: LayerInput, signal?: AbortSignal): Promise<string | undefined> {
+    return await this.#committed.check(diffID, input, signal);
+  }
+
+  async replace(diffID: DiffID, input: LayerInput, signal?: AbortSignal): Promise<void> {
+    using _alone = await this.#useLock('exclusive');
+    for (const key of await this.snapshots()) {
+      // A mounted overlay must not lose what it stands on.
+      if (this.#driver.deletions === 'absence' || !this.#readParents(key)?.includes(diffID)) continue;
+      if (!this.#driver.isMounted(this.#snapshot(key))) continue;
+      throw new TareError(
+        'Conflict',
+        `layer ${diffID} is in use by ${key}, which runs or is mounted: stop or unmount that first`,
+      );
+    }
+    await this.#committed.replace(diffID, input, signal);
+  }
+
   async layers(): Promise<Layer[]> {
     return await this.#committed.list();
   }

@@ -85,6 +85,17 @@ export interface LayerStore {
    * @throws {TareError} NotFound: a layer is not unpacked
    */
   visibleFiles(diffIDs: readonly DiffID[]): VisibleFiles;
+  /**
+   * Checks an unpacked layer's record and folder; with its blob, every file, unpacking it once more beside itself.
+   * @returns what is wrong with it, naming a path; undefined: nothing
+   * @throws {TareError} as `apply`: the blob does not unpack to it
+   */
+  check(diffID: DiffID, input?: LayerInput, signal?: AbortSignal): Promise<string | undefined>;
+  /**
+   * Unpacks a layer again, in the place of a damaged one.
+   * @throws {TareError} Conflict: a snapshot over it is mounted; as `apply`
+   */
+  replace(diffID: DiffID, input: LayerInput, signal?: AbortSignal): Promise<void>;
   /** @throws {TareError} Conflict: a snapshot stands on it. Repeating is safe. */
   removeLayer(diffID: DiffID): Promise<void>;
   layers(): Promise<Layer[]>;

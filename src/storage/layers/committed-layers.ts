@@ -22,6 +22,7 @@ import type { Layer, LayerInput } from '../layer-store.ts';
 import { type ArchiveLimits, defaultLimits } from '../tree/budget.ts';
 import { paced } from '../tree/pace.ts';
 import { removeSteps } from '../tree/remove.ts';
+import { folderDamage, recordDifference, treeDifference } from './layer-difference.ts';
 import type { UnpackedLayer } from './unpack.ts';
 import { UnpackPool } from './unpack-pool.ts';
 
@@ -141,6 +142,24 @@ export class CommittedLayers implements AsyncDisposable {
     // Another process had the lock and did the work.
     const existing = expected === undefined ? undefined : this.record(expected);
     if (existing) return { diffID: existing.diffID, sizeBytes: existing.sizeBytes };
+    return await this.#unpack(id, input, expected, signal, async (ingest, unpacked) => {
+      await this.#publish(ingest, unpacked);
+      return { diffID: unpacked.diffID, sizeBytes: unpacked.sizeBytes };
+    });
+  }
+
+  /**
+   * Unpacks into a folder of its own that is gone afterwards, unless `use` takes it away.
+   *
+   * @param id of the lock that the caller holds
+   */
+  async #unpack<T>(
+    id: string,
+    input: LayerInput,
+    expected: DiffID | undefined,
+    signal: AbortSignal | undefined,
+    use: (ingest: string, unpacked: UnpackedLayer) => Promise<T>,
+  ): Promise<T> {
     using file = 'path' in input ? new OpenFile(openAt(AT_FDCWD, toByteString(input.path), O_RDONLY)) : undefined;
     const ingest = join(this.directory, 'ingest', `${id}.${randomBytes(8).toString('hex')}`);
     await mkdir(ingest, { mode: 0o700 });
@@ -161,8 +180,7 @@ export class CommittedLayers implements AsyncDisposable {
       if (expected !== undefined && unpacked.diffID !== expected) {
         throw new DigestMismatch('the uncompressed layer', expected, unpacked.diffID);
       }
-      await this.#publish(ingest, unpacked);
-      return { diffID: unpacked.diffID, sizeBytes: unpacked.sizeBytes };
+      return await use(ingest, unpacked);
     } finally {
       await this.#discard(ingest);
       await unlink(join(this.directory, 'locks', id)).catch(() => {});
@@ -184,6 +202,35 @@ export class CommittedLayers implements AsyncDisposable {
     this.#records.set(hex, record);
     this.#hasUnpacked = true;
     this.#settleLater(hex);
+  }
+
+  /**
+   * Compares an unpacked layer with its record and, when that is given, with what its blob unpacks to now.
+   *
+   * @returns what is wrong with it; undefined: nothing
+   * @throws {TareError} as `apply`: the blob does not unpack to it
+   */
+  async check(diffID: DiffID, input?: LayerInput, signal?: AbortSignal): Promise<string | undefined> {
+    const damage = folderDamage(join(this.directory, hexOf(diffID)), diffID);
+    if (damage !== undefined || input === undefined) return damage;
+    const id = `again-${hexOf(diffID)}`;
+    using _lock = await this.#lock(id, signal);
+    return await this.#unpack(id, input, diffID, signal, async (ingest, unpacked) => {
+      const record = this.record(diffID);
+      if (record === undefined) return 'it is not unpacked';
+      return recordDifference(record, unpacked) ?? (await treeDifference(this.path(diffID), join(ingest, 'diff')));
+    });
+  }
+
+  /** Unpacks a layer again in the place of what is there. Nothing may have it mounted. */
+  async replace(diffID: DiffID, input: LayerInput, signal?: AbortSignal): Promise<void> {
+    const id = hexOf(diffID);
+    using _lock = await this.#lock(id, signal);
+    await this.#unpack(id, input, diffID, signal, async (ingest, unpacked) => {
+      // A crash after this leaves no layer, which is derived again when it is needed.
+      await this.remove(diffID);
+      await this.#publish(ingest, unpacked);
+    });
   }
 
   async remove(diffID: DiffID): Promise<void> {

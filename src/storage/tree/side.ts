@@ -138,10 +138,10 @@ export const openPlace = ({ fd, path }: Place): number => openAt(fd, path, O_RDO
 
 export const linkAt = ({ fd, path }: Place): ByteString => readLinkAt(fd, path);
 
-/** The attributes as one text to compare, but for overlayfs' own. */
-export function attributesAt({ fd, path }: Pick<Place, 'fd' | 'path'>): string {
+/** The attributes as one text to compare. @param withOverlays overlayfs' own, too: in a layer by itself they mean something */
+export function attributesAt({ fd, path }: Pick<Place, 'fd' | 'path'>, withOverlays = false): string {
   return listXattrsAt(fd, path)
-    .filter((key) => !/^(trusted|user)\.overlay\./.test(key))
+    .filter((key) => withOverlays || !/^(trusted|user)\.overlay\./.test(key))
     .sort()
     .map((key) => `${key}=${getXattrAt(fd, path, key)?.toString('hex')}`)
     .join('\n');

@@ -14,12 +14,24 @@ interface Frame {
   hasAfter: boolean;
 }
 
+export interface CompareTwoOptions {
+  /**
+   * Layers by themselves: overlayfs' attributes and the times of files and links count, too, and a folder is not modified
+   * by what is in it.
+   */
+  isStrict?: boolean;
+}
+
 /**
  * What another tree has more, less and otherwise, sorted by path, folders before what is in them. Owner, mode, attributes and
  * content count, times do not: two builds of the same files are the same. A folder is modified when something in it is; of
  * a deleted one nothing more is told.
  */
-export function* compareTwo(before: TreeSide, after: TreeSide): Generator<TreeChange | undefined, void, void> {
+export function* compareTwo(
+  before: TreeSide,
+  after: TreeSide,
+  { isStrict = false }: CompareTwoOptions = {},
+): Generator<TreeChange | undefined, void, void> {
   const frames = [frameOf('', before, after)];
   // Frames that have told of themselves; those above them have, too.
   let told = 1;
@@ -36,11 +48,11 @@ export function* compareTwo(before: TreeSide, after: TreeSide): Generator<TreeCh
     const path = frame.path === '' ? name : `${frame.path}/${name}`;
     const old = frame.hasBefore ? before.find(name) : undefined;
     const now = frame.hasAfter ? after.find(name) : undefined;
-    const kind = yield* kindOf(old, now);
+    const kind = yield* kindOf(old, now, isStrict);
     if (kind !== undefined) {
       requirePathLength(path);
       // A folder counts as modified as soon as something in it is, and comes first.
-      for (; told < frames.length; told += 1) yield { path: frames[told]!.path, kind: 'modified' };
+      for (; !isStrict && told < frames.length; told += 1) yield { path: frames[told]!.path, kind: 'modified' };
       yield { path, kind };
     }
     if (now?.status.type !== S_IFDIR || !after.enter(name)) continue;
@@ -58,11 +70,12 @@ function frameOf(path: ByteString, before: TreeSide | undefined, after: TreeSide
 function* kindOf(
   old: Place | undefined,
   now: Place | undefined,
+  isStrict: boolean,
 ): Generator<undefined, TreeChange['kind'] | undefined, void> {
   if (now === undefined) return old === undefined ? undefined : 'deleted';
   if (old === undefined) return 'added';
   try {
-    return (yield* differs(old, now)) ? 'modified' : undefined;
+    return (yield* differs(old, now, isStrict)) ? 'modified' : undefined;
   } catch (error) {
     // Changed again while we looked.
     if (error instanceof SyscallError && /^(ENOENT|ELOOP|ENXIO|EINVAL)$/.test(error.code)) return 'modified';
@@ -70,7 +83,7 @@ function* kindOf(
   }
 }
 
-function* differs(old: Place, now: Place): Generator<undefined, boolean, void> {
+function* differs(old: Place, now: Place, isStrict: boolean): Generator<undefined, boolean, void> {
   const [a, b] = [old.status, now.status];
   if (a.mode !== b.mode || a.uid !== b.uid || a.gid !== b.gid) return true;
   if (a.deviceMajor !== b.deviceMajor || a.deviceMinor !== b.deviceMinor) return true;
@@ -81,7 +94,9 @@ function* differs(old: Place, now: Place): Generator<undefined, boolean, void> {
     const isSameFile = a.inode === b.inode && a.modifyNs === b.modifyNs && a.changeNs === b.changeNs;
     if (!isSameFile && (yield* contentDiffers(old, now))) return true;
   }
-  return attributesAt(old) !== attributesAt(now);
+  const isDated = a.type === S_IFREG || a.type === S_IFLNK;
+  if (isStrict && isDated && a.modifyNs !== b.modifyNs) return true;
+  return attributesAt(old, isStrict) !== attributesAt(now, isStrict);
 }
 
 function* contentDiffers(old: Place, now: Place): Generator<undefined, boolean, void> {
