@@ -10,9 +10,8 @@ import type {
 import type { Signature } from '../image/trust/index.ts';
 import type { Descriptor, Platform } from '../storage/index.ts';
 import type { Filters } from './filter-types.ts';
-import type { VerifyMessage, VerifyOptions } from './verify-types.ts';
-import type { VerifyMessage, VerifyOptions } from './verify-types.ts';
 import type { SignedImage } from './image-signatures.ts';
+import type { VerifyMessage, VerifyOptions } from './verify-types.ts';
 
 export interface ImageRecord {
   /** Digest of the config. */
@@ -208,8 +207,6 @@ export interface ImageService {
   /** Keeps a signature with an image. @throws {TareError} NotFound */
   addSignature(ref: string, signature: Signature): Promise<void>;
   prune(filters?: Filters): Promise<{ removed: RemovedImage[]; spaceReclaimedBytes: number }>;
-  /** Compares everything stored with its names and records, and repairs it if asked to. @see verifyContent */
-  verify(options?: VerifyOptions): AsyncIterable<VerifyMessage>;
   /** Compares everything stored with its names and records, and repairs it if asked to. @see verifyContent */
   verify(options?: VerifyOptions): AsyncIterable<VerifyMessage>;
 }

@@ -21,7 +21,6 @@ import { openLocalDestination } from './local-destination.ts';
 import { openLocalSource } from './local-source.ts';
 import type { ImageService } from './types.ts';
 import { verifyContent } from './verify.ts';
-import { verifyContent } from './verify.ts';
 
 export type { ImageUser } from './image-parts.ts';
 export type { RecordedImage } from './image-records.ts';
@@ -96,7 +95,6 @@ export function createImageService(deps: ImageServiceDeps): Images {
     tag: (ref, target) => tagImage(parts, ref, target),
     remove: (ref, options) => removeImage(parts, ref, options),
     prune: (filters) => pruneImages(parts, filters),
-    verify: (options) => verifyContent(parts, options),
     verify: (options) => verifyContent(parts, options),
     resolve: (ref, platform) => resolveImage(parts.db, ref, platform),
     ensureUnpacked: (imageID) => ensureUnpacked(parts, imageID),
