@@ -156,6 +156,10 @@ export const groups: Record<string, Group> = {
         load: () => import('./commands/image-copy.ts'),
       },
       delete: { summary: 'Delete an image from a registry', load: () => import('./commands/image-delete.ts') },
+      'generate-key-pair': {
+        summary: 'Make a pair of keys to sign images with',
+        load: () => import('./commands/image-generate-key-pair.ts'),
+      },
       history,
       import: importImage,
       inspect: {
@@ -178,9 +182,11 @@ export const groups: Record<string, Group> = {
         summary: 'Copy all images of repositories, folders or a list',
         load: () => import('./commands/image-sync.ts'),
       },
+      sign: { summary: 'Sign an image with a key', load: () => import('./commands/image-sign.ts') },
       tag,
       tags: { summary: 'List the tags of a repository', load: () => import('./commands/image-tags.ts') },
       unmount: { summary: 'Unmount an image', load: () => import('./commands/image-unmount.ts') },
+      verify: { summary: 'Verify the signatures of an image', load: () => import('./commands/image-verify.ts') },
     },
   },
   manifest: {

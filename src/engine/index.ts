@@ -30,6 +30,16 @@ export { parseDuration, parseTime } from './filters.ts';
 export { healthTimes, nextProbeMs } from './health.ts';
 export type { ImageMount, ImageMountService } from './image-mounts.ts';
 export { openConfiguredRegistries, type RegistryAccess } from './registries.ts';
+export {
+  type MadeSignature,
+  newSigningKeys,
+  type SigningParts,
+  type SignRequest,
+  signImage,
+  type Verification,
+  type VerifyRequest,
+  verifyImage,
+} from './signing.ts';
 export { planSync, type SyncPlan, type SyncRequest, type SyncStep } from './sync-plan.ts';
 export { type InspectedImage, inspectSource, nameOf } from './transport-inspect.ts';
 export { type CopyRequest, Transports } from './transports.ts';

@@ -1,6 +1,7 @@
 import { TareError } from '../errors/index.ts';
 import {
   bestPlatform,
+  type Credentials,
   canonical,
   hostPlatform,
   isAttestation,
@@ -27,6 +28,8 @@ import type { ImageService } from './image-types.ts';
 /** What signing and verifying work with. Each is asked for only when a name calls for it. */
 export interface SigningParts {
   registries(): Promise<Registries>;
+  /** For the registry; undefined: those that are stored. */
+  credentials?: Credentials;
   images(): Promise<Pick<ImageService, 'signed' | 'addSignature'>>;
   settings: TrustSettings;
 }
@@ -116,7 +119,7 @@ async function findTarget(parts: SigningParts, ref: string, signal: AbortSignal 
     };
   }
   const reference = withDefaultTag(parseReference(ref.slice(REGISTRY.length)));
-  const repository = (await parts.registries()).repository(reference);
+  const repository = (await parts.registries()).repository(reference, parts.credentials);
   const { digest, tag = 'latest' } = reference;
   const root = await repository.resolve(digest === undefined ? { tag } : { digest }, options);
   return {
@@ -276,7 +279,7 @@ async function findSubject(
     };
   }
   const reference = withDefaultTag(parseReference(ref.slice(REGISTRY.length)));
-  const repository = (await parts.registries()).repository(reference);
+  const repository = (await parts.registries()).repository(reference, parts.credentials);
   const documents = await documentsOf(repository, reference, signal);
   return {
     root: documents[0]!.descriptor.digest,
