@@ -10,6 +10,8 @@ export interface Recorded {
   query: Record<string, string>;
   /** Parsed when it is JSON. */
   body: unknown;
+  /** What X-Registry-Auth says. */
+  auth?: unknown;
 }
 
 /** Answers of the Docker Engine API by `METHOD /path`; `*` ends a prefix. Text is sent as it is, anything else as JSON. */
@@ -37,6 +39,7 @@ export class CannedDaemon implements AsyncDisposable {
       const url = new URL(request.url!, 'http://daemon');
       const path = decodeURIComponent(url.pathname.replace(/^\/v1\.\d+/, ''));
       const isJson = (request.headers['content-type'] ?? '').includes('json') && text !== '';
+      const auth = request.headers['x-registry-auth'];
       if (path !== '/_ping')
         daemon.requests.push({
           method: request.method!,
@@ -45,6 +48,9 @@ export class CannedDaemon implements AsyncDisposable {
             [...url.searchParams.keys()].map((name) => [name, url.searchParams.getAll(name).join('\n')]),
           ),
           body: isJson ? JSON.parse(text) : text,
+          ...(typeof auth === 'string' && auth !== ''
+            ? { auth: JSON.parse(Buffer.from(auth, 'base64url').toString()) }
+            : {}),
         });
       response.setHeader('api-version', '1.51');
       response.setHeader('ostype', 'linux');

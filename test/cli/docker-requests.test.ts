@@ -235,7 +235,14 @@ search --limit 3 -f is-official=true -f stars=4 busy
 create --pull always localhost:5000/img
 create --pull always -q localhost:5000/img:2
 login -u me -p secret localhost:5000
-login -u me -p secret
+login -u you -p word
+push localhost:5000/x:mine
+pull localhost:5000/x:mine
+pull docker.io/library/x
+search busy
+logout localhost:5000
+logout
+push localhost:5000/x:theirs
 `;
 
 test.each(lines.trim().split('\n'))('tare %s asks what docker asks', async (line) => {
@@ -243,7 +250,8 @@ test.each(lines.trim().split('\n'))('tare %s asks what docker asks', async (line
   const words = line.split(' ').map((word) => (word.includes('device-cgroup-rule') ? word.replaceAll('_', ' ') : word));
   const theirs = await ask([docker], words);
   const ours = await ask([join(built(), 'bin/tare')], words);
-  expect(theirs.requests.length, theirs.stderr).toBeGreaterThan(0);
+  // Credentials stay with the client, where the lines after these look for them.
+  if (!line.startsWith('logout')) expect(theirs.requests.length, theirs.stderr).toBeGreaterThan(0);
   expect(ours.requests.map(comparable), ours.stderr).toEqual(theirs.requests.map(comparable));
   expect(ours.code).toBe(theirs.code);
 });

@@ -24,8 +24,10 @@ export interface AuthConfig {
 /** The registry that the Docker API means by docker.io. */
 const HUB_ADDRESS = 'https://index.docker.io/v1/';
 
-/** The address of a registry as docker's client gives it. */
-const addressOf = (host: string) => (host === 'docker.io' ? HUB_ADDRESS : host);
+function address(scope: string): string {
+  const host = scope.split('/', 1)[0]!;
+  return host === 'docker.io' ? HUB_ADDRESS : host;
+}
 
 /** An image as the configuration of this user understands its name, and who asks for it. */
 export interface AskedImage {
@@ -45,7 +47,10 @@ export async function askedImage(globals: GlobalValues, image: string): Promise<
   return { name: canonical(first!), auth: await authOf(canonicalName(first!), conf.credentialHelpers) };
 }
 
-/** This user's credentials for a registry as typed, '' for the default one; only the address when there are none. */
+/** The address of a registry as typed, '' for the default one, as docker's client gives it. */
+export const addressOf = (registry: string): string => address(parseScope(registry));
+
+/** This user's credentials for a registry as typed; empty when there are none. */
 export async function authForRegistry(globals: GlobalValues, registry: string, authFile?: string): Promise<AuthConfig> {
   const conf = loadRegistriesConf(configFrom(globals).registries);
   return await authOf(parseScope(registry), conf.credentialHelpers, authFile);
@@ -53,12 +58,13 @@ export async function authForRegistry(globals: GlobalValues, registry: string, a
 
 async function authOf(scope: string, helpers: readonly string[], authFile?: string): Promise<AuthConfig> {
   const found = await openCredentials({ helpers, ...(authFile === undefined ? {} : { authFile }) })(scope);
+  if (found === undefined) return {};
   return {
-    ...(found?.username === undefined ? {} : { username: found.username }),
-    ...(found?.password === undefined ? {} : { password: found.password }),
-    ...(found?.identityToken === undefined ? {} : { identitytoken: found.identityToken }),
-    ...(found?.registryToken === undefined ? {} : { registrytoken: found.registryToken }),
-    serveraddress: addressOf(scope.split('/', 1)[0]!),
+    ...(found.username === undefined ? {} : { username: found.username }),
+    ...(found.password === undefined ? {} : { password: found.password }),
+    ...(found.identityToken === undefined ? {} : { identitytoken: found.identityToken }),
+    ...(found.registryToken === undefined ? {} : { registrytoken: found.registryToken }),
+    serveraddress: address(scope),
   };
 }
 

@@ -5,7 +5,10 @@ import { humanSize } from './units.ts';
 const WINDOW_MS = 5000;
 const BAR_MAX = 40;
 const BAR_MIN = 10;
-const STATE_WIDTH = 17;
+/** Of a layer's id with its colon, and of what it does. */
+const HEAD_WIDTH = 26;
+/** Of bytes, speed and time, so that bars keep their length while these change. */
+const NUMBERS_WIDTH = 36;
 
 /** Milliseconds on a clock that nobody sets. */
 export const elapsed = (): number => performance.now();
@@ -90,9 +93,9 @@ function transferLine(transfer: Transfer, nowMs: number, width: number): string 
   const speed = transfer.speed(nowMs);
   const rate = speed === undefined ? '' : `${humanSize(speed, 3)}/s`;
   const left = speed && total > current ? `${duration((total - current) / speed)} left` : '';
-  const padded = `${head.padEnd(14 + STATE_WIDTH)} `;
+  const padded = `${head.padEnd(HEAD_WIDTH)} `;
   const numbers = `${amount.padEnd(15)} ${rate.padEnd(8)} ${left}`.trimEnd();
-  const room = Math.min(BAR_MAX, width - padded.length - numbers.length - 3);
+  const room = Math.min(BAR_MAX, width - padded.length - NUMBERS_WIDTH - 3);
   const bar = total > 0 && room >= BAR_MIN ? `${progressBar(Math.min(1, current / total), room)} ` : '';
   return `${padded}${bar}${numbers}`.slice(0, width);
 }

@@ -13,6 +13,7 @@ export class TestHome implements Disposable {
   constructor(files: Record<string, Content> = {}) {
     this.root = realpathSync(mkdtempSync(join(tmpdir(), 'tare-registries-')));
     this.home = join(this.root, 'home');
+    mkdirSync(this.home);
     for (const [path, content] of Object.entries(files)) this.write(path, content);
   }
 

@@ -50,8 +50,9 @@ const empty = (path: string): CredentialFile => ({
   credsStore: undefined,
 });
 
-/** The key that docker and containers/image both find. */
-const keyOf = (scope: string) => (scope === 'docker.io' ? DOCKER_HUB_KEY : scope);
+/** The name under which the file's own tools look: docker has an old one for its own registry. */
+const keyOf = (scope: string, path: string) =>
+  scope === 'docker.io' && path.endsWith('/config.json') ? DOCKER_HUB_KEY : scope;
 
 /**
  * Keeps credentials where this user's tools find them: the file that `authFile` or $REGISTRY_AUTH_FILE names, else docker's; in the
@@ -70,8 +71,8 @@ export async function storeLogin(
   const helper = helperFor(file, wanted);
   const auths = new Map(file.auths);
   for (const key of keysOf(auths, wanted)) auths.delete(key);
-  if (helper !== undefined) await credentialHelper(helper, places.env).store(keyOf(wanted), credentials);
-  auths.set(keyOf(wanted), helper === undefined ? encodeEntry(credentials) : {});
+  if (helper !== undefined) await credentialHelper(helper, places.env).store(keyOf(wanted, path), credentials);
+  auths.set(keyOf(wanted, path), helper === undefined ? encodeEntry(credentials) : {});
   publish(path, { ...file.document, auths: Object.fromEntries(auths) });
   const shadowedBy = await earlier(path, wanted, places);
   return { path, ...(helper === undefined ? {} : { helper }), ...(shadowedBy === undefined ? {} : { shadowedBy }) };
