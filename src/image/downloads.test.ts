@@ -42,7 +42,9 @@ class Source {
   }
   get reader(): RepositoryReader {
     return {
-      blob: (_descriptor, options) => this.#blob(options?.offset ?? 0, options?.signal),
+      name: { domain: 'registry.test', path: 'a' },
+      blob: (_: Descriptor, options?: { offset?: number; signal?: AbortSignal }) =>
+        this.#blob(options?.offset ?? 0, options?.signal),
     } as unknown as RepositoryReader;
   }
   async *#blob(offset: number, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {

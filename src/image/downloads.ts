@@ -107,7 +107,7 @@ export class Downloads {
       } catch (error) {
         download.abort.signal.throwIfAborted();
         if (kindOf(error) === 'Internal') throw error;
-        failure = error;
+        failure = error instanceof DigestMismatch ? named(error, source) : error;
       }
     }
     throw failure ?? new TareError('NotFound', `nobody to ask for blob ${descriptor.digest}`);
@@ -127,7 +127,10 @@ export class Downloads {
         return;
       } catch (error) {
         // What an earlier attempt left may be the wrong part: power can cut a file off where it was not synced.
-        if (!(error instanceof DigestMismatch && offset > 0)) throw error;
+        if (error instanceof DigestMismatch && offset > 0) continue;
+        // Who lies about a blob's length has sent nothing worth going on from.
+        if (kindOf(error) === 'InvalidArgument') await writer.discard();
+        throw error;
       } finally {
         download.writer = undefined;
       }
@@ -162,6 +165,9 @@ export class Downloads {
     };
   }
 }
+
+const named = (error: DigestMismatch, { name }: RepositoryReader): TareError =>
+  new TareError('InvalidArgument', `registry ${name.domain}: ${name.path}: ${error.message}`, { cause: error });
 
 async function receive(
   source: RepositoryReader,

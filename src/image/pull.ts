@@ -58,6 +58,7 @@ interface Pull extends ImageStores {
   feed: ProgressFeed;
   options: PullOptions;
   budget: { documents: number };
+  abort: AbortController;
   signal: AbortSignal;
 }
 
@@ -88,7 +89,7 @@ export async function* pullImage(
     const budget = { documents: MAX_DOCUMENTS };
     const others = sources.filter((source) => source !== at);
     return await fetchImage(
-      { ...stores, reference, sources: [at, ...others], downloads, unpacker, feed, options, budget, signal },
+      { ...stores, reference, sources: [at, ...others], downloads, unpacker, feed, options, budget, abort, signal },
       root,
     );
   })();
@@ -135,14 +136,27 @@ async function fetchImage(pull: Pull, root: RemoteDocument): Promise<FetchedImag
   const manifest = parseManifest(chosen.bytes, what, chosen.descriptor.mediaType) as Manifest;
   requireImage(manifest, what);
   const signatures = (await options.check?.(pull.sources[0]!, chain)) ?? [];
-  const [image] = await Promise.all([
-    fetchPlatform(pull, chosen, manifest, 'unpacked'),
-    ...chain.map(({ bytes }) => pull.content.put(bytes)),
-  ]);
+  const stored = chain.map(({ bytes }) => pull.content.put(bytes));
+  const fetched = fetchPlatform(pull, chosen, manifest, 'unpacked');
+  await together(pull, [fetched, ...stored]);
+  const image = await fetched;
   const index = chain.length > 1 ? root.descriptor : undefined;
   const variants =
     options.allPlatforms && index !== undefined ? await fetchOthers(pull, root, chosen.descriptor.digest) : [];
   return { image, root: root.descriptor, index, variants, signatures };
+}
+
+/** Waits for all; when one fails, the others are stopped and waited for, so that nothing runs on. @throws the first failure */
+async function together({ abort }: Pull, work: readonly Promise<unknown>[]): Promise<void> {
+  const failures: unknown[] = [];
+  const watched = work.map((one) =>
+    one.catch((error: unknown) => {
+      failures.push(error);
+      abort.abort(error);
+    }),
+  );
+  await Promise.all(watched);
+  if (failures.length > 0) throw failures[0];
 }
 
 /** A document below an index, from the store or the registry. */
@@ -234,7 +248,10 @@ function isImage(manifest: Manifest): boolean {
 }
 
 const fetchBlobs = async (pull: Pull, { config, layers }: Manifest): Promise<void> => {
-  await Promise.all([config, ...layers].map((descriptor) => fetchPlain(pull, descriptor)));
+  await together(
+    pull,
+    [config, ...layers].map((descriptor) => fetchPlain(pull, descriptor)),
+  );
 };
 
 async function fetchPlain({ content, downloads, sources, signal }: Pull, descriptor: Descriptor): Promise<void> {
@@ -251,19 +268,23 @@ async function fetchPlatform(
   for (const layer of manifest.layers) requireLayerType(layer, what);
   const config = readRemoteConfig(pull, manifest, what, as === 'unpacked' ? pull.options.platform : undefined);
   config.catch(() => {}); // every layer awaits it
-  const layers = await Promise.all(
-    manifest.layers.map(async (descriptor, position) => {
-      // Layers of one blob are one piece of work; the first stands for all of them.
-      const isFirst = manifest.layers.findIndex(({ digest }) => digest === descriptor.digest) === position;
-      const diffID = config.then(({ rootfs }) => rootfs.diff_ids[position]!);
-      diffID.catch(() => {});
-      return as === 'unpacked'
-        ? await fetchLayer(pull, descriptor, diffID, what, isFirst)
-        : await storeLayer(pull, descriptor, diffID);
-    }),
-  );
+  const layers = manifest.layers.map(async (descriptor, position) => {
+    // Layers of one blob are one piece of work; the first stands for all of them.
+    const isFirst = manifest.layers.findIndex(({ digest }) => digest === descriptor.digest) === position;
+    const diffID = config.then(({ rootfs }) => rootfs.diff_ids[position]!);
+    diffID.catch(() => {});
+    return as === 'unpacked'
+      ? await fetchLayer(pull, descriptor, diffID, what, isFirst)
+      : await storeLayer(pull, descriptor, diffID);
+  });
+  await together(pull, [config, ...layers]);
   const { mediaType, digest, size } = document.descriptor;
-  return { id: manifest.config.digest, manifest: { mediaType, digest, size }, config: await config, layers };
+  return {
+    id: manifest.config.digest,
+    manifest: { mediaType, digest, size },
+    config: await config,
+    layers: await Promise.all(layers),
+  };
 }
 
 /** @param demanded the platform that it must be for */

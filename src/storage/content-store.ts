@@ -48,7 +48,7 @@ export interface BlobIngester {
   put(bytes: Uint8Array): Promise<BlobInfo>;
 }
 
-/** Disposing without commit keeps the bytes of an expected digest for a later resume, and drops others. */
+/** Disposing without commit keeps bytes of an expected digest for a later resume, and drops others. */
 export interface BlobWriter extends AsyncDisposable {
   /** Bytes already stored. */
   readonly offset: number;
@@ -69,6 +69,8 @@ export interface BlobWriter extends AsyncDisposable {
    * @throws {DigestMismatch} the bytes are not the expected ones; they are dropped
    */
   commit(): Promise<BlobInfo>;
+  /** Drops the bytes of an expected digest too: they turned out to be of no use. */
+  discard(): Promise<void>;
 }
 
 export interface ContentStore extends BlobReader, BlobIngester {

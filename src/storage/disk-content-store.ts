@@ -297,8 +297,13 @@ class DiskBlobWriter implements BlobWriter {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const follower of this.#followers) follower.end('abandoned');
     await this.#flushing.catch(() => {});
-    if (this.#committed === undefined && this.#expected.digest === undefined) await this.#drop();
+    const isResumable = this.#expected.digest !== undefined && this.#offset > 0;
+    if (this.#committed === undefined && !isResumable) await this.#drop();
     this.#lock[Symbol.dispose]();
+  }
+
+  async discard(): Promise<void> {
+    await this.#drop();
   }
 
   /** What was written is of no use: unlinked while the lock is held, so that nobody resumes it. */
