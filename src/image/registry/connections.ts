@@ -75,7 +75,7 @@ export class Connections implements Disposable {
   }
 
   async #send({ http, https, tls }: Modules, request: WireRequest): Promise<WireResponse> {
-    const { url, body } = request;
+    const { url, domain, body } = request;
     const isTls = url.protocol === 'https:';
     const options: RequestOptions & { secureContext?: SecureContext | undefined; rejectUnauthorized?: boolean } = {
       method: request.method,
@@ -85,7 +85,7 @@ export class Connections implements Disposable {
       },
       agent: this.#agent(isTls ? https : http, url),
       ...(this.#options.lookup === undefined ? {} : { lookup: this.#options.lookup }),
-      ...(isTls ? { secureContext: this.#secureContext(tls, url.host), rejectUnauthorized: !request.isInsecure } : {}),
+      ...(isTls ? { secureContext: this.#secureContext(tls, domain), rejectUnauthorized: !request.isInsecure } : {}),
     };
     const sent = (isTls ? https : http).request(url, options);
     return await new Sending(sent, request, this.#options.limits).answer();
@@ -115,10 +115,10 @@ export class Connections implements Disposable {
     return agent;
   }
 
-  #secureContext(tls: Modules['tls'], host: string): SecureContext | undefined {
-    const own = this.#options.tlsFor(host);
+  #secureContext(tls: Modules['tls'], domain: string): SecureContext | undefined {
+    const own = this.#options.tlsFor(domain);
     const isPlain = own.ca === undefined && own.cert === undefined;
-    const key = isPlain ? '' : host;
+    const key = isPlain ? '' : domain;
     if (!this.#contexts.has(key)) {
       const authorities = new Set(own.ca ?? []);
       if (own.ca !== undefined || usesSystemAuthorities) {

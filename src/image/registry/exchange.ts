@@ -13,6 +13,8 @@ export interface RequestBody {
 export interface WireRequest {
   method: string;
   url: URL;
+  /** Under which certificates for this host are configured, `host[:port]`. */
+  domain: string;
   headers: Record<string, string>;
   body?: RequestBody | undefined;
   /** Certificates are not checked. */

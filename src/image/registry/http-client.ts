@@ -1,6 +1,5 @@
 import { type ConnectionOptions, Connections } from './connections.ts';
 import type { RequestBody, WireResponse } from './exchange.ts';
-import { isLoopback } from './hosts.ts';
 import { errorOfAnswer, errorOfConnection, type Purpose, quoted, RegistryError } from './registry-error.ts';
 import { retryAfterMs } from './response-headers.ts';
 import { backOff, mayPass, mayPassStatus } from './retry.ts';
@@ -28,7 +27,10 @@ export interface Call {
   wanted: readonly number[];
   /** Nobody: no credentials are sent, and a 401 is an error. */
   authorizer?: Authorizer | undefined;
+  /** Certificates of the host itself are not checked, and it may lead to plain HTTP. */
   isInsecure: boolean;
+  /** What the host is called in configuration. Default: as in the URL. */
+  domain?: string;
   /** Instead of the limits' own. */
   attempts?: number;
   signal?: AbortSignal | undefined;
@@ -40,7 +42,7 @@ const MAX_CHALLENGES = 2;
 
 export interface HttpClientOptions extends ConnectionOptions {
   userAgent: string;
-  /** Whether a host that a registry refers to may be talked to without TLS. */
+  /** Whether certificates of a host that a registry leads to are not checked. */
   isInsecure(domain: string): boolean;
 }
 
@@ -98,7 +100,7 @@ export class HttpClient implements Disposable {
     let challenges = 0;
     for (let followed = 0; ; ) {
       const isOwn = url.origin === origin;
-      const response = await this.#send(call, method, url, isOwn ? authorization : undefined);
+      const response = await this.#send(call, method, url, isOwn, isOwn ? authorization : undefined);
       // Another host's challenge is not answered: whoever it is, it was not the one that the credentials are for.
       if (response.status === 401 && isOwn && authorizer !== undefined && challenges < MAX_CHALLENGES) {
         challenges += 1;
@@ -152,8 +154,13 @@ export class HttpClient implements Disposable {
     return url;
   }
 
-  async #send(call: Call, method: string, url: URL, authorization: string | undefined): Promise<WireResponse> {
-    const isInsecure = call.isInsecure || this.options.isInsecure(url.host) || isLoopback(url.host);
+  async #send(
+    call: Call,
+    method: string,
+    url: URL,
+    isOwn: boolean,
+    authorization: string | undefined,
+  ): Promise<WireResponse> {
     try {
       return await this.connections.request({
         method,
@@ -166,7 +173,8 @@ export class HttpClient implements Disposable {
           ...(authorization === undefined ? {} : { authorization }),
         },
         body: method === call.method ? call.body : undefined,
-        isInsecure,
+        domain: (isOwn ? call.domain : undefined) ?? url.host,
+        isInsecure: isOwn ? call.isInsecure : this.options.isInsecure(url.host),
         signal: call.signal,
       });
     } catch (error) {

@@ -68,7 +68,7 @@ class ConfiguredRegistries implements Registries, Disposable {
       env: options.env ?? process.env,
       lookup: options.lookup,
       userAgent: options.userAgent ?? 'tare',
-      isInsecure: (domain) => options.conf.isInsecure(domain),
+      isInsecure: (domain) => this.#isInsecure(domain, options.conf.isInsecure(domain)),
     });
   }
 
@@ -157,7 +157,7 @@ class ConfiguredRegistries implements Registries, Disposable {
 
   /** docker takes this machine's own registries for insecure ones; here authorities that were named for them are kept to. */
   #isInsecure(domain: string, isConfigured: boolean): boolean {
-    return isConfigured || isLoopback(domain);
+    return isConfigured || (isLoopback(domain) && this.#options.tlsFor?.(domain).ca === undefined);
   }
 
   #host(

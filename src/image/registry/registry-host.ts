@@ -75,8 +75,9 @@ export class RegistryHost {
         ...call,
         purpose,
         url: async () => (typeof path === 'string' ? new URL(path, await origin()) : path),
-        authorizer: isOwn ? authenticator?.for(scopes) : undefined,
-        isInsecure,
+        ...(isOwn
+          ? { authorizer: authenticator?.for(scopes), domain: this.domain, isInsecure }
+          : { isInsecure: false }),
       });
     } catch (error) {
       // It may have changed how it speaks.
@@ -150,6 +151,7 @@ export class RegistryHost {
         method: 'GET',
         url,
         headers: { 'user-agent': client.options.userAgent },
+        domain: this.domain,
         isInsecure,
         signal,
       });

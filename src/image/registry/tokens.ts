@@ -199,7 +199,12 @@ export class Authenticator {
     const host = (await call.url()).host;
     const purpose = { registry, what: `token from ${host}` };
     const response = await client
-      .call({ ...call, purpose, isInsecure: isInsecure && host === registry, wanted: [200] })
+      .call({
+        ...call,
+        purpose,
+        isInsecure: client.options.isInsecure(host) || (isInsecure && host === registry),
+        wanted: [200],
+      })
       .catch(async (error: unknown) => {
         throw refusedLogin(error, purpose, await this.credentials);
       });
