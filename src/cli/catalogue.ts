@@ -178,6 +178,10 @@ export const groups: Record<string, Group> = {
         summary: 'List what is installed in an image, as a bill of materials',
         load: () => import('./commands/image-sbom.ts'),
       },
+      scan: {
+        summary: 'List known vulnerabilities of what is installed in an image',
+        load: () => import('./commands/image-scan.ts'),
+      },
       sync: {
         summary: 'Copy all images of repositories, folders or a list',
         load: () => import('./commands/image-sync.ts'),
@@ -217,6 +221,15 @@ export const groups: Record<string, Group> = {
       ls: { summary: 'List networks', load: () => import('./commands/network-ls.ts') },
       prune: { summary: 'Remove all unused networks', load: () => import('./commands/network-prune.ts') },
       rm: { summary: 'Remove one or more networks', load: () => import('./commands/network-rm.ts') },
+    },
+  },
+  'scan-db': {
+    summary: 'Manage the vulnerability database',
+    commands: {
+      update: {
+        summary: 'Fetch the databases that images are scanned with',
+        load: () => import('./commands/scan-db-update.ts'),
+      },
     },
   },
   system: {

@@ -7,7 +7,7 @@ import type { BillOfMaterials, BomOptions, CataloguedImage } from './image-types
 import { version } from './version.ts';
 
 /** Unpacks again what a power cut took. */
-type EnsureUnpacked = (imageID: string) => Promise<unknown>;
+export type EnsureUnpacked = (imageID: string) => Promise<unknown>;
 
 /** See `ImageService.sbom`. */
 export async function imageBom(

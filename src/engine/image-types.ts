@@ -5,6 +5,9 @@ import type {
   ImageConfigFile,
   ImageDestination,
   ImageSource,
+  Reference,
+  RepositoryReader,
+  ScanResult,
   SearchResult,
 } from '../image/index.ts';
 import type { Signature } from '../image/trust/index.ts';
@@ -120,12 +123,38 @@ export interface BomOptions {
   signal?: AbortSignal;
 }
 
+export interface ScanOptions {
+  /** A folder, a zip file or a JSON file in OSV's format. */
+  database: string;
+  /** Where indexes over databases are kept between scans. */
+  cacheFolder: string;
+  platform?: string;
+  signal?: AbortSignal;
+}
+
+export interface ScanReport extends CataloguedImage, ScanResult {
+  database: { path: string; records: number; unreadable: number; firstUnreadable: string };
+}
+
 /** Which of an image's platforms is meant. */
 export interface LocalChoice {
   /** The index with all that it lists, rather than the image that was chosen from it. */
   all?: boolean;
   platform?: Platform | undefined;
 }
+
+/** What is known of an image that is about to be copied here. */
+export interface LocalDestinationOptions {
+  /** An index comes with images of other platforms, whose layers need not be unpacked. */
+  all?: boolean;
+  /** Where it comes from, for the signature policy; undefined: it is here already. */
+  origin?: CopyOrigin | undefined;
+}
+
+/** Where an image comes from: a registry, or a file or folder as `policy.json` calls it, with its absolute path. */
+export type CopyOrigin =
+  | { transport: 'docker'; reference: Reference; reader: RepositoryReader }
+  | { transport: 'oci' | 'oci-archive' | 'docker-archive' | 'dir'; path: string };
 
 export interface ImageService {
   /** Makes an image of one layer from a root filesystem's tar, compressed or not. Returns its id. */
@@ -193,10 +222,9 @@ export interface ImageService {
   openSource(ref: string, choice?: LocalChoice): Promise<ImageSource>;
   /**
    * A name in this store, to copy an image to. The image is seen with its `commit`.
-   * @param options `all`: an index comes with images of other platforms, whose layers need not be unpacked
-   * @throws {TareError} InvalidArgument: no name that an image can have
+   * @throws {TareError} InvalidArgument: no name that an image can have; from `commit` also Forbidden: the signature policy
    */
-  openDestination(ref: string, options?: { all?: boolean }): Promise<ImageDestination>;
+  openDestination(ref: string, options?: LocalDestinationOptions): Promise<ImageDestination>;
   /**
    * What is installed in an image, read from its layers; nothing of it is run.
    * @throws {TareError} NotFound `No such image: REF`; InvalidArgument: a package database of it is damaged
@@ -206,6 +234,11 @@ export interface ImageService {
   signed(ref: string): Promise<SignedImage>;
   /** Keeps a signature with an image. @throws {TareError} NotFound */
   addSignature(ref: string, signature: Signature): Promise<void>;
+  /**
+   * Known vulnerabilities of what is installed in an image, the worst first.
+   * @throws {TareError} as `sbom`; NotFound, InvalidArgument: the database
+   */
+  scan(ref: string, options: ScanOptions): Promise<ScanReport>;
   prune(filters?: Filters): Promise<{ removed: RemovedImage[]; spaceReclaimedBytes: number }>;
   /** Compares everything stored with its names and records, and repairs it if asked to. @see verifyContent */
   verify(options?: VerifyOptions): AsyncIterable<VerifyMessage>;

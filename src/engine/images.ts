@@ -10,7 +10,7 @@ import { importImage, loadImageFolder, loadImages } from './image-load.ts';
 import type { ImageParts, ImageUser } from './image-parts.ts';
 import { pullImages } from './image-pull.ts';
 import { pushImages } from './image-push.ts';
-import { findImage, imageEvent, putName, type RecordedImage } from './image-records.ts';
+import { findImage, imageEvent, putLayerSizes, putName, type RecordedImage } from './image-records.ts';
 import { authenticate, distribution, searchImages } from './image-registry.ts';
 import { pruneImages, removeImage } from './image-remove.ts';
 import { resolveImage } from './image-resolve.ts';
@@ -108,6 +108,10 @@ export function createImageService(deps: ImageServiceDeps): Images {
     },
     signed: (ref) => signedImage(parts, ref),
     addSignature: (ref, signature) => addSignature(parts, ref, signature),
+    scan: async (ref, options) => {
+      const { scanImage } = await import('./image-scan.ts');
+      return await scanImage(parts, (imageID) => ensureUnpacked(parts, imageID), ref, options);
+    },
     hold: () => holdContent(parts),
     reconcile: async (isUsed) => {
       await parts.content.reconcile();
@@ -141,7 +145,15 @@ async function ensureUnpacked(parts: ImageParts, imageID: string): Promise<DiffI
   await using _lease = await holdContent(parts);
   await using unpacker = new Unpacker(parts, new Map(image.layers.map(({ digest, diffID }) => [digest, diffID])));
   const lost = image.layers.filter(({ diffID }) => missing.has(diffID));
-  await Promise.all(lost.map((layer) => unpackAgain(parts, unpacker, image, layer)));
+  const unpacked = new Map(
+    await Promise.all(
+      lost.map(async (layer) => [layer.diffID, await unpackAgain(parts, unpacker, image, layer)] as const),
+    ),
+  );
+  // Another platform's layers have no known size before they are needed.
+  if (lost.some(({ diffID, unpackedBytes }) => unpackedBytes !== unpacked.get(diffID))) {
+    await parts.db.write((tx) => putLayerSizes(tx, image.id, unpacked));
+  }
   return diffIDs;
 }
 
@@ -157,13 +169,13 @@ async function unpackAgain(
   unpacker: Unpacker,
   image: RecordedImage,
   { digest, diffID }: RecordedImage['layers'][number],
-): Promise<void> {
+): Promise<number> {
   const what = `image ${image.repoTags[0] ?? image.id}`;
   if (!(await content.has(digest))) {
     throw new TareError('NotFound', `${what}: blob ${digest} is lost: load or pull the image again`);
   }
   for await (const head of content.open(digest)) {
-    await unpacker.finish(digest, detectCompression(head), diffID, what);
-    return;
+    return (await unpacker.finish(digest, detectCompression(head), diffID, what)).sizeBytes;
   }
+  return 0;
 }

@@ -30,6 +30,7 @@ export { parseDuration, parseTime } from './filters.ts';
 export { healthTimes, nextProbeMs } from './health.ts';
 export type { ImageMount, ImageMountService } from './image-mounts.ts';
 export { openConfiguredRegistries, type RegistryAccess } from './registries.ts';
+export { defaultEcosystems, OSV_URL, type ScanDatabaseUpdate, updateScanDatabase } from './scan-database.ts';
 export {
   type MadeSignature,
   newSigningKeys,

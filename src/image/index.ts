@@ -22,6 +22,8 @@ export { type OpenRegistriesOptions, openRegistries } from './registry/open-regi
 export type * from './registry/registry.ts';
 export { RegistryError } from './registry/registry-error.ts';
 export * from './save.ts';
+export type { Finding, ScanResult } from './scan/match.ts';
+export type { Severity } from './scan/severity.ts';
 export * from './transports/index.ts';
 export { findPolicyFile } from './trust/policy-path.ts';
 export { Unpacker } from './unpack.ts';

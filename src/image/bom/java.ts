@@ -1,7 +1,7 @@
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Entry, ZipFile } from 'yauzl';
+import { type ZipEntry, ZipReader } from '../zip.ts';
 import { malformed } from './foreign-file.ts';
 import type { FoundPackage } from './package.ts';
 
@@ -47,16 +47,15 @@ async function readArchive(
   const what = `${path}${inside}`;
   budget.archives += 1;
   if (budget.archives > MAX_NESTED) throw malformed(path, `more than ${MAX_NESTED} archives in it`);
-  const zip = await openZip(fd, what);
+  const zip = await ZipReader.open(fd, what, MAX_ENTRIES);
+  const count = (sizeBytes: number) => spend(budget, sizeBytes, path);
   const found: FoundInArchive[] = [];
   let manifest: Map<string, string> | undefined;
-  for await (const entry of entriesOf(zip, what)) {
+  for await (const entry of zip.entries()) {
     signal?.throwIfAborted();
     const name = entry.fileName as string;
     if (/^(?:.*\/)?META-INF\/maven\/[^/]+\/[^/]+\/pom\.properties$/.test(name)) {
-      const properties = parseProperties(
-        (await readEntry(zip, entry, what, MAX_PROPERTIES_BYTES, budget)).toString('utf8'),
-      );
+      const properties = parseProperties((await zip.read(entry, MAX_PROPERTIES_BYTES, count)).toString('utf8'));
       const group = properties.get('groupId');
       const artifact = properties.get('artifactId');
       const version = properties.get('version');
@@ -64,10 +63,10 @@ async function readArchive(
         found.push({ type: 'maven', name: `${group}:${artifact}`, version, inside });
       }
     } else if (name === 'META-INF/MANIFEST.MF') {
-      manifest = parseManifest((await readEntry(zip, entry, what, MAX_MANIFEST_BYTES, budget)).toString('utf8'));
+      manifest = parseManifest((await zip.read(entry, MAX_MANIFEST_BYTES, count)).toString('utf8'));
     } else if (isJavaArchive(name)) {
       if (depth + 1 > MAX_DEPTH) throw malformed(what, `archives nested more than ${MAX_DEPTH} deep`);
-      const nested = await extract(zip, entry, what, budget);
+      const nested = await extract(zip, entry, count);
       try {
         found.push(...(await readArchive(nested, path, `${inside}:${name}`, depth + 1, budget, signal)));
       } finally {
@@ -82,82 +81,14 @@ async function readArchive(
   return found;
 }
 
-async function openZip(fd: number, what: string): Promise<ZipFile> {
-  const yauzl = await import('yauzl');
-  return await new Promise((resolve, reject) => {
-    const options = { lazyEntries: true, autoClose: false, decodeStrings: true, validateEntrySizes: true };
-    yauzl.fromFd(fd, options, (error, zip) => {
-      if (error) reject(malformed(what, `no valid zip file: ${error.message}`));
-      else if (zip.entryCount > MAX_ENTRIES) reject(malformed(what, `more than ${MAX_ENTRIES} entries`));
-      else resolve(zip);
-    });
-  });
-}
-
-async function* entriesOf(zip: ZipFile, what: string): AsyncGenerator<Entry, void, void> {
-  for (;;) {
-    const next = await new Promise<Entry | undefined>((resolve, reject) => {
-      const done = () => {
-        zip.off('entry', onEntry).off('end', onEnd).off('error', onError);
-      };
-      const onEntry = (entry: Entry) => {
-        done();
-        resolve(entry);
-      };
-      const onEnd = () => {
-        done();
-        resolve(undefined);
-      };
-      const onError = (error: Error) => {
-        done();
-        reject(malformed(what, `no valid zip file: ${error.message}`));
-      };
-      zip.on('entry', onEntry).on('end', onEnd).on('error', onError);
-      zip.readEntry();
-    });
-    if (next === undefined) return;
-    yield next;
-  }
-}
-
-async function* bytesOf(
-  zip: ZipFile,
-  entry: Entry,
-  what: string,
-  limitBytes: number,
-  budget: Budget,
-): AsyncGenerator<Buffer, void, void> {
-  const where = `${what}: ${JSON.stringify(entry.fileName)}`;
-  const stream = await new Promise<NodeJS.ReadableStream>((resolve, reject) => {
-    zip.openReadStream(entry, (error, opened) => {
-      if (error) reject(malformed(where, error.message));
-      else resolve(opened);
-    });
-  });
-  let size = 0;
-  try {
-    for await (const chunk of stream as AsyncIterable<Buffer>) {
-      size += chunk.length;
-      budget.inflatedBytes += chunk.length;
-      if (size > limitBytes) throw malformed(where, `more than ${limitBytes} bytes`);
-      if (budget.inflatedBytes > MAX_INFLATED_BYTES) {
-        throw malformed(what, `it inflates to more than ${MAX_INFLATED_BYTES} bytes: refused as a decompression bomb`);
-      }
-      yield chunk;
-    }
-  } catch (error) {
-    if ((error as { code?: unknown }).code === undefined && (error as { kind?: unknown }).kind !== undefined)
-      throw error;
-    throw malformed(where, (error as Error).message);
-  }
-}
-
-async function readEntry(zip: ZipFile, entry: Entry, what: string, limit: number, budget: Budget): Promise<Buffer> {
-  return Buffer.concat(await Array.fromAsync(bytesOf(zip, entry, what, limit, budget)));
+function spend(budget: Budget, sizeBytes: number, path: string): void {
+  budget.inflatedBytes += sizeBytes;
+  if (budget.inflatedBytes <= MAX_INFLATED_BYTES) return;
+  throw malformed(path, `it inflates to more than ${MAX_INFLATED_BYTES} bytes: refused as a decompression bomb`);
 }
 
 /** A nested archive in a file without a name: it may be large, and its directory is at its end. */
-async function extract(zip: ZipFile, entry: Entry, what: string, budget: Budget): Promise<number> {
+async function extract(zip: ZipReader, entry: ZipEntry, count: (sizeBytes: number) => void): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'tare-jar-'));
   let fd: number;
   try {
@@ -166,7 +97,7 @@ async function extract(zip: ZipFile, entry: Entry, what: string, budget: Budget)
     rmSync(folder, { recursive: true, force: true });
   }
   try {
-    for await (const chunk of bytesOf(zip, entry, what, MAX_NESTED_BYTES, budget)) writeSync(fd, chunk);
+    for await (const chunk of zip.bytes(entry, MAX_NESTED_BYTES, count)) writeSync(fd, chunk);
     return fd;
   } catch (error) {
     closeSync(fd);

@@ -1,0 +1,2 @@
+export { VulnerabilityDatabase } from './database.ts';
+export { findVulnerabilities } from './match.ts';
