@@ -2,6 +2,7 @@ import { TareError } from '../errors/index.ts';
 import {
   type BlobBytes,
   bestPlatform,
+  canonical,
   type DestinationRules,
   familiar,
   hostPlatform,
@@ -30,17 +31,18 @@ import { knownLayers } from './image-load.ts';
 import type { ImageParts } from './image-parts.ts';
 import { recordWithVariants } from './image-pulled.ts';
 import { imageEvent, putName } from './image-records.ts';
+import { formatOrigin, formatRegistryOrigin } from './image-trust.ts';
+import type { CopyOrigin, LocalDestinationOptions } from './types.ts';
 
 /**
  * A name in the engine's own store, to copy an image to. Layers unpack as they come; the image is seen with `commit`.
  *
- * @param options `all`: an index comes with images of other platforms, whose layers need not be unpacked
- * @throws {TareError} InvalidArgument: no name that an image can have
+ * @throws {TareError} InvalidArgument: no name that an image can have; from `commit` also Forbidden: the signature policy
  */
 export async function openLocalDestination(
   parts: ImageParts,
   ref: string,
-  { all = false }: { all?: boolean } = {},
+  options: LocalDestinationOptions = {},
 ): Promise<ImageDestination> {
   const reference = withDefaultTag(parseReference(ref));
   if (reference.digest !== undefined) {
@@ -54,7 +56,7 @@ export async function openLocalDestination(
   opening.defer(() => collectGarbage(parts));
   opening.use(await holdContent(parts));
   const unpacker = opening.use(new Unpacker(parts, knownLayers(parts)));
-  return new LocalDestination(parts, unpacker, reference, !all, opening.move());
+  return new LocalDestination(parts, unpacker, reference, options, opening.move());
 }
 
 interface Document {
@@ -77,6 +79,7 @@ class LocalDestination implements ImageDestination {
   readonly #parts: ImageParts;
   readonly #unpacker: Unpacker;
   readonly #unpacksEarly: boolean;
+  readonly #origin: CopyOrigin | undefined;
   readonly #held: AsyncDisposable;
   readonly #documents = new Map<Digest, Document>();
   #root: Document | undefined;
@@ -85,14 +88,15 @@ class LocalDestination implements ImageDestination {
     parts: ImageParts,
     unpacker: Unpacker,
     reference: Reference,
-    unpacksEarly: boolean,
+    options: LocalDestinationOptions,
     held: AsyncDisposable,
   ) {
     this.what = `local:${familiar(reference)}`;
     this.reference = reference;
     this.#parts = parts;
     this.#unpacker = unpacker;
-    this.#unpacksEarly = unpacksEarly;
+    this.#unpacksEarly = options.all !== true;
+    this.#origin = options.origin;
     this.#held = held;
   }
 
@@ -146,6 +150,7 @@ class LocalDestination implements ImageDestination {
     const chosen =
       bestPlatform(images, ({ descriptor }) => descriptor.platform ?? anyPlatform, hostPlatform()) ?? images[0];
     if (chosen === undefined) throw new TareError('InvalidArgument', `${this.what}: the index lists no image`);
+    const signatures = await this.#requireTrust([root, chosen]);
     const image = await this.#store(chosen, 'unpacked');
     const variants: StoredImage[] = [];
     for (const other of images) {
@@ -154,10 +159,24 @@ class LocalDestination implements ImageDestination {
     const index = root.descriptor.digest === chosen.descriptor.digest ? undefined : root.descriptor;
     const { db, now } = this.#parts;
     await db.write((tx) => {
-      recordWithVariants(tx, image, index, variants);
+      const origins = this.#origin === undefined ? [] : [formatCopyOrigin(this.#origin)];
+      const trusted = (one: StoredImage): StoredImage => ({ ...one, signatures, origins });
+      recordWithVariants(tx, trusted(image), index, variants.map(trusted));
       putName(tx, this.reference, image.id, now());
       imageEvent(tx, 'load', image, familiar(this.reference));
     });
+  }
+
+  /** Asks the signature policy as a pull or a load would. @returns documents in the store that speak for the image */
+  async #requireTrust([root, chosen]: [Document, Document]): Promise<Descriptor[]> {
+    const { trust } = this.#parts;
+    if (trust === undefined || this.#origin === undefined) return [];
+    if (!('reader' in this.#origin)) {
+      await trust.checkLoad([this.#origin]);
+      return [];
+    }
+    const documents = root.descriptor.digest === chosen.descriptor.digest ? [root] : [root, chosen];
+    return await trust.checkPull(this.#origin.reader, this.#origin.reference, documents);
   }
 
   /** Images of a document: itself, or those of an index that were written. */
@@ -203,5 +222,8 @@ class LocalDestination implements ImageDestination {
     return { id: blob.digest, manifest: { mediaType, digest, size }, config, layers };
   }
 }
+
+const formatCopyOrigin = (origin: CopyOrigin): string =>
+  'reader' in origin ? formatRegistryOrigin(canonical(origin.reference)) : formatOrigin(origin);
 
 const anyPlatform = { os: 'linux', architecture: '' };

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { kindOf, TareError } from '../errors/index.ts';
 import {
@@ -12,13 +13,14 @@ import {
   parseTransport,
   type Reference,
   type Registries,
+  type TransportName,
   type TransportParts,
   withDefaultTag,
 } from '../image/index.ts';
 import type { EngineConfig } from './config.ts';
 import { Engine } from './engine.ts';
 import { openConfiguredRegistries, type RegistryAccess } from './registries.ts';
-import type { LocalChoice } from './types.ts';
+import type { CopyOrigin, LocalChoice, LocalDestinationOptions } from './types.ts';
 
 /** An image to copy, and where to. */
 export interface CopyRequest {
@@ -71,10 +73,10 @@ export class Transports implements AsyncDisposable {
   destination(
     text: string,
     access: RegistryAccess = {},
-    options: { all?: boolean; additionalTags?: readonly string[] } = {},
+    { additionalTags = [], ...local }: LocalDestinationOptions & { additionalTags?: readonly string[] } = {},
   ): Promise<ImageDestination> {
-    const tags = (options.additionalTags ?? []).map(parseAdditionalTag);
-    return openDestination(parseTransport(text), this.#parts(access, { all: options.all ?? false }), tags);
+    const tags = additionalTags.map(parseAdditionalTag);
+    return openDestination(parseTransport(text), this.#parts(access, {}, local), tags);
   }
 
   /**
@@ -101,18 +103,18 @@ export class Transports implements AsyncDisposable {
     await using source = await this.source(request.source, request.sourceAccess, { all, platform: options.platform });
     await source.root();
     await using destination = await this.destination(request.destination, request.destinationAccess, {
-      all,
+      ...{ all, origin: originOf(parseTransport(request.source), source) },
       ...(request.additionalTags === undefined ? {} : { additionalTags: request.additionalTags }),
     });
     return await copyImage(source, destination, options);
   }
 
-  #parts(access: RegistryAccess, choice: LocalChoice): TransportParts {
+  #parts(access: RegistryAccess, choice: LocalChoice, destination: LocalDestinationOptions = {}): TransportParts {
     return {
       registries: async () => this.registries(access),
       credentials: access.credentials,
       localSource: async (name) => (await this.#open()).images.openSource(name, choice),
-      localDestination: async (name) => (await this.#open()).images.openDestination(name, { all: choice.all ?? false }),
+      localDestination: async (name) => (await this.#open()).images.openDestination(name, destination),
     };
   }
 
@@ -120,6 +122,17 @@ export class Transports implements AsyncDisposable {
     this.#engine ??= Engine.open(this.#config);
     return this.#engine;
   }
+}
+
+/** Where a source lies, in the words of policy.json. */
+function originOf(name: TransportName, source: ImageSource): CopyOrigin | undefined {
+  if (name.transport === 'local') return undefined;
+  if (name.transport === 'docker') {
+    return { transport: 'docker', reference: name.reference, reader: source.reader! };
+  }
+  const path = resolve(name.path);
+  const isNamed = name.transport === 'oci' || name.transport === 'oci-archive';
+  return { transport: name.transport, path: isNamed && name.name !== undefined ? `${path}:${name.name}` : path };
 }
 
 function parseAdditionalTag(text: string): Reference {

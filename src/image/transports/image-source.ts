@@ -2,7 +2,7 @@ import { TareError } from '../../errors/index.ts';
 import { type Descriptor, type Digest, DigestMismatch, digestOf } from '../../storage/index.ts';
 import { MAX_MANIFEST_BYTES } from '../manifest.ts';
 import type { Reference } from '../reference.ts';
-import type { RemoteDocument, RepositoryName } from '../registry/registry.ts';
+import type { RemoteDocument, RepositoryName, RepositoryReader } from '../registry/registry.ts';
 
 /** A manifest or an index, its bytes compared with its digest. */
 export type ImageDocument = RemoteDocument;
@@ -21,6 +21,8 @@ export interface ImageSource extends AsyncDisposable {
   readonly reference?: Reference | undefined;
   /** Where it lies, for registries that can mount blobs from one repository into another. */
   readonly repository?: RepositoryName | undefined;
+  /** Who answered for the root, where a registry did: signatures are asked of it. */
+  readonly reader?: RepositoryReader | undefined;
   /** @throws {TareError} NotFound: there is no such image; InvalidArgument: what lies there is none, or is damaged */
   root(): Promise<ImageDocument>;
   /** A manifest that an index names. @throws {TareError} as `root`; DigestMismatch */

@@ -21,7 +21,11 @@ export class RegistrySource implements ImageSource {
 
   /** Blobs can be mounted only inside the registry that holds them, so a mirror counts as itself. */
   get repository(): RepositoryName | undefined {
-    return this.#readers[this.#chosen]?.name;
+    return this.reader?.name;
+  }
+
+  get reader(): RepositoryReader | undefined {
+    return this.#readers[this.#chosen];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
