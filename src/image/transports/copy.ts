@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { TareError } from '../../errors/index.ts';
 import { type Descriptor, type DiffID, type Digest, hexOf } from '../../storage/index.ts';
 import { MAX_CONFIG_BYTES, parseImageConfig } from '../config.ts';
@@ -158,9 +159,11 @@ class Copy {
     }
     const format = targetFormat(manifest, this.#options, this.#policy, this.#destination);
     const own = formatOf(manifest.mediaType);
-    const diffIDs = this.#policy.wanted === undefined ? [] : await this.#diffIDs(config, what);
+    const changesLayers = layers.some((layer) => this.#wantedFor(layer, format) !== undefined);
+    const configBytes = changesLayers ? await this.#readConfig(config, what) : undefined;
+    const diffIDs = configBytes === undefined ? [] : parseImageConfig(configBytes, `${what}: config`).rootfs.diff_ids;
     const [, ...copied] = await settled([
-      this.#copyBlob(config, 'config'),
+      this.#copyBlob(config, 'config', configBytes),
       ...layers.map((layer, index) => this.#copyLayer(layer, { format, own, diffID: diffIDs[index], what })),
     ]);
     const isSame = copied.every(
@@ -170,7 +173,7 @@ class Copy {
     return this.#change(original, () => convertManifest(asIs(original), format, copied, what));
   }
 
-  async #diffIDs(config: Descriptor, what: string): Promise<readonly DiffID[]> {
+  async #readConfig(config: Descriptor, what: string): Promise<Buffer> {
     if (config.size > MAX_CONFIG_BYTES) {
       throw new TareError(
         'InvalidArgument',
@@ -180,7 +183,7 @@ class Copy {
     const chunks = verified(this.#source.blob(config), config, `config ${config.digest}`);
     const parts: Buffer[] = [];
     for await (const chunk of chunks) parts.push(Buffer.from(chunk));
-    return parseImageConfig(Buffer.concat(parts), `${what}: config`).rootfs.diff_ids;
+    return Buffer.concat(parts);
   }
 
   async #copyLayer(layer: Descriptor, place: LayerPlace): Promise<Descriptor> {
@@ -248,15 +251,19 @@ class Copy {
     );
   }
 
-  #copyBlob(descriptor: Descriptor, kind: CopyProgress['kind']): Promise<Descriptor> {
-    return this.#once(descriptor.digest, () => this.#slots.run(() => this.#putBlob(descriptor, kind)));
+  /** @param known its bytes, if they were read already */
+  #copyBlob(descriptor: Descriptor, kind: CopyProgress['kind'], known?: Buffer): Promise<Descriptor> {
+    return this.#once(descriptor.digest, () => this.#slots.run(() => this.#putBlob(descriptor, kind, known)));
   }
 
-  async #putBlob(descriptor: Descriptor, kind: CopyProgress['kind']): Promise<Descriptor> {
+  async #putBlob(descriptor: Descriptor, kind: CopyProgress['kind'], known?: Buffer): Promise<Descriptor> {
     this.#tell(descriptor, kind, 'copying', 0);
     const state = await this.#destination.putBlob(
       descriptor,
-      (offset) => this.#source.blob(descriptor, { offset, ...this.#signal() }),
+      (offset) =>
+        known === undefined
+          ? this.#source.blob(descriptor, { offset, ...this.#signal() })
+          : Readable.from([known.subarray(offset)]),
       {
         ...this.#signal(),
         origin: this.#source.repository,
