@@ -38,18 +38,18 @@ export type ScoreVector = (vector: string) => number | undefined;
 
 /** @returns a function that gives undefined for what is no CVSS vector */
 export async function loadScoring(): Promise<ScoreVector> {
-  const { CVSS20, CVSS30, CVSS31, CVSS40 } = await import('@pandatix/js-cvss');
-  return (vector) => {
-    if (vector.length > 512) return undefined;
+  const loaded = await import('ae-cvss-calculator');
+  // A CommonJS module: what it exports is the default, whatever its types say.
+  const { Cvss2, Cvss3P0, Cvss3P1, Cvss4P0 } = (loaded as unknown as { default: typeof loaded }).default;
+  const classes = { 'CVSS:4.0': Cvss4P0, 'CVSS:3.1': Cvss3P1, 'CVSS:3.0': Cvss3P0, '': Cvss2 };
+  return (text) => {
+    // CVSS 2 has no prefix, and parentheses by some.
+    const [, vector, prefix = ''] = /^\(?((?:(CVSS:\d\.\d)\/)?[A-Za-z]+:[A-Za-z:/]+)\)?$/.exec(text) ?? [];
+    if (vector === undefined || vector.length > 512 || !Object.hasOwn(classes, prefix)) return undefined;
     try {
-      const score = vector.startsWith('CVSS:4.0/')
-        ? new CVSS40(vector).Score()
-        : vector.startsWith('CVSS:3.1/')
-          ? new CVSS31(vector).BaseScore()
-          : vector.startsWith('CVSS:3.0/')
-            ? new CVSS30(vector).BaseScore()
-            : new CVSS20(vector.replace(/^\((.*)\)$/, '$1')).BaseScore();
-      return Number.isFinite(score) ? score : undefined;
+      const parsed = new classes[prefix as keyof typeof classes](vector);
+      const { base } = parsed.isBaseFullyDefined() ? parsed.calculateScores() : {};
+      return base !== undefined && Number.isFinite(base) ? base : undefined;
     } catch {
       // Foreign text that is no vector says nothing.
       return undefined;
