@@ -25,6 +25,11 @@ export const engineOptions = {
     help: "Folder of sockets and what runs, '/run/tare' unless given",
     completes: 'directories',
   },
+  'image-gc-high': {
+    type: 'string',
+    help: 'Remove unused images, the oldest first, when more is used (percent of the disk such as 85%, or bytes of images such as 50GB)',
+  },
+  'image-gc-low': { type: 'string', help: 'Remove them until no more than this is used' },
   'insecure-registry': {
     type: 'list',
     help: 'Registry or subnet that is reached without TLS, or with any certificate (HOST[:PORT] or CIDR)',

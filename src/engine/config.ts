@@ -5,6 +5,7 @@ import { parse as parseToml } from 'smol-toml';
 import { TareError } from '../errors/index.ts';
 import { checkRegistryOptions } from '../image/index.ts';
 import type { RuntimeBinary } from '../runtime/index.ts';
+import { formatThreshold, type ImageGC, parseImageGC } from './image-gc-config.ts';
 import type { TrustSettings } from './image-trust.ts';
 
 /** Everything that an engine is told when it opens. */
@@ -30,6 +31,8 @@ export interface EngineConfig {
   /** Layers that are fetched, and that are sent, at the same time by one operation. */
   maxConcurrentDownloads: number;
   maxConcurrentUploads: number;
+  /** When unused images are removed by themselves; undefined: never. */
+  imageGC?: ImageGC;
 }
 
 export interface RegistrySettings {
@@ -65,6 +68,8 @@ export interface ConfigFlags {
   registriesD?: string;
   maxConcurrentDownloads?: number;
   maxConcurrentUploads?: number;
+  imageGCHigh?: string;
+  imageGCLow?: string;
 }
 
 /**
@@ -101,6 +106,8 @@ export function loadConfig(flags: ConfigFlags, command: string[]): EngineConfig 
     throw new TareError('InvalidArgument', `storage driver ${JSON.stringify(storageDriver)}: want overlay or vfs`);
   }
   const bridgeSubnet = flags.bridgeSubnet ?? file.bip;
+  const gc = file['image-gc'];
+  const imageGC = parseImageGC(flags.imageGCHigh ?? gc?.high, flags.imageGCLow ?? gc?.low);
   return {
     dataRoot: resolve(flags.dataRoot ?? file['data-root'] ?? DEFAULT_DATA_ROOT),
     execRoot: resolve(flags.execRoot ?? file['exec-root'] ?? DEFAULT_EXEC_ROOT),
@@ -116,6 +123,7 @@ export function loadConfig(flags: ConfigFlags, command: string[]): EngineConfig 
     trust: trustSettings(flags, file),
     maxConcurrentDownloads: transfers('max-concurrent-downloads', flags.maxConcurrentDownloads, file, 6),
     maxConcurrentUploads: transfers('max-concurrent-uploads', flags.maxConcurrentUploads, file, 5),
+    ...(imageGC === undefined ? {} : { imageGC }),
   };
 }
 
@@ -188,6 +196,9 @@ export const configArguments = (config: EngineConfig): string[] => [
   String(config.maxConcurrentDownloads),
   '--max-concurrent-uploads',
   String(config.maxConcurrentUploads),
+  ...(config.imageGC === undefined
+    ? []
+    : ['--image-gc-high', formatThreshold(config.imageGC.high), '--image-gc-low', formatThreshold(config.imageGC.low)]),
 ];
 
 interface ConfigFile {
@@ -208,6 +219,7 @@ interface ConfigFile {
   'registries-d'?: string;
   'max-concurrent-downloads'?: number;
   'max-concurrent-uploads'?: number;
+  'image-gc'?: { high?: string; low?: string };
 }
 
 const isText = (value: unknown): boolean => typeof value === 'string';
@@ -220,6 +232,11 @@ const isRuntimes = (value: unknown): boolean =>
   Object.values(value).every(
     (entry) => isText(entry?.path) && (entry.runtimeArgs === undefined || isTexts(entry.runtimeArgs)),
   );
+
+const isImageGC = (value: unknown): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  Object.entries(value).every(([key, text]) => (key === 'high' || key === 'low') && isText(text));
 
 const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, want: string]> = {
   'data-root': [isText, 'a path'],
@@ -239,6 +256,7 @@ const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, wa
   'registries-d': [isText, 'a path'],
   'max-concurrent-downloads': [isCount, 'a whole number'],
   'max-concurrent-uploads': [isCount, 'a whole number'],
+  'image-gc': [isImageGC, 'a table with high and low, such as "85%" or "50GB"'],
 };
 
 /** The addresses that `tare serve` listens on by the file's word. */

@@ -20,6 +20,7 @@ import { watchersLock } from './exit-command.ts';
 import { writeHosts } from './generated-files.ts';
 import { healthTimes, probe, recordProbe } from './health.ts';
 import { beginLook, HeldPorts, noteLook } from './held-ports.ts';
+import { type HousekeepingParts, keepBelowThreshold, keepBelowThresholdHourly } from './image-gc.ts';
 import { createImageMountService, type ImageMountService } from './image-mounts.ts';
 import { openTrust } from './image-trust.ts';
 import { createImageService } from './images.ts';
@@ -41,6 +42,10 @@ export interface OpenOptions {
   watchesExits?: boolean;
   /** Compare everything with the records at once, as a daemon does; otherwise only when somebody died in the middle. */
   reconciles?: boolean;
+  /** Keep disk use below the user's threshold at once and every hour, as a daemon does; else after storing an image only. */
+  housekeeps?: boolean;
+  /** Told of what was done without being asked for. */
+  notice?: (text: string) => void;
   /** Told of what fails where no caller waits. */
   report?: (subject: string, error: unknown) => void;
 }
@@ -128,7 +133,14 @@ export class Engine implements EngineServices, AsyncDisposable {
       concurrentDownloads: config.maxConcurrentDownloads,
       concurrentUploads: config.maxConcurrentUploads,
       trust: openTrust(content, config.trust),
+      onStored: () => keepBelowThreshold(housekeeping),
     });
+    const housekeeping: HousekeepingParts = {
+      gc: config.imageGC,
+      trim: (gc) => images.trim(gc, dataRoot),
+      notice: options.notice ?? ((text) => void process.stderr.write(`tare: ${text}\n`)),
+      report,
+    };
     const hub = new AttachHub(runtime);
     const runtimeFor = (name: string) => {
       const found = config.runtimes.find((candidate) => candidate.name === (name || config.defaultRuntime));
@@ -161,6 +173,11 @@ export class Engine implements EngineServices, AsyncDisposable {
     };
     const engine = new Engine(parts, services, opening.move(), report);
     await engine.#begin(options);
+    if (options.housekeeps === true) {
+      // Nobody waits for it: it may take long.
+      void keepBelowThreshold(housekeeping);
+      engine.#resources.use(keepBelowThresholdHourly(housekeeping));
+    }
     return engine;
   }
 

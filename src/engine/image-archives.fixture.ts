@@ -134,6 +134,7 @@ export class ImageLab implements AsyncDisposable {
   readonly db: Database;
   readonly content: ContentStore;
   readonly layers: LayerStore;
+  readonly locks: Locks;
   readonly images: Images;
   /** Containers by image id; tests change it. */
   readonly users: Map<string, ImageUser[]>;
@@ -165,13 +166,14 @@ export class ImageLab implements AsyncDisposable {
     this.db = db;
     this.content = content;
     this.layers = layers;
+    this.locks = new Locks(join(root, 'locks'));
     this.users = new Map();
     this.#close = close;
     this.images = createImageService({
       db,
       content,
       layers,
-      locks: new Locks(join(root, 'locks')),
+      locks: this.locks,
       containersUsing: (id) => this.users.get(id) ?? [],
       ...options,
     });

@@ -12,8 +12,19 @@ import { deleteImage, everyImage, type ImageOutline } from './image-records.ts';
  *
  * @param isUsed images that containers use, beside those that `containersUsing` tells of
  */
-export async function collectGarbage(parts: ImageParts, isUsed: (imageID: string) => boolean = () => false) {
-  await whileNobodyHolds(parts, async () => {
+export async function collectGarbage(
+  parts: ImageParts,
+  isUsed: (imageID: string) => boolean = () => false,
+): Promise<void> {
+  await collectUnlessHeld(parts, isUsed);
+}
+
+/** The same. @returns false: nothing was done, for somebody holds the content */
+export async function collectUnlessHeld(
+  parts: ImageParts,
+  isUsed: (imageID: string) => boolean = () => false,
+): Promise<boolean> {
+  return await whileNobodyHolds(parts, async () => {
     await forgetRetired(parts, isUsed);
     const images = everyImage(parts.db);
     const blobs = new Set<string>();

@@ -11,6 +11,7 @@ import {
 } from '../image/index.ts';
 import type { Database, Transaction } from '../state/index.ts';
 import type { Descriptor, Digest, Platform } from '../storage/index.ts';
+import { forgetUse } from './image-uses.ts';
 import type { ImageRecord } from './types.ts';
 
 /** What an image's row holds beside its config, which has a column of its own: lists of images never read it. */
@@ -209,6 +210,7 @@ export function addSignatures(tx: Transaction, id: Digest, added: readonly Descr
 export function deleteImage(tx: Transaction, id: Digest): void {
   tx.run('DELETE FROM images WHERE id = ?', id);
   tx.run('DELETE FROM image_variants WHERE image_id = ?', id);
+  forgetUse(tx, id);
 }
 
 /**

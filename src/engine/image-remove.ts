@@ -116,7 +116,7 @@ interface RemovalConflict {
 }
 
 /** Containers of an image and of the other platforms that go with it. */
-const usersOf = (parts: ImageParts, tx: Transaction, image: ImageOutline) =>
+export const usersOf = (parts: ImageParts, tx: Transaction, image: ImageOutline) =>
   [image, ...variantsOf(tx, image).filter(({ isVariant }) => isVariant)].flatMap(({ id }) => parts.containersUsing(id));
 
 function conflictOf(users: readonly ImageUser[], force: boolean): RemovalConflict | undefined {
@@ -180,6 +180,12 @@ function forget(parts: ImageParts, tx: Transaction, image: ImageOutline, force: 
   return removed;
 }
 
+/** Removes an image that nobody uses, with all its names. */
+export function eraseUnused(parts: ImageParts, tx: Transaction, image: ImageOutline): RemovedImage[] {
+  const untagged = image.references.map((name) => untag(tx, image, name));
+  return [...untagged, ...erase(parts, tx, image, false)];
+}
+
 /** 12 hex digits, as docker shows ids. */
 const short = (id: string): string => id.replace('sha256:', '').slice(0, 12);
 
@@ -197,10 +203,7 @@ export async function pruneImages(
       .filter((image) => usersOf(parts, tx, image).length === 0 && !isImageMounted(tx, image.id))
       .filter((image) => filterTime(filters, image.createdMs))
       .filter((image) => filterLabels(filters, image.labels))
-      .flatMap((image) => {
-        const untagged = image.references.map((name) => untag(tx, image, name));
-        return [...untagged, ...erase(parts, tx, image, false)];
-      });
+      .flatMap((image) => eraseUnused(parts, tx, image));
     const after = layerSizes(everyImage(tx));
     const spaceReclaimedBytes = [...before].reduce((sum, [diffID, size]) => sum + (after.has(diffID) ? 0 : size), 0);
     tx.event({ type: 'image', action: 'prune', actorId: '', attributes: { reclaimed: String(spaceReclaimedBytes) } });

@@ -38,7 +38,6 @@ export const lastUses = (db: Reader): Map<string, number> =>
       .map(({ image_id, used_ms }) => [image_id, used_ms]),
   );
 
-/** Forgets images that are gone. */
-export function forgetUses(tx: Transaction): void {
-  tx.run('DELETE FROM image_uses WHERE image_id NOT IN (SELECT id FROM images)');
+export function forgetUse(tx: Transaction, imageID: string): void {
+  tx.run('DELETE FROM image_uses WHERE image_id = ?', imageID);
 }

@@ -4,6 +4,7 @@ import type { Database, Locks } from '../state/index.ts';
 import { type ContentStore, type DiffID, detectCompression, type LayerStore, type Platform } from '../storage/index.ts';
 import { collectGarbage } from './image-collect.ts';
 import { commitImage, type ImageCommit } from './image-commit.ts';
+import type { ImageGC } from './image-gc-config.ts';
 import { holdContent } from './image-leases.ts';
 import { imageHistory, inspectImage, listImages } from './image-list.ts';
 import { importImage, loadImageFolder, loadImages } from './image-load.ts';
@@ -16,6 +17,7 @@ import { pruneImages, removeImage } from './image-remove.ts';
 import { resolveImage } from './image-resolve.ts';
 import { saveImages } from './image-save.ts';
 import { addSignature, signedImage } from './image-signatures.ts';
+import { type Trimmed, trimImages } from './image-trim.ts';
 import type { ImageTrust } from './image-trust.ts';
 import { openLocalDestination } from './local-destination.ts';
 import { openLocalSource } from './local-source.ts';
@@ -40,6 +42,8 @@ export interface ImageServiceDeps {
   concurrentDownloads?: number;
   /** Blobs that one push sends at once. */
   concurrentUploads?: number;
+  /** Called when something was stored and nothing is held any more. */
+  onStored?(): Promise<void>;
   /** Milliseconds since the epoch; for tests. */
   clock?: () => number;
 }
@@ -64,6 +68,8 @@ export interface Images extends ImageService {
   requireTrusted(imageID: string, asked: string): Promise<void>;
   /** Makes an image of another one and a layer above it. @returns its id */
   commit(request: ImageCommit): Promise<string>;
+  /** Removes unused images while more is used than wanted. @see trimImages */
+  trim(gc: ImageGC, dataRoot: string): Promise<Trimmed | undefined>;
   /** Removes what no image, container or running load owns: half-written blobs too. Safe beside other processes. */
   reconcile(isUsed: (imageID: string) => boolean): Promise<void>;
   /** Keeps all blobs and layers until it is disposed. For whoever puts content into the stores. */
@@ -79,12 +85,17 @@ export function createImageService(deps: ImageServiceDeps): Images {
     concurrentUploads: deps.concurrentUploads ?? DEFAULT_UPLOADS,
     now: deps.clock ?? Date.now,
   };
+  const stored = async () => await deps.onStored?.();
   return {
-    import: (tar, options) => importImage(parts, tar, options),
-    load: (tar, options) => loadImages(parts, tar, options),
-    loadDirectory: (path) => loadImageFolder(parts, path),
+    import: async (tar, options) => {
+      const id = await importImage(parts, tar, options);
+      await stored();
+      return id;
+    },
+    load: (tar, options) => followed(loadImages(parts, tar, options), stored),
+    loadDirectory: (path) => followed(loadImageFolder(parts, path), stored),
     save: (refs, options) => saveImages(parts, refs, options),
-    pull: (ref, options) => pullImages(parts, ref, options),
+    pull: (ref, options) => followed(pullImages(parts, ref, options), stored),
     push: (ref, options) => pushImages(parts, ref, options),
     search: (term, options) => searchImages(parts, term, options),
     distribution: (ref, options) => distribution(parts, ref, options),
@@ -99,7 +110,12 @@ export function createImageService(deps: ImageServiceDeps): Images {
     resolve: (ref, platform) => resolveImage(parts.db, ref, platform),
     ensureUnpacked: (imageID) => ensureUnpacked(parts, imageID),
     requireTrusted: (imageID, asked) => requireTrusted(parts, imageID, asked),
-    commit: (request) => commitImage(parts, request),
+    commit: async (request) => {
+      const id = await commitImage(parts, request);
+      await stored();
+      return id;
+    },
+    trim: (gc, dataRoot) => trimImages(parts, gc, dataRoot),
     openSource: (ref, choice) => openLocalSource(parts, ref, choice),
     openDestination: (ref, options) => openLocalDestination(parts, ref, options),
     sbom: async (ref, options) => {
@@ -118,6 +134,12 @@ export function createImageService(deps: ImageServiceDeps): Images {
       await collectGarbage(parts, isUsed);
     },
   };
+}
+
+/** Goes on with something when all has come out. */
+async function* followed<T>(work: AsyncIterable<T>, after: () => Promise<void>): AsyncGenerator<T> {
+  yield* work;
+  await after();
 }
 
 async function noRegistries(): Promise<never> {

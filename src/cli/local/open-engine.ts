@@ -28,6 +28,8 @@ export function configFrom(values: EngineValues): EngineConfig {
       registriesD: values['registries-d'],
       maxConcurrentDownloads: values['max-concurrent-downloads'],
       maxConcurrentUploads: values['max-concurrent-uploads'],
+      imageGCHigh: values['image-gc-high'],
+      imageGCLow: values['image-gc-low'],
     },
     ownCommand(),
   );

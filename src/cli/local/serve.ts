@@ -40,6 +40,8 @@ export async function serveUntilTold(values: ServeValues, announce: (line: strin
   await using engine = await Engine.open(config, {
     watchesExits: true,
     reconciles: true,
+    housekeeps: true,
+    notice: (text) => logger.info(text),
     report: (subject, error) => logger.error({ err: error }, subject),
   });
   const serving = await serve(createApi(engine, { version: VERSION, logger }), listeners, logger);
