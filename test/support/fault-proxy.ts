@@ -61,6 +61,7 @@ export class FaultProxy implements AsyncDisposable {
   readonly #target: string;
   readonly #server: http.Server;
   readonly #sockets = new Set<Socket>();
+  #accepted = 0;
   readonly #options: FaultProxyOptions;
   #rules: (Rule & { seen: number; done: number })[] = [];
 
@@ -74,9 +75,9 @@ export class FaultProxy implements AsyncDisposable {
     this.#server = options.tls === undefined ? http.createServer(listener) : https.createServer(options.tls, listener);
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
+      this.#accepted += 1;
       socket.once('close', () => this.#sockets.delete(socket));
     });
-    this.#server.on('clientError', (_error, socket) => socket.destroy());
   }
 
   async listen(): Promise<void> {
@@ -100,6 +101,11 @@ export class FaultProxy implements AsyncDisposable {
   /** Connections that are open now. */
   get connections(): number {
     return this.#sockets.size;
+  }
+
+  /** Connections since the start. */
+  get accepted(): number {
+    return this.#accepted;
   }
 
   add(...rules: Rule[]): void {

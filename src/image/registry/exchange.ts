@@ -1,5 +1,6 @@
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { RegistryLimits } from './limits.ts';
 
 export interface RequestBody {
@@ -71,7 +72,9 @@ export class Sending {
       this.#sent.destroy();
     });
     try {
-      return new WireResponse(this.#request, this.#sent, await promise, this.#limits, release);
+      const response = new WireResponse(this.#request, this.#sent, await promise, this.#limits, release);
+      if (response.isEmpty) await response.bytes(0);
+      return response;
     } catch (error) {
       release();
       signal?.throwIfAborted();
@@ -172,6 +175,11 @@ export class WireResponse implements Disposable {
     return Array.isArray(value) ? value.join(', ') : value;
   }
 
+  /** Whether there is no body to wait for. */
+  get isEmpty(): boolean {
+    return this.#isHead || this.status === 204 || this.header('content-length') === '0';
+  }
+
   /** @throws `TimedOut`: nothing came, or too little; what sockets throw; the signal's reason */
   async *body(): AsyncGenerator<Uint8Array, void, void> {
     const { idleTimeoutMs, progressWindowMs, progressBytes } = this.#limits;
@@ -205,6 +213,8 @@ export class WireResponse implements Disposable {
       }
       // Node ends the iteration without an error when a body without a length is cut.
       if (!this.#message.complete) throw Object.assign(new Error('the connection was cut'), { code: 'ECONNRESET' });
+      // The agent takes the connection back a moment later; whoever asks at once should find it there.
+      await nextTurn();
     } catch (error) {
       this.signal?.throwIfAborted();
       throw error;
@@ -216,7 +226,7 @@ export class WireResponse implements Disposable {
 
   /** The whole body. @returns undefined: it is larger than `limitBytes`; then no more of it is read */
   async bytes(limitBytes: number): Promise<Buffer | undefined> {
-    if (Number(this.header('content-length') ?? 0) > limitBytes) {
+    if (!this.#isHead && Number(this.header('content-length') ?? 0) > limitBytes) {
       this[Symbol.dispose]();
       return undefined;
     }
@@ -235,9 +245,7 @@ export class WireResponse implements Disposable {
     // A connection that waits for the rest of a request would wait for ever.
     if (!this.#sent.writableFinished) this.#sent.destroy();
     if (this.#message.readableEnded) return;
-    // An answer with nothing in it ends by being let run; then the connection can serve again.
-    const isEmpty = this.#isHead || this.status === 204 || this.header('content-length') === '0';
-    if (isEmpty || this.#message.complete) this.#message.resume();
+    if (this.#message.complete) this.#message.resume();
     else this.#message.destroy();
   }
 }

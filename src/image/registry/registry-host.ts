@@ -80,8 +80,7 @@ export class RegistryHost {
           : { isInsecure: false }),
       });
     } catch (error) {
-      // It may have changed how it speaks.
-      if (isInsecure && error instanceof RegistryError && speaksOtherwise(error)) knownOrigins.delete(this.#host);
+      if (isInsecure && error instanceof RegistryError) this.#doubt(error);
       throw error;
     }
   }
@@ -142,6 +141,13 @@ export class RegistryHost {
     return origin;
   }
 
+  /** It may have changed how it speaks: TLS answers plain text with an end, or, in Go, with status 400. */
+  #doubt(error: RegistryError): void {
+    const isPlain = knownOrigins.get(this.#host)?.startsWith('http:') === true;
+    const isOther = /^(ECONNREFUSED|EPROTO|ERR_SSL_|HPE_)/.test(codeOf(error.cause) ?? '');
+    if (isOther || (isPlain && (error.status === undefined || error.status === 400))) knownOrigins.delete(this.#host);
+  }
+
   /** Whether anybody speaks HTTP there. @returns the error if not */
   async #greet(origin: string, signal: AbortSignal | undefined): Promise<Error | undefined> {
     const { client, isInsecure } = this.#options;
@@ -170,6 +176,3 @@ const isOfTls = (error: Error): boolean => {
   const code = (error as NodeJS.ErrnoException).code ?? '';
   return code === 'EPROTO' || code.startsWith('ERR_SSL_') || code === 'ECONNRESET';
 };
-
-const speaksOtherwise = (error: RegistryError): boolean =>
-  error.status === 400 || /^(ECONNREFUSED|EPROTO|ERR_SSL_|HPE_)/.test(codeOf(error.cause) ?? '');
