@@ -17,9 +17,10 @@ import {
 import type { DiffID, Digest } from '../storage/index.ts';
 import { collectGarbage } from './image-collect.ts';
 import { holdContent } from './image-leases.ts';
+import { formatOrigin } from './image-origin.ts';
 import type { ImageParts } from './image-parts.ts';
+import { recordWithVariants } from './image-pulled.ts';
 import { everyImage, imageEvent, putImage, putName } from './image-records.ts';
-import { formatOrigin } from './image-trust.ts';
 import type { ImageService, ProgressMessage } from './types.ts';
 
 /** See `ImageService.load`. */
@@ -85,10 +86,12 @@ async function record(
 ): Promise<ProgressMessage[]> {
   return await db.write((tx) =>
     images.flatMap((image) => {
-      putImage(tx, { ...image, origins });
+      const { names, index, variants = [], ...stored } = image;
+      const others = variants.map((variant) => ({ ...variant, origins }));
+      recordWithVariants(tx, { ...stored, origins }, index, others);
       imageEvent(tx, 'load', image);
-      if (image.names.length === 0) return [{ stream: `Loaded image ID: ${image.id}\n` }];
-      return image.names.flatMap((name) => {
+      if (names.length === 0) return [{ stream: `Loaded image ID: ${image.id}\n` }];
+      return names.flatMap((name) => {
         const before = putName(tx, name, image.id, now());
         const renamed = `The image ${familiar(name)} already exists, renaming the old one with ID ${before} to empty string\n`;
         const loaded = { stream: `Loaded image: ${familiar(name)}\n` };

@@ -10,7 +10,7 @@ import {
   type StoredLayer,
 } from '../image/index.ts';
 import type { Database, Transaction } from '../state/index.ts';
-import type { Descriptor, Digest, Platform } from '../storage/index.ts';
+import type { Descriptor, DiffID, Digest, Platform } from '../storage/index.ts';
 import { forgetUse } from './image-uses.ts';
 import type { ImageRecord } from './types.ts';
 
@@ -168,7 +168,7 @@ export function putImage(tx: Transaction, image: StoredImage, as: 'listed' | 'va
   const isListed = as === 'listed' || (known !== undefined && !known.isVariant && !known.isRetired);
   const document: ImageDocument = {
     manifest: image.manifest,
-    layers: image.layers,
+    layers: image.layers.map((layer) => sized(layer, known)),
     lastTaggedMs: known?.lastTaggedMs ?? 0,
     outline: configOutline(image.config),
     ...(index === undefined ? {} : { index }),
@@ -184,6 +184,12 @@ export function putImage(tx: Transaction, image: StoredImage, as: 'listed' | 'va
   );
 }
 
+/** A layer that nobody has unpacked yet says no size; a row of before may know it. */
+const sized = (layer: StoredLayer, known: ImageOutline | undefined): StoredLayer =>
+  layer.unpackedBytes > 0
+    ? layer
+    : { ...layer, unpackedBytes: known?.layers.find(({ diffID }) => diffID === layer.diffID)?.unpackedBytes ?? 0 };
+
 /** Changes some of what an image's row says. */
 function amend(tx: Transaction, id: Digest, change: Partial<ImageDocument>): void {
   const row = tx.get<{ doc: string }>('SELECT doc FROM images WHERE id = ?', id);
@@ -194,6 +200,17 @@ function amend(tx: Transaction, id: Digest, change: Partial<ImageDocument>): voi
 /** Keeps an image's layers for the containers that use it, and hides it. */
 export function retireImage(tx: Transaction, id: Digest): void {
   amend(tx, id, { isRetired: true });
+}
+
+/** Records how large an image's layers are unpacked, of those that `sizes` knows. */
+export function putLayerSizes(tx: Transaction, id: Digest, sizes: ReadonlyMap<DiffID, number>): void {
+  const image = findImage(tx, id);
+  if (image === undefined) return;
+  const layers = image.layers.map((layer) => ({
+    ...layer,
+    unpackedBytes: sizes.get(layer.diffID) ?? layer.unpackedBytes,
+  }));
+  amend(tx, id, { layers });
 }
 
 /** Makes another platform's image one that is listed by itself. */

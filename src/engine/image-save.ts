@@ -2,19 +2,21 @@ import { TareError } from '../errors/index.ts';
 import {
   canonicalName,
   familiar,
-  formatPlatform,
+  isComplete,
   parsePlatform,
   parseReference,
-  platformFit,
+  planPush,
   type Reference,
   type SavedImage,
   saveArchive,
 } from '../image/index.ts';
+import type { Platform } from '../storage/index.ts';
 import { collectGarbage } from './image-collect.ts';
 import { holdContent } from './image-leases.ts';
 import type { ImageParts } from './image-parts.ts';
 import { allImages, findImage, imageEvent, type RecordedImage } from './image-records.ts';
 import { isIdPrefix, resolveImage } from './image-resolve.ts';
+import { variantFor } from './image-variants.ts';
 
 /** See `ImageService.save`. */
 export async function* saveImages(
@@ -23,14 +25,15 @@ export async function* saveImages(
   options: { platform?: string } = {},
 ): AsyncGenerator<Uint8Array> {
   if (refs.length === 0) throw new TareError('InvalidArgument', 'save: name at least one image');
+  const wanted = options.platform ? parsePlatform(options.platform) : undefined;
   // Held first, so that the blobs of what is found stay until they are written.
   await using _collection = { [Symbol.asyncDispose]: () => collectGarbage(parts) };
   await using _lease = await holdContent(parts);
   const chosen = new Map<string, SavedImage>();
   for (const ref of refs) {
-    for (const { image, names } of find(parts, ref)) {
-      requirePlatform(image, ref, options.platform);
-      const saved = chosen.get(image.id) ?? { ...image, names: [] };
+    for (const { image: found, names } of find(parts, ref)) {
+      const image = wanted === undefined ? found : variantFor(parts.db, found, wanted, ref);
+      const saved = chosen.get(image.id) ?? (await savedImage(parts, image, wanted));
       saved.names.push(...names.filter((name) => !saved.names.some((known) => familiar(known) === familiar(name))));
       chosen.set(image.id, saved);
     }
@@ -39,6 +42,19 @@ export async function* saveImages(
     for (const image of chosen.values()) imageEvent(tx, 'save', image);
   });
   yield* saveArchive(parts.content, [...chosen.values()]);
+}
+
+/** An index goes with its image when all that it lists is here and no platform was asked for. */
+async function savedImage(
+  { content }: ImageParts,
+  image: RecordedImage,
+  wanted: Platform | undefined,
+): Promise<SavedImage> {
+  const { index } = image;
+  if (wanted !== undefined || index === undefined || !(await isComplete(content, index)))
+    return { ...image, names: [] };
+  const { blobs, documents } = await planPush(content, index);
+  return { ...image, names: [], whole: { index, blobs: [...blobs, ...documents].map(({ digest }) => digest) } };
 }
 
 /** By id an image goes without names, by name with that name, by a repository's bare name with all of its tags. */
@@ -63,14 +79,4 @@ function repositoryOf(ref: string): string | undefined {
   if (/^(sha256:)?[0-9a-f]{64}$/.test(ref)) return undefined;
   const name = parseReference(ref);
   return name.tag === undefined && name.digest === undefined ? canonicalName(name) : undefined;
-}
-
-function requirePlatform(image: RecordedImage, ref: string, platform: string | undefined): void {
-  if (!platform) return;
-  const wanted = parsePlatform(platform);
-  if (platformFit(image.config, wanted) > 0) return;
-  throw new TareError(
-    'NotFound',
-    `image ${ref} is for ${formatPlatform(image.config)}, not for ${formatPlatform(wanted)}`,
-  );
 }

@@ -2,13 +2,16 @@ import { expect, test } from 'vitest';
 import { mediaTypes, parseImageConfig, parseReference, type StoredImage } from '../image/index.ts';
 import type { Descriptor, DiffID, Digest } from '../storage/index.ts';
 import {
+  blobFile,
   descriptorOf,
   ImageLab,
   imageOf,
   nothing,
+  ociFiles,
   plainLayer,
   sha256,
   type TestImage,
+  tarOf,
 } from './image-archives.fixture.ts';
 import { recordPulled } from './image-pulled.ts';
 import { addSignatures, findImage } from './image-records.ts';
@@ -148,6 +151,45 @@ test('layers of another platform are unpacked when they are needed', async () =>
   expect((await lab.inventory()).layers).toBe(1);
   expect(await lab.images.ensureUnpacked(idOf(arm64))).toEqual([sha256(arm64.layers[0]!.plain)]);
   expect((await lab.inventory()).layers).toBe(2);
+});
+
+test('saved whole and loaded again: index, platforms and attestations are all there', async () => {
+  await using lab = await ImageLab.open();
+  const index = await pullAll(lab, [amd64, arm64]);
+  const archive = await lab.save('host:5000/app:1');
+  await using other = await ImageLab.open();
+  expect(await other.load(archive)).toBe('Loaded image: host:5000/app:1\n');
+  expect(await other.inventory()).toMatchObject({ images: 2, blobs: 10, layers: 2, unfinished: [] });
+  expect(await other.images.list()).toMatchObject([{ id: idOf(amd64), index, repoTags: ['host:5000/app:1'] }]);
+  expect((await other.images.inspect('host:5000/app:1', { platform: 'linux/arm64' })).id).toBe(idOf(arm64));
+  expect(await other.save('host:5000/app:1')).toEqual(archive);
+  // By platform, the image of that platform alone.
+  await other.images.remove('host:5000/app:1');
+  const one = Buffer.concat(await Array.fromAsync(lab.images.save(['host:5000/app:1'], { platform: 'linux/arm64' })));
+  expect(await other.load(one)).toBe('Loaded image: host:5000/app:1\n');
+  expect(await other.images.list()).toMatchObject([{ id: idOf(arm64) }]);
+  expect(await other.inventory()).toMatchObject({ images: 1, blobs: 3, layers: 1 });
+  // So does a load that asks for one.
+  await other.images.remove('host:5000/app:1');
+  await other.load(archive, { platform: 'linux/amd64' });
+  expect(await other.inventory()).toMatchObject({ images: 1, blobs: 3, layers: 1 });
+});
+
+test('an archive that keeps an index of more than it holds', async () => {
+  await using lab = await ImageLab.open();
+  const { bytes, descriptor } = indexOf([amd64, arm64]);
+  const files = ociFiles([{ image: amd64 }]);
+  const annotations = { 'io.containerd.image.name': 'host:5000/app:1' };
+  const archive = tarOf({
+    ...files,
+    ...Object.fromEntries([blobFile(bytes)]),
+    'index.json': JSON.stringify({ schemaVersion: 2, manifests: [{ ...descriptor, annotations }] }),
+  });
+  await lab.load(archive);
+  expect(await lab.images.list()).toMatchObject([{ id: idOf(amd64), index: descriptor }]);
+  expect(await lab.inventory()).toMatchObject({ images: 1, blobs: 4 });
+  const { manifests } = await lab.images.inspect('host:5000/app:1', { manifests: true });
+  expect(manifests).toMatchObject([{ isAvailable: true }, { isAvailable: false }, { isAvailable: false }]);
 });
 
 test('a platform is removed by itself; names go on with one that stays', async () => {

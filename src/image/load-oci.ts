@@ -17,13 +17,15 @@ import { bestPlatform, formatPlatform, platformFit } from './platform.ts';
 import { canonical, parseReference, type Reference, withDefaultTag } from './reference.ts';
 import type { Unpacker } from './unpack.ts';
 
-const MAX_DEPTH = 4;
-const MAX_DOCUMENTS = 1000;
+export const MAX_DEPTH = 4;
+export const MAX_DOCUMENTS = 1000;
 
 /** An image that an OCI layout offers, chosen for a platform. */
 export interface OciImage {
   descriptor: Descriptor;
   names: Reference[];
+  /** The only entry of this name, where it is an index. */
+  index?: Descriptor;
 }
 
 /** A manifest in the layout with what its chain of indexes said of it. */
@@ -46,22 +48,24 @@ export async function findOciImages(
   wanted: Platform,
 ): Promise<OciImage[]> {
   const budget = { documents: MAX_DOCUMENTS };
-  const groups = new Map<string, { names: Map<string, Reference>; candidates: Candidate[] }>();
+  const groups = new Map<string, { names: Map<string, Reference>; candidates: Candidate[]; entries: Descriptor[] }>();
   for (const [position, descriptor] of index.manifests.entries()) {
     if (isAttestation(descriptor)) continue;
     const name = nameOf(descriptor, source.what);
     const candidates = await expand(source, content, descriptor, descriptor.platform, budget, 0);
     if (candidates.length === 0) continue;
     const key = groupKey(name, descriptor, position);
-    const group = groups.get(key) ?? { names: new Map<string, Reference>(), candidates: [] as Candidate[] };
+    const group = groups.get(key) ?? { names: new Map<string, Reference>(), candidates: [], entries: [] };
     if (name !== undefined) group.names.set(canonical(name), name);
     group.candidates.push(...candidates);
+    group.entries.push(descriptor);
     groups.set(key, group);
   }
   return mergeByDigest(
-    [...groups.values()].map(({ names, candidates }) => ({
+    [...groups.values()].map(({ names, candidates, entries: [entry, ...others] }) => ({
       descriptor: choose(candidates, wanted, source.what),
       names: [...names.values()],
+      ...(others.length === 0 && isIndexType(entry!.mediaType) ? { index: entry! } : {}),
     })),
   );
 }
@@ -179,7 +183,8 @@ async function archivedLayers(source: ArchiveSource, manifest: Manifest, what: s
   return layers;
 }
 
-async function readDocument(
+/** Reads an index or a manifest that the archive must have. @throws {TareError} InvalidArgument */
+export async function readDocument(
   source: ArchiveSource,
   content: ContentStore,
   descriptor: Descriptor,

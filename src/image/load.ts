@@ -4,6 +4,7 @@ import type { ArchiveSource } from './archive-source.ts';
 import { decompressed } from './decompress.ts';
 import { DirectorySource } from './directory-source.ts';
 import { loadDockerImage, parseDockerArchive } from './load-docker.ts';
+import { loadRest } from './load-index.ts';
 import { findOciImages, loadOciImage } from './load-oci.ts';
 import type { LoadedImage } from './loaded-image.ts';
 import { type Index, parseManifest } from './manifest.ts';
@@ -70,7 +71,14 @@ async function storeImages(
   if (indexText !== undefined) {
     const index = parseIndex(indexText, source.what);
     for (const image of await findOciImages(source, content, index, platform ?? hostPlatform())) {
-      add(images, await loadOciImage(source, content, unpacker, image, platform));
+      const loaded = await loadOciImage(source, content, unpacker, image, platform);
+      // A folder is read for what is needed; an archive has been read already.
+      if (image.index !== undefined && platform === undefined && source instanceof TarSource) {
+        const { mediaType, digest, size } = image.index;
+        loaded.index = { mediaType, digest, size };
+        loaded.variants = await loadRest(source, content, unpacker, image.index, image.descriptor.digest);
+      }
+      add(images, loaded);
     }
   }
   // An archive that is both says the same twice, but a bare OCI index may leave the names to docker's manifest.

@@ -35,6 +35,8 @@ export interface StoredImage {
 /** A stored image with the names that its archive gives it. */
 export interface LoadedImage extends StoredImage {
   names: Reference[];
+  /** Other platforms of its index. */
+  variants?: StoredImage[];
 }
 
 /** Reads a config blob. @throws {TareError} InvalidArgument: too large, or not an image's */

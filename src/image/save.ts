@@ -16,6 +16,8 @@ import { canonical, familiar, type Reference } from './reference.ts';
 /** An image to save, with the names it gets in the archive. */
 export interface SavedImage extends StoredImage {
   names: Reference[];
+  /** Its index with all that it lists, in place of the manifest alone. */
+  whole?: { index: Descriptor; blobs: Digest[] };
 }
 
 /**
@@ -30,7 +32,7 @@ export async function* saveArchive(
 ): AsyncGenerator<Uint8Array> {
   const blobs = new Map<Digest, number>();
   for (const image of images) {
-    for (const digest of blobsOf(image))
+    for (const digest of [...blobsOf(image), ...(image.whole?.blobs ?? [])])
       if (!blobs.has(digest)) blobs.set(digest, (await content.info(digest)).sizeBytes);
   }
   yield directory('blobs/');
@@ -59,17 +61,18 @@ export const blobsOf = (image: Pick<StoredImage, 'id' | 'manifest' | 'layers'>):
 
 function indexOf(images: readonly SavedImage[]): object {
   const manifests: Descriptor[] = [];
-  for (const { manifest, config, names } of images) {
-    const { mediaType, digest, size } = manifest;
+  for (const { manifest, config, names, whole } of images) {
+    const { mediaType, digest, size } = whole?.index ?? manifest;
     const { architecture, os, variant } = config;
-    const platform = { architecture, os, ...(variant === undefined ? {} : { variant }) };
-    if (names.length === 0) manifests.push({ mediaType, digest, size, platform });
+    const platform =
+      whole === undefined ? { platform: { architecture, os, ...(variant === undefined ? {} : { variant }) } } : {};
+    if (names.length === 0) manifests.push({ mediaType, digest, size, ...platform });
     for (const name of names) {
       const annotations = {
         'io.containerd.image.name': canonical(name),
         'org.opencontainers.image.ref.name': name.tag ?? canonical(name),
       };
-      manifests.push({ mediaType, digest, size, annotations, platform });
+      manifests.push({ mediaType, digest, size, annotations, ...platform });
     }
   }
   return { schemaVersion: 2, mediaType: mediaTypes.index, manifests };
