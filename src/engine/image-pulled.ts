@@ -2,8 +2,8 @@ import { blobsOf, canonical, canonicalName, type Reference, type StoredImage } f
 import type { Transaction } from '../state/index.ts';
 import type { Descriptor } from '../storage/index.ts';
 import { putBlobSources } from './blob-sources.ts';
+import { formatRegistryOrigin } from './image-origin.ts';
 import { findImage, putImage, putName, retireImage, transferEvent } from './image-records.ts';
-import { formatRegistryOrigin } from './image-trust.ts';
 import { putVariants, releaseVariants } from './image-variants.ts';
 
 /** An image from a registry whose blobs and layers lie in the stores. */

@@ -2,10 +2,10 @@ import { canonical, parseAnyReference, type Reference, withDefaultTag } from '..
 import type { ImageOrigin, Signature, SignedManifest } from '../image/trust/index.ts';
 import type { ContentStore, Descriptor } from '../storage/index.ts';
 import { holdContent } from './image-leases.ts';
+import { parseOrigin } from './image-origin.ts';
 import type { ImageParts } from './image-parts.ts';
 import { addSignatures, type RecordedImage } from './image-records.ts';
 import { resolveImage } from './image-resolve.ts';
-import { parseOrigin } from './image-trust.ts';
 
 /** What the store holds of an image that signatures speak of. */
 export interface SignedImage {

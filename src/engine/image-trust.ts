@@ -3,7 +3,6 @@ import {
   canonical,
   findPolicyFile,
   parseAnyReference,
-  parseReference,
   type Reference,
   type RemoteDocument,
   type RepositoryReader,
@@ -11,6 +10,7 @@ import {
 } from '../image/index.ts';
 import type { ImageOrigin, PolicySubject, Requirement, Signature, SignaturePolicy } from '../image/trust/index.ts';
 import type { ContentStore, Descriptor } from '../storage/index.ts';
+import { parseOrigin } from './image-origin.ts';
 import type { RecordedImage } from './image-records.ts';
 import { keptSignatures, manifestsOf } from './image-signatures.ts';
 
@@ -171,21 +171,4 @@ function nameIn(asked: string): Reference | undefined {
   const { domain, path, digest } = parsed.name;
   // A digest says more than the tag beside it.
   return digest === undefined ? withDefaultTag(parsed.name) : { domain, path, digest };
-}
-
-const DOCKER = 'docker://';
-
-/** How an origin is recorded: `docker://NAME:TAG`, `docker-archive:`, `oci:/PATH`. */
-export function formatOrigin({ transport, path = '' }: Omit<ImageOrigin, 'reference'>): string {
-  return `${transport}:${path}`;
-}
-
-export const formatRegistryOrigin = (canonicalName: string): string => DOCKER + canonicalName;
-
-/** Reads what those wrote. */
-export function parseOrigin(text: string): ImageOrigin {
-  if (text.startsWith(DOCKER)) return { transport: 'docker', reference: parseReference(text.slice(DOCKER.length)) };
-  const colon = text.indexOf(':');
-  const path = text.slice(colon + 1);
-  return { transport: text.slice(0, colon), ...(path === '' ? {} : { path }) };
 }

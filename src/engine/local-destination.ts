@@ -28,10 +28,10 @@ import type { Descriptor, Digest } from '../storage/index.ts';
 import { collectGarbage } from './image-collect.ts';
 import { holdContent } from './image-leases.ts';
 import { knownLayers } from './image-load.ts';
+import { formatOrigin, formatRegistryOrigin } from './image-origin.ts';
 import type { ImageParts } from './image-parts.ts';
 import { recordWithVariants } from './image-pulled.ts';
 import { imageEvent, putName } from './image-records.ts';
-import { formatOrigin, formatRegistryOrigin } from './image-trust.ts';
 import type { CopyOrigin, LocalDestinationOptions } from './types.ts';
 
 /**

@@ -1,4 +1,12 @@
-import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes, scrypt } from 'node:crypto';
+import {
+  createPrivateKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  type ScryptOptions,
+  scrypt,
+} from 'node:crypto';
+import { promisify } from 'node:util';
 import { messageOf, TareError } from '../../errors/index.ts';
 import { integerAt, objectAt, parseJson, textAt } from '../json.ts';
 import { requireSigningKey } from './key-bytes.ts';
@@ -79,12 +87,14 @@ async function derive(
   if (N < 2 || r < 1 || p < 1 || p > 16 || 128 * N * r > MAX_SCRYPT_BYTES) {
     throw invalid(`${what}: kdf.params: N=${N}, r=${r}, p=${p} ask for too much memory`);
   }
-  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
-  scrypt(password, salt, KEY_BYTES, { N, r, p, maxmem: 2 * MAX_SCRYPT_BYTES }, (error, key) => {
-    if (error === null) resolve(key);
-    else reject(invalid(`${what}: kdf.params: ${error.message}`, error));
-  });
-  return await promise;
+  try {
+    return await promisify<string, Buffer, number, ScryptOptions, Buffer>(scrypt)(password, salt, KEY_BYTES, {
+      ...{ N, r, p },
+      maxmem: 2 * MAX_SCRYPT_BYTES,
+    });
+  } catch (cause) {
+    throw invalid(`${what}: kdf.params: ${messageOf(cause)}`, cause);
+  }
 }
 
 /** A new pair of keys as cosign makes it: ECDSA on P-256, the private one encrypted. */
