@@ -73,17 +73,19 @@ export class FolderWriter implements Disposable {
     }
   }
 
+  /** Makes a folder and those above it, each inside of the one before. @throws {TareError} InvalidArgument: one is a link */
   makeFolder(path: string): void {
     let parent = '';
     for (const part of path.split('/')) {
-      parent = parent === '' ? part : `${parent}/${part}`;
+      using above = this.#folder(parent);
       try {
-        makeDirectoryAt(this.#root.fd, toByteString(parent), 0o755);
+        makeDirectoryAt(above.fd, toByteString(part), 0o755);
       } catch (error) {
         if (!isCode(error, 'EEXIST')) throw error;
       }
+      parent = parent === '' ? part : `${parent}/${part}`;
     }
-    using _ = this.#folder(path);
+    using _ = this.#folder(parent);
   }
 
   /** Writes a small file whole. */
@@ -134,7 +136,7 @@ export class FolderWriter implements Disposable {
         onProgress?.(position);
       }
     } catch (error) {
-      // Bytes that proved wrong must not be taken up again; bytes that merely ended early may.
+      // Bytes that proved wrong must not be taken up again; those of a source that broke may.
       if (error instanceof TareError && error.kind === 'InvalidArgument') unlinkAt(partials.fd, draft);
       throw this.#explain(error);
     }
