@@ -1,39 +1,15 @@
-import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { expect, test } from 'vitest';
 import { busybox, type TestEngine } from './support/engine.ts';
 import { eventually } from './support/execute.ts';
 import { throughEveryFace } from './support/faces.ts';
+import { type Size, Terminal } from './support/terminal.ts';
 
-/** A command under a terminal of its own, as a person has it. */
-class Terminal {
-  readonly #child: ChildProcessWithoutNullStreams;
-  #screen = '';
-  readonly ended: Promise<number>;
-
-  constructor(engine: TestEngine, args: readonly string[], size = { rows: 24, columns: 80 }) {
-    const words = engine.command(args).map((word) => `'${word.replaceAll("'", "'\\''")}'`);
-    const line = `stty rows ${size.rows} cols ${size.columns}; exec ${words.join(' ')}`;
-    this.#child = engine.spawn(['script', '-qefc', line, '/dev/null'], { ...engine.clientEnvironment, TERM: 'xterm' });
-    this.#child.stdout.on('data', (chunk: Buffer) => {
-      this.#screen += chunk.toString();
-    });
-    this.ended = new Promise((resolve) => this.#child.once('exit', (code) => resolve(code ?? -1)));
-  }
-
-  type(text: string): void {
-    this.#child.stdin.write(text);
-  }
-
-  async shows(text: string): Promise<void> {
-    await eventually(`the screen shows ${JSON.stringify(text)}`, () => this.#screen.includes(text)).catch((error) => {
-      throw new Error(`the screen shows ${JSON.stringify(this.#screen)}`, { cause: error });
-    });
-  }
-
-  get screen(): string {
-    return this.#screen;
-  }
-}
+/** A command under a terminal of its own, in the engine's namespaces. */
+const terminal = (engine: TestEngine, args: readonly string[], size?: Size) =>
+  new Terminal(engine.command(args), {
+    spawn: (argv, env) => engine.spawn(argv, { ...engine.clientEnvironment, ...env }),
+    ...(size === undefined ? {} : { size }),
+  });
 
 throughEveryFace('at a terminal', (engine) => {
   const cli = (...args: string[]) => engine().cli(args);
@@ -49,7 +25,7 @@ throughEveryFace('at a terminal', (engine) => {
   });
 
   test('a shell on a terminal has its size, its echo and its exit code', async () => {
-    const shell = new Terminal(engine(), ['run', '-it', '--rm', '--name', 'shell', busybox, 'sh'], {
+    const shell = terminal(engine(), ['run', '-it', '--rm', '--name', 'shell', busybox, 'sh'], {
       rows: 33,
       columns: 101,
     });
@@ -64,12 +40,12 @@ throughEveryFace('at a terminal', (engine) => {
   });
 
   test('the detach keys leave the container running, and attach comes back', async () => {
-    const first = new Terminal(engine(), ['run', '-it', '--name', 'kept', busybox, 'sh']);
+    const first = terminal(engine(), ['run', '-it', '--name', 'kept', busybox, 'sh']);
     await first.shows('# ');
     first.type('\x10\x11');
     await first.ended;
     expect((await cli('inspect', '-f', '{{.State.Status}}', 'kept')).stdout.trim()).toBe('running');
-    const second = new Terminal(engine(), ['attach', '--detach-keys', 'ctrl-a,d', 'kept']);
+    const second = terminal(engine(), ['attach', '--detach-keys', 'ctrl-a,d', 'kept']);
     second.type('echo back\n');
     await second.shows('\nback');
     second.type('\x01d');
@@ -80,7 +56,7 @@ throughEveryFace('at a terminal', (engine) => {
 
   test('exec on a terminal', async () => {
     await cli('run', '-d', '--name', 'base', busybox, 'sleep', '600');
-    const shell = new Terminal(engine(), ['exec', '-it', 'base', 'sh']);
+    const shell = terminal(engine(), ['exec', '-it', 'base', 'sh']);
     await shell.shows('# ');
     shell.type('tty; exit 4\n');
     await shell.shows('/dev/pts/');

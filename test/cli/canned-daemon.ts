@@ -14,8 +14,11 @@ export interface Recorded {
   auth?: unknown;
 }
 
+/** An answer that depends on what was asked: with a status, or in pieces that are sent as they come. */
+export type Answering = (request: Recorded) => { status?: number; body: unknown } | AsyncIterable<string>;
+
 /** Answers of the Docker Engine API by `METHOD /path`; `*` ends a prefix. Text is sent as it is, anything else as JSON. */
-export type Answers = Record<string, unknown>;
+export type Answers = Record<string, unknown | Answering>;
 
 /** A daemon that answers what it is told to and remembers what it was asked: two clients can be compared on it. */
 export class CannedDaemon implements AsyncDisposable {
@@ -40,18 +43,18 @@ export class CannedDaemon implements AsyncDisposable {
       const path = decodeURIComponent(url.pathname.replace(/^\/v1\.\d+/, ''));
       const isJson = (request.headers['content-type'] ?? '').includes('json') && text !== '';
       const auth = request.headers['x-registry-auth'];
-      if (path !== '/_ping')
-        daemon.requests.push({
-          method: request.method!,
-          path,
-          query: Object.fromEntries(
-            [...url.searchParams.keys()].map((name) => [name, url.searchParams.getAll(name).join('\n')]),
-          ),
-          body: isJson ? JSON.parse(text) : text,
-          ...(typeof auth === 'string' && auth !== ''
-            ? { auth: JSON.parse(Buffer.from(auth, 'base64url').toString()) }
-            : {}),
-        });
+      const recorded: Recorded = {
+        method: request.method!,
+        path,
+        query: Object.fromEntries(
+          [...url.searchParams.keys()].map((name) => [name, url.searchParams.getAll(name).join('\n')]),
+        ),
+        body: isJson ? JSON.parse(text) : text,
+        ...(typeof auth === 'string' && auth !== ''
+          ? { auth: JSON.parse(Buffer.from(auth, 'base64url').toString()) }
+          : {}),
+      };
+      if (path !== '/_ping') daemon.requests.push(recorded);
       response.setHeader('api-version', '1.51');
       response.setHeader('ostype', 'linux');
       response.setHeader('content-type', 'application/json');
@@ -60,7 +63,14 @@ export class CannedDaemon implements AsyncDisposable {
         Object.keys(answers).find((name) => name === key) ??
         Object.keys(answers).find((name) => name.endsWith('*') && key.startsWith(name.slice(0, -1)));
       const answer = path === '/_ping' ? 'OK' : found === undefined ? {} : answers[found];
-      response.end(typeof answer === 'string' ? answer : JSON.stringify(answer));
+      const made = typeof answer === 'function' ? (answer as Answering)(recorded) : { body: answer };
+      if (Symbol.asyncIterator in made) {
+        for await (const piece of made) response.write(piece);
+        response.end();
+        return;
+      }
+      response.statusCode = made.status ?? 200;
+      response.end(typeof made.body === 'string' ? made.body : JSON.stringify(made.body));
     });
     const daemon = new CannedDaemon(server, folder);
     await new Promise<void>((resolve) => server.listen(join(folder, 'socket'), resolve));

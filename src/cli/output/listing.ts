@@ -31,7 +31,7 @@ export function formatList(
   if (options.quiet && isTable) return rows.map((row) => `${field(row, listing.quiet)}\n`).join('');
   if (format === '' || format === 'table') {
     const { columns, headings } = listing;
-    return table([
+    return dockerTable([
       columns.map((name) => headings[name]!),
       ...rows.map((row) => columns.map((name) => field(row, name))),
     ]);
@@ -44,8 +44,11 @@ export function formatList(
   const lines = rows.map((row) => execute(nodes, bound(row)));
   if (!isTable) return lines.map((line) => `${line}\n`).join('');
   const heading = execute(nodes, headingRow(listing));
-  return table([heading, ...lines].map((line) => line.split('\t')));
+  return dockerTable([heading, ...lines].map((line) => line.split('\t')));
 }
+
+/** No column of docker's lists is narrower than ten. */
+const dockerTable = (rows: readonly (readonly string[])[]) => table(rows, 3, 10);
 
 function field(row: Row, name: string): string {
   const value = row[name]!;

@@ -76,10 +76,10 @@ test('formats: table, json, template, quiet', () => {
   const rows = [containerRow(summary, true, 5_000)];
   const show = (format?: string, quiet = false) => formatList(containerListing(false), rows, { format, quiet });
   expect(show()).toBe(
-    'CONTAINER ID   IMAGE     COMMAND                   CREATED         STATUS   PORTS   NAMES\n' +
-      `ffffffffffff   busybox   ${JSON.stringify('sh -c "a very long …').padEnd(26)}5 seconds ago   Up               web\n`,
+    'CONTAINER ID   IMAGE     COMMAND                   CREATED         STATUS    PORTS     NAMES\n' +
+      `ffffffffffff   busybox   ${JSON.stringify('sh -c "a very long …').padEnd(26)}5 seconds ago   Up                  web\n`,
   );
-  expect(show('table {{.Names}}\\t{{.Label "a"}}')).toBe('NAMES   A\nweb     1\n');
+  expect(show('table {{.Names}}\\t{{.Label "a"}}')).toBe('NAMES     A\nweb       1\n');
   expect(show('{{.Names}} {{upper .State}}')).toBe('web RUNNING\n');
   expect(JSON.parse(show('json'))).toMatchObject({ Names: 'web', Labels: 'a=1,b=2' });
   expect(JSON.parse(show('{{json .}}'))).toEqual(JSON.parse(show('json')));

@@ -57,7 +57,9 @@ export class Transfer {
   }
 
   get isDone(): boolean {
-    return /^(?:Pull complete|Already exists|Pushed|Layer already exists|Mounted from|Loaded|Skipped)/.test(this.state);
+    // A layer of an archive has no state for its end.
+    if (this.state === 'Loading layer') return this.total > 0 && this.current >= this.total;
+    return /^(?:Pull complete|Already exists|Pushed|Layer already exists|Mounted from)/.test(this.state);
   }
 }
 

@@ -42,8 +42,9 @@ export class TransferProgress implements Disposable {
     this.#schedule();
   }
 
-  /** A line that stays, above those that change; also when quiet. */
+  /** A line that stays: below layers that are all done, above those that change. Also when quiet. */
   say(text: string): void {
+    if ([...this.#transfers.values()].every((transfer) => transfer.isDone)) this[Symbol.dispose]();
     this.#write(`${this.#erase()}${printable(text)}\n`);
     if (this.#transfers.size > 0) this.#draw();
   }
