@@ -157,6 +157,8 @@ async function behindDoor(): Promise<Set<string>> {
     .flatMap(({ imports }) => imports)
     .filter(({ kind, external, path }) => kind === 'dynamic-import' && !external && reachesEngine(path))
     .map(({ path }) => path)
+    // Packages have bundles of their own.
+    .filter((path) => !path.startsWith('node_modules/'))
     .filter((path) => path !== entry.credentials);
   if (reachesEngine(entry.program)) throw new Error(`${entry.program} imports the engine: use import() to reach it`);
   return new Set(targets);

@@ -1,6 +1,5 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { pino } from 'pino';
 import { type Listener, serve } from '../../api/docker/http/index.ts';
 import { createApi } from '../../api/docker/index.ts';
 import { configuredHosts, Engine } from '../../engine/index.ts';
@@ -35,6 +34,7 @@ export async function serveUntilTold(values: ServeValues, announce: (line: strin
   const stop = toldToStop();
   const config = configFrom(values);
   const listeners = listenersOf(values, config.execRoot);
+  const { pino } = await import('pino');
   const logger = pino({ level, base: null }, pino.destination({ fd: 2, sync: true }));
   using _pidfile = pidFile(values.pidfile);
   await using engine = await Engine.open(config, {

@@ -1,7 +1,7 @@
 import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { connect, type ListenOptions } from 'node:net';
-import { type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { messageOf, TareError } from '../../../errors/index.ts';
 import type { Api, ApiLogger } from '../messages.ts';
 import { exchange } from './exchange.ts';
@@ -30,6 +30,8 @@ export async function serve(api: Api, listeners: readonly Listener[], logger?: A
     reply.hijack();
     void exchange(api, request.raw, reply.raw, logger);
   };
+  // Loaded by a daemon alone.
+  const { fastify } = await import('fastify');
   const app = fastify({
     logger: false,
     exposeHeadRoutes: false,
