@@ -1,8 +1,16 @@
 import { messageOf, TareError } from '../errors/index.ts';
-import { isIndexType, isManifestType, parseReference, type Reference } from '../image/index.ts';
+import {
+  isIndexType,
+  isManifestType,
+  parseReference,
+  type Reference,
+  type Registries,
+  type RepositoryReader,
+} from '../image/index.ts';
 import type { DiffID, Digest } from '../storage/index.ts';
 import type { ImageParts } from './image-parts.ts';
 import type { RecordedImage } from './image-records.ts';
+import type { VerifyOptions } from './verify-types.ts';
 
 /** A blob to be fetched again. */
 export interface LostBlob {
@@ -15,10 +23,12 @@ export interface LostBlob {
 /** Makes damaged content whole, from where it came. */
 export class RepairShop {
   readonly #parts: ImageParts;
+  readonly #registries: Registries | undefined;
   readonly #signal: AbortSignal | undefined;
 
-  constructor(parts: ImageParts, signal: AbortSignal | undefined) {
+  constructor(parts: ImageParts, { registries, signal }: Pick<VerifyOptions, 'registries' | 'signal'>) {
     this.#parts = parts;
+    this.#registries = registries;
     this.#signal = signal;
   }
 
@@ -32,7 +42,7 @@ export class RepairShop {
     if (origins.length === 0) {
       throw new TareError('NotFound', 'no registry is known to have it: load or pull the image again');
     }
-    const registries = await this.#parts.registries();
+    const registries = this.#registries ?? (await this.#parts.registries());
     const failures: string[] = [];
     for (const origin of origins) {
       for (const source of registries.sources(origin)) {
@@ -54,7 +64,7 @@ export class RepairShop {
   }
 
   async #fetchFrom(
-    source: ReturnType<Awaited<ReturnType<ImageParts['registries']>>['sources']>[number],
+    source: RepositoryReader,
     { digest, sizeBytes, mediaType = 'application/octet-stream' }: LostBlob,
   ): Promise<void> {
     const options = this.#signal === undefined ? {} : { signal: this.#signal };

@@ -1,3 +1,5 @@
+import type { Registries } from '../image/index.ts';
+
 /** What a check found wrong. */
 export interface Damage {
   what: 'blob' | 'image' | 'layer';
@@ -33,5 +35,7 @@ export interface VerifyOptions {
   deep?: boolean;
   /** Fetch damaged blobs again and unpack damaged layers again. */
   repair?: boolean;
+  /** Where damaged blobs are fetched, with whose credentials; undefined: the engine's, with nobody's. */
+  registries?: Registries;
   signal?: AbortSignal;
 }

@@ -38,7 +38,7 @@ interface Expected {
 export async function* verifyContent(parts: ImageParts, options: VerifyOptions = {}): AsyncGenerator<VerifyMessage> {
   await using _held = await holdContent(parts);
   const images = options.images?.map((ref) => resolveImage(parts.db, ref)) ?? recorded(parts);
-  const shop = new RepairShop(parts, options.signal);
+  const shop = new RepairShop(parts, options);
   const checked: VerifyCount = { images: images.length, blobs: 0, bytes: 0, layers: 0 };
   const tally = { damaged: 0, repaired: 0 };
   const tell = async (found: Omit<Damage, 'isRepaired'>, repair: () => Promise<void>): Promise<VerifyMessage> => {
@@ -277,7 +277,8 @@ async function layerProblem(
   try {
     const { sizeBytes } = await layers.layer(diffID);
     // An image whose layers nobody had unpacked when it came says no size.
-    if (unpackedBytes > 0 && sizeBytes !== unpackedBytes) return `its record says ${sizeBytes} bytes, the image's ${unpackedBytes}`;
+    if (unpackedBytes > 0 && sizeBytes !== unpackedBytes)
+      return `its record says ${sizeBytes} bytes, the image's ${unpackedBytes}`;
     if (!deep || !(await content.has(digest))) return await layers.check(diffID);
     return await layers.check(diffID, { path: await content.path(digest) }, signal);
   } catch (error) {

@@ -1,4 +1,4 @@
-import { Engine, type VerifyMessage, type VerifyOptions } from '../../engine/index.ts';
+import { Engine, openConfiguredRegistries, type VerifyMessage, type VerifyOptions } from '../../engine/index.ts';
 import type { GlobalValues } from '../command.ts';
 import { configFrom } from './open-engine.ts';
 import { toldToStop } from './signals.ts';
@@ -9,6 +9,10 @@ export async function verify(
   options: VerifyOptions,
   told: (message: VerifyMessage) => void,
 ): Promise<void> {
-  await using engine = await Engine.open(configFrom(globals));
-  for await (const message of engine.images.verify({ ...options, signal: toldToStop() })) told(message);
+  const config = configFrom(globals);
+  await using engine = await Engine.open(config);
+  // Opened here, for it is this user's credentials that count.
+  using registries = options.repair ? openConfiguredRegistries(config) : undefined;
+  const access = registries === undefined ? {} : { registries };
+  for await (const message of engine.images.verify({ ...options, ...access, signal: toldToStop() })) told(message);
 }
