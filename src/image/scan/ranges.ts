@@ -14,16 +14,15 @@ function sorted(events: readonly RangeEvent[], compare: CompareVersions): RangeE
   });
 }
 
-/**
- * Whether a version lies in a range (OSV schema, "Evaluation").
- *
- * @param events a range's; sorted by `sortEvents`, or in any order
- */
-export function isInRange(version: string, events: readonly RangeEvent[], compare: CompareVersions): boolean {
+/** Whether a version lies in a range, whose events are in any order (OSV schema, "Evaluation"). */
+export const isInRange = (version: string, events: readonly RangeEvent[], compare: CompareVersions): boolean =>
+  isInSorted(version, sorted(events, compare), compare);
+
+function isInSorted(version: string, events: readonly RangeEvent[], compare: CompareVersions): boolean {
   const limits = events.flatMap((event) => ('limit' in event && event.limit !== '*' ? [event.limit] : []));
   if (limits.length > 0 && !limits.some((limit) => compare(version, limit) < 0)) return false;
   let isAffected = false;
-  for (const event of sorted(events, compare)) {
+  for (const event of events) {
     if ('introduced' in event) {
       if (event.introduced === '0' || compare(version, event.introduced) >= 0) isAffected = true;
     } else if ('fixed' in event) {
@@ -55,5 +54,6 @@ export function versionsBeyondRanges({ ranges, versions }: Affected, compare: Co
     (events) => events.length === 1 && 'introduced' in events[0]! && events[0].introduced === '0',
   );
   if (coversAll) return [];
-  return versions.filter((version) => !ranges.some((events) => isInRange(version, events, compare)));
+  const inOrder = ranges.map((events) => sorted(events, compare));
+  return versions.filter((version) => !inOrder.some((events) => isInSorted(version, events, compare)));
 }
