@@ -74,7 +74,7 @@ async function withImage<T>(
     if (options.pull === 'never' || !isAbsentImage(error)) throw error;
   }
   const { askFor } = await import('./registry-auth.ts');
-  const { name } = await askFor(context.globals, image);
+  const { name } = await askFor(context, image);
   try {
     // By an alias it may be here under another name.
     if (isOther(name, image)) return await make(name);

@@ -22,7 +22,7 @@ export interface PullOptions {
  * @returns its name in full as the engine understood it
  */
 export async function pullImage(context: Context, client: Client, text: string, options: PullOptions): Promise<string> {
-  const asked = await askFor(context.globals, text);
+  const asked = await askFor(context, text);
   const image = imageName(asked.name);
   if (image.tag === undefined && image.digest === undefined && !options.allTags) image.tag = 'latest';
   const { body } = await client.stream('POST', '/images/create', {

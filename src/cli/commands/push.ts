@@ -33,7 +33,7 @@ export default command({
     const name = fullName(image.name);
     const { body } = await client.stream('POST', `/images/${name.split('/').map(encodeURIComponent).join('/')}/push`, {
       query: { tag: image.tag, platform: platformJson(options.platform) },
-      headers: (await askFor(context.globals, name)).headers,
+      headers: (await askFor(context, name)).headers,
     });
     {
       using progress = new TransferProgress(context, 1, options.quiet);

@@ -34,6 +34,8 @@ export interface AskedImage {
   /** The name in full, tag and digest with it; as typed when several registries come into question. */
   name: string;
   auth: AuthConfig;
+  /** What nobody understood in the configuration. */
+  warnings: readonly string[];
 }
 
 /**
@@ -43,8 +45,9 @@ export interface AskedImage {
 export async function askedImage(globals: GlobalValues, image: string): Promise<AskedImage> {
   const conf = loadRegistriesConf(configFrom(globals).registries);
   const [first, ...others] = conf.candidates(image);
-  if (others.length > 0) return { name: image, auth: {} };
-  return { name: canonical(first!), auth: await authOf(canonicalName(first!), conf.credentialHelpers) };
+  const { warnings } = conf;
+  if (others.length > 0) return { name: image, auth: {}, warnings };
+  return { name: canonical(first!), auth: await authOf(canonicalName(first!), conf.credentialHelpers), warnings };
 }
 
 /** The address of a registry as typed, '' for the default one, as docker's client gives it. */
