@@ -1,3 +1,4 @@
+import { kindOf } from '../errors/index.ts';
 import {
   blobsOf,
   isAttestation,
@@ -13,31 +14,46 @@ import { variantsOf } from './image-variants.ts';
 import type { ManifestSummary } from './types.ts';
 
 const MAX_DEPTH = 4;
+const MAX_LEAVES = 1000;
 
 /** What an image's index lists, or its only manifest, with what of it is here. */
 export async function manifestsOf(parts: ImageParts, image: ImageOutline): Promise<ManifestSummary[]> {
   const here = new Map([image, ...variantsOf(parts.db, image)].map((one) => [one.manifest.digest, one]));
   const { index, manifest, platform } = image;
-  const listed = index === undefined ? [] : await leavesOf(parts, index, 0);
+  const leaves = new Map<Digest, Descriptor>();
+  if (index !== undefined) await addLeaves(parts, index, leaves, new Set(), 0);
+  const listed = [...leaves.values()];
   if (!listed.some(({ digest }) => digest === manifest.digest)) listed.unshift({ ...manifest, platform });
   return await Promise.all(listed.map((descriptor) => summaryOf(parts, descriptor, here)));
 }
 
-/** The manifests of an index and of the indexes in it. */
-async function leavesOf(parts: ImageParts, index: Descriptor, depth: number): Promise<Descriptor[]> {
+/** Adds the manifests of an index and of the indexes in it, each once. */
+async function addLeaves(
+  parts: ImageParts,
+  index: Descriptor,
+  leaves: Map<Digest, Descriptor>,
+  seen: Set<Digest>,
+  depth: number,
+): Promise<void> {
+  if (depth > MAX_DEPTH || seen.has(index.digest)) return;
+  seen.add(index.digest);
   const document = await documentOf(parts, index);
-  if (document?.kind !== 'index' || depth > MAX_DEPTH) return [];
-  const leaves: Descriptor[] = [];
+  if (document?.kind !== 'index') return;
   for (const inner of document.manifests) {
-    if (isIndexType(inner.mediaType)) leaves.push(...(await leavesOf(parts, inner, depth + 1)));
-    else leaves.push(inner);
+    if (isIndexType(inner.mediaType)) await addLeaves(parts, inner, leaves, seen, depth + 1);
+    else if (leaves.size < MAX_LEAVES && !leaves.has(inner.digest)) leaves.set(inner.digest, inner);
   }
-  return leaves;
 }
 
+/** undefined: it is not here, or no manifest; nobody looked into it before. */
 async function documentOf({ content }: ImageParts, { digest, mediaType }: Descriptor) {
   if (!(await content.has(digest))) return undefined;
-  return parseManifest(await content.read(digest, MAX_MANIFEST_BYTES), `manifest ${digest}`, mediaType);
+  try {
+    return parseManifest(await content.read(digest, MAX_MANIFEST_BYTES), `manifest ${digest}`, mediaType);
+  } catch (error) {
+    if (['InvalidArgument', 'Unsupported', 'NotFound'].includes(kindOf(error))) return undefined;
+    throw error;
+  }
 }
 
 async function summaryOf(

@@ -100,8 +100,9 @@ async function* pushOne(
     },
   );
   await db.write((tx) => {
-    const isKept = findImage(tx, image.id) !== undefined;
-    if (isKept) putName(tx, { domain, path, digest: root.digest }, image.id, image.lastTaggedMs);
+    // Another platform that was sent alone has no name here, and a digest would make it an image of its own.
+    const isNamed = findNamed(tx, name)?.id === image.id;
+    if (isNamed) putName(tx, { domain, path, digest: root.digest }, image.id, image.lastTaggedMs);
     putBlobSources(
       tx,
       { domain, path },

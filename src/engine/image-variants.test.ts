@@ -288,6 +288,17 @@ test('an index that only claims to list what is here harms nobody', async () => 
   await lab.db.write((tx) => recordPulled(tx, { image, index, names: [name], nowMs }));
   await lab.images.reconcile(() => false);
   expect((await lab.images.inspect('host:5000/app:1')).id).toBe(idOf(amd64));
+  expect(await lab.images.list({ manifests: true })).toMatchObject([
+    {
+      manifests: [
+        { isAvailable: true, kind: 'image' },
+        { isAvailable: false, kind: 'unknown' },
+      ],
+    },
+  ]);
+  // It cannot go as a whole, so the image goes alone.
+  await using other = await ImageLab.open();
+  expect(await other.load(await lab.save('host:5000/app:1'))).toBe('Loaded image: host:5000/app:1\n');
   await lab.images.remove('host:5000/app:1');
   expect(await lab.inventory()).toEqual(nothing);
 });

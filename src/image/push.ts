@@ -1,6 +1,6 @@
-import { TareError } from '../errors/index.ts';
+import { kindOf, TareError } from '../errors/index.ts';
 import type { BlobReader, Descriptor, Digest } from '../storage/index.ts';
-import { isAttestation, isIndexType, isManifestType, MAX_MANIFEST_BYTES, parseManifest } from './manifest.ts';
+import { isAttestation, isManifestType, MAX_MANIFEST_BYTES, parseManifest } from './manifest.ts';
 import { type Progress, ProgressPace } from './progress.ts';
 import { ProgressFeed } from './progress-feed.ts';
 import type { ManifestName, RepositoryWriter } from './registry/registry.ts';
@@ -16,13 +16,13 @@ export interface PushPlan {
 const MAX_DEPTH = 4;
 const MAX_DOCUMENTS = 1000;
 
-/** A layer whose bytes are not for registries other than its own; its manifest tells where they are. */
+/** A layer that may not be distributed: its manifest tells where it is to be had (image-spec, layer.md, "Non-Distributable Layers"). */
 const isForeign = ({ mediaType, urls }: Descriptor): boolean =>
   (mediaType.includes('.foreign.') || mediaType.includes('.nondistributable.')) && (urls?.length ?? 0) > 0;
 
 /**
  * Everything that a manifest or index refers to.
- * @throws {TareError} NotFound: a blob or a document is not here, naming it
+ * @throws {TareError} NotFound: a blob or a document is not here; InvalidArgument: documents that nobody should have made
  */
 export async function planPush(content: Pick<BlobReader, 'read' | 'has'>, root: Descriptor): Promise<PushPlan> {
   const blobs = new Map<Digest, Descriptor>();
@@ -41,7 +41,7 @@ export async function planPush(content: Pick<BlobReader, 'read' | 'has'>, root: 
     if (document.kind === 'index') for (const inner of document.manifests) await visit(inner, depth + 1);
     else {
       for (const blob of [document.config, ...document.layers]) {
-        if (isForeign(blob) && !(await content.has(blob.digest))) continue;
+        if (isForeign(blob)) continue;
         if (!(await content.has(blob.digest))) {
           throw new TareError('NotFound', `manifest ${digest}: blob ${blob.digest} is not here: pull the image again`);
         }
@@ -54,20 +54,15 @@ export async function planPush(content: Pick<BlobReader, 'read' | 'has'>, root: 
   return { blobs: [...blobs.values()], documents: [...documents.values()] };
 }
 
-/** Whether all that an index lists is here, so that it can be pushed whole. */
+/** Whether all that an index lists is here and fit to be pushed whole. */
 export async function isComplete(content: Pick<BlobReader, 'read' | 'has'>, index: Descriptor): Promise<boolean> {
-  if (!(await content.has(index.digest))) return false;
-  const document = parseManifest(await content.read(index.digest, MAX_MANIFEST_BYTES), `index ${index.digest}`);
-  if (document.kind === 'manifest') {
-    const blobs = [document.config, ...document.layers.filter((layer) => !isForeign(layer))];
-    return (await Promise.all(blobs.map(({ digest }) => content.has(digest)))).every(Boolean);
+  try {
+    const { documents } = await planPush(content, index);
+    return documents.some((document) => isManifestType(document.mediaType) && !isAttestation(document));
+  } catch (error) {
+    if (['NotFound', 'InvalidArgument', 'Unsupported'].includes(kindOf(error))) return false;
+    throw error;
   }
-  for (const inner of document.manifests) {
-    if (isIndexType(inner.mediaType) || isManifestType(inner.mediaType)) {
-      if (!(await isComplete(content, inner))) return false;
-    } else if (!(await content.has(inner.digest))) return false;
-  }
-  return document.manifests.some((inner) => !isAttestation(inner));
 }
 
 export interface PushOptions {
