@@ -96,16 +96,6 @@ test.each([
   expect(proxy.requests.map(({ method }) => method)).toEqual(['HEAD']);
 });
 
-test('an upload in chunks keeps to the least that the registry wants', async () => {
-  fresh();
-  proxy.add({ method: 'POST', fault: { kind: 'alter', headers: { 'OCI-Chunk-Min-Length': '700000' } } });
-  const bytes = randomBytes(1_500_000);
-  const limits = { monolithicBytes: 0, chunkBytes: 10_000 };
-  await at('push/min', { limits }).putBlob(descriptorOf(bytes), pieces(bytes));
-  const patches = proxy.requests.filter(({ method }) => method === 'PATCH').map(({ bytes }) => bytes);
-  expect(patches).toEqual([700_000, 700_000, 100_000]);
-});
-
 test('a blob that another repository has is mounted', async () => {
   fresh();
   const [blob] = image.layers as [Descriptor];
@@ -135,6 +125,7 @@ test.each([
   const repository = at('push/broken', { limits });
   await expect(repository.putBlob(descriptorOf(bytes), pieces(bytes))).resolves.toBe('uploaded');
   expect((await collected(repository.blob(descriptorOf(bytes)))).equals(bytes)).toBe(true);
+  // This registry forgets an upload that broke in the middle of a request: its state names another length then.
   const sent = proxy.requests.reduce((total, { bytes }) => total + bytes, 0);
   expect(sent).toBeLessThan(2_800_000);
 });

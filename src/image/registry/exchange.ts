@@ -28,6 +28,9 @@ export class TimedOut extends Error {
   readonly code = 'ETIMEDOUT';
 }
 
+/** What a request's body comes from failed: `cause` says how. It is not the registry's fault. */
+export class BodyFailed extends Error {}
+
 /** One request on its way, up to the answer's head. */
 export class Sending {
   readonly #sent: ClientRequest;
@@ -68,7 +71,7 @@ export class Sending {
     if (signal?.aborted === true) abort();
     // An answer may come before the body has gone: then the rest of it stays here.
     this.#write().catch((error: unknown) => {
-      reject(error);
+      reject(new BodyFailed('the source of a request failed', { cause: error }));
       this.#sent.destroy();
     });
     try {

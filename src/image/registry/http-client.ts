@@ -1,5 +1,5 @@
 import { type ConnectionOptions, Connections } from './connections.ts';
-import type { RequestBody, WireResponse } from './exchange.ts';
+import { BodyFailed, type RequestBody, type WireResponse } from './exchange.ts';
 import { errorOfAnswer, errorOfConnection, type Purpose, quoted, RegistryError } from './registry-error.ts';
 import { retryAfterMs } from './response-headers.ts';
 import { backOff, mayPass, mayPassStatus } from './retry.ts';
@@ -179,6 +179,7 @@ export class HttpClient implements Disposable {
       });
     } catch (error) {
       call.signal?.throwIfAborted();
+      if (error instanceof BodyFailed) throw error.cause;
       throw errorOfConnection(call.purpose, url, error, mayPass(error));
     }
   }
