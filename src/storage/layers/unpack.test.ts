@@ -241,6 +241,7 @@ describe('hostile archives', () => {
     ['a hard link out of the root', [hardlink('x', '../secret')], /hard link to "\.\.\/secret", out of the root/],
     ['a hard link through a link', [link('l', '/'), hardlink('x', 'l/../../secret')], /out of the root/],
     ['a hard link to nothing', [hardlink('x', 'nothing')], /which is no file of this archive/],
+    ['a hard link to a whiteout', [whiteout('d/.wh.x'), hardlink('y', './d/x')], /a file that this layer deletes/],
     ['a hard link of a folder to itself', [folder('d'), hardlink('d', './d')], /which is no file of this archive/],
     ['a hard link to a folder', [folder('d'), hardlink('x', 'd')], /which is no file of this archive/],
     ['a link without a target', [link('x', '')], /a link without a target/],

@@ -17,7 +17,7 @@ import {
 import { invalidArchive } from '../tar/header.ts';
 import type { TarHeader } from '../tar/index.ts';
 import type { TreeExtractor } from '../tree/extract.ts';
-import { parentOf } from '../tree/path.ts';
+import { cleanPath, parentOf } from '../tree/path.ts';
 
 /** How overlayfs marks a folder that hides the same folder below; user.* inside a user namespace. */
 export const opaqueAttribute = (userXattrs: boolean): ByteString =>
@@ -70,6 +70,9 @@ export class WhiteoutTranslator {
       ) {
         throw invalidArchive('it lies in a folder that is a whiteout', header.path);
       }
+    }
+    if (header.type === 'hardlink' && this.#whiteouts.has(cleanPath(header.linkTarget) ?? '')) {
+      throw invalidArchive('a hard link to a file that this layer deletes', header.path);
     }
     this.#uncover(path);
     if (!base.startsWith(PREFIX)) return false;
