@@ -8,7 +8,7 @@ import {
   type RepositoryReader,
   withDefaultTag,
 } from '../image/index.ts';
-import type { ImageOrigin, PolicySubject, Requirement, Signature, SignaturePolicy } from '../image/trust/index.ts';
+import type { FoundSignature, ImageOrigin, PolicySubject, Requirement, SignaturePolicy } from '../image/trust/index.ts';
 import type { ContentStore, Descriptor } from '../storage/index.ts';
 import { parseOrigin } from './image-origin.ts';
 import type { RecordedImage } from './image-records.ts';
@@ -93,9 +93,9 @@ export async function signaturesInRegistry(
   documents: readonly RemoteDocument[],
   { registriesFolder }: TrustSettings,
   wanted: ReadonlySet<Requirement['type']> = new Set(['signedBy', 'sigstoreSigned']),
-): Promise<Signature[]> {
+): Promise<FoundSignature[]> {
   const trust = await import('../image/trust/index.ts');
-  const found: Signature[] = [];
+  const found: FoundSignature[] = [];
   const lookaside = await trust.lookasideOf(trust.lookasideFolder(registriesFolder), reference);
   for (const { descriptor } of documents) {
     found.push(...(await trust.lookasideSignatures(lookaside, reference, descriptor.digest)));

@@ -2,7 +2,7 @@ import { messageOf, TareError } from '../../errors/index.ts';
 import type { Digest } from '../../storage/index.ts';
 import type { Reference } from '../reference.ts';
 import type { Requirement, SignedBy, SigstoreSigned } from './requirement.ts';
-import { MAX_SIGNATURES, type Signature, type SignedManifest } from './signature.ts';
+import { type FoundSignature, MAX_SIGNATURES, type Signature, type SignedManifest } from './signature.ts';
 import { identityMismatch } from './signed-identity.ts';
 import type { SignedClaim } from './signed-payload.ts';
 import type { SigstoreSigner } from './sigstore.ts';
@@ -14,7 +14,7 @@ export interface TrustSubject {
   /** The manifest, and the index that it was chosen from: a signature of either speaks for the image. */
   manifests: readonly SignedManifest[];
   /** Asked at most once, and only when a requirement needs signatures. */
-  signatures(): Promise<readonly Signature[]>;
+  signatures(): Promise<readonly FoundSignature[]>;
 }
 
 /** A signature that satisfies a requirement. */
@@ -31,7 +31,7 @@ export interface Accepted {
 export async function evaluate(
   requirement: Requirement,
   subject: TrustSubject,
-  signatures: () => Promise<readonly Signature[]>,
+  signatures: () => Promise<readonly FoundSignature[]>,
 ): Promise<{ holds: true; by?: Accepted } | { holds: false; reasons: string[] }> {
   if (requirement.type === 'insecureAcceptAnything') return { holds: true };
   if (requirement.type === 'reject') return { holds: false, reasons: ['it rejects every image'] };
@@ -44,10 +44,11 @@ export async function evaluate(
 export async function acceptedSignatures(
   requirement: SignedBy | SigstoreSigned,
   subject: TrustSubject,
-  signatures: readonly Signature[],
+  signatures: readonly FoundSignature[],
   want: 'first' | 'all',
 ): Promise<{ accepted: Accepted[]; reasons: string[] }> {
-  const isOfKind = (signature: Signature) => (requirement.type === 'signedBy') === (signature.kind === 'simple');
+  const isOfKind = (signature: FoundSignature): signature is Signature =>
+    signature.kind !== 'unreadable' && (requirement.type === 'signedBy') === (signature.kind === 'simple');
   const candidates = signatures.filter(isOfKind);
   const accepted: Accepted[] = [];
   const reasons: string[] = [];
@@ -64,6 +65,7 @@ export async function acceptedSignatures(
   if (candidates.length > MAX_SIGNATURES) {
     reasons.push(`it has ${candidates.length} signatures, of which ${MAX_SIGNATURES} were looked at`);
   }
+  reasons.push(...signatures.filter((one) => one.kind === 'unreadable').map(({ why }) => why));
   if (candidates.length === 0) {
     reasons.push(requirement.type === 'signedBy' ? 'it has no GPG signature' : 'it has no sigstore signature');
   }

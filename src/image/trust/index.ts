@@ -24,6 +24,7 @@ export {
   type CosignSignature,
   decodeSignature,
   encodeSignature,
+  type FoundSignature,
   isSignatureType,
   keepSignatures,
   MAX_SIGNATURE_BYTES,

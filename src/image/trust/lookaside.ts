@@ -7,7 +7,7 @@ import { type Digest, hexOf } from '../../storage/index.ts';
 import { type Foreign, objectAt, optional, textAt } from '../json.ts';
 import type { Reference } from '../reference.ts';
 import { scopesOf } from './policy-scope.ts';
-import { MAX_SIGNATURE_BYTES, MAX_SIGNATURES, parseSignatureFile, type Signature } from './signature.ts';
+import { type FoundSignature, MAX_SIGNATURE_BYTES, MAX_SIGNATURES, parseSignatureFile } from './signature.ts';
 import { exactObjectAt } from './strict-json.ts';
 
 const SYSTEM_FOLDER = '/etc/containers/registries.d';
@@ -128,17 +128,25 @@ export async function lookasideSignatures(
   reference: Reference,
   digest: Digest,
   options: { signal?: AbortSignal } = {},
-): Promise<Signature[]> {
-  const found: Signature[] = [];
+): Promise<FoundSignature[]> {
+  const found: FoundSignature[] = [];
   if (url === undefined) return found;
   const folder = `${url.href.replace(/\/+$/, '')}/${reference.path}@sha256=${hexOf(digest)}`;
   while (found.length < MAX_SIGNATURES) {
     const file = new URL(`${folder}/signature-${found.length + 1}`);
     const bytes = file.protocol === 'file:' ? readSignature(file) : await fetchSignature(file, options.signal);
     if (bytes === undefined) break;
-    found.push(parseSignatureFile(bytes));
+    found.push(readableOf(file, bytes));
   }
   return found;
+}
+
+function readableOf(file: URL, bytes: Buffer): FoundSignature {
+  try {
+    return parseSignatureFile(bytes);
+  } catch (error) {
+    return { kind: 'unreadable', why: `${file}: ${messageOf(error)}` };
+  }
 }
 
 function readSignature(file: URL): Buffer | undefined {

@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
-import { kindOf, TareError } from '../../errors/index.ts';
+import { kindOf, messageOf } from '../../errors/index.ts';
 import { type Descriptor, type Digest, DigestMismatch, hexOf } from '../../storage/index.ts';
 import { mediaTypes, parseManifest } from '../manifest.ts';
 import type { RepositoryReader, RequestOptions } from '../registry/registry.ts';
 import {
   annotationKeys,
   COSIGN_PAYLOAD_TYPE,
+  type FoundSignature,
   MAX_SIGNATURE_BYTES,
   MAX_SIGNATURES,
-  type Signature,
 } from './signature.ts';
 
 type SignatureRepository = Pick<RepositoryReader, 'manifest' | 'blob' | 'referrers' | 'name'>;
@@ -21,7 +21,7 @@ const isBundleType = (type: string): boolean => /^application\/vnd\.dev\.sigstor
 
 /**
  * Signatures in cosign's formats that a repository has for a manifest: under cosign's tag, and among its referrers. What
- * is damaged or too large is left out: it cannot speak for the image.
+ * is damaged or too large hides none of the others.
  *
  * @throws {TareError} Unauthorized, Unavailable: the registry does not tell
  */
@@ -29,7 +29,7 @@ export async function repositorySignatures(
   repository: SignatureRepository,
   digest: Digest,
   options: RequestOptions = {},
-): Promise<Signature[]> {
+): Promise<FoundSignature[]> {
   const tagged = await readSignatures(repository, { tag: signatureTag(digest) }, MAX_SIGNATURES, options);
   const found = [...tagged];
   let manifests = 0;
@@ -51,18 +51,45 @@ async function readSignatures(
   name: { tag: string } | { digest: Digest },
   limit: number,
   options: RequestOptions,
-): Promise<Signature[]> {
-  const layers = await signatureLayers(repository, name, options);
-  const found: Signature[] = [];
-  for (const layer of layers.slice(0, limit)) {
-    const isBundle = isBundleType(layer.mediaType);
-    if ((!isBundle && layer.mediaType !== COSIGN_PAYLOAD_TYPE) || layer.size > MAX_SIGNATURE_BYTES) continue;
-    const bytes = await readBlob(repository, layer, options);
-    if (bytes === undefined) continue;
-    if (isBundle) found.push({ kind: 'bundle', bytes });
-    else found.push({ kind: 'cosign', payload: bytes, annotations: signatureAnnotations(layer) });
+): Promise<FoundSignature[]> {
+  const found: FoundSignature[] = [];
+  const place = 'tag' in name ? name.tag : name.digest;
+  try {
+    const layers = await signatureLayers(repository, name, options);
+    for (const layer of layers.slice(0, limit)) found.push(await readSignature(repository, layer, options));
+    if (layers.length > limit) {
+      found.push({
+        kind: 'unreadable',
+        why: `${place} has ${layers.length} signatures, of which ${limit} were looked at`,
+      });
+    }
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    found.push({ kind: 'unreadable', why: `${place}: ${messageOf(error)}` });
   }
   return found;
+}
+
+async function readSignature(
+  repository: SignatureRepository,
+  layer: Descriptor,
+  options: RequestOptions,
+): Promise<FoundSignature> {
+  const isBundle = isBundleType(layer.mediaType);
+  const unreadable = (why: string) => ({ kind: 'unreadable' as const, why: `signature ${layer.digest}: ${why}` });
+  if (!isBundle && layer.mediaType !== COSIGN_PAYLOAD_TYPE) return unreadable(`unknown type ${layer.mediaType}`);
+  if (layer.size > MAX_SIGNATURE_BYTES) {
+    return unreadable(`${layer.size} bytes, at most ${MAX_SIGNATURE_BYTES} are allowed`);
+  }
+  try {
+    const bytes = await readBlob(repository, layer, options);
+    return isBundle
+      ? { kind: 'bundle', bytes }
+      : { kind: 'cosign', payload: bytes, annotations: signatureAnnotations(layer) };
+  } catch (error) {
+    if (!isDamage(error) && kindOf(error) !== 'NotFound') throw error;
+    return unreadable(messageOf(error));
+  }
 }
 
 /** Only what verification reads is kept of an annotation map. */
@@ -81,32 +108,26 @@ async function signatureLayers(
     const manifest = parseManifest(bytes, 'signature manifest', descriptor.mediaType);
     return manifest.kind === 'manifest' && manifest.mediaType === mediaTypes.manifest ? manifest.layers : [];
   } catch (error) {
-    if (isMissingOrDamaged(error)) return [];
+    if (kindOf(error) === 'NotFound') return [];
     throw error;
   }
 }
 
-/** A small blob, compared with its digest; undefined: it is not there, or not what it should be. */
+/** A small blob, compared with its digest. */
 async function readBlob(
   repository: SignatureRepository,
   descriptor: Descriptor,
   options: RequestOptions,
-): Promise<Buffer | undefined> {
-  try {
-    const chunks: Uint8Array[] = [];
-    const hash = createHash('sha256');
-    for await (const chunk of repository.blob(descriptor, options)) {
-      hash.update(chunk);
-      chunks.push(chunk);
-    }
-    const actual = `sha256:${hash.digest('hex')}`;
-    if (actual !== descriptor.digest) throw new DigestMismatch('signature', descriptor.digest, actual);
-    return Buffer.concat(chunks);
-  } catch (error) {
-    if (isMissingOrDamaged(error)) return undefined;
-    throw error;
+): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  const hash = createHash('sha256');
+  for await (const chunk of repository.blob(descriptor, options)) {
+    hash.update(chunk);
+    chunks.push(chunk);
   }
+  const actual = `sha256:${hash.digest('hex')}`;
+  if (actual !== descriptor.digest) throw new DigestMismatch('the blob', descriptor.digest, actual);
+  return Buffer.concat(chunks);
 }
 
-const isMissingOrDamaged = (error: unknown): boolean =>
-  error instanceof TareError && ['NotFound', 'InvalidArgument', 'Unsupported'].includes(kindOf(error));
+const isDamage = (error: unknown): boolean => ['InvalidArgument', 'Unsupported'].includes(kindOf(error));

@@ -4,7 +4,7 @@ import { type Accepted, evaluate, type TrustSubject } from './evaluate.ts';
 import { parsePolicy } from './policy-document.ts';
 import { type Applicable, type ImageOrigin, requirementsFor, scopedRequirements } from './policy-scope.ts';
 import type { PolicyDocument } from './requirement.ts';
-import type { Signature } from './signature.ts';
+import type { FoundSignature } from './signature.ts';
 
 export interface PolicySubject extends TrustSubject {
   origin: ImageOrigin;
@@ -56,7 +56,7 @@ export class SignaturePolicy {
 
   /** The same for requirements that were looked up. */
   async requireAll(subject: PolicySubject, { scope, requirements }: Applicable): Promise<Accepted[]> {
-    let fetched: Promise<readonly Signature[]> | undefined;
+    let fetched: Promise<readonly FoundSignature[]> | undefined;
     const signatures = () => {
       fetched ??= subject.signatures();
       return fetched;

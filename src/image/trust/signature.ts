@@ -27,6 +27,14 @@ export interface BundleSignature {
 /** What somebody says about an image; nothing of it is verified yet. */
 export type Signature = SimpleSignature | CosignSignature | BundleSignature;
 
+/** Something in the place of a signature that is none; told of, so that nobody looks for what is there. */
+export interface UnreadableSignature {
+  kind: 'unreadable';
+  why: string;
+}
+
+export type FoundSignature = Signature | UnreadableSignature;
+
 export const COSIGN_PAYLOAD_TYPE = 'application/vnd.dev.cosign.simplesigning.v1+json';
 export const BUNDLE_TYPE = 'application/vnd.dev.sigstore.bundle.v0.3+json';
 const SIMPLE_TYPE = 'application/vnd.tare.signature.gpg.v1';
