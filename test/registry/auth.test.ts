@@ -53,6 +53,33 @@ test('credentials come from the source, by repository', async () => {
   expect(asked).toEqual([`${registry.address}/a/b`]);
 });
 
+test('a login or a logout between two pulls counts at once', async () => {
+  await using registry = await startRegistry({ auth });
+  await registry.seed('a/b', 'v1', { layers: [] });
+  let stored: Credentials | undefined;
+  using registries = opened({ credentials: async () => stored });
+  const pull = () => registries.repository({ domain: registry.address, path: 'a/b' }).resolve({ tag: 'v1' });
+  await expect(pull()).rejects.toMatchObject({ kind: 'Unauthorized' });
+  stored = right;
+  await expect(pull()).resolves.toMatchObject({ size: expect.any(Number) });
+  stored = undefined;
+  await expect(pull()).rejects.toMatchObject({ kind: 'Unauthorized' });
+});
+
+test('a source of credentials that fails is asked again', async () => {
+  await using registry = await startRegistry({ auth });
+  await registry.seed('a/b', 'v1', { layers: [] });
+  let isBroken = true;
+  const credentials = async () => {
+    if (isBroken) throw new Error('the helper is not there');
+    return right;
+  };
+  const repository = opened({ credentials }).repository({ domain: registry.address, path: 'a/b' });
+  await expect(repository.resolve({ tag: 'v1' })).rejects.toThrow('the helper is not there');
+  isBroken = false;
+  await expect(repository.resolve({ tag: 'v1' })).resolves.toMatchObject({ size: expect.any(Number) });
+});
+
 test('bearer: one token a scope, shared by requests side by side', async () => {
   await using tokens = await startTokenServer({ users });
   await using registry = await startRegistry({ token: tokens.settings });

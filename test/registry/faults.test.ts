@@ -448,3 +448,7 @@ test('names that would lead elsewhere do not get into a URL', async () => {
   });
   expect(proxy.requests).toEqual([]);
 });
+
+test('a registry that is no host of a URL', () => {
+  expect(() => registries.repository({ domain: '127.0.0.1:99999', path: 'a' })).toThrow(/want HOST or HOST:PORT/);
+});

@@ -41,6 +41,7 @@ export class Sending {
   #isConnected = false;
   #isWritten = false;
   #isAnswered = false;
+  #waitedMs = 0;
 
   constructor(sent: ClientRequest, request: WireRequest, limits: RegistryLimits) {
     this.#sent = sent;
@@ -71,7 +72,7 @@ export class Sending {
     if (signal?.aborted === true) abort();
     // An answer may come before the body has gone: then the rest of it stays here.
     this.#write().catch((error: unknown) => {
-      reject(new BodyFailed('the source of a request failed', { cause: error }));
+      reject(error instanceof TimedOut ? error : new BodyFailed('the source of a request failed', { cause: error }));
       this.#sent.destroy();
     });
     try {
@@ -111,12 +112,21 @@ export class Sending {
 
   async #write(): Promise<void> {
     const { body } = this.#request;
+    const { progressWindowMs, progressBytes } = this.#limits;
     let sentBytes = 0;
+    let windowBytes = 0;
     if (body !== undefined) {
       for await (const chunk of body.bytes()) {
         if (this.#sent.destroyed || this.#isAnswered) return;
         if (!this.#sent.write(chunk)) await this.#drained();
         sentBytes += chunk.byteLength;
+        windowBytes += chunk.byteLength;
+        if (this.#waitedMs >= progressWindowMs) {
+          if (windowBytes < progressBytes)
+            throw new TimedOut(`only ${windowBytes} bytes went within ${progressWindowMs / 1000} s`);
+          this.#waitedMs = 0;
+          windowBytes = 0;
+        }
         body.onSent?.(sentBytes);
       }
       if (sentBytes !== body.sizeBytes) {
@@ -128,12 +138,15 @@ export class Sending {
     this.#awaitHead();
   }
 
+  /** Waits until the connection takes more. A registry that takes too little is given up, as one that sends too little. */
   async #drained(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const events = ['drain', 'close', 'response'];
     for (const event of events) this.#sent.once(event, resolve);
     if (this.#isConnected) this.#within(this.#limits.idleTimeoutMs, 'the other side took no bytes');
+    const asked = performance.now();
     await promise;
+    this.#waitedMs += performance.now() - asked;
     clearTimeout(this.#waiting);
     for (const event of events) this.#sent.off(event, resolve);
   }

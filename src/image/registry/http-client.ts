@@ -67,7 +67,7 @@ export class HttpClient implements Disposable {
       } catch (error) {
         call.signal?.throwIfAborted();
         if (!(error instanceof RegistryError && error.isPassing) || failures >= attempts) throw error;
-        await backOff(limits, failures, undefined, call.signal);
+        await backOff(limits, failures, error.retryAfterMs, call.signal);
         continue;
       }
       if (call.wanted.includes(response.status)) return response;

@@ -101,8 +101,13 @@ class ConfiguredRegistries implements Registries, Disposable {
     this.#options.conf.refuseBlocked(domain);
     const isInsecure = this.#isInsecure(domain, this.#options.conf.isInsecure(domain));
     // One of its own: a wrong password must not be remembered.
-    const authenticator = this.#authenticator(domain, async () => credentials, isInsecure);
-    const host = new RegistryHost({ domain, client: this.#client, authenticator, isInsecure });
+    const authenticator = new Authenticator({ registry: domain, client: this.#client, credentials, isInsecure });
+    const host = new RegistryHost({
+      domain,
+      client: this.#client,
+      authenticator: async () => authenticator,
+      isInsecure,
+    });
     try {
       using _response = await host.call({
         what: 'login',
@@ -149,7 +154,7 @@ class ConfiguredRegistries implements Registries, Disposable {
       domain,
       host: searchHost(domain),
       client: this.#client,
-      authenticator: this.#shared(domain, domain, credentials, isInsecure),
+      authenticator: () => this.#shared(domain, domain, credentials, isInsecure),
       isInsecure,
     });
     return await searchRegistry(host, words, limit, options);
@@ -171,30 +176,27 @@ class ConfiguredRegistries implements Registries, Disposable {
     return new RegistryHost({
       domain,
       client: this.#client,
-      authenticator: this.#shared(domain, scope, credentials, isInsecure),
+      authenticator: () => this.#shared(domain, scope, credentials, isInsecure),
       isInsecure,
       ...(hasNext ? { attempts: Math.min(MIRROR_ATTEMPTS, this.#client.options.limits.attempts) } : {}),
     });
   }
 
-  #shared(domain: string, scope: string, credentials: Credentials | undefined, isInsecure: boolean): Authenticator {
-    const key = `${scope} ${credentials === undefined ? 'stored' : fingerprint(credentials)} ${isInsecure}`;
+  /** Stored credentials are looked up for every repository anew, so that a login or logout counts at once. */
+  async #shared(
+    domain: string,
+    scope: string,
+    given: Credentials | undefined,
+    isInsecure: boolean,
+  ): Promise<Authenticator> {
+    const credentials = given ?? (await this.#options.credentials?.(scope));
+    const key = `${domain} ${fingerprint(credentials)} ${isInsecure}`;
     const kept = this.#authenticators.get(key);
     if (kept !== undefined) return kept;
-    const source = this.#options.credentials;
-    const find = async () => credentials ?? (await source?.(scope));
-    const made = this.#authenticator(domain, find, isInsecure);
+    const made = new Authenticator({ registry: domain, client: this.#client, credentials, isInsecure });
     if (this.#authenticators.size >= MAX_AUTHENTICATORS) this.#authenticators.clear();
     this.#authenticators.set(key, made);
     return made;
-  }
-
-  #authenticator(
-    domain: string,
-    credentials: () => Promise<Credentials | undefined>,
-    isInsecure: boolean,
-  ): Authenticator {
-    return new Authenticator({ registry: domain, client: this.#client, credentials, isInsecure });
   }
 
   [Symbol.dispose](): void {

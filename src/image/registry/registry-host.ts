@@ -1,3 +1,4 @@
+import { TareError } from '../../errors/index.ts';
 import type { WireResponse } from './exchange.ts';
 import { apiHost } from './hosts.ts';
 import type { Call, HttpClient } from './http-client.ts';
@@ -22,8 +23,8 @@ export interface RegistryCall extends Omit<Call, 'url' | 'purpose' | 'authorizer
 export interface RegistryHostOptions {
   domain: string;
   client: HttpClient;
-  /** undefined: nobody asks. */
-  authenticator: Authenticator | undefined;
+  /** Called before the first request. */
+  authenticator(): Promise<Authenticator>;
   /** Certificates are not checked, and plain HTTP is tried after TLS. */
   isInsecure: boolean;
   /** Instead of the limits' own, where there is another place to ask. */
@@ -36,10 +37,19 @@ export interface RegistryHostOptions {
 export class RegistryHost {
   readonly #options: RegistryHostOptions;
   readonly #host: string;
+  #authenticator: Promise<Authenticator> | undefined;
 
+  /** @throws {TareError} InvalidArgument: the domain is no host of a URL */
   constructor(options: RegistryHostOptions) {
     this.#options = options;
     this.#host = options.host ?? apiHost(options.domain);
+    // The grammar of references takes more than a URL does, a port of 99999 for one.
+    if (!URL.canParse(`https://${this.#host}/`)) {
+      throw new TareError(
+        'InvalidArgument',
+        `invalid registry ${JSON.stringify(options.domain)}: want HOST or HOST:PORT`,
+      );
+    }
   }
 
   get domain(): string {
@@ -64,7 +74,8 @@ export class RegistryHost {
 
   /** @throws {RegistryError}; the signal's reason */
   async call({ what, path, scopes, ...call }: RegistryCall): Promise<WireResponse> {
-    const { client, authenticator, isInsecure, attempts } = this.#options;
+    const { client, isInsecure, attempts } = this.#options;
+    const authenticator = await this.#whoAsks();
     const purpose = this.purpose(what);
     const origin = () => this.#origin(purpose, call.signal);
     // A link of the registry's to another host is followed as a stranger.
@@ -75,12 +86,21 @@ export class RegistryHost {
         ...call,
         purpose,
         url: async () => (typeof path === 'string' ? new URL(path, await origin()) : path),
-        ...(isOwn
-          ? { authorizer: authenticator?.for(scopes), domain: this.domain, isInsecure }
-          : { isInsecure: false }),
+        ...(isOwn ? { authorizer: authenticator.for(scopes), domain: this.domain, isInsecure } : { isInsecure: false }),
       });
     } catch (error) {
       if (isInsecure && error instanceof RegistryError) this.#doubt(error);
+      throw error;
+    }
+  }
+
+  /** Asked once; a credential helper that failed is asked again. */
+  async #whoAsks(): Promise<Authenticator> {
+    this.#authenticator ??= this.#options.authenticator();
+    try {
+      return await this.#authenticator;
+    } catch (error) {
+      this.#authenticator = undefined;
       throw error;
     }
   }

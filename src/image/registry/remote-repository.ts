@@ -1,4 +1,4 @@
-import { TareError } from '../../errors/index.ts';
+import { kindOf, TareError } from '../../errors/index.ts';
 import { type Descriptor, type Digest, digestOf, isDigest } from '../../storage/index.ts';
 import { MAX_MANIFEST_BYTES, mediaTypes } from '../manifest.ts';
 import { type BlobOptions, blobSize, downloadBlob } from './blob-download.ts';
@@ -137,12 +137,15 @@ export class RemoteRepository implements Repository {
 
   /** What a manifest refers to, where this client keeps the list of referrers. */
   async #referral(manifest: { digest: Digest }, options: RequestOptions): Promise<Referral | undefined> {
-    const { descriptor, bytes } = await fetchManifest(this.#place, manifest, options);
-    const referral = referralOf(
-      bytes,
-      descriptor,
-      `registry ${this.name.domain}: ${manifestWord(this.#place, manifest)}`,
-    );
+    const label = `registry ${this.name.domain}: ${manifestWord(this.#place, manifest)}`;
+    let referral: Referral | undefined;
+    try {
+      const { descriptor, bytes } = await fetchManifest(this.#place, manifest, options);
+      referral = referralOf(bytes, descriptor, label);
+    } catch (error) {
+      // What cannot be read can still be deleted.
+      if (!['InvalidArgument', 'Unsupported'].includes(kindOf(error))) throw error;
+    }
     if (referral === undefined) return undefined;
     const byApi = await referrersByApi(this.#place, referral.subject, undefined, options.signal);
     return byApi === undefined ? referral : undefined;

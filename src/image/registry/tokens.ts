@@ -18,8 +18,8 @@ export interface AuthenticatorOptions {
   /** The registry as the user calls it. */
   registry: string;
   client: HttpClient;
-  /** Asked once, when the registry first wants to know who asks. */
-  credentials(): Promise<Credentials | undefined>;
+  /** undefined: nobody in particular. */
+  credentials: Credentials | undefined;
   /** The registry may be talked to without TLS. */
   isInsecure: boolean;
 }
@@ -30,13 +30,14 @@ const DEFAULT_LIFETIME_SECONDS = 60;
 const MARGIN_MS = 5_000;
 const CLIENT_ID = 'tare';
 const MAX_SCOPES = 8;
+/** Whoever needs the token tries its own request again, and with it this one. */
+const once = { attempts: 1 };
 
 const bearer = (token: string) => `Bearer ${token}`;
 
 /** Proves to one registry who asks, with one set of credentials; remembers tokens by scope. */
 export class Authenticator {
   readonly #options: AuthenticatorOptions;
-  #credentials: Promise<Credentials | undefined> | undefined;
   /** How this registry wants it, once it has said so. */
   #challenge: Challenge | undefined;
   readonly #tokens = new Map<string, Promise<Token>>();
@@ -53,11 +54,6 @@ export class Authenticator {
       header: async (signal) => (this.#challenge === undefined ? undefined : await this.#header(scopes, signal)),
       answer: async (response, refused, signal) => await this.#answer(response, scopes, refused, signal),
     };
-  }
-
-  get credentials(): Promise<Credentials | undefined> {
-    this.#credentials ??= this.#options.credentials();
-    return this.#credentials;
   }
 
   async #answer(
@@ -96,7 +92,7 @@ export class Authenticator {
 
   async #header(scopes: readonly string[], signal: AbortSignal | undefined): Promise<string | undefined> {
     const challenge = this.#challenge!;
-    const credentials = await this.credentials;
+    const { credentials } = this.#options;
     if (credentials?.registryToken !== undefined)
       return bearer(headerText(credentials.registryToken, 'registry token'));
     if (challenge.scheme === 'basic') return basicHeader(credentials);
@@ -133,7 +129,7 @@ export class Authenticator {
   }
 
   async #fetch(challenge: Challenge, scopes: readonly string[]): Promise<Token> {
-    const credentials = await this.credentials;
+    const { credentials } = this.#options;
     const identity = this.#refreshToken ?? credentials?.identityToken;
     if (identity !== undefined) {
       const token = await this.#refresh(challenge, scopes, identity);
@@ -155,6 +151,7 @@ export class Authenticator {
     if (scopes.length > 0) form.set('scope', scopes.join(' '));
     const bytes = Buffer.from(form.toString());
     return await this.#ask({
+      ...once,
       method: 'POST',
       url: () => new URL(challenge.parameters['realm']!),
       headers: { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' },
@@ -185,6 +182,7 @@ export class Authenticator {
     }
     const basic = basicHeader(credentials);
     return await this.#ask({
+      ...(isOffline ? {} : once),
       method: 'GET',
       url: () => url,
       headers: { accept: 'application/json' },
@@ -194,8 +192,8 @@ export class Authenticator {
     });
   }
 
-  async #ask(call: Pick<Call, 'method' | 'url' | 'headers' | 'body' | 'authorizer'>): Promise<Token> {
-    const { client, registry, isInsecure } = this.#options;
+  async #ask(call: Pick<Call, 'method' | 'url' | 'headers' | 'body' | 'authorizer' | 'attempts'>): Promise<Token> {
+    const { client, registry, credentials, isInsecure } = this.#options;
     const host = (await call.url()).host;
     const purpose = { registry, what: `token from ${host}` };
     const response = await client
@@ -205,8 +203,8 @@ export class Authenticator {
         isInsecure: client.options.isInsecure(host) || (isInsecure && host === registry),
         wanted: [200],
       })
-      .catch(async (error: unknown) => {
-        throw refusedLogin(error, purpose, await this.credentials);
+      .catch((error: unknown) => {
+        throw refusedLogin(error, purpose, credentials);
       });
     const bytes = await response.bytes(client.options.limits.tokenBytes);
     if (bytes === undefined) {
@@ -223,7 +221,7 @@ export class Authenticator {
   async login(): Promise<{ identityToken?: string }> {
     const challenge = this.#challenge;
     if (challenge?.scheme !== 'bearer') return {};
-    const credentials = await this.credentials;
+    const { credentials } = this.#options;
     if (credentials?.identityToken !== undefined || credentials?.registryToken !== undefined) return {};
     const { refreshToken } = await this.#get(challenge, [], credentials, true);
     return refreshToken === undefined ? {} : { identityToken: refreshToken };
