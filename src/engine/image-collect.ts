@@ -39,10 +39,14 @@ export async function collectUnlessHeld(
     // Read only when there is a blob that no record names.
     let documents: Promise<Set<Digest>> | undefined;
     const gone: Digest[] = [];
+    let settled: Promise<void> | undefined;
     for await (const { digest } of parts.content.walk()) {
       if (blobs.has(digest)) continue;
       documents ??= ofDocuments(parts, images);
       if ((await documents).has(digest)) continue;
+      // Else power could bring back the record of an image, and not its blobs.
+      settled ??= parts.db.settle();
+      await settled;
       await parts.content.delete(digest);
       gone.push(digest);
     }
