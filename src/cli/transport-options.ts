@@ -65,6 +65,8 @@ export interface Access {
   tlsVerify?: boolean;
   authFile?: string;
   certDir?: string;
+  /** Ask the URLs of layers that the registry does not hold. */
+  allowForeign?: boolean;
 }
 
 /**

@@ -55,7 +55,7 @@ export default command({
     const result = await local.copyHere(context.globals, {
       source: source!,
       destination: destination!,
-      sourceAccess: accessFrom(options, 'src-', options.authfile),
+      sourceAccess: { ...accessFrom(options, 'src-', options.authfile), allowForeign: options['foreign-layers'] },
       destinationAccess: accessFrom(options, 'dest-', options.authfile),
       additionalTags: options['additional-tag'],
       retries: options['retry-times'],
