@@ -29,12 +29,12 @@ export function* sqliteHeaders(file: VisibleFile, log: VisibleFile | undefined):
     const db = new DatabaseSync(path, { allowExtension: false, enableForeignKeyConstraints: false });
     stack.defer(() => db.close());
     db.exec('PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;');
-    const table = db.prepare("SELECT type, sql FROM sqlite_schema WHERE name = 'Packages'").get();
-    if (table?.type !== 'table' || !packagesTable.test(String(table.sql))) {
+    const made = db.prepare("SELECT type, sql FROM sqlite_schema WHERE tbl_name = 'Packages'").all();
+    if (made.length !== 1 || made[0]!.type !== 'table' || !packagesTable.test(String(made[0]!.sql))) {
       throw malformed(file.path, 'it has no table Packages as rpm makes it');
     }
-    // Pages that are listed many times would keep a reader busy for ever; this finds them in one pass.
-    const [state] = Object.values(db.prepare('PRAGMA quick_check(1)').get() ?? {});
+    // Pages that are listed many times would keep a reader busy for ever; this finds them in one pass over this table alone.
+    const [state] = Object.values(db.prepare("PRAGMA quick_check('Packages')").get() ?? {});
     if (state !== 'ok') throw malformed(file.path, `damaged: ${String(state).replaceAll('\n', ' ')}`);
     for (const row of db.prepare('SELECT blob FROM Packages ORDER BY hnum').iterate()) {
       const { blob } = row as { blob: unknown };
