@@ -91,7 +91,7 @@ test('bearer: one token a scope, shared by requests side by side', async () => {
   }
   await repository.putBlob(blobOf(bytes), source);
   const scopes = tokens.requests.map(({ parameters }) => parameters['scope']);
-  expect(scopes).toEqual([['repository:a/b:pull'], ['repository:a/b:pull,push']]);
+  expect(scopes).toEqual([['repository:a/b:pull,push']]);
   expect(tokens.requests[0]!.parameters).toMatchObject({ service: ['tests'], account: ['ann'] });
   tokens.requests.length = 0;
   using fresh = opened();
@@ -234,5 +234,34 @@ test('a token answer without end is cut off', async () => {
   const challenge = `Bearer realm="${tokens.url}/token"`;
   proxy.add({ fault: { kind: 'answer', status: 401, headers: { 'www-authenticate': challenge } } });
   const repository = opened().repository({ domain: proxy.address, path: 'a/b' });
-  await expect(repository.resolve({ tag: 'v1' })).rejects.toThrow(/larger than 1048576 bytes/);
+  await expect(repository.resolve({ tag: 'v1' })).rejects.toThrow(/larger than the 1048576 bytes/);
+});
+
+test('an identity token does not follow a redirect of the token server', async () => {
+  await using thief = await startFaultProxy({ url: 'http://127.0.0.1:1' });
+  thief.add({ fault: { kind: 'answer', status: 200, body: '{"token":"x"}' } });
+  await using tokens = await startFaultProxy({ url: 'http://127.0.0.1:1' });
+  tokens.add({ fault: { kind: 'answer', status: 307, headers: { location: `${thief.url}/token` } } });
+  await using proxy = await startFaultProxy({ url: 'http://127.0.0.1:1' });
+  const challenge = `Bearer realm="${tokens.url}/token",service="x"`;
+  proxy.add({ fault: { kind: 'answer', status: 401, headers: { 'www-authenticate': challenge } } });
+  const name = { domain: proxy.address, path: 'a/b' };
+  const withToken = opened().repository(name, { identityToken: 'secret' });
+  await expect(withToken.resolve({ tag: 'v1' })).rejects.toMatchObject({ status: 307 });
+  expect(thief.requests).toEqual([]);
+  // A password stays behind; what is fetched without it may be had from anywhere.
+  const withPassword = opened().repository(name, right);
+  await expect(withPassword.resolve({ tag: 'v1' })).rejects.toMatchObject({ kind: 'Unauthorized' });
+  expect(tokens.requests.at(-1)!.headers.authorization).toMatch(/^Basic /);
+  expect(thief.requests.map(({ headers }) => headers.authorization)).not.toContainEqual(expect.anything());
+});
+
+test('a token answer that breaks is asked for again', async () => {
+  await using tokens = await startTokenServer({ users });
+  await using front = await startFaultProxy({ url: new URL(tokens.realm).origin });
+  front.add({ times: 1, fault: { kind: 'cut', afterBytes: 20 } });
+  await using registry = await startRegistry({ token: { ...tokens.settings, realm: `${front.url}/token` } });
+  const repository = opened().repository({ domain: registry.address, path: 'a/b' }, right);
+  await expect(repository.blobSize(digestOf('x'))).resolves.toBeUndefined();
+  expect(front.requests).toHaveLength(2);
 });

@@ -21,12 +21,13 @@ export async function blobSize(
   place: Place,
   digest: Digest,
   { signal }: RequestOptions = {},
+  scopes: string[] = pullScope(place),
 ): Promise<number | undefined> {
   using response = await place.host.call({
     what: blobWord(place, digest),
     method: 'HEAD',
     path: blobPath(place, digest),
-    scopes: pullScope(place),
+    scopes,
     wanted: [200, 404],
     signal,
   });

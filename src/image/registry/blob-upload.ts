@@ -33,7 +33,9 @@ export async function uploadBlob(
   options: UploadOptions = {},
 ): Promise<'existed' | 'mounted' | 'uploaded'> {
   const { digest } = descriptor;
-  if ((await blobSize(place, digest, options)) !== undefined) return 'existed';
+  // A token for a push: one to read may not be had for a repository that does not exist yet.
+  const isThere = async () => (await blobSize(place, digest, options, pushScope(place))) !== undefined;
+  if (await isThere()) return 'existed';
   const mounted = await mountBlob(place, descriptor, options);
   if (mounted === 'mounted') return 'mounted';
   const { limits } = place.host;
@@ -50,7 +52,7 @@ export async function uploadBlob(
       if (failures > limits.resumptions) throw error;
       await backOff(limits, failures, error.retryAfterMs, options.signal);
       // Only the answer may have been lost.
-      if ((await blobSize(place, digest, options)) !== undefined) return 'uploaded';
+      if (await isThere()) return 'uploaded';
       session =
         session === undefined || isLost(error) ? undefined : await uploadStatus(place, digest, session, options);
     }

@@ -46,13 +46,17 @@ const unknownAuthority = new Set([
   'DEPTH_ZERO_SELF_SIGNED_CERT',
 ]);
 
+const CERTIFICATES_LAST_MS = 10_000;
+const MAX_HOSTS = 64;
+
 /** Sends HTTP requests over connections that are kept for the next one. Follows nothing, repeats nothing. */
 export class Connections implements Disposable {
   readonly #options: ConnectionOptions;
   readonly #proxies: ProxySettings;
   readonly #agents = new Map<string, Agent>();
-  /** One for each host with certificates of its own; '' for all others. */
+  /** One for each host with certificates of its own, under these; '' for all others. */
   readonly #contexts = new Map<string, SecureContext | undefined>();
+  readonly #certificates = new Map<string, { tls: HostTls; readAtMs: number }>();
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -116,10 +120,11 @@ export class Connections implements Disposable {
   }
 
   #secureContext(tls: Modules['tls'], domain: string): SecureContext | undefined {
-    const own = this.#options.tlsFor(domain);
+    const own = this.#certificatesOf(domain);
     const isPlain = own.ca === undefined && own.cert === undefined;
-    const key = isPlain ? '' : domain;
+    const key = isPlain ? '' : JSON.stringify(own);
     if (!this.#contexts.has(key)) {
+      if (this.#contexts.size >= MAX_HOSTS) this.#contexts.clear();
       const authorities = new Set(own.ca ?? []);
       if (own.ca !== undefined || usesSystemAuthorities) {
         for (const pem of tls.getCACertificates('default')) authorities.add(pem);
@@ -136,6 +141,16 @@ export class Connections implements Disposable {
       );
     }
     return this.#contexts.get(key);
+  }
+
+  /** Files are not read for every request, and a change of them counts a moment later. */
+  #certificatesOf(domain: string): HostTls {
+    const kept = this.#certificates.get(domain);
+    if (kept !== undefined && performance.now() - kept.readAtMs < CERTIFICATES_LAST_MS) return kept.tls;
+    const tls = this.#options.tlsFor(domain);
+    if (this.#certificates.size >= MAX_HOSTS) this.#certificates.clear();
+    this.#certificates.set(domain, { tls, readAtMs: performance.now() });
+    return tls;
   }
 
   [Symbol.dispose](): void {

@@ -112,8 +112,11 @@ export class HttpClient implements Disposable {
       }
       const location = redirects.includes(response.status) ? response.header('location') : undefined;
       if (location === undefined || call.wanted.includes(response.status)) return response;
-      // Only these keep the method; a body must not go where another method is meant.
-      if (method !== 'GET' && method !== 'HEAD' && response.status !== 307 && response.status !== 308) return response;
+      const next = this.target(call, url, location);
+      // Only 307 and 308 keep the method; and a body, which may hold a refresh token, goes to nobody else.
+      const isReading = method === 'GET' || method === 'HEAD';
+      if (!isReading && ((response.status !== 307 && response.status !== 308) || next.origin !== origin))
+        return response;
       await this.#finish(response);
       followed += 1;
       if (followed > this.options.limits.redirects) {
@@ -124,7 +127,7 @@ export class HttpClient implements Disposable {
         );
       }
       if (response.status === 303 && method !== 'HEAD') method = 'GET';
-      url = this.target(call, url, location);
+      url = next;
     }
   }
 
@@ -182,6 +185,23 @@ export class HttpClient implements Disposable {
       if (error instanceof BodyFailed) throw error.cause;
       throw errorOfConnection(call.purpose, url, error, mayPass(error));
     }
+  }
+
+  /** A body that is kept in memory. @throws {RegistryError} InvalidArgument: over `limitBytes`, of which nothing more is read */
+  async read(purpose: Purpose, response: WireResponse, limitBytes: number): Promise<Buffer> {
+    let bytes: Buffer | undefined;
+    try {
+      bytes = await response.bytes(limitBytes);
+    } catch (error) {
+      response.signal?.throwIfAborted();
+      throw errorOfConnection(purpose, response.url, error, mayPass(error));
+    }
+    if (bytes !== undefined) return bytes;
+    throw new RegistryError(
+      'InvalidArgument',
+      purpose,
+      `the answer is larger than the ${limitBytes} bytes that are allowed`,
+    );
   }
 
   /** Reads the little that is left, so that the connection can serve again. */

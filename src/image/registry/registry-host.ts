@@ -121,22 +121,9 @@ export class RegistryHost {
     throw new RegistryError('InvalidArgument', this.purpose(what), problem);
   }
 
-  /** A body that is kept in memory. @throws {TareError} InvalidArgument: over `limitBytes`, of which nothing more is read */
+  /** As `HttpClient.read`. */
   async read(what: string, response: WireResponse, limitBytes: number): Promise<Buffer> {
-    const { signal } = response;
-    let bytes: Buffer | undefined;
-    try {
-      bytes = await response.bytes(limitBytes);
-    } catch (error) {
-      signal?.throwIfAborted();
-      throw errorOfConnection(this.purpose(what), response.url, error, mayPass(error));
-    }
-    if (bytes !== undefined) return bytes;
-    throw new RegistryError(
-      'InvalidArgument',
-      this.purpose(what),
-      `the answer is larger than the ${limitBytes} bytes that are allowed`,
-    );
+    return await this.client.read(this.purpose(what), response, limitBytes);
   }
 
   /** `https://host`, or `http://host` where an insecure host knows no TLS. */
@@ -150,8 +137,8 @@ export class RegistryHost {
     const origin = tlsError === undefined ? secure : plain;
     if (tlsError !== undefined) {
       const plainError = await this.#greet(plain, signal);
-      // Both errors belong together only if neither port answered at all.
       if (plainError !== undefined) {
+        // Without a port the two are different doors; the first is the one that was meant.
         const url = new URL(isOfTls(tlsError) ? plain : secure);
         throw errorOfConnection(purpose, url, plainError, mayPass(plainError));
       }

@@ -30,6 +30,8 @@ const DEFAULT_LIFETIME_SECONDS = 60;
 const MARGIN_MS = 5_000;
 const CLIENT_ID = 'tare';
 const MAX_SCOPES = 8;
+/** A daemon lives long, and every repository has a scope of its own. */
+const MAX_TOKENS = 256;
 /** Whoever needs the token tries its own request again, and with it this one. */
 const once = { attempts: 1 };
 
@@ -121,6 +123,7 @@ export class Authenticator {
     }
     // Requests side by side share one token; so it does not end with one of them.
     const fetched = this.#fetch(challenge, scopes);
+    if (this.#tokens.size >= MAX_TOKENS) this.#tokens.clear();
     this.#tokens.set(key, fetched);
     fetched.catch(() => {
       if (this.#tokens.get(key) === fetched) this.#tokens.delete(key);
@@ -206,11 +209,7 @@ export class Authenticator {
       .catch((error: unknown) => {
         throw refusedLogin(error, purpose, credentials);
       });
-    const bytes = await response.bytes(client.options.limits.tokenBytes);
-    if (bytes === undefined) {
-      const problem = `the answer is larger than ${client.options.limits.tokenBytes} bytes`;
-      throw new RegistryError('InvalidArgument', purpose, problem);
-    }
+    const bytes = await client.read(purpose, response, client.options.limits.tokenBytes);
     return parseToken(bytes, `registry ${registry}: ${purpose.what}`);
   }
 
