@@ -90,6 +90,8 @@ function requireRunning(record: ContainerRecord): void {
 /** Removes every container that does not run. */
 async function pruneContainers(parts: EngineParts, filters: Filters = {}): Promise<PruneReport> {
   refuseUnknownFilters(filters, ['label', 'label!', 'until']);
+  // A time that is none is refused, also where there is nothing to compare it with.
+  filterTime(filters, 0);
   const report: PruneReport = { deleted: [], spaceReclaimedBytes: 0 };
   for (const record of parts.store.withStatus('created', 'exited', 'dead')) {
     if (!filterLabels(filters, record.config.labels) || !filterTime(filters, record.createdMs)) continue;

@@ -25,6 +25,7 @@ import {
   retireImage,
 } from './image-records.ts';
 import { isIdPrefix, resolveImage } from './image-resolve.ts';
+import { StoredParts } from './image-usage.ts';
 import { releaseVariants, variantFor, variantsOf } from './image-variants.ts';
 import type { Filters, RemovedImage } from './types.ts';
 
@@ -196,22 +197,20 @@ export async function pruneImages(
 ): Promise<{ removed: RemovedImage[]; spaceReclaimedBytes: number }> {
   refuseUnknownFilters(filters, ['dangling', 'label', 'label!', 'until']);
   const isDanglingOnly = flagFilter(filters, 'dangling') ?? true;
+  // A time that is none is refused, also where there is nothing to compare it with.
+  filterTime(filters, 0);
   const report = await parts.db.write((tx) => {
-    const before = layerSizes(everyImage(tx));
+    const before = new StoredParts(everyImage(tx)).bytes;
     const removed = allImages(tx)
       .filter((image) => !isDanglingOnly || image.repoTags.length === 0)
       .filter((image) => usersOf(parts, tx, image).length === 0 && !isImageMounted(tx, image.id))
       .filter((image) => filterTime(filters, image.createdMs))
       .filter((image) => filterLabels(filters, image.labels))
       .flatMap((image) => eraseUnused(parts, tx, image));
-    const after = layerSizes(everyImage(tx));
-    const spaceReclaimedBytes = [...before].reduce((sum, [diffID, size]) => sum + (after.has(diffID) ? 0 : size), 0);
+    const spaceReclaimedBytes = before - new StoredParts(everyImage(tx)).bytes;
     tx.event({ type: 'image', action: 'prune', actorId: '', attributes: { reclaimed: String(spaceReclaimedBytes) } });
     return { removed, spaceReclaimedBytes };
   });
   await collectGarbage(parts);
   return report;
 }
-
-const layerSizes = (images: readonly ImageOutline[]): Map<string, number> =>
-  new Map(images.flatMap(({ layers }) => layers.map(({ diffID, unpackedBytes }) => [diffID, unpackedBytes])));

@@ -5,6 +5,7 @@ import { isImageMounted } from './image-mounts.ts';
 import type { ImageParts } from './image-parts.ts';
 import { allImages, everyImage, findImage, type ImageOutline } from './image-records.ts';
 import { eraseUnused, usersOf } from './image-remove.ts';
+import { StoredParts, storedBytes } from './image-usage.ts';
 import { lastUses } from './image-uses.ts';
 
 /** Who pulls an image makes a container of it next: what was touched so lately stays. */
@@ -58,14 +59,6 @@ async function excessBytes(parts: ImageParts, gc: ImageGC, dataRoot: string): Pr
   return (used - ((used + bavail) * gc.low.percent) / 100) * bsize;
 }
 
-/** What images occupy: blobs as they came, and unpacked layers. */
-async function storedBytes({ content, layers }: ImageParts): Promise<number> {
-  let bytes = 0;
-  for await (const { sizeBytes } of content.walk()) bytes += sizeBytes;
-  for (const { sizeBytes } of await layers.layers()) bytes += sizeBytes;
-  return bytes;
-}
-
 /** Removes as many of the oldest as promise to free so much. */
 async function removeOldest(parts: ImageParts, gc: ImageGC, wantedBytes: number): Promise<Trimmed> {
   return await parts.db.write((tx) => {
@@ -101,34 +94,4 @@ async function removeOldest(parts: ImageParts, gc: ImageGC, wantedBytes: number)
     }
     return trimmed;
   });
-}
-
-/** How many images need each blob and each unpacked layer. */
-class StoredParts {
-  readonly #users = new Map<string, number>();
-
-  constructor(images: Iterable<ImageOutline>) {
-    for (const image of images) {
-      for (const { key } of partsOf(image)) this.#users.set(key, (this.#users.get(key) ?? 0) + 1);
-    }
-  }
-
-  /** @returns bytes that nobody needs any more without this image */
-  withdraw(image: ImageOutline): number {
-    let freed = 0;
-    for (const { key, bytes } of partsOf(image)) {
-      const left = (this.#users.get(key) ?? 1) - 1;
-      this.#users.set(key, left);
-      if (left === 0) freed += bytes;
-    }
-    return freed;
-  }
-}
-
-function partsOf({ layers }: ImageOutline): { key: string; bytes: number }[] {
-  const parts = layers.flatMap(({ digest, diffID, blobBytes, unpackedBytes }) => [
-    { key: `blob ${digest}`, bytes: blobBytes },
-    { key: `layer ${diffID}`, bytes: unpackedBytes },
-  ]);
-  return [...new Map(parts.map((part) => [part.key, part])).values()];
 }

@@ -98,6 +98,15 @@ export interface RegistryOptions {
   signal?: AbortSignal;
 }
 
+/** What images occupy on disk, blobs and unpacked layers together. */
+export interface ImageUsage {
+  totalBytes: number;
+  /** What nothing needs that is in use by a container or a mount. */
+  reclaimableBytes: number;
+  /** By image id. */
+  images: Map<string, { sizeBytes: number; sharedBytes: number }>;
+}
+
 export interface RemovedImage {
   untagged?: string;
   deleted?: string;

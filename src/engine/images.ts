@@ -18,10 +18,11 @@ import { resolveImage } from './image-resolve.ts';
 import { saveImages } from './image-save.ts';
 import { addSignature, signedImage } from './image-signatures.ts';
 import { type Trimmed, trimImages } from './image-trim.ts';
+import { imageUsage } from './image-usage.ts';
 import type { ImageTrust } from './image-trust.ts';
 import { openLocalDestination } from './local-destination.ts';
 import { openLocalSource } from './local-source.ts';
-import type { ImageService } from './types.ts';
+import type { ImageService, ImageUsage } from './types.ts';
 import { verifyContent } from './verify.ts';
 
 export type { ImageUser } from './image-parts.ts';
@@ -68,6 +69,8 @@ export interface Images extends ImageService {
   requireTrusted(imageID: string, asked: string): Promise<void>;
   /** Makes an image of another one and a layer above it. @returns its id */
   commit(request: ImageCommit): Promise<string>;
+  /** What images occupy on disk. */
+  usage(): Promise<ImageUsage>;
   /** Removes unused images while more is used than wanted. @see trimImages */
   trim(gc: ImageGC, dataRoot: string): Promise<Trimmed | undefined>;
   /** Removes what no image, container or running load owns: half-written blobs too. Safe beside other processes. */
@@ -115,6 +118,7 @@ export function createImageService(deps: ImageServiceDeps): Images {
       await stored();
       return id;
     },
+    usage: () => imageUsage(parts),
     trim: (gc, dataRoot) => trimImages(parts, gc, dataRoot),
     openSource: (ref, choice) => openLocalSource(parts, ref, choice),
     openDestination: (ref, options) => openLocalDestination(parts, ref, options),

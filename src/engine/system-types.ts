@@ -32,6 +32,8 @@ export interface SystemInfo {
     oomKillDisable: boolean;
     ipv4Forwarding: boolean;
   };
+  /** As the engine was told: `HOST[:PORT]` or CIDR, and mirrors of docker.io as URLs. */
+  registries: { insecure: string[]; mirrors: string[] };
   labels: string[];
   debug: boolean;
   httpProxy: string;
@@ -53,7 +55,10 @@ export interface DiskUsage {
   images: ImageSummary[];
   containers: ContainerView[];
   volumes: VolumeView[];
-  layersBytes: number;
+  /** Of all blobs and unpacked layers, each once. */
+  imageBytes: number;
+  /** What of it no container and no mount needs. */
+  reclaimableImageBytes: number;
 }
 
 export interface SystemService {

@@ -10,6 +10,7 @@ import type {
   ContainerService,
   DiskUsage,
   ImageService,
+  ImageUsage,
   SystemInfo,
   SystemService,
   SystemVersion,
@@ -24,7 +25,7 @@ export interface SystemDeps {
   facts: HostFacts;
   layers: LayerStore;
   containers: ContainerService;
-  images: ImageService;
+  images: ImageService & { usage(): Promise<ImageUsage> };
   volumes: VolumeService;
 }
 
@@ -86,6 +87,7 @@ async function info({ config, db, store, facts, images, layers }: SystemDeps): P
     ],
     warnings: warningsOf(supports),
     supports,
+    registries: { insecure: config.registries.insecureRegistries, mirrors: config.registries.registryMirrors },
     labels: config.labels,
     debug: config.debug,
     httpProxy: process.env['HTTP_PROXY'] ?? '',
@@ -123,19 +125,28 @@ function engineVersion(): SystemVersion {
   };
 }
 
-async function diskUsage({ containers, images, volumes, layers }: SystemDeps): Promise<DiskUsage> {
-  const [imageList, containerList, volumeList, layerList] = await Promise.all([
+async function diskUsage({ containers, images, volumes }: SystemDeps): Promise<DiskUsage> {
+  const [imageList, containerList, volumeList, imageBytes] = await Promise.all([
     images.list({ all: true, sharedSize: true }),
     containers.list({ all: true, size: true }),
     volumes.usage(),
-    layers.layers(),
+    images.usage(),
   ]);
-  for (const image of imageList) image.containers = containerList.filter(({ imageId }) => imageId === image.id).length;
+  for (const image of imageList) {
+    image.containers = containerList.filter(({ imageId }) => imageId === image.id).length;
+    // Of a list the size is that of the files; here what they take, stored and unpacked.
+    const { sizeBytes, sharedBytes } = imageBytes.images.get(image.id) ?? {
+      sizeBytes: image.sizeBytes,
+      sharedBytes: 0,
+    };
+    Object.assign(image, { sizeBytes, sharedSizeBytes: sharedBytes });
+  }
   return {
     images: imageList,
     containers: containerList,
     volumes: volumeList,
-    layersBytes: layerList.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+    imageBytes: imageBytes.totalBytes,
+    reclaimableImageBytes: imageBytes.reclaimableBytes,
   };
 }
 

@@ -10,6 +10,8 @@ import { ago, humanSize } from '../output/units.ts';
 
 interface Usage {
   LayersSize: number;
+  /** Only newer engines say it. */
+  ImageUsage?: { Reclaimable: number };
   Images: ImageSummary[] | null;
   Containers: ContainerSummary[] | null;
   Volumes: { Name: string; UsageData?: { Size: number; RefCount: number } | null }[] | null;
@@ -43,9 +45,10 @@ function summary(usage: Usage) {
   const containers = usage.Containers ?? [];
   const volumes = usage.Volumes ?? [];
   const usedImages = images.filter((image) => image.Containers > 0);
-  // A layer of a used image cannot be freed, also when another image shares it.
+  // All that older engines let us know: it takes layers that used images share for free.
   const usedBytes = usedImages.reduce((sum, image) => sum + image.Size - Math.max(0, image.SharedSize), 0);
-  const imageFree = Math.max(0, Math.min(usage.LayersSize, usage.LayersSize - usedBytes));
+  const estimate = Math.max(0, Math.min(usage.LayersSize, usage.LayersSize - usedBytes));
+  const imageFree = usage.ImageUsage?.Reclaimable ?? estimate;
   const active = containers.filter(({ State }) => ['running', 'paused', 'restarting'].includes(State));
   const containerSize = containers.reduce((sum, { SizeRw = 0 }) => sum + SizeRw, 0);
   const containerFree = containerSize - active.reduce((sum, { SizeRw = 0 }) => sum + SizeRw, 0);

@@ -99,8 +99,15 @@ async function diskUsage(engine: Call['engine'], types: readonly string[], versi
   const usage = await engine.system.diskUsage();
   return {
     ...(wants('image') && {
-      LayersSize: usage.layersBytes,
+      LayersSize: usage.imageBytes,
       Images: usage.images.map((image) => imageSummaryOf(image, version)),
+      // Of API 1.52: what clients cannot compute from the list, for it does not say which layers are shared with which.
+      ImageUsage: {
+        ActiveCount: usage.images.filter(({ containers }) => containers > 0).length,
+        TotalCount: usage.images.length,
+        TotalSize: usage.imageBytes,
+        Reclaimable: usage.reclaimableImageBytes,
+      },
     }),
     ...(wants('container') && { Containers: await summariesOf(engine, usage.containers, version) }),
     ...(wants('volume') && { Volumes: usage.volumes.map(volumeUsageOf) }),

@@ -1,0 +1,86 @@
+import { isImageMounted } from './image-mounts.ts';
+import type { ImageParts } from './image-parts.ts';
+import { everyImage, type ImageOutline } from './image-records.ts';
+import type { ImageUsage } from './types.ts';
+
+/** What images occupy: blobs as they came, and unpacked layers. */
+export async function storedBytes({ content, layers }: Pick<ImageParts, 'content' | 'layers'>): Promise<number> {
+  let bytes = 0;
+  for await (const { sizeBytes } of content.walk()) bytes += sizeBytes;
+  for (const { sizeBytes } of await layers.layers()) bytes += sizeBytes;
+  return bytes;
+}
+
+/** See `Images.usage`. */
+export async function imageUsage(parts: ImageParts): Promise<ImageUsage> {
+  const unpacked = new Set((await parts.layers.layers()).map(({ diffID }) => diffID));
+  // A row tells sizes also of what is not unpacked.
+  const images = everyImage(parts.db).map((image) => ({
+    ...image,
+    layers: image.layers.map((layer) => (unpacked.has(layer.diffID) ? layer : { ...layer, unpackedBytes: 0 })),
+  }));
+  const all = new StoredParts(images);
+  const isUsed = ({ id }: ImageOutline) => parts.containersUsing(id).length > 0 || isImageMounted(parts.db, id);
+  const totalBytes = await storedBytes(parts);
+  return {
+    totalBytes,
+    reclaimableBytes: Math.max(0, totalBytes - new StoredParts(images.filter(isUsed)).bytes),
+    images: new Map(
+      images.map((image) => [image.id, { sizeBytes: bytesOf(image), sharedBytes: all.sharedBytes(image) }]),
+    ),
+  };
+}
+
+const bytesOf = (image: ImageOutline): number => partsOf(image).reduce((sum, { bytes }) => sum + bytes, 0);
+
+/** How many images need each blob and each unpacked layer. */
+export class StoredParts {
+  readonly #users = new Map<string, { count: number; bytes: number }>();
+
+  constructor(images: Iterable<ImageOutline>) {
+    for (const image of images) {
+      for (const { key, bytes } of partsOf(image)) {
+        const known = this.#users.get(key);
+        if (known === undefined) this.#users.set(key, { count: 1, bytes });
+        else known.count += 1;
+      }
+    }
+  }
+
+  /** Of all of them, each counted once. */
+  get bytes(): number {
+    return [...this.#users.values()].reduce((sum, { count, bytes }) => sum + (count > 0 ? bytes : 0), 0);
+  }
+
+  /** What of an image others need, too. */
+  sharedBytes(image: ImageOutline): number {
+    return partsOf(image).reduce(
+      (sum, { key, bytes }) => sum + ((this.#users.get(key)?.count ?? 0) > 1 ? bytes : 0),
+      0,
+    );
+  }
+
+  /** @returns bytes that nobody needs any more without this image */
+  withdraw(image: ImageOutline): number {
+    let freed = 0;
+    for (const { key, bytes } of partsOf(image)) {
+      const known = this.#users.get(key);
+      if (known === undefined) continue;
+      known.count -= 1;
+      if (known.count === 0) freed += bytes;
+    }
+    return freed;
+  }
+}
+
+/** What an image is stored as. The config's size is not recorded and small. */
+function partsOf({ manifest, index, layers }: ImageOutline): { key: string; bytes: number }[] {
+  const parts = [manifest, ...(index === undefined ? [] : [index])].map(({ digest, size }) => ({
+    key: `blob ${digest}`,
+    bytes: size,
+  }));
+  for (const { digest, diffID, blobBytes, unpackedBytes } of layers) {
+    parts.push({ key: `blob ${digest}`, bytes: blobBytes }, { key: `layer ${diffID}`, bytes: unpackedBytes });
+  }
+  return [...new Map(parts.map((part) => [part.key, part])).values()];
+}
