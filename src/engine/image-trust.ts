@@ -1,4 +1,4 @@
-import { kindOf, messageOf, TareError } from '../errors/index.ts';
+import { kindOf, TareError } from '../errors/index.ts';
 import {
   canonical,
   findPolicyFile,
@@ -120,21 +120,19 @@ async function requireRunnable(
     const named = reference === undefined ? subject : { ...subject, reference };
     if (scoped !== undefined) await policy.requireAll({ ...named, origin }, scoped);
   };
-  // Whoever has rules for what is stored here means those.
-  const stored = namesOf(image, asked).map(
-    (reference): ImageOrigin => ({ transport: 'containers-storage', reference }),
-  );
-  const ruled = stored.filter((origin) => policy.scoped(origin) !== undefined);
-  if (ruled.length > 0) return await passesAny(ruled, require);
-  const origins = (image.origins ?? []).map(parseOrigin);
-  // Without an origin it was made here: built, committed, imported.
-  if (origins.length === 0) return await require({ transport: 'containers-storage' });
+  const origins = image.origins.map(parseOrigin);
   try {
-    await passesAny(origins, require);
+    // Whoever has rules for what is stored here means those.
+    const stored = namesOf(image, asked).map((reference) => ({ transport: 'containers-storage', reference }));
+    const ruled = stored.filter((origin) => policy.scoped(origin) !== undefined);
+    // Without an origin it was made here: built, committed, imported.
+    await passesAny(ruled.length > 0 ? ruled : origins, require);
   } catch (error) {
-    if (kindOf(error) !== 'Forbidden') throw error;
-    const hint = 'it came before the policy asked for this; pull it again to fetch its signatures';
-    throw new TareError('Forbidden', `${messageOf(error)} (${hint})`, { cause: error });
+    const { PolicyRefusal } = await import('../image/trust/index.ts');
+    if (!(error instanceof PolicyRefusal)) throw error;
+    const isPulled = error.requirement !== 'reject' && origins.some(({ transport }) => transport === 'docker');
+    const hint = isPulled ? ' (its signatures are those that it was pulled with; pull it again for newer ones)' : '';
+    throw new TareError('Forbidden', `cannot run ${asked}: ${error.message}${hint}`, { cause: error });
   }
 }
 

@@ -34,6 +34,6 @@ export {
   type SignedManifest,
   signatureText,
 } from './signature.ts';
-export { type PolicySubject, SignaturePolicy } from './signature-policy.ts';
+export { PolicyRefusal, type PolicySubject, SignaturePolicy } from './signature-policy.ts';
 export type { SignedClaim } from './signed-payload.ts';
 export type { SigstoreSigner } from './sigstore.ts';

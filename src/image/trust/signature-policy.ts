@@ -3,7 +3,7 @@ import { canonical } from '../reference.ts';
 import { type Accepted, evaluate, type TrustSubject } from './evaluate.ts';
 import { parsePolicy } from './policy-document.ts';
 import { type Applicable, type ImageOrigin, requirementsFor, scopedRequirements } from './policy-scope.ts';
-import type { PolicyDocument } from './requirement.ts';
+import type { PolicyDocument, Requirement } from './requirement.ts';
 import type { FoundSignature } from './signature.ts';
 
 export interface PolicySubject extends TrustSubject {
@@ -11,6 +11,16 @@ export interface PolicySubject extends TrustSubject {
 }
 
 const MAX_REASONS = 5;
+
+/** An image does not pass. */
+export class PolicyRefusal extends TareError {
+  /** The type of the requirement that does not hold. */
+  readonly requirement: Requirement['type'];
+  constructor(message: string, requirement: Requirement['type'], options?: ErrorOptions) {
+    super('Forbidden', message, options);
+    this.requirement = requirement;
+  }
+}
 
 /** A policy in force: which images may be stored and run, and who must have signed them. */
 export class SignaturePolicy {
@@ -47,7 +57,7 @@ export class SignaturePolicy {
    * Lets an image pass or throws.
    *
    * @returns the signatures by which it passed
-   * @throws {TareError} Forbidden: the scope, the requirement, and why it does not hold; else what the policy's key files
+   * @throws {PolicyRefusal} Forbidden: the scope, the requirement, and why it does not hold; else what the policy's key files
    *   have wrong
    */
   async require(subject: PolicySubject): Promise<Accepted[]> {
@@ -70,14 +80,19 @@ export class SignaturePolicy {
     return passedBy;
   }
 
-  #refusal({ origin }: PolicySubject, scope: string, requirement: string, reasons: readonly string[]): TareError {
+  #refusal(
+    { origin }: PolicySubject,
+    scope: string,
+    requirement: Requirement['type'],
+    reasons: readonly string[],
+  ): PolicyRefusal {
     const { reference, path, transport } = origin;
     const name = reference === undefined ? (path ?? `from ${transport}`) : canonical(reference);
     const shown = reasons.slice(0, MAX_REASONS).join('; ');
     const more = reasons.length > MAX_REASONS ? `; and ${reasons.length - MAX_REASONS} more` : '';
-    return new TareError(
-      'Forbidden',
+    return new PolicyRefusal(
       `image ${name} is refused by the signature policy ${this.file}, scope ${scope}: ${requirement}: ${shown}${more}`,
+      requirement,
     );
   }
 }
