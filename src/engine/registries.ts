@@ -37,8 +37,11 @@ export function openConfiguredRegistries(
   config: Pick<EngineConfig, 'registries'>,
   access: Omit<RegistryAccess, 'credentials'> = {},
 ): Registries & Disposable {
+  return openWith(loadRegistriesConf(config.registries), access);
+}
+
+function openWith(conf: RegistriesConf, access: Omit<RegistryAccess, 'credentials'>): Registries & Disposable {
   const { anonymous = false, tlsVerify = true, authFile, certDir, allowForeign = false } = access;
-  const conf = loadRegistriesConf(config.registries);
   const certificates = certDir === undefined ? undefined : certificatesOf(certDir);
   return openRegistries({
     conf: tlsVerify ? conf : withoutVerification(conf),
@@ -64,11 +67,15 @@ const withoutVerification = (conf: RegistriesConf) => ({
   candidates: (name: string) => conf.candidates(name),
 });
 
-/** The engine's registries: opened with the first question, since most commands ask none. */
+/**
+ * The engine's registries: opened with the first question, since most commands ask none, and opened anew when the files that
+ * configure them have changed, since a daemon lives for months.
+ */
 export class LateRegistries implements Disposable {
   readonly #config: Pick<EngineConfig, 'registries'>;
   readonly #access: Omit<RegistryAccess, 'credentials'>;
-  #open: (Registries & Disposable) | undefined;
+  /** By the fingerprint of their configuration. Earlier ones may still be at work for somebody. */
+  readonly #opened = new Map<string, Registries & Disposable>();
 
   constructor(config: Pick<EngineConfig, 'registries'>, access: Omit<RegistryAccess, 'credentials'> = {}) {
     this.#config = config;
@@ -77,11 +84,14 @@ export class LateRegistries implements Disposable {
 
   /** @throws {TareError} InvalidArgument: a file of the configuration that is wrong */
   async get(): Promise<Registries> {
-    this.#open ??= openConfiguredRegistries(this.#config, this.#access);
-    return this.#open;
+    const conf = loadRegistriesConf(this.#config.registries);
+    const open = this.#opened.get(conf.fingerprint) ?? openWith(conf, this.#access);
+    this.#opened.set(conf.fingerprint, open);
+    return open;
   }
 
   [Symbol.dispose](): void {
-    this.#open?.[Symbol.dispose]();
+    for (const open of this.#opened.values()) open[Symbol.dispose]();
+    this.#opened.clear();
   }
 }

@@ -134,6 +134,19 @@ location = "${open.address}/team"
     expect(push.stderr).toContain('blocked.test is blocked by registries.conf');
   });
 
+  test('what the files say is read anew', async () => {
+    const before = readFileSync(conf, 'utf8');
+    try {
+      writeFileSync(conf, `${before}[[registry]]\nlocation = "${open.address}/team/tool"\nblocked = true\n`);
+      expect((await tare(['pull', `${open.address}/team/tool`])).stderr).toContain('is blocked by registries.conf');
+      writeFileSync(conf, 'no TOML');
+      expect((await tare(['pull', `${open.address}/team/tool`])).stderr).toContain('is not valid TOML');
+    } finally {
+      writeFileSync(conf, before);
+    }
+    expect((await tare(['pull', `${open.address}/team/tool`])).code).toBe(0);
+  });
+
   test('login, pull, push and logout', async () => {
     const name = `${closed.address}/team/secret:v1`;
     const without = await tare(['pull', name]);

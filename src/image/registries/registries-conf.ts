@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { TareError } from '../../errors/index.ts';
@@ -48,6 +49,8 @@ export interface RegistriesConf {
   candidates(name: string): Reference[];
   /** `credential-helpers`; `containers-auth.json` stands for the files of credentials. */
   readonly credentialHelpers: readonly string[];
+  /** The same for the same content of the same files. */
+  readonly fingerprint: string;
   /** Files that were read, in order. */
   readonly files: readonly string[];
   /** What was not understood and is not in the way. */
@@ -64,6 +67,7 @@ export function loadRegistriesConf(options: RegistriesOptions = {}): RegistriesC
   const docker = parseDockerOptions(options);
   const files: string[] = [];
   const parsed: RegistriesFile[] = [];
+  const hash = createHash('sha256');
   for (const file of filesOf(options)) {
     const bytes = readSmallFile(file.path);
     if (bytes === undefined) {
@@ -71,9 +75,10 @@ export function loadRegistriesConf(options: RegistriesOptions = {}): RegistriesC
       continue;
     }
     files.push(file.path);
+    hash.update(`${file.path}\0${bytes.length}\0`).update(bytes);
     parsed.push(parseRegistriesFile(bytes.toString(), file.path));
   }
-  return new MergedConf(parsed, files, docker);
+  return new MergedConf(parsed, files, hash.digest('hex'), docker);
 }
 
 function* filesOf(options: RegistriesOptions): Generator<{ path: string; isRequired?: boolean }> {
@@ -101,6 +106,7 @@ function* filesOf(options: RegistriesOptions): Generator<{ path: string; isRequi
 
 class MergedConf implements RegistriesConf {
   readonly credentialHelpers: readonly string[];
+  readonly fingerprint: string;
   readonly files: readonly string[];
   readonly warnings: readonly string[];
   readonly #rules: RegistryRule[];
@@ -112,6 +118,7 @@ class MergedConf implements RegistriesConf {
   constructor(
     parsed: readonly RegistriesFile[],
     files: readonly string[],
+    fingerprint: string,
     docker: ReturnType<typeof parseDockerOptions>,
   ) {
     const last = <K extends keyof RegistriesFile>(key: K) => parsed.findLast((file) => file[key] !== undefined)?.[key];
@@ -124,6 +131,7 @@ class MergedConf implements RegistriesConf {
     this.#search = last('searchRegistries') ?? [DEFAULT_DOMAIN];
     this.#mode = last('shortNameMode') ?? 'permissive';
     this.credentialHelpers = last('credentialHelpers') ?? [];
+    this.fingerprint = fingerprint;
     this.files = files;
     this.warnings = parsed.flatMap((file) => file.warnings);
     this.#docker = docker;
