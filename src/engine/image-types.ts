@@ -171,6 +171,17 @@ export interface ImageService {
     tar: AsyncIterable<Uint8Array>,
     options: { reference?: string; message?: string; changes?: string[]; platform?: string },
   ): Promise<string>;
+  /** The same from a web server. Yields progress, last the id. @param address http(s) URL; without a scheme it is http */
+  importFrom(
+    address: string,
+    options: {
+      reference?: string;
+      message?: string;
+      changes?: string[];
+      platform?: string;
+      signal?: AbortSignal;
+    },
+  ): AsyncIterable<ProgressMessage>;
   /** Docker archive or OCI layout in a tar (compressed or not). Yields progress, last `Loaded image: …`. */
   load(
     tar: AsyncIterable<Uint8Array>,

@@ -5,6 +5,7 @@ import { type ContentStore, type DiffID, detectCompression, type LayerStore, typ
 import { collectGarbage } from './image-collect.ts';
 import { commitImage, type ImageCommit } from './image-commit.ts';
 import type { ImageGC } from './image-gc-config.ts';
+import { importFrom } from './image-import-url.ts';
 import { holdContent } from './image-leases.ts';
 import { imageHistory, inspectImage, listImages } from './image-list.ts';
 import { importImage, loadImageFolder, loadImages } from './image-load.ts';
@@ -18,8 +19,8 @@ import { resolveImage } from './image-resolve.ts';
 import { saveImages } from './image-save.ts';
 import { addSignature, signedImage } from './image-signatures.ts';
 import { type Trimmed, trimImages } from './image-trim.ts';
-import { imageUsage } from './image-usage.ts';
 import type { ImageTrust } from './image-trust.ts';
+import { imageUsage } from './image-usage.ts';
 import { openLocalDestination } from './local-destination.ts';
 import { openLocalSource } from './local-source.ts';
 import type { ImageService, ImageUsage } from './types.ts';
@@ -95,6 +96,7 @@ export function createImageService(deps: ImageServiceDeps): Images {
       await stored();
       return id;
     },
+    importFrom: (address, options) => followed(importFrom(parts, address, options), stored),
     load: (tar, options) => followed(loadImages(parts, tar, options), stored),
     loadDirectory: (path) => followed(loadImageFolder(parts, path), stored),
     save: (refs, options) => saveImages(parts, refs, options),

@@ -308,3 +308,26 @@ describe('docker’s client and a registry', () => {
     expect((await docker('images', '--format', '{{.Repository}}:{{.Tag}}')).stdout).not.toContain(busybox);
   });
 });
+
+describe('docker’s client and an engine that was told of registries', () => {
+  const engine = withEngine({
+    face: 'docker',
+    image: false,
+    serve: [
+      ...['--insecure-registry', '10.1.0.0/16', '--insecure-registry', 'registry.example:5000'],
+      ...['--registry-mirror', 'https://mirror.example'],
+    ],
+  });
+
+  test('info says so', async () => {
+    const { stdout } = await engine().docker(['info', '--format', '{{json .RegistryConfig}}']);
+    expect(JSON.parse(stdout)).toMatchObject({
+      InsecureRegistryCIDRs: ['::1/128', '127.0.0.0/8', '10.1.0.0/16'],
+      IndexConfigs: {
+        'docker.io': { Mirrors: ['https://mirror.example/'], Secure: true, Official: true },
+        'registry.example:5000': { Secure: false, Official: false },
+      },
+      Mirrors: ['https://mirror.example/'],
+    });
+  });
+});

@@ -1,9 +1,12 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { busybox } from '../support/engine.ts';
 import { throughEveryFace, withEngine } from '../support/faces.ts';
 import { busyboxEntries, busyboxImage, dockerArchive } from '../support/image.ts';
+import { tunnel } from '../support/registry-tunnel.ts';
 import { tar } from '../support/tar.ts';
 
 interface ImageEvent {
@@ -123,6 +126,40 @@ throughEveryFace('images: names, removal, archives', (engine, face) => {
     await cli('rmi', 'platform:1');
   });
 
+  test('import from a web server', async () => {
+    const rootfs = readFileSync(busyboxImage().rootfs);
+    const server = createServer((request, response) => {
+      const isThere = request.url === '/rootfs.tar';
+      response.writeHead(isThere ? 200 : 404, { 'content-length': isThere ? rootfs.byteLength : 9 });
+      response.end(isThere ? rootfs : 'not there');
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const url = `http://127.0.0.1:${port}`;
+    try {
+      await using _tunnel = await tunnel(engine(), port);
+      const { stdout } = await cli(
+        'import',
+        '--change',
+        'CMD ["cat", "/www/index.html"]',
+        `${url}/rootfs.tar`,
+        'fetched:1',
+      );
+      expect(stdout).toContain(`Downloading from ${url}/rootfs.tar\n`);
+      expect(stdout).toMatch(/\nsha256:[0-9a-f]{64}\n$/);
+      expect((await cli('run', '--rm', 'fetched:1')).stdout).toBe('Hello from Tare\n');
+      expect((await cli('history', '--format', '{{.Comment}}', 'fetched:1')).stdout).toContain(`Imported from ${url}`);
+      await cli('rmi', 'fetched:1');
+      expect(await fails('import', `${url}/none.tar`)).toContain(
+        `failed to GET ${url}/none.tar with status 404 Not Found: not there`,
+      );
+      expect(await fails('import', 'http://127.0.0.1:1/x')).toContain('failed to GET http://127.0.0.1:1/x: ');
+      expect(await names()).toEqual([busybox]);
+    } finally {
+      server.close();
+    }
+  });
+
   test('events tell what happened to images', async () => {
     const since = String(Date.now() / 1000);
     const id = await load('told:1', { kind: 'told' });
@@ -160,7 +197,7 @@ throughEveryFace('images: names, removal, archives', (engine, face) => {
     await cli('create', '--name', 'weigher', 'weighed:1', 'true');
     const { stdout } = await cli('system', 'df', '--verbose');
     // Busybox and this one share the layer of busybox.
-    expect(stdout).toMatch(/^weighed +1 +[0-9a-f]{12} .* [\d.]+MB +[1-9][\d.]*[kM]?B +\d+B +1$/m);
+    expect(stdout).toMatch(/^weighed +1 +[0-9a-f]{12} .* [\d.]+MB +[1-9][\d.]*[kM]?B +[\d.]+k?B +1$/m);
     await cli('rm', 'weigher');
     await cli('rmi', 'weighed:1');
   });

@@ -1,11 +1,11 @@
-import { TareError } from '../../errors/index.ts';
 import { command } from '../command.ts';
 import { openInput } from '../stream/files.ts';
 import { readProgress } from '../stream/progress.ts';
 
 export default command({
-  usage: '[OPTIONS] FILE|- [REPOSITORY[:TAG]]',
-  description: 'The tar may be compressed (gzip, zstd, xz, bzip2); `-` reads it from standard input.',
+  usage: '[OPTIONS] FILE|URL|- [REPOSITORY[:TAG]]',
+  description:
+    'The tar may be compressed (gzip, zstd, xz, bzip2); `-` reads it from standard input, a URL is fetched by the engine.',
   options: {
     change: { type: 'list', short: 'c', help: 'Apply Dockerfile instruction to the created image' },
     message: { type: 'string', short: 'm', help: 'Set commit message for imported image' },
@@ -14,26 +14,21 @@ export default command({
   args: [1, 2],
   completes: 'files',
   async run(context, options, [source, reference]) {
-    if (/^https?:\/\//.test(source!))
-      throw new TareError(
-        'Unsupported',
-        `importing from ${source} is not supported: download it and import the file, or pipe it into 'tare import -'`,
-      );
-    const input = openInput(source!);
+    const isUrl = /^https?:\/\//.test(source!);
+    const input = isUrl ? undefined : openInput(source!);
     const client = await context.connect();
     const { body } = await client.stream('POST', '/images/create', {
       query: {
-        fromSrc: '-',
+        fromSrc: isUrl ? source : '-',
         repo: reference,
         message: options.message,
         platform: options.platform,
         changes: options.change,
       },
-      headers: { 'content-type': 'application/x-tar' },
-      body: input,
+      ...(input !== undefined && { headers: { 'content-type': 'application/x-tar' }, body: input }),
     });
     await readProgress(body, (message) => {
-      if (message.status) context.out(`${message.status}\n`);
+      if (message.status && message.progressDetail === undefined) context.out(`${message.status}\n`);
     });
     return 0;
   },

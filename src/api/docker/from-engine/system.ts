@@ -71,11 +71,7 @@ export function infoOf(info: SystemInfo, version: string) {
     OSType: 'linux',
     Architecture: machineName(info.architecture),
     IndexServerAddress: 'https://index.docker.io/v1/',
-    RegistryConfig: {
-      InsecureRegistryCIDRs: ['::1/128', '127.0.0.0/8'],
-      IndexConfigs: { 'docker.io': { Name: 'docker.io', Mirrors: [], Secure: true, Official: true } },
-      Mirrors: [],
-    },
+    RegistryConfig: registriesOf(info),
     NCPU: info.cpus,
     MemTotal: info.memoryBytes,
     GenericResources: null,
@@ -109,6 +105,21 @@ export function infoOf(info: SystemInfo, version: string) {
     FirewallBackend: { Driver: 'nftables' },
     CDISpecDirs: [],
     Warnings: info.warnings.length > 0 ? info.warnings : null,
+  };
+}
+
+/** As dockerd tells of its own options; registries.conf says more than this has room for. */
+function registriesOf({ registries }: SystemInfo) {
+  const isSubnet = (text: string) => /\/\d+$/.test(text);
+  const mirrors = registries.mirrors.map((mirror) => mirror.replace(/\/?$/, '/'));
+  const hosts = registries.insecure.filter((text) => !isSubnet(text));
+  return {
+    InsecureRegistryCIDRs: ['::1/128', '127.0.0.0/8', ...registries.insecure.filter(isSubnet)],
+    IndexConfigs: {
+      'docker.io': { Name: 'docker.io', Mirrors: mirrors, Secure: true, Official: true },
+      ...Object.fromEntries(hosts.map((Name) => [Name, { Name, Mirrors: [], Secure: false, Official: false }])),
+    },
+    Mirrors: mirrors,
   };
 }
 

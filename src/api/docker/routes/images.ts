@@ -49,19 +49,17 @@ export const imageRoutes = [
     }),
     async handler({ engine, query, request }) {
       if (query.fromImage !== '') return await pull(engine, query, request);
-      if (query.fromSrc !== '-') {
-        throw new TareError(
-          'Unsupported',
-          `import from "${query.fromSrc}" is not supported; send the archive (fromSrc=-)`,
-        );
-      }
-      const id = await engine.images.import(request.body, {
+      if (query.fromSrc === '')
+        throw new TareError('InvalidArgument', 'nothing to pull or import: give fromImage or fromSrc');
+      const options = {
         reference: query.repo === '' ? undefined : withTag(query.repo, query.tag),
         message: query.message || undefined,
         changes: query.changes.flatMap((text) => text.split('\n')).filter((line) => line.trim() !== ''),
-        platform: query.platform || undefined,
-      });
-      return json({ status: id });
+        platform: platformOf(query.platform),
+      };
+      if (query.fromSrc === '-') return json({ status: await engine.images.import(request.body, options) });
+      const progress = engine.images.importFrom(query.fromSrc, { ...options, signal: request.signal });
+      return lines(mapped(await begin(progress), progressOf));
     },
   }),
 
