@@ -18,10 +18,12 @@ import {
   tryFlock,
 } from '../../linux/index.ts';
 import { type DiffID, DigestMismatch, hexOf } from '../digest.ts';
+import { syncDirectory } from '../disk-content-store.ts';
 import type { Layer, LayerInput } from '../layer-store.ts';
 import { type ArchiveLimits, defaultLimits } from '../tree/budget.ts';
 import { paced } from '../tree/pace.ts';
 import { removeSteps } from '../tree/remove.ts';
+import { bootId } from './boot.ts';
 import { folderDamage, recordDifference, treeDifference } from './layer-difference.ts';
 import type { UnpackedLayer } from './unpack.ts';
 import { UnpackPool } from './unpack-pool.ts';
@@ -54,7 +56,7 @@ export class CommittedLayers implements AsyncDisposable {
   readonly directory: string;
   readonly #userXattrs: boolean;
   readonly #limits: ArchiveLimits;
-  readonly #bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  readonly #bootId = bootId();
   readonly #pool = new UnpackPool();
   /** Records never change once published. */
   readonly #records = new Map<string, LayerRecord>();
@@ -307,12 +309,15 @@ export class CommittedLayers implements AsyncDisposable {
   /** Takes a folder out of sight in one step, then removes it. No error when there is none. */
   async #discard(path: string): Promise<void> {
     const id = randomBytes(12).toString('hex');
+    const removing = join(this.directory, 'removing', id);
     try {
-      await rename(path, join(this.directory, 'removing', id));
+      await rename(path, removing);
     } catch (error) {
       if (isCode(error, 'ENOENT')) return;
       throw error;
     }
+    // A layer that counts as whole after the next boot, too: power must not bring back its name, and not its files.
+    if (statSync(join(removing, 'synced'), { throwIfNoEntry: false })) await syncDirectory(this.directory);
     await this.#empty(id);
   }
 

@@ -5,11 +5,16 @@ import { join } from 'node:path';
 import { AT_FDCWD, type ByteString, O_DIRECTORY, OpenFile, openAt, toByteString } from '../../linux/index.ts';
 import { chainIDOf, type DiffID, hexOf } from '../digest.ts';
 import type { LayerStack } from '../snapshot-driver.ts';
+import { bootId } from './boot.ts';
 import { restoreFolders } from './restored-folders.ts';
 import { openStack } from './stack.ts';
 
-/** The extra top layers of `restoreFolders`, one for each stack that needs it, named by its chainID. */
+/**
+ * The extra top layers of `restoreFolders`, one for each stack that needs it, named by its chainID and the boot: they are not
+ * synced, and after the next boot made anew.
+ */
 export class RestoredLayers {
+  readonly #bootId = bootId();
   readonly #directory: string;
   readonly #opaque: ByteString;
 
@@ -29,7 +34,7 @@ export class RestoredLayers {
     // The base has nothing below it that it could hide.
     if (chainID === undefined || stack.records.slice(0, -1).every(({ implied }) => implied.length === 0))
       return undefined;
-    const path = join(this.#directory, hexOf(chainID));
+    const path = join(this.#directory, `${hexOf(chainID)}.${this.#bootId}`);
     if (!existsSync(path)) this.#make(path, stack);
     return path;
   }
@@ -54,7 +59,7 @@ export class RestoredLayers {
   /** Removes those that no stack in use needs. @param used parents of the snapshots there are, base first */
   async sweep(used: readonly (readonly DiffID[])[]): Promise<void> {
     if (!existsSync(this.#directory)) return;
-    const chains = new Set(used.map((parents) => chainIDOf(parents)?.slice('sha256:'.length)));
+    const chains = new Set(used.map((parents) => `${chainIDOf(parents)?.slice('sha256:'.length)}.${this.#bootId}`));
     for (const name of await readdir(this.#directory)) {
       if (!chains.has(name)) await rm(join(this.#directory, name), { recursive: true, force: true });
     }
