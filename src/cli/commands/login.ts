@@ -27,8 +27,8 @@ export default command({
       throw new TareError('InvalidArgument', 'the --password-stdin option requires --username to be set');
     if (options.password !== undefined)
       context.err('WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n');
-    const { addressOf, authForRegistry, keepLogin } = await import('../local/credentials.ts');
-    const known = await authForRegistry(context.globals, server, options.authfile);
+    const { addressOf, earlierLogin, keepLogin } = await import('../local/credentials.ts');
+    const known = await earlierLogin(context.globals, server, options.authfile);
     const address = addressOf(server);
     const client = await context.connect();
     if (options.username === undefined && options.password === undefined && (known.password || known.identitytoken)) {

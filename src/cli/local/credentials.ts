@@ -59,6 +59,11 @@ export async function authForRegistry(globals: GlobalValues, registry: string, a
   return await authOf(parseScope(registry), conf.credentialHelpers, authFile);
 }
 
+/** The same for a login: a repository has none but its own, which a new login is to take the place of. */
+export async function earlierLogin(globals: GlobalValues, registry: string, authFile?: string): Promise<AuthConfig> {
+  return parseScope(registry).includes('/') ? {} : await authForRegistry(globals, registry, authFile);
+}
+
 async function authOf(scope: string, helpers: readonly string[], authFile?: string): Promise<AuthConfig> {
   const found = await openCredentials({ helpers, ...(authFile === undefined ? {} : { authFile }) })(scope);
   if (found === undefined) return {};

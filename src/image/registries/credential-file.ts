@@ -106,7 +106,7 @@ export function decodeEntry(entry: Foreign, where: string): Credentials | undefi
     if (colon <= 0) throw new TareError('InvalidArgument', `${where}: auth is not USER:PASSWORD in base64`);
     credentials.username = text.slice(0, colon);
     // Docker's first versions padded it with NULs.
-    credentials.password = text.slice(colon + 1).replace(/\0+$/, '');
+    credentials.password = text.slice(colon + 1).split('\0', 1)[0]!;
   } else {
     const username = field('username');
     const password = field('password');

@@ -155,6 +155,18 @@ test.each<{ what: string; conf: string; name: string; want: string[] | 'blocked'
     name: 'a.test/i',
     want: ['~!m.test/i', 'a.test/i'],
   },
+  {
+    what: 'a host in other letters',
+    conf: '[[registry]]\nlocation="A.test"\nblocked=true',
+    name: 'a.TEST/i',
+    want: 'blocked',
+  },
+  {
+    what: 'a wildcard whose domain stands twice in a host',
+    conf: '[[registry]]\nprefix="*.a.TEST"\nblocked=true',
+    name: 'x.a.test.A.test/i',
+    want: 'blocked',
+  },
   { what: 'this machine, as in docker', conf: '', name: '127.0.0.1:5000/i', want: ['!127.0.0.1:5000/i'] },
   { what: 'this machine by name', conf: '', name: 'localhost/i', want: ['!localhost/i'] },
   { what: 'this machine in IPv6', conf: '', name: '[::1]:5000/i', want: ['![::1]:5000/i'] },

@@ -195,15 +195,18 @@ class MergedConf implements RegistriesConf {
   }
 }
 
-/** How much of a reference a prefix covers; undefined: it does not match. */
-function matchedLength(text: string, prefix: string): number | undefined {
-  let end = prefix.length;
+/** How much of a reference a prefix covers; undefined: it does not match. Hosts are the same however they are written. */
+function matchedLength(reference: string, prefix: string): number | undefined {
+  const slash = reference.indexOf('/');
+  const host = (slash < 0 ? reference : reference.slice(0, slash)).toLowerCase();
   if (prefix.startsWith('*.')) {
-    const start = text.indexOf(prefix.slice(1));
-    // The domain must match, and something must stand before it.
-    if (start <= 0 || text.slice(0, start).includes('/')) return undefined;
-    end = start + prefix.length - 1;
-  } else if (!text.startsWith(prefix)) return undefined;
+    const name = host.replace(/:\d+$/, '');
+    // The dot is a part of what must match, so the domain itself does not.
+    return name.endsWith(prefix.slice(1)) ? name.length : undefined;
+  }
+  const text = host + reference.slice(host.length);
+  if (!text.startsWith(prefix)) return undefined;
+  const end = prefix.length;
   // A colon also lets example.com match example.com:5000, as it does in containers/image.
   return end === text.length || [':', '/', '@'].includes(text[end]!) ? end : undefined;
 }

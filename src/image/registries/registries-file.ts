@@ -38,6 +38,8 @@ export interface RegistriesFile {
   warnings: string[];
 }
 
+/** A host, a path, a tag and a digest at their longest. */
+const MAX_LOCATION_CHARACTERS = 1024;
 const MODES: readonly string[] = ['enforcing', 'permissive', 'disabled'];
 const USES: readonly string[] = ['all', 'digest-only', 'tag-only'];
 
@@ -155,23 +157,25 @@ const hostPattern = new RegExp(`^${host}$`);
 /** Whether a text is `host[:port]` and nothing else. */
 export const isHost = (text: string): boolean => text.length <= 260 && hostPattern.test(text);
 
+/** @returns the place with its host in lower case, without slashes at the end */
 function location(text: string, where: string): string {
-  const trimmed = text.replace(/\/+$/, '');
-  if (trimmed === '') throw invalid(`${where}: it is empty`);
-  if (/^https?:\/\//.test(trimmed))
+  if (text.length > MAX_LOCATION_CHARACTERS) throw invalid(`${where}: ${text.length} characters are too many`);
+  const [host = '', ...path] = text.replace(/\/+$/, '').split('/');
+  if (host === '') throw invalid(`${where}: it is empty`);
+  if (/^https?:$/i.test(host))
     throw invalid(
       `${where}: ${JSON.stringify(text)} must not begin with http:// or https://: write insecure = true for plain HTTP`,
     );
-  if (trimmed.length > 1024 || !locationPattern.test(trimmed))
-    throw invalid(`${where}: want HOST[:PORT][/PATH], not ${JSON.stringify(text.slice(0, 200))}`);
-  return trimmed;
+  const place = [host.toLowerCase(), ...path].join('/');
+  if (!locationPattern.test(place)) throw invalid(`${where}: want HOST[:PORT][/PATH], not ${JSON.stringify(text)}`);
+  return place;
 }
 
 function wildcardOrLocation(text: string, where: string): string {
   if (!text.includes('*')) return location(text, where);
   if (text.length > 260 || !wildcardPattern.test(text))
     throw invalid(`${where}: a wildcard is *.DOMAIN and nothing more, not ${JSON.stringify(text.slice(0, 200))}`);
-  return text;
+  return text.toLowerCase();
 }
 
 function aliasesOf(value: unknown, file: string): Map<string, string> {
