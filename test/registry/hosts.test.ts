@@ -262,6 +262,8 @@ test('a mirror that fails gives way, and never sees the credentials of the regis
 class ForwardProxy implements AsyncDisposable {
   readonly seen: string[] = [];
   readonly #sockets = new Set<Socket>();
+  /** The port on this machine that stands for an authority. */
+  portOf = (authority: string): number => Number(authority.split(':')[1]);
   readonly #server = http.createServer((request, response) => {
     this.seen.push(`${request.method} ${request.url} ${request.headers['proxy-authorization'] ?? ''}`.trim());
     const url = new URL(request.url!);
@@ -283,7 +285,7 @@ class ForwardProxy implements AsyncDisposable {
   async listen(): Promise<string> {
     this.#server.on('connect', (request, socket: Socket) => {
       this.seen.push(`CONNECT ${request.url} ${request.headers['proxy-authorization'] ?? ''}`.trim());
-      const other = connect(Number(request.url!.split(':')[1]), '127.0.0.1', () => {
+      const other = connect(this.portOf(request.url!), '127.0.0.1', () => {
         socket.write('HTTP/1.1 200 OK\r\n\r\n');
         other.pipe(socket).pipe(other);
       });
@@ -338,4 +340,31 @@ test('a proxy that is not there is named', async () => {
     kind: 'Unavailable',
     message: expect.stringMatching(/no answer from registry\.test:\d+.*127\.0\.0\.1:1/),
   });
+});
+
+test('docker.io is asked at its own hosts', async () => {
+  const hub = makeCertificate({ issuer: authority, subjectAltName: 'DNS:registry-1.docker.io,DNS:index.docker.io' });
+  await using front = await startFaultProxy(registry, { tls: hub });
+  const results = [{ name: 'busybox', description: 'small', star_count: 3, is_official: true }];
+  front.add({ path: /^\/v1\/search/, fault: { kind: 'answer', status: 200, body: JSON.stringify({ results }) } });
+  await using forward = new ForwardProxy();
+  forward.portOf = () => front.port;
+  const asked: string[] = [];
+  const tlsFor = (domain: string) => {
+    asked.push(domain);
+    return { ca: [authority.cert] };
+  };
+  const scopes: string[] = [];
+  const credentials = async (scope: string) => {
+    scopes.push(scope);
+    return ann;
+  };
+  const registries = opened({ tlsFor, credentials, env: { HTTPS_PROXY: await forward.listen() } });
+  const repository = registries.repository({ domain: 'docker.io', path: 'a/b' });
+  await expect(repository.resolve({ tag: 'v1' })).resolves.toEqual(image.manifest);
+  await expect(registries.search('busy', 25)).resolves.toMatchObject([{ name: 'busybox', isOfficial: true }]);
+  expect(forward.seen).toEqual(['CONNECT registry-1.docker.io:443', 'CONNECT index.docker.io:443']);
+  expect(front.requests.at(-1)!.path).toBe('/v1/search?q=busy&n=25');
+  expect(scopes).toEqual(['docker.io/a/b', 'docker.io']);
+  expect(asked).toEqual(['docker.io']);
 });

@@ -50,7 +50,8 @@ const MAX_MESSAGE_CHARACTERS = 300;
 export function quoted(text: string): string {
   // Control characters of a registry must not reach a terminal.
   const line = text.replaceAll(/[\p{C}\s]+/gu, ' ').trim();
-  return line.length > MAX_MESSAGE_CHARACTERS ? `${line.slice(0, MAX_MESSAGE_CHARACTERS)}…` : line;
+  // A cut between the halves of a character leaves a half.
+  return line.length > MAX_MESSAGE_CHARACTERS ? `${line.slice(0, MAX_MESSAGE_CHARACTERS).toWellFormed()}…` : line;
 }
 
 /** The first error of an answer's body. @see distribution-spec, "Error Codes" */
