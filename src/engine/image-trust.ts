@@ -1,5 +1,6 @@
 import { kindOf, TareError } from '../errors/index.ts';
 import {
+  acceptsEverything,
   canonical,
   findPolicyFile,
   parseAnyReference,
@@ -50,7 +51,7 @@ export interface ImageTrust {
 export function openTrust(content: Pick<ContentStore, 'put' | 'read'>, settings: TrustSettings): ImageTrust {
   const policy = async (): Promise<SignaturePolicy | undefined> => {
     const path = findPolicyFile(settings.signaturePolicy);
-    if (path === undefined) return undefined;
+    if (path === undefined || acceptsEverything(path)) return undefined;
     const { readPolicy } = await import('../image/trust/index.ts');
     return readPolicy(path);
   };

@@ -1,7 +1,11 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Digest } from '../../storage/index.ts';
 import { parseReference } from '../reference.ts';
 import { parsePolicy } from './policy-document.ts';
+import { acceptsEverything, findPolicyFile } from './policy-path.ts';
 import { requirementsFor, scopesOf } from './policy-scope.ts';
 import type { IdentityRule } from './requirement.ts';
 import { SignaturePolicy } from './signature-policy.ts';
@@ -325,4 +329,39 @@ test('requirements: all must hold, and signatures are fetched only when one asks
   );
   const signed = policy([{ type: 'sigstoreSigned', ...key }]);
   await expect(signed.require(subject)).rejects.toThrow('asked for signatures');
+});
+
+describe('the file', () => {
+  test('the configured one, else the user’s, else the system’s', () => {
+    const home = mkdtempSync(join(tmpdir(), 'tare-policy-'));
+    try {
+      expect(findPolicyFile('/configured', home)).toBe('/configured');
+      expect(findPolicyFile(undefined, home)).not.toBe(join(home, '.config/containers/policy.json'));
+      mkdirSync(join(home, '.config/containers'), { recursive: true });
+      writeFileSync(join(home, '.config/containers/policy.json'), '{}');
+      expect(findPolicyFile(undefined, home)).toBe(join(home, '.config/containers/policy.json'));
+    } finally {
+      rmSync(home, { recursive: true });
+    }
+  });
+
+  test.each([
+    { policy: '{"default":[{"type":"insecureAcceptAnything"}]}', is: true },
+    { policy: '{\n  "default": [\n    { "type": "insecureAcceptAnything" }\n  ]\n}\n', is: true },
+    { policy: '{"default":[{"type":"insecure AcceptAnything"}]}', is: false },
+    { policy: '{"default":[{"type":"reject"}],"default":[{"type":"insecureAcceptAnything"}]}', is: false },
+    { policy: '{"default":[{"type":"insecureAcceptAnything"},{"type":"reject"}]}', is: false },
+    { policy: '{"default":[{"type":"insecureAcceptAnything"}],"transports":{}}', is: false },
+    { policy: '', is: false },
+  ])('$policy accepts everything: $is', ({ policy, is }) => {
+    const folder = mkdtempSync(join(tmpdir(), 'tare-policy-'));
+    try {
+      writeFileSync(join(folder, 'policy.json'), policy);
+      expect(acceptsEverything(join(folder, 'policy.json'))).toBe(is);
+      expect(acceptsEverything(folder)).toBe(false);
+      expect(acceptsEverything(join(folder, 'none'))).toBe(false);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
 });
