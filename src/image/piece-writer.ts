@@ -18,13 +18,13 @@ export const newPieces = (): Pieces => ({
  * chunks would otherwise wait for each of its writes.
  */
 export class PieceWriter {
-  readonly #writer: BlobWriter;
+  readonly #writer: Pick<BlobWriter, 'write'>;
   readonly #pieces: Pieces;
   #filled = 0;
   #written: Promise<void> = Promise.resolve();
 
   /** @param pieces may serve many writers, one after the other */
-  constructor(writer: BlobWriter, pieces: Pieces = newPieces()) {
+  constructor(writer: Pick<BlobWriter, 'write'>, pieces: Pieces = newPieces()) {
     this.#writer = writer;
     this.#pieces = pieces;
   }

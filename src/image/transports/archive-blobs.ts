@@ -1,7 +1,7 @@
 import { TareError } from '../../errors/index.ts';
 import type { Descriptor, Digest } from '../../storage/index.ts';
 import type { BlobBytes } from '../registry/registry.ts';
-import { verified } from './hashed-bytes.ts';
+import { abortable, verified } from './hashed-bytes.ts';
 import type { PutBlobOptions } from './image-destination.ts';
 import type { TarRoom, TarWriter } from './tar-writer.ts';
 
@@ -65,11 +65,6 @@ async function write(
   bytes: BlobBytes,
   { signal, onProgress }: PutBlobOptions,
 ): Promise<void> {
-  let offset = 0;
-  for await (const chunk of verified(bytes(0), descriptor, `blob ${descriptor.digest}`)) {
-    signal?.throwIfAborted();
-    await room.write(chunk, offset);
-    offset += chunk.byteLength;
-    onProgress?.(offset);
-  }
+  const checked = verified(bytes(0), descriptor, `blob ${descriptor.digest}`);
+  await room.write(abortable(checked, signal), onProgress);
 }

@@ -25,6 +25,7 @@ export class DirDestination implements ImageDestination {
   readonly #files: FolderFiles;
   readonly #written = new Set<string>(['version', 'manifest.json']);
   #root: Buffer | undefined;
+  #marked: Promise<void> | undefined;
 
   /** @throws {TareError} InvalidArgument: the folder holds other things than an image */
   constructor(path: string, what: string) {
@@ -52,8 +53,7 @@ export class DirDestination implements ImageDestination {
   async putBlob(descriptor: Descriptor, bytes: BlobBytes, options: PutBlobOptions = {}): Promise<'existed' | 'stored'> {
     const name = hexOf(descriptor.digest);
     this.#written.add(name);
-    // Marks the folder as ours, so that a next try takes up what this one may leave.
-    if (this.#files.size('version') === undefined) await this.#writer.writeFile('', 'version', Buffer.from(VERSION));
+    await this.#markAsOurs();
     if (await this.hasBlob(descriptor)) return 'existed';
     await this.#writer.writeBlob('', name, descriptor, bytes, options);
     return 'stored';
@@ -75,12 +75,20 @@ export class DirDestination implements ImageDestination {
 
   async commit(): Promise<void> {
     if (this.#root === undefined) throw new TareError('Internal', `${this.what}: no manifest was written`);
-    await this.#writer.writeFile('', 'version', Buffer.from(VERSION));
+    await this.#markAsOurs();
+    await this.#writer.syncFolder('');
     await this.#writer.writeFile('', 'manifest.json', this.#root);
+    await this.#writer.syncFolder('');
     const isOurs = (name: string) => /^([0-9a-f]{64}(\.manifest\.json)?|([0-9a-f]{64}-)?signature-\d+)$/.test(name);
     for (const name of this.#writer.names()) {
       if (isOurs(name) && !this.#written.has(name)) this.#writer.remove(name);
     }
+  }
+
+  /** From the first file on, so that a next try takes up what this one may leave. */
+  #markAsOurs(): Promise<void> {
+    this.#marked ??= this.#writer.writeFile('', 'version', Buffer.from(VERSION));
+    return this.#marked;
   }
 
   async #write(name: string, bytes: Buffer): Promise<void> {

@@ -25,16 +25,16 @@ import {
 } from '../../linux/index.ts';
 import { type Descriptor, hexOf } from '../../storage/index.ts';
 import type { BlobBytes } from '../registry/registry.ts';
-import { bytesAt, writeAt } from './file-bytes.ts';
-import { verified } from './hashed-bytes.ts';
+import { bytesAt, writeAt, writeStream } from './file-bytes.ts';
+import { abortable, verified } from './hashed-bytes.ts';
 import type { PutBlobOptions } from './image-destination.ts';
 
 const fsync = promisify(fsyncCallback);
 const PARTIAL = '.tare-partial';
 
 /**
- * Writes files into a folder of the user's. A file appears under its name only whole and synced. Names are resolved
- * beneath the folder, without links: whoever made the folder must not choose what is overwritten.
+ * Writes files into a folder of the user's. A file appears under its name only whole and synced; its name lasts with
+ * `syncFolder`. Names are resolved beneath the folder, without links: whoever made the folder must not choose what is overwritten.
  */
 export class FolderWriter implements Disposable {
   readonly what: string;
@@ -101,6 +101,11 @@ export class FolderWriter implements Disposable {
       unlinkAt(directory.fd, draft);
       throw this.#explain(error);
     }
+  }
+
+  /** Waits until the names in a folder are on the disk: those of a document's blobs must be, before it appears. */
+  async syncFolder(path: string): Promise<void> {
+    using directory = this.#folder(path);
     await fsync(directory.fd);
   }
 
@@ -129,12 +134,8 @@ export class FolderWriter implements Disposable {
     for await (const chunk of bytesAt(file.fd, 0, position)) hash.update(chunk);
     try {
       const rest = position === descriptor.size ? [] : bytes(position);
-      for await (const chunk of verified(asyncOf(rest), descriptor, `blob ${descriptor.digest}`, hash, position)) {
-        signal?.throwIfAborted();
-        await writeAt(file.fd, chunk, position);
-        position += chunk.byteLength;
-        onProgress?.(position);
-      }
+      const checked = verified(asyncOf(rest), descriptor, `blob ${descriptor.digest}`, hash, position);
+      await writeStream(file.fd, position, abortable(checked, signal), (taken) => onProgress?.(position + taken));
     } catch (error) {
       // Bytes that proved wrong must not be taken up again; those of a source that broke may.
       if (error instanceof TareError && error.kind === 'InvalidArgument') unlinkAt(partials.fd, draft);
@@ -143,7 +144,6 @@ export class FolderWriter implements Disposable {
     await fsync(file.fd);
     using directory = this.#folder(folder);
     renameAt(partials.fd, draft, directory.fd, toByteString(name));
-    await fsync(directory.fd);
   }
 
   /** Removes the folder of half blobs if nothing is left in it. */

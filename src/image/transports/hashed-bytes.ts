@@ -34,6 +34,17 @@ export async function* verified(
   if (actual !== descriptor.digest) throw new DigestMismatch(what, descriptor.digest, actual);
 }
 
+/** The same bytes, until somebody says stop. @throws the signal's reason */
+export async function* abortable(
+  bytes: AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array, void, void> {
+  for await (const chunk of bytes) {
+    signal?.throwIfAborted();
+    yield chunk;
+  }
+}
+
 /** Whether a stored file is what its name says. */
 export async function hasDigest(bytes: AsyncIterable<Uint8Array>, digest: Digest): Promise<boolean> {
   const hash = createHash('sha256');

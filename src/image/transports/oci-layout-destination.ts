@@ -77,10 +77,12 @@ export class OciLayoutDestination implements ImageDestination {
   }
 
   async commit(): Promise<void> {
-    await this.#writer.writeFile('', 'oci-layout', layoutVersion);
+    await this.#writer.syncFolder(BLOBS);
+    if (this.#files.size('oci-layout') === undefined) await this.#writer.writeFile('', 'oci-layout', layoutVersion);
     const known = this.#files.size('index.json') === undefined ? [] : await readLayoutIndex(this.#files, this.what);
     const index = { schemaVersion: 2, mediaType: mediaTypes.index, manifests: withEntries(known, this.#entries) };
     await this.#writer.writeFile('', 'index.json', Buffer.from(JSON.stringify(index)));
+    await this.#writer.syncFolder('');
   }
 }
 

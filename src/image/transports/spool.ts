@@ -4,7 +4,7 @@ import { open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TareError } from '../../errors/index.ts';
 import type { Digest } from '../../storage/index.ts';
-import { bytesAt, writeAt } from './file-bytes.ts';
+import { bytesAt, writeStream } from './file-bytes.ts';
 
 /** Bytes in a nameless file, gone with their holder. */
 export interface Spooled extends AsyncDisposable, Disposable {
@@ -30,11 +30,14 @@ export async function spool(bytes: AsyncIterable<Uint8Array>): Promise<Spooled> 
   const hash = createHash('sha256');
   let sizeBytes = 0;
   try {
-    for await (const chunk of bytes) {
-      hash.update(chunk);
-      await writeAt(file.fd, chunk, sizeBytes);
-      sizeBytes += chunk.byteLength;
-    }
+    const hashed = async function* () {
+      for await (const chunk of bytes) {
+        hash.update(chunk);
+        sizeBytes += chunk.byteLength;
+        yield chunk;
+      }
+    };
+    await writeStream(file.fd, 0, hashed());
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOSPC') throw cause;
     throw new TareError(

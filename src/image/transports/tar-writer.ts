@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { TareError } from '../../errors/index.ts';
 import { toByteString } from '../../linux/index.ts';
 import { encodeFile, encodeHeader, endOfArchive, padding } from '../../storage/index.ts';
-import { writeAt } from './file-bytes.ts';
+import { writeAt, writeStream } from './file-bytes.ts';
 
 const fsync = promisify(fsyncCallback);
 
@@ -48,7 +48,7 @@ export class TarWriter implements AsyncDisposable {
     const start = this.#take(header.byteLength + sizeBytes + padding(sizeBytes).byteLength);
     await writeAt(this.#file.fd, header, start);
     const data = start + header.byteLength;
-    return { write: (chunk, offset) => writeAt(this.#file.fd, chunk, data + offset) };
+    return { write: (bytes, onProgress) => writeStream(this.#file.fd, data, bytes, onProgress) };
   }
 
   async directory(name: string): Promise<void> {
@@ -87,5 +87,6 @@ export class TarWriter implements AsyncDisposable {
 
 /** The place of one file in the tar. */
 export interface TarRoom {
-  write(chunk: Uint8Array, offset: number): Promise<void>;
+  /** Fills it from its beginning; may be repeated after a failure. */
+  write(bytes: AsyncIterable<Uint8Array>, onProgress?: (takenBytes: number) => void): Promise<void>;
 }
