@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   fchownSync,
@@ -148,7 +147,8 @@ function publish(path: string, document: Foreign): void {
     const place = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ? realpathSync(path) : path;
     const folder = dirname(place);
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    fresh = join(folder, `.${randomBytes(6).toString('hex')}.tmp`);
+    // Not random: node:crypto would cost every pull four milliseconds, and nobody else writes here.
+    fresh = join(folder, `.${process.pid}-${Date.now().toString(36)}.tmp`);
     const descriptor = openSync(fresh, 'wx', 0o600);
     try {
       const before = statSync(place, { throwIfNoEntry: false });

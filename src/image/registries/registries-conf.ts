@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { TareError } from '../../errors/index.ts';
@@ -67,7 +66,7 @@ export function loadRegistriesConf(options: RegistriesOptions = {}): RegistriesC
   const docker = parseDockerOptions(options);
   const files: string[] = [];
   const parsed: RegistriesFile[] = [];
-  const hash = createHash('sha256');
+  const read: string[] = [];
   for (const file of filesOf(options)) {
     const bytes = readSmallFile(file.path);
     if (bytes === undefined) {
@@ -75,10 +74,11 @@ export function loadRegistriesConf(options: RegistriesOptions = {}): RegistriesC
       continue;
     }
     files.push(file.path);
-    hash.update(`${file.path}\0${bytes.length}\0`).update(bytes);
-    parsed.push(parseRegistriesFile(bytes.toString(), file.path));
+    const text = bytes.toString();
+    read.push(file.path, text);
+    parsed.push(parseRegistriesFile(text, file.path));
   }
-  return new MergedConf(parsed, files, hash.digest('hex'), docker);
+  return new MergedConf(parsed, files, JSON.stringify(read), docker);
 }
 
 function* filesOf(options: RegistriesOptions): Generator<{ path: string; isRequired?: boolean }> {
