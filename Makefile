@@ -18,7 +18,7 @@ help:
 	@echo 'make test     install what the tests need, check the sources, build, run every test'
 	@echo 'make lint     format, types, imports'
 	@echo 'make build    the bundles in dist/ that bin/tare runs'
-	@echo 'make soak     the tests that take long: the daemon killed at 200 points'
+	@echo 'make soak     the tests that take long: 200 kills, 300 losses of power, 20,000 archives'
 	@echo 'make bench    compare with Docker and Podman; writes docs/benchmarks.md (ONLY=run,exec for parts)'
 	@echo 'make install  to $$DESTDIR$$PREFIX (now $(DESTDIR)$(PREFIX))'
 	@echo 'make clean    remove what was built; keeps node_modules'
@@ -50,7 +50,8 @@ dist/tare.cjs: $(SOURCES)
 soak:
 	@scripts/bootstrap test
 	@$(MAKE) --no-print-directory build
-	@TARE_KILLS=200 $(NODE) scripts/test.ts test/never-lost.test.ts $(ARGS)
+	@TARE_KILLS=200 TARE_POWER_CUTS=300 TARE_ARCHIVES=20000 $(NODE) scripts/test.ts \
+		test/never-lost.test.ts test/power-loss.test.ts src/storage/layers/unpack-reference.test.ts $(ARGS)
 
 bench:
 	@scripts/bootstrap bench
