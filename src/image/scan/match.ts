@@ -132,7 +132,8 @@ function findingOf(
     package: { type, name, version, purl },
     paths: [path],
     layer,
-    fixed: fixes[0],
+    // The last: with an earlier one some of the advisories would still say that it is affected.
+    fixed: fixes.at(-1),
     severity,
     ...(scores.length === 0 ? {} : { score: Math.max(...scores) }),
     title,
