@@ -92,6 +92,7 @@ export class Transports implements AsyncDisposable {
       try {
         return await this.#copyOnce(request);
       } catch (error) {
+        request.options?.signal?.throwIfAborted();
         if (left <= 0 || kindOf(error) !== 'Unavailable') throw error;
         await pause(waitMs, request.options?.signal);
       }

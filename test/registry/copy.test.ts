@@ -17,7 +17,7 @@ import {
 import { type Descriptor, type Digest, digestOf, hexOf } from '../../src/storage/index.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { startRegistry, type TestRegistry } from '../support/registry.ts';
-import { opened } from './opened.ts';
+import { opened, plainConf } from './opened.ts';
 
 const layers = [plainLayer({ 'etc/base': 'base '.repeat(20_000) }), plainLayer({ 'etc/top': 'top' })].map(
   ({ plain }) => ({ plain, stored: gzipSync(plain), mediaType: mediaTypes.layerGzip }),
@@ -237,4 +237,30 @@ test.each([
   await expect(copy(`docker://${source.address}/spoilt/a:v1`, to)).rejects.toThrow(want);
   const repository = registries.repository({ domain: registry.address, path: `spoilt/${fault.kind}` });
   await expect(repository.resolve({ tag: 'v1' })).rejects.toMatchObject({ kind: 'NotFound' });
+});
+
+test('what a mirror does not have comes from the registry itself', async () => {
+  await using mirrored = await startRegistry();
+  await using mirror = await startFaultProxy(mirrored);
+  await registry.seed('mirrored/a', 'v1', { layers: layers.map(({ plain }) => plain) });
+  await copy(`docker://${registry.address}/mirrored/a:v1`, `docker://${mirrored.address}/mirrored/a:v1`);
+  const conf: Parameters<typeof opened>[0] = {
+    conf: {
+      ...plainConf,
+      lookup: (reference) =>
+        [mirror.address, registry.address].map((domain) => ({
+          ...plainConf.lookup(reference)[0]!,
+          ...{ domain, isMirror: domain === mirror.address },
+        })),
+    },
+  };
+  using over = opened(conf);
+  const from = `docker://${registry.address}/mirrored/a:v1`;
+  mirror.add({ method: 'GET', path: /blobs/, skip: 1, fault: { kind: 'answer', status: 404 } });
+  const { descriptor } = await copy(from, `dir:${folder}/mirrored`, {}, over);
+  expect(mirror.requests.some(({ path }) => path.includes('/manifests/'))).toBe(true);
+  mirror.clear();
+  mirror.add({ fault: { kind: 'refuse' } });
+  const again = await copy(from, `dir:${folder}/mirrored-again`, {}, over);
+  expect(again.descriptor).toEqual(descriptor);
 });

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { command } from '../command.ts';
 import { UsageError } from '../grammar/usage-error.ts';
+import { exitCodeOf, interruption } from '../interrupt.ts';
 import { CopyLines } from '../output/copy-lines.ts';
 import { accessFrom, destinationOptions, platformFrom, platformOptions, sourceOptions } from '../transport-options.ts';
 
@@ -49,9 +50,11 @@ export default command({
     },
   },
   args: [2, 2],
+  failure: exitCodeOf,
   async run(context, options, [source, destination]) {
     const local = await import('../local/transports.ts');
     using lines = new CopyLines(context, options.quiet);
+    using interrupt = interruption();
     const result = await local.copyHere(context.globals, {
       source: source!,
       destination: destination!,
@@ -70,6 +73,7 @@ export default command({
         removeSignatures: options['remove-signatures'],
         foreignLayers: options['foreign-layers'],
         withReferrers: options['with-referrers'],
+        signal: interrupt.signal,
         onProgress: (progress) => lines.show(progress),
       },
     });

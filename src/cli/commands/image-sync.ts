@@ -1,6 +1,7 @@
 import { messageOf } from '../../errors/index.ts';
 import { command } from '../command.ts';
 import { UsageError } from '../grammar/usage-error.ts';
+import { exitCodeOf, interruption } from '../interrupt.ts';
 import { CopyLines } from '../output/copy-lines.ts';
 import { accessFrom, destinationOptions, sourceOptions } from '../transport-options.ts';
 import { oneOf } from './image-copy.ts';
@@ -39,12 +40,14 @@ export default command({
     },
   },
   args: [2, 2],
+  failure: exitCodeOf,
   async run(context, options, [source, destination]) {
     const from = oneOf('src', options.src, ['docker', 'dir', 'yaml']);
     const to = oneOf('dest', options.dest, ['docker', 'dir']);
     if (from === undefined || to === undefined) throw new UsageError('--src and --dest must both be given');
     const local = await import('../local/transports.ts');
     using lines = new CopyLines(context, options.quiet);
+    using interrupt = interruption();
     const verb = options['dry-run'] ? 'Would copy' : 'Copying';
     const { copied, failed } = await local.syncHere(context.globals, {
       ...{ from, to, source: source!, destination: destination!, scoped: options.scoped },
@@ -59,6 +62,7 @@ export default command({
         format: oneOf('format', options.format, ['oci', 'v2s2']),
         preserveDigests: options['preserve-digests'],
         removeSignatures: options['remove-signatures'],
+        signal: interrupt.signal,
         onProgress: (progress) => lines.show(progress),
       },
       onStep: (step, position, count) =>

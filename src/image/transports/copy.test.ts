@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync, zstdDecompressSync } from 'node:zlib';
@@ -376,3 +376,29 @@ test('a copy that is told to stop stops, and what it had is taken up', async () 
   expect(digestOf(await written(folder.at('dir:PATH'), document.layers[0]!))).toBe(document.layers[0]!.digest);
   expect(readdirSync(join(folder.path, 'image')).filter((name) => name.startsWith('.'))).toEqual([]);
 });
+
+test.each(['oci-archive:PATH', 'docker-archive:PATH'])(
+  '%s: stopped, it leaves nothing; another writer waits his turn',
+  async (form) => {
+    using folder = new Folder();
+    const source = new MemorySource();
+    source.addImage([tarOf({ long: noise('long', 400_000) })], { packing: 'none' });
+    // What a killed process left.
+    writeFileSync(join(folder.path, '.image.tare-partial'), 'x'.repeat(5_000_000));
+    const stop = new AbortController();
+    const stopping = copyTo(source, folder.at(form), {
+      signal: stop.signal,
+      onProgress: ({ copiedBytes }) => copiedBytes > 100_000 && stop.abort(new Error('enough')),
+    });
+    await expect(stopping).rejects.toThrow('enough');
+    expect(readdirSync(folder.path)).toEqual([]);
+    {
+      await using _first = await openDestination(parseTransport(folder.at(form)), parts);
+      await expect(copyTo(source, folder.at(form))).rejects.toThrow(/written by another process/);
+    }
+    await copyTo(source, folder.at(form));
+    expect(readdirSync(folder.path)).toEqual(['image']);
+    await using written = await openSource(parseTransport(folder.at(form)), parts);
+    expect((await written.root()).bytes.byteLength).toBeGreaterThan(0);
+  },
+);

@@ -18,7 +18,7 @@ import {
   requireManifestType,
   targetFormat,
 } from './copy-plan.ts';
-import { verified } from './hashed-bytes.ts';
+import { abortable, verified } from './hashed-bytes.ts';
 import type { ImageDestination, ManifestRole } from './image-destination.ts';
 import type { ImageDocument, ImageSource } from './image-source.ts';
 import { formatOf, layerTypeIn, layerTypeOf, type ManifestFormat } from './layer-types.ts';
@@ -53,6 +53,7 @@ export async function copyImage(
   options: CopyOptions = {},
 ): Promise<CopyResult> {
   const result = await new Copy(source, destination, options).run();
+  options.signal?.throwIfAborted();
   await destination.commit();
   return result;
 }
@@ -227,7 +228,7 @@ class Copy {
   ): Promise<Descriptor> {
     this.#tell(layer, 'layer', 'copying', 0);
     const isStrict = this.#policy.isStrict || (wanted !== 'none' && format === 'v2s2');
-    const converted = await convertLayer(layer, this.#source.blob(layer, this.#signal()), wanted, isStrict, diffID);
+    const converted = await convertLayer(layer, this.#watched(layer), wanted, isStrict, diffID);
     if (converted === undefined) {
       return this.#called(await this.#putBlob(layer, 'layer'), format, own, what);
     }
@@ -237,6 +238,16 @@ class Copy {
     const state = await this.#destination.putBlob(descriptor, (offset) => spooled.open(offset), this.#signal());
     this.#tell(layer, 'layer', state === 'stored' ? 'done' : state, layer.size);
     return descriptor;
+  }
+
+  /** A layer's bytes, with progress told by what was read: what is written of them is not known before their end. */
+  async *#watched(layer: Descriptor): AsyncGenerator<Uint8Array, void, void> {
+    let read = 0;
+    for await (const chunk of abortable(this.#source.blob(layer, this.#signal()), this.#options.signal)) {
+      read += chunk.byteLength;
+      this.#tell(layer, 'layer', 'copying', read);
+      yield chunk;
+    }
   }
 
   /** A layer as a manifest of this format calls it. */

@@ -1,10 +1,18 @@
-import { randomBytes } from 'node:crypto';
-import { fsync as fsyncCallback, renameSync, rmSync, statSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import {
+  constants,
+  fstatSync,
+  fsync as fsyncCallback,
+  ftruncateSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { open } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { TareError } from '../../errors/index.ts';
-import { toByteString } from '../../linux/index.ts';
+import { OpenFile, toByteString, tryFlockDescriptor } from '../../linux/index.ts';
 import { encodeFile, encodeHeader, endOfArchive, padding } from '../../storage/index.ts';
 import { writeAt, writeStream } from './file-bytes.ts';
 
@@ -17,11 +25,11 @@ const fsync = promisify(fsyncCallback);
 export class TarWriter implements AsyncDisposable {
   readonly path: string;
   readonly #draft: string;
-  readonly #file: FileHandle;
+  readonly #file: OpenFile;
   #end = 0;
   #isPublished = false;
 
-  private constructor(path: string, draft: string, file: FileHandle) {
+  private constructor(path: string, draft: string, file: OpenFile) {
     this.path = path;
     this.#draft = draft;
     this.#file = file;
@@ -32,14 +40,8 @@ export class TarWriter implements AsyncDisposable {
     if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
       throw new TareError('InvalidArgument', `${what} is a folder: name a file`);
     }
-    const draft = join(dirname(path), `.${basename(path).slice(0, 100)}.${randomBytes(6).toString('hex')}`);
-    try {
-      return new TarWriter(path, draft, await open(draft, 'wx+', 0o644));
-    } catch (cause) {
-      const code = (cause as NodeJS.ErrnoException).code;
-      if (code === 'ENOENT') throw new TareError('NotFound', `${what}: no such folder as ${dirname(path)}`, { cause });
-      throw cause;
-    }
+    const draft = join(dirname(path), `.${basename(path).slice(0, 200)}.tare-partial`);
+    return new TarWriter(path, draft, openDraft(draft, what));
   }
 
   /** Takes room for a file of known size. What is not written of it reads as zeros. */
@@ -70,8 +72,9 @@ export class TarWriter implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file.close();
+    // Removed while it is locked: afterwards it may be another's.
     if (!this.#isPublished) rmSync(this.#draft, { force: true });
+    this.#file[Symbol.dispose]();
   }
 
   #take(sizeBytes: number): number {
@@ -82,6 +85,43 @@ export class TarWriter implements AsyncDisposable {
 
   async #append(bytes: Uint8Array): Promise<void> {
     await writeAt(this.#file.fd, bytes, this.#take(bytes.byteLength));
+  }
+}
+
+/**
+ * The file that becomes the archive, locked. What a killed process left under its name is begun anew.
+ * @throws {TareError} Conflict: another process writes it; NotFound: no such folder
+ */
+function openDraft(draft: string, what: string): OpenFile {
+  for (;;) {
+    const file = openLockable(draft, what);
+    try {
+      if (!tryFlockDescriptor(file.fd)) {
+        throw new TareError(
+          'Conflict',
+          `${what} is being written by another process: wait for it, or name another file`,
+        );
+      }
+      if (statSync(draft, { throwIfNoEntry: false })?.ino === fstatSync(file.fd).ino) {
+        ftruncateSync(file.fd, 0);
+        return file;
+      }
+    } catch (error) {
+      file[Symbol.dispose]();
+      throw error;
+    }
+    // Its last writer published or dropped it between our open and our lock.
+    file[Symbol.dispose]();
+  }
+}
+
+function openLockable(draft: string, what: string): OpenFile {
+  try {
+    return new OpenFile(openSync(draft, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o644));
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT') throw new TareError('NotFound', `${what}: no such folder as ${dirname(draft)}`, { cause });
+    throw cause;
   }
 }
 

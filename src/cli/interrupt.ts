@@ -1,0 +1,28 @@
+import { TareError } from '../errors/index.ts';
+import { UsageError } from './grammar/usage-error.ts';
+
+/** The user, or somebody who ends programs, wants an end. */
+export class Interrupted extends TareError {
+  readonly exitCode: number;
+  constructor(signal: 'SIGINT' | 'SIGTERM') {
+    super('Internal', 'interrupted');
+    this.exitCode = signal === 'SIGINT' ? 130 : 143;
+  }
+}
+
+/** Turns the signals that end a program into an abort, so that half-made files are cleared away. A second one ends it at once. */
+export function interruption(): Disposable & { signal: AbortSignal } {
+  const abort = new AbortController();
+  const stop = (signal: NodeJS.Signals) => abort.abort(new Interrupted(signal as 'SIGINT' | 'SIGTERM'));
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  return {
+    signal: abort.signal,
+    [Symbol.dispose]: () => void process.off('SIGINT', stop).off('SIGTERM', stop),
+  };
+}
+
+/** Exit code of a command that failed or was interrupted. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof Interrupted) return error.exitCode;
+  return error instanceof UsageError ? 125 : 1;
+}
