@@ -99,9 +99,9 @@ throughEveryFace('commit', (engine, face) => {
       ).stdout
         .split('\n')
         .filter((action) => ['pause', 'unpause', 'commit'].includes(action));
-    expect(await events()).toEqual(['pause', 'commit', 'unpause']);
+    expect(await events()).toEqual(['pause', 'unpause', 'commit']);
     await cli('commit', '--pause=false', 'busy', 'busy:2');
-    expect(await events()).toEqual(['pause', 'commit', 'unpause', 'commit']);
+    expect(await events()).toEqual(['pause', 'unpause', 'commit', 'commit']);
     // What its user paused stays paused.
     await cli('pause', 'busy');
     await cli('commit', 'busy', 'busy:3');

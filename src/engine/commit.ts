@@ -26,16 +26,22 @@ export async function commitContainer(parts: EngineParts, ref: string, options: 
   // What can be refused is refused before the container stands still.
   const name = reference === undefined ? undefined : commitName(reference);
   const config = committedConfig(record, options.config, changes);
-  await using _still = pause ? await keepStill(parts, id) : undefined;
+  await using still = pause ? await keepStill(parts, id) : undefined;
   return await parts.images.commit({
     ...{ base: record.imageId, config, author, comment, name },
     createdBy: (record.config.cmd ?? []).join(' '),
-    layer: parts.layers.diff(id),
+    layer: read(parts.layers.diff(id), async () => await still?.[Symbol.asyncDispose]()),
     alongside: (tx, imageID) => {
       const imageRef = name === undefined ? '' : familiar(name);
       tx.event(containerEvent(record, 'commit', { comment, imageID, imageRef }));
     },
   });
+}
+
+/** As soon as all is read the container may run on; its layer is stored and unpacked meanwhile. */
+async function* read(tar: AsyncIterable<Uint8Array>, done: () => Promise<void>): AsyncGenerator<Uint8Array> {
+  yield* tar;
+  await done();
 }
 
 /** Docker's order: the changes go over what was asked for, else over the container's; what is open then is the container's. */

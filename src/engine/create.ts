@@ -15,6 +15,7 @@ import { bundleFolder, containerFolder } from './config.ts';
 import { makeBindSources, planMounts } from './container-mounts.ts';
 import { emptyEndpoint } from './endpoint-request.ts';
 import { containerEvent } from './events.ts';
+import { findImage } from './image-records.ts';
 import { noteUse } from './image-uses.ts';
 import { parseLogOptions } from './log-options.ts';
 import { isExtraHost } from './name-files.ts';
@@ -113,6 +114,8 @@ export async function createContainer(
       // Named volumes may have been made, or removed, by another process since the plan.
       if (tx.get('SELECT 1 AS there FROM volumes WHERE name = ?', volume.name) === undefined) insertVolume(tx, volume);
     }
+    // Removed since it was found: its layers are held by the snapshot, but nobody could derive them again.
+    if (findImage(tx, image.id) === undefined) throw new TareError('NotFound', `No such image: ${config.image}`);
     noteUse(tx, image.id, record.createdMs);
     tx.event(containerEvent(record, 'create'));
   });

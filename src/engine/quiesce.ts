@@ -12,7 +12,8 @@ const resourceOf = (id: string) => `${PREFIX}${id}`;
 type PauseParts = Pick<EngineParts, 'config' | 'instance' | 'db' | 'locks' | 'store' | 'runtime' | 'runtimeFor'>;
 
 /**
- * Keeps a running container still until it is disposed, or its process ends: then the next one to reconcile resumes it.
+ * Keeps a running container still until it is disposed (again does nothing), or its process ends: then the next one to
+ * reconcile resumes it.
  * One that its user paused stays as it is; of several who want it still, the last resumes it.
  */
 export async function keepStill(
@@ -40,13 +41,11 @@ export async function keepStill(
         tx.event(containerEvent(current, 'pause'));
       });
     }
+    let letting: Promise<void> | undefined;
     return {
       [Symbol.asyncDispose]: async () => {
-        try {
-          await letGo(parts, id, [lease]);
-        } finally {
-          intent[Symbol.dispose]();
-        }
+        letting ??= letGo(parts, id, [lease]).finally(() => intent[Symbol.dispose]());
+        await letting;
       },
     };
   } catch (error) {

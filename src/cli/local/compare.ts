@@ -1,6 +1,5 @@
-import { Engine } from '../../engine/index.ts';
 import type { GlobalValues } from '../command.ts';
-import { configFrom } from './open-engine.ts';
+import { openEngineHere } from './engine-here.ts';
 
 const letters = { added: 'A', modified: 'C', deleted: 'D' } as const;
 /** Characters gathered before they are written. */
@@ -13,7 +12,7 @@ export async function writeComparison(
   after: string,
   write: (text: string) => void,
 ): Promise<void> {
-  await using engine = await Engine.open(configFrom(globals));
+  await using engine = await openEngineHere(globals);
   let lines = '';
   for await (const { kind, path } of engine.compare(before, after)) {
     lines += `${letters[kind]} ${path}\n`;

@@ -1,6 +1,6 @@
-import { Engine, type ImageMount } from '../../engine/index.ts';
+import type { ImageMount } from '../../engine/index.ts';
 import type { GlobalValues } from '../command.ts';
-import { configFrom } from './open-engine.ts';
+import { openEngineHere } from './engine-here.ts';
 
 /** Mounts images, one after the other; `told` of each as it is done. */
 export async function mountImages(
@@ -8,12 +8,12 @@ export async function mountImages(
   refs: readonly string[],
   told: (mount: ImageMount) => void,
 ): Promise<void> {
-  await using engine = await Engine.open(configFrom(globals));
+  await using engine = await openEngineHere(globals);
   for (const ref of refs) told(await engine.imageMounts.mount(ref));
 }
 
 export async function listImageMounts(globals: GlobalValues): Promise<ImageMount[]> {
-  await using engine = await Engine.open(configFrom(globals));
+  await using engine = await openEngineHere(globals);
   return await engine.imageMounts.list();
 }
 
@@ -24,7 +24,7 @@ export async function unmountImages(
   options: { force: boolean },
   told: (id: string | undefined, error?: unknown) => void,
 ): Promise<void> {
-  await using engine = await Engine.open(configFrom(globals));
+  await using engine = await openEngineHere(globals);
   const force = options.force || refs === undefined;
   for (const ref of refs ?? (await engine.imageMounts.list()).map(({ id }) => id)) {
     try {
@@ -37,6 +37,6 @@ export async function unmountImages(
 
 /** Every image that users see. */
 export async function listImageIDs(globals: GlobalValues): Promise<string[]> {
-  await using engine = await Engine.open(configFrom(globals));
+  await using engine = await openEngineHere(globals);
   return (await engine.images.list()).map(({ id }) => id);
 }

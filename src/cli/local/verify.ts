@@ -1,5 +1,6 @@
-import { Engine, openConfiguredRegistries, type VerifyMessage, type VerifyOptions } from '../../engine/index.ts';
+import { openConfiguredRegistries, type VerifyMessage, type VerifyOptions } from '../../engine/index.ts';
 import type { GlobalValues } from '../command.ts';
+import { openEngineHere } from './engine-here.ts';
 import { configFrom } from './open-engine.ts';
 import { toldToStop } from './signals.ts';
 
@@ -10,7 +11,7 @@ export async function verify(
   told: (message: VerifyMessage) => void,
 ): Promise<void> {
   const config = configFrom(globals);
-  await using engine = await Engine.open(config);
+  await using engine = await openEngineHere(globals);
   // Opened here, for it is this user's credentials that count.
   using registries = options.repair ? openConfiguredRegistries(config) : undefined;
   const access = registries === undefined ? {} : { registries };

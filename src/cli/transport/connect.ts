@@ -46,7 +46,7 @@ export async function connect(globals: GlobalValues, env: NodeJS.ProcessEnv = pr
 }
 
 /** The daemon that was asked for by name, if any. @throws {TareError} InvalidArgument: more than one */
-function namedHost(globals: GlobalValues, env: NodeJS.ProcessEnv): string | undefined {
+export function namedHost(globals: GlobalValues, env: NodeJS.ProcessEnv): string | undefined {
   if (globals.host.length > 1)
     throw new TareError('InvalidArgument', `one -H is enough to talk to a daemon, ${globals.host.length} are given`);
   if (globals.host[0] !== undefined) return globals.host[0];

@@ -1,0 +1,20 @@
+import { Engine } from '../../engine/index.ts';
+import { TareError } from '../../errors/index.ts';
+import type { GlobalValues } from '../command.ts';
+import { namedHost } from '../transport/connect.ts';
+import { configFrom } from './open-engine.ts';
+
+/**
+ * Opens the engine of this machine's folders, for what no daemon does for its clients.
+ *
+ * @throws {TareError} Unsupported: a daemon is named that is not this engine's own
+ */
+export async function openEngineHere(globals: GlobalValues, env: NodeJS.ProcessEnv = process.env): Promise<Engine> {
+  const config = configFrom(globals);
+  const host = namedHost(globals, env);
+  if (host === undefined || host === `unix://${config.execRoot}/tare.sock`) return await Engine.open(config);
+  throw new TareError(
+    'Unsupported',
+    `this works on the engine of ${config.dataRoot}, but ${host} is named (by -H, TARE_HOST or DOCKER_HOST): leave that out, or run the command where that engine is`,
+  );
+}
