@@ -78,6 +78,28 @@ test('an upload that the registry forgot begins anew', async () => {
   expect(proxy.requests.filter(({ method }) => method === 'POST')).toHaveLength(2);
 });
 
+test('an upload that is gone when its next chunk comes begins anew', async () => {
+  await using registry = await startConformantRegistry();
+  await using proxy = await startFaultProxy(registry);
+  proxy.add({ method: 'PATCH', skip: 1, times: 1, fault: { kind: 'answer', status: 404 } });
+  const bytes = randomBytes(2_000_000);
+  const limits = { monolithicBytes: 0, chunkBytes: 900_000 };
+  const repository = opened({ limits }).repository({ domain: proxy.address, path: 'a/b' });
+  await expect(repository.putBlob(descriptorOf(bytes), pieces(bytes))).resolves.toBe('uploaded');
+  expect(proxy.requests.filter(({ method }) => method === 'POST')).toHaveLength(2);
+});
+
+test('a repository that takes no uploads is not asked twice', async () => {
+  await using registry = await startConformantRegistry();
+  await using proxy = await startFaultProxy(registry);
+  proxy.add({ method: 'POST', fault: { kind: 'answer', status: 404 } });
+  const repository = opened().repository({ domain: proxy.address, path: 'a/b' });
+  await expect(repository.putBlob(descriptorOf(Buffer.from('x')), pieces(Buffer.from('x')))).rejects.toMatchObject({
+    kind: 'NotFound',
+  });
+  expect(proxy.requests.filter(({ method }) => method === 'POST')).toHaveLength(1);
+});
+
 test('an upload that never gets on ends', async () => {
   await using registry = await startConformantRegistry();
   await using proxy = await startFaultProxy(registry);

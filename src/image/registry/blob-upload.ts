@@ -47,22 +47,22 @@ export async function uploadBlob(
       return 'uploaded';
     } catch (error) {
       options.signal?.throwIfAborted();
-      if (!(error instanceof RegistryError) || !(error.isPassing || isLost(error))) throw error;
+      if (!(error instanceof RegistryError)) throw error;
+      const isLost = session !== undefined && isForgotten(error);
+      if (!error.isPassing && !isLost) throw error;
       failures += 1;
       if (failures > limits.resumptions) throw error;
       await backOff(limits, failures, error.retryAfterMs, options.signal);
       // Only the answer may have been lost.
       if (await isThere()) return 'uploaded';
-      session =
-        session === undefined || isLost(error) ? undefined : await uploadStatus(place, digest, session, options);
+      session = session === undefined || isLost ? undefined : await uploadStatus(place, digest, session, options);
     }
   }
 }
 
 /** The registry does not know the upload, or not at this place: it must begin anew. */
-const isLost = (error: RegistryError): boolean =>
-  error.status === 416 ||
-  error.status === 410 ||
+const isForgotten = (error: RegistryError): boolean =>
+  [404, 410, 416].includes(error.status ?? 0) ||
   error.code === 'BLOB_UPLOAD_UNKNOWN' ||
   error.code === 'BLOB_UPLOAD_INVALID';
 
