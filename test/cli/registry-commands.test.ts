@@ -91,6 +91,15 @@ test('pull on a small terminal: layers beyond its height are counted, and all ar
   );
 });
 
+test('a terminal that does not know its size', async () => {
+  await using daemon = await CannedDaemon.start({ 'POST /images/create': () => pulling(2, 3) });
+  const shown = terminal(daemon, ['pull', 'x:1'], { rows: 0, columns: 0 });
+  expect(await shown.ended).toBe(0);
+  expect(shown.output).toMatch(/\x1b\[2A\r\x1b\[J/);
+  expect(shown.output).toContain(': Pull complete');
+  expect(shown.output).not.toContain('Infinity');
+});
+
 test('a pull that fails leaves what it did and says why', async () => {
   await using daemon = await CannedDaemon.start({
     'POST /images/create': async function* () {

@@ -58,6 +58,11 @@ export class TransferProgress implements Disposable {
     this.#drawn = [];
   }
 
+  /** A serial line says 0. */
+  get #columns(): number {
+    return this.#terminal?.columns || 80;
+  }
+
   #schedule(): void {
     const wait = Math.max(0, this.#lastFrameMs + FRAME_MS - elapsed());
     clearTimeout(this.#timer);
@@ -67,7 +72,8 @@ export class TransferProgress implements Disposable {
 
   #draw(isLast = false): void {
     clearTimeout(this.#timer);
-    const { columns = 80, rows = 24 } = this.#terminal ?? {};
+    const columns = this.#columns;
+    const rows = this.#terminal?.rows || 24;
     const now = elapsed();
     const lines = transferFrame(
       [...this.#transfers.values()],
@@ -83,7 +89,7 @@ export class TransferProgress implements Disposable {
 
   /** Codes that take the changing lines away; a terminal that was made narrower has broken them into more. */
   #erase(): string {
-    const columns = this.#terminal?.columns ?? 80;
+    const columns = this.#columns;
     const height = this.#drawn.reduce((sum, length) => sum + Math.max(1, Math.ceil(length / columns)), 0);
     this.#drawn = [];
     return height === 0 ? '' : `\x1b[${height}A\r\x1b[J`;

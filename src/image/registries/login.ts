@@ -66,11 +66,12 @@ export async function storeLogin(
 ): Promise<StoredLogin> {
   const path = target(places);
   const wanted = parseScope(scope);
+  const helper = helperFor(readCredentialFile(path) ?? empty(path), wanted);
+  if (helper !== undefined) await credentialHelper(helper, places.env).store(keyOf(wanted, path), credentials);
+  // Read again: a helper may have asked its user, and another login may have come meanwhile.
   const file = readCredentialFile(path) ?? empty(path);
-  const helper = helperFor(file, wanted);
   const auths = new Map(file.auths);
   for (const key of keysOf(auths, wanted)) auths.delete(key);
-  if (helper !== undefined) await credentialHelper(helper, places.env).store(keyOf(wanted, path), credentials);
   auths.set(keyOf(wanted, path), helper === undefined ? encodeEntry(credentials) : {});
   publish(path, { ...file.document, auths: Object.fromEntries(auths) });
   const shadowedBy = await earlier(path, wanted, places);
