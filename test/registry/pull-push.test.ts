@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type BlobBytes, mediaTypes, type Repository } from '../../src/image/index.ts';
 import { type Descriptor, digestOf } from '../../src/storage/index.ts';
+import { execute } from '../support/execute.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { type SeededImage, startRegistry, type TestRegistry } from '../support/registry.ts';
 import { collected, opened } from './opened.ts';
@@ -147,6 +148,12 @@ test('an image goes up and comes back', async () => {
   const put = await repository.putManifest({ tag: 'copy' }, image.manifest.mediaType, image.bytes);
   expect(put).toEqual(image.manifest);
   await expect(repository.resolve({ tag: 'copy' })).resolves.toEqual(image.manifest);
+  // Another client finds it whole: skopeo reads the manifest and the config.
+  const { stdout } = await execute([
+    ...['skopeo', 'inspect', '--tls-verify=false', '--format', '{{.Digest}}'],
+    `docker://${registry.address}/push/image:copy`,
+  ]);
+  expect(stdout.trim()).toBe(image.manifest.digest);
   await expect(
     repository.putManifest({ digest: digestOf('x') }, image.manifest.mediaType, image.bytes),
   ).rejects.toThrow(/the bytes to store have digest sha256:/);
