@@ -8,6 +8,8 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: availableParallelism(),
     globalSetup: 'test/support/host-cgroups.ts',
+    // The machine may be busy with everything else that runs.
+    expect: { poll: { timeout: 10_000 } },
     testTimeout: 60_000,
     hookTimeout: 120_000,
   },

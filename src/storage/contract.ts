@@ -328,7 +328,7 @@ export function layerStoreContract(driver: 'overlay' | 'vfs'): void {
       await vi.waitFor(() => {
         const [name] = readdirSync(join(b.path, 'layers/ingest'));
         expect(read(join(b.path, 'layers/ingest', name!), 'diff/early')).toBe('first');
-      });
+      }, 10_000);
       await writer[Symbol.asyncDispose]();
       await expect(work).rejects.toMatchObject({ name: 'AbortError' });
       expect(readdirSync(join(b.path, 'layers/ingest'))).toEqual([]);
