@@ -190,7 +190,7 @@ export interface Verification {
 export async function verifyImage(parts: SigningParts, ref: string, request: VerifyRequest): Promise<Verification> {
   const trust = await import('../image/trust/index.ts');
   const requirement = requirementOf(request, trust.parsePattern);
-  const { subject, root } = await findSubject(parts, ref, request.signal);
+  const { subject, root, stored } = await findSubject(parts, ref, request.signal);
   const about = {
     digest: root,
     ...(subject.reference === undefined ? {} : { reference: canonical(subject.reference) }),
@@ -198,8 +198,10 @@ export async function verifyImage(parts: SigningParts, ref: string, request: Ver
   if (requirement === undefined) {
     const path = request.signers.by === 'policy' ? request.signers.path : undefined;
     const policy = await readPolicyInForce(path ?? parts.settings.signaturePolicy);
-    const accepted = await policy.require(subject);
-    const { scope } = policy.applicable(subject.origin);
+    // As before a start: whoever has rules for what is stored here means those.
+    const applicable = (stored && policy.scoped(stored)) ?? policy.applicable(subject.origin);
+    const accepted = await policy.requireAll(subject, applicable);
+    const { scope } = applicable;
     return { ...about, policy: { file: policy.file, scope }, signatures: accepted.map(describe) };
   }
   const signatures = await subject.signatures();
@@ -261,16 +263,17 @@ async function findSubject(
   parts: SigningParts,
   ref: string,
   signal: AbortSignal | undefined,
-): Promise<{ subject: PolicySubject; root: Digest }> {
+): Promise<{ subject: PolicySubject; root: Digest; stored?: ImageOrigin }> {
   if (!ref.startsWith(REGISTRY)) {
     const { reference, root, manifests, signatures, origins } = await (await parts.images()).signed(ref);
-    const origin: ImageOrigin = origins.at(-1) ?? {
+    const stored: ImageOrigin = {
       transport: 'containers-storage',
       ...(reference === undefined ? {} : { reference }),
     };
+    const origin = origins.at(-1) ?? stored;
     const named = origin.reference ?? reference;
     return {
-      root: root.digest,
+      ...{ root: root.digest, stored },
       subject: {
         ...{ origin, manifests },
         ...(named === undefined ? {} : { reference: named }),

@@ -32,7 +32,7 @@ const docker = (lab: TrustLab, requirements: object[], more: object = {}) => ({
   default: reject,
   transports: { docker: { [lab.proxy.address]: requirements }, ...more },
 });
-const docker_ = (lab: TrustLab, name: string) => `docker://${lab.at(name)}`;
+const remote = (lab: TrustLab, name: string) => `docker://${lab.at(name)}`;
 
 describe('pull', () => {
   test('what the policy rejects leaves nothing, and is told by scope and requirement', async () => {
@@ -53,7 +53,7 @@ describe('pull', () => {
     async (as) => {
       const lab = await openTrustLab();
       const { manifest } = await lab.seed('team/app', '1');
-      const made = await lab.sign(docker_(lab, 'team/app:1'), { key: ours.key, as, annotations: { build: '7' } });
+      const made = await lab.sign(remote(lab, 'team/app:1'), { key: ours.key, as, annotations: { build: '7' } });
       expect(made.digest).toBe(manifest.digest);
       lab.setPolicy(docker(lab, sigstore(ours.pem)));
       await lab.pull('team/app:1');
@@ -88,12 +88,12 @@ describe('pull', () => {
     { what: 'no signature', sign: async () => {}, want: /it has no sigstore signature/ },
     {
       what: 'another key’s',
-      sign: (lab: TrustLab) => lab.sign(docker_(lab, 'team/app:1'), { key: theirs.key }),
+      sign: (lab: TrustLab) => lab.sign(remote(lab, 'team/app:1'), { key: theirs.key }),
       want: /not made with the key/,
     },
     {
       what: 'one of another tag',
-      sign: (lab: TrustLab) => lab.sign(docker_(lab, 'team/app:2'), { key: ours.key }),
+      sign: (lab: TrustLab) => lab.sign(remote(lab, 'team/app:2'), { key: ours.key }),
       want: /app:2, which matchRepoDigestOrExact/,
     },
     {
@@ -101,7 +101,7 @@ describe('pull', () => {
       sign: async (lab: TrustLab) => {
         const other = await lab.seed('team/app', '3', 'other');
         const one = await lab.seed('team/app', '1');
-        await lab.sign(docker_(lab, 'team/app:3'), { key: ours.key });
+        await lab.sign(remote(lab, 'team/app:3'), { key: ours.key });
         const tag = (digest: string) => `${digest.replace(':', '-')}.sig`;
         const stolen = await lab.registry.request('GET', `/v2/team/app/manifests/${tag(other.manifest.digest)}`, {
           accept: 'application/vnd.oci.image.manifest.v1+json',
@@ -124,9 +124,9 @@ describe('pull', () => {
     const lab = await openTrustLab();
     await lab.seed('a', '1');
     lab.setPolicy(docker(lab, [...sigstore(ours.pem), ...sigstore(theirs.pem)]));
-    await lab.sign(docker_(lab, 'a:1'), { key: ours.key });
+    await lab.sign(remote(lab, 'a:1'), { key: ours.key });
     await expect(lab.pull('a:1')).rejects.toThrow(/not made with the key/);
-    await lab.sign(docker_(lab, 'a:1'), { key: theirs.key });
+    await lab.sign(remote(lab, 'a:1'), { key: theirs.key });
     await lab.pull('a:1');
     expect(await lab.run(lab.at('a:1'))).toBe('');
     expect((await lab.images.signed(lab.at('a:1'))).signatures).toHaveLength(2);
@@ -144,13 +144,13 @@ describe('pull', () => {
     const unsigned = `${randomUUID()}`;
     await lab.registry.seedIndex('m', unsigned, [{ ...mine.manifest, ...platform(here) }]);
     lab.setPolicy(docker(lab, sigstore(ours.pem, matchRepository)));
-    await lab.sign(docker_(lab, `m@${foreign.manifest.digest}`), { key: ours.key });
+    await lab.sign(remote(lab, `m@${foreign.manifest.digest}`), { key: ours.key });
     await expect(lab.pull('m:1')).rejects.toThrow(/no sigstore signature/);
-    await lab.sign(docker_(lab, 'm:1'), { key: ours.key });
+    await lab.sign(remote(lab, 'm:1'), { key: ours.key });
     await lab.pull('m:1');
     expect(await lab.run(lab.at('m:1'))).toBe('');
     await expect(lab.pull(`m:${unsigned}`)).rejects.toThrow(/no sigstore signature/);
-    await lab.sign(docker_(lab, `m@${mine.manifest.digest}`), { key: ours.key });
+    await lab.sign(remote(lab, `m@${mine.manifest.digest}`), { key: ours.key });
     await lab.pull(`m:${unsigned}`);
     expect(await lab.run(lab.at(`m:${unsigned}`))).toBe('');
   });
@@ -158,7 +158,7 @@ describe('pull', () => {
   test('what came before the policy is refused until it is pulled again', async () => {
     const lab = await openTrustLab();
     await lab.seed('a', '1');
-    await lab.sign(docker_(lab, 'a:1'), { key: ours.key });
+    await lab.sign(remote(lab, 'a:1'), { key: ours.key });
     lab.setPolicy({ default: accept });
     await lab.pull('a:1');
     expect((await lab.images.signed(lab.at('a:1'))).signatures).toEqual([]);
@@ -171,7 +171,7 @@ describe('pull', () => {
   test('hostile signatures: too many, too large, damaged', async () => {
     const lab = await openTrustLab();
     const { manifest } = await lab.seed('a', '1');
-    await lab.sign(docker_(lab, 'a:1'), { key: ours.key });
+    await lab.sign(remote(lab, 'a:1'), { key: ours.key });
     const tag = `${manifest.digest.replace(':', '-')}.sig`;
     const accepted = { accept: 'application/vnd.oci.image.manifest.v1+json' };
     const good = JSON.parse((await lab.registry.request('GET', `/v2/a/manifests/${tag}`, accepted)).body.toString());

@@ -126,6 +126,73 @@ export class TestLog {
     const promise = sign('sha256', Buffer.from(JSON.stringify(promised)), this.#key);
     return { SignedEntryTimestamp: promise.toString('base64'), Payload: promised };
   }
+
+  /** An entry of a bundle about a DSSE envelope, with a proof from a tree of one leaf. @param pem of the signer */
+  prove(payload: Uint8Array, signature: string, pem: string, at: Date): object {
+    const hash = { algorithm: 'sha256', value: createHash('sha256').update(payload).digest('hex') };
+    const signatures = [{ signature, verifier: Buffer.from(pem).toString('base64') }];
+    const body = Buffer.from(
+      JSON.stringify({
+        apiVersion: '0.0.1',
+        kind: 'dsse',
+        spec: { payloadHash: hash, envelopeHash: hash, signatures },
+      }),
+    );
+    const integratedTime = Math.floor(at.getTime() / 1000);
+    const promised = { body: body.toString('base64'), integratedTime, logID: this.id, logIndex: 0 };
+    const root = createHash('sha256').update(Buffer.of(0)).update(body).digest('base64');
+    const note = `log.example - 1\n1\n${root}\n`;
+    const hint = Buffer.from(this.id, 'hex').subarray(0, 4);
+    const signed = Buffer.concat([hint, sign('sha256', Buffer.from(note), this.#key)]).toString('base64');
+    return {
+      logIndex: '0',
+      logId: { keyId: Buffer.from(this.id, 'hex').toString('base64') },
+      kindVersion: { kind: 'dsse', version: '0.0.1' },
+      integratedTime: String(integratedTime),
+      inclusionPromise: {
+        signedEntryTimestamp: sign('sha256', Buffer.from(JSON.stringify(promised)), this.#key).toString('base64'),
+      },
+      inclusionProof: {
+        logIndex: '0',
+        rootHash: root,
+        treeSize: '1',
+        hashes: [],
+        checkpoint: { envelope: `${note}\n\u2014 log.example ${signed}\n` },
+      },
+      canonicalizedBody: body.toString('base64'),
+    };
+  }
+}
+
+/** Tells the time of signatures (RFC 3161), by openssl. */
+export class TestTimestampAuthority {
+  readonly certificate: Issued;
+  readonly root: Issued = issueCertificate({ isAuthority: true });
+
+  constructor(times: Pick<CertificateRequest, 'from' | 'to'> = {}) {
+    this.certificate = issueCertificate({ issuer: this.root, purpose: 'critical,timeStamping', ...times });
+  }
+
+  /** What the annotation `rfc3161timestamp` of a signature holds; the time is now. */
+  stamp(signature: Uint8Array): object {
+    const folder = mkdtempSync(join(tmpdir(), 'tare-timestamp-'));
+    const path = (name: string) => join(folder, name);
+    const openssl = (...argv: string[]) => execFileSync('openssl', argv, { stdio: 'pipe', cwd: folder });
+    try {
+      writeFileSync(path('signature'), signature);
+      writeFileSync(path('cert'), this.certificate.cert);
+      writeFileSync(path('key'), this.certificate.key);
+      const policy = 'default_policy=1.2.3.4\ndigests=sha256\nsigner_digest=sha256\ness_cert_id_alg=sha256';
+      writeFileSync(path('config'), `[tsa]\ndefault_tsa=own\n[own]\nserial=${path('serial')}\n${policy}\n`);
+      writeFileSync(path('serial'), '01');
+      openssl('ts', '-query', '-data', 'signature', '-sha256', '-cert', '-out', 'query');
+      const signer = ['-signer', 'cert', '-inkey', 'key', '-config', 'config'];
+      openssl('ts', '-reply', '-queryfile', 'query', ...signer, '-out', 'reply');
+      return { SignedRFC3161Timestamp: readFileSync(path('reply')).toString('base64') };
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  }
 }
 
 /** Signs a payload with a certificate's key, as cosign does without a key of one's own. */
@@ -144,27 +211,34 @@ export function signKeyless(payload: Buffer, signer: Issued, log: TestLog, at: D
 }
 
 /** sigstore's trusted_root.json of these authorities and logs. */
-export function trustedRoot(authorities: readonly string[], logs: readonly TestLog[]): string {
+export function trustedRoot(
+  authorities: readonly string[],
+  logs: readonly TestLog[],
+  more: { certificateLogs?: readonly TestLog[]; timestamps?: TestTimestampAuthority } = {},
+): string {
   const der = (pem: string) => Buffer.from(pem.replaceAll(/-----[^-]+-----|\s/g, ''), 'base64').toString('base64');
+  const logOf = ({ publicKey, id }: TestLog) => ({
+    baseUrl: 'https://log.example',
+    hashAlgorithm: 'SHA2_256',
+    publicKey: {
+      rawBytes: createPublicKey(publicKey).export({ type: 'spki', format: 'der' }).toString('base64'),
+      keyDetails: 'PKIX_ECDSA_P256_SHA_256',
+      validFor: { start: '2024-01-01T00:00:00Z' },
+    },
+    logId: { keyId: Buffer.from(id, 'hex').toString('base64') },
+  });
+  const authorityOf = (...pems: string[]) => ({
+    subject: { organization: 'tests', commonName: 'tests' },
+    uri: 'https://authority.example',
+    certChain: { certificates: pems.map((pem) => ({ rawBytes: der(pem) })) },
+    validFor: { start: '2024-01-01T00:00:00Z' },
+  });
   return JSON.stringify({
     mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1',
-    tlogs: logs.map(({ publicKey, id }) => ({
-      baseUrl: 'https://log.example',
-      hashAlgorithm: 'SHA2_256',
-      publicKey: {
-        rawBytes: createPublicKey(publicKey).export({ type: 'spki', format: 'der' }).toString('base64'),
-        keyDetails: 'PKIX_ECDSA_P256_SHA_256',
-        validFor: { start: '2024-01-01T00:00:00Z' },
-      },
-      logId: { keyId: Buffer.from(id, 'hex').toString('base64') },
-    })),
-    certificateAuthorities: authorities.map((pem) => ({
-      subject: { organization: 'tests', commonName: 'tests' },
-      uri: 'https://fulcio.example',
-      certChain: { certificates: [{ rawBytes: der(pem) }] },
-      validFor: { start: '2024-01-01T00:00:00Z' },
-    })),
-    ctlogs: [],
-    timestampAuthorities: [],
+    tlogs: logs.map(logOf),
+    certificateAuthorities: authorities.map((pem) => authorityOf(pem)),
+    ctlogs: (more.certificateLogs ?? []).map(logOf),
+    timestampAuthorities:
+      more.timestamps === undefined ? [] : [authorityOf(more.timestamps.certificate.cert, more.timestamps.root.cert)],
   });
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { createPublicKey, generateKeyPairSync, type KeyObject, verify } from 'node:crypto';
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, verify } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +13,7 @@ import {
   issueCertificate,
   signKeyless,
   TestLog,
+  TestTimestampAuthority,
   trustedRoot,
 } from './fulcio.fixture.ts';
 import { makeBundleSignature, makeCosignSignature } from './make-signature.ts';
@@ -527,6 +528,73 @@ describe('keyless', () => {
     const other = issueCertificate({ isAuthority: true, issuer: root, ...make() });
     const chain = other.cert + intermediate.cert + root.cert;
     expect(await fault(fulcio(), signKeyless(payload, signer({ issuer: other }), log, signedAt, chain))).toMatch(want);
+  });
+
+  test('a bundle with a certificate and a proof that a log holds it', async () => {
+    const own = signer();
+    const made = await makeBundleSignature(digest, reference, {
+      ...{ key: createPrivateKey(own.key), certificate: Buffer.from(own.cert) },
+      ...plain,
+    });
+    const bundle = JSON.parse(made.bytes.toString());
+    const payload = Buffer.from(bundle.dsseEnvelope.payload, 'base64');
+    const recorded = (entry: object): BundleSignature => {
+      const verificationMaterial = { ...bundle.verificationMaterial, tlogEntries: [entry] };
+      return { kind: 'bundle', bytes: Buffer.from(JSON.stringify({ ...bundle, verificationMaterial })) };
+    };
+    const { sig } = bundle.dsseEnvelope.signatures[0];
+    const entry = log.prove(payload, sig, own.cert, signedAt) as {
+      inclusionProof: { checkpoint: { envelope: string } };
+    };
+    expect(await fault(fulcio(), recorded(entry))).toBe('');
+    expect(await fault(rooted(), recorded(entry))).toBe('');
+    expect(await fault(fulcio(), made)).toMatch(/expected 1/);
+    expect(await fault(fulcio(), recorded(new TestLog().prove(payload, sig, own.cert, signedAt)))).toMatch(
+      /inclusion|checkpoint/,
+    );
+    expect(await fault(fulcio(), recorded(log.prove(payload, sig, signer().cert, signedAt)))).toMatch(/another key/);
+    expect(await fault(fulcio(), recorded(log.prove(Buffer.from('{}'), sig, own.cert, signedAt)))).toMatch(
+      /hash mismatch/,
+    );
+    const { envelope } = entry.inclusionProof.checkpoint;
+    const grown = { ...entry.inclusionProof, checkpoint: { envelope: envelope.replace('\n1\n', '\n2\n') } };
+    expect(await fault(fulcio(), recorded({ ...entry, inclusionProof: grown }))).toMatch(/checkpoint/);
+  });
+
+  test('the time by a timestamp authority, where a trusted root names one', async () => {
+    const times = { from: '20240101000000Z', to: '20440101000000Z' };
+    const stamped = (authority: TestTimestampAuthority, own: Issued) => {
+      const signature = without(signKeyless(payload, own, log, signedAt), annotationKeys.bundle);
+      const bytes = Buffer.from(signature.annotations[annotationKeys.signature]!, 'base64');
+      const stamp = JSON.stringify(authority.stamp(bytes));
+      return { ...signature, annotations: { ...signature.annotations, [annotationKeys.timestamp]: stamp } };
+    };
+    const authority = new TestTimestampAuthority(times);
+    writeFileSync(join(folder, 'stamps.json'), trustedRoot([root.cert], [], { timestamps: authority }));
+    const byStamp = requirement({
+      trustedRootPath: join(folder, 'stamps.json'),
+      fulcio: { oidcIssuer: issuer, subjectEmail: 'me@a.example' },
+    });
+    const good = stamped(authority, signer(times));
+    expect(await fault(byStamp, good)).toBe('');
+    expect(await fault(byStamp, without(good, annotationKeys.timestamp))).toMatch(/expected 1 timestamps/);
+    expect(await fault(byStamp, stamped(new TestTimestampAuthority(times), signer(times)))).toMatch(/timestamp/);
+    // The stamp says now, when the certificate has long ended.
+    expect(await fault(byStamp, stamped(authority, signer()))).toMatch(/certificate/);
+    const other = stamped(authority, signer(times));
+    const moved = { ...good.annotations, [annotationKeys.timestamp]: other.annotations[annotationKeys.timestamp]! };
+    expect(await fault(byStamp, { ...good, annotations: moved })).toMatch(/timestamp/);
+    // Without an authority that is trusted a stamp counts for nothing.
+    expect(await fault(rooted(), good)).toMatch(/expected 1 timestamps/);
+  });
+
+  test('a trusted root with a log of certificates: the certificate must have been logged', async () => {
+    writeFileSync(join(folder, 'logged.json'), trustedRoot([root.cert], [log], { certificateLogs: [new TestLog()] }));
+    const logged = requirement({
+      trustedRootPath: join(folder, 'logged.json'),
+      fulcio: { oidcIssuer: issuer, subjectEmail: 'me@a.example' },
+    });
+    expect(await fault(logged, signKeyless(payload, signer(), log, signedAt))).toMatch(/expected 1 SCTs/);
   });
 
   test('a key, and a log that must have recorded it', async () => {
