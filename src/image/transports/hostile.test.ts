@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import {
   closeSync,
   existsSync,
@@ -15,7 +15,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { TareError } from '../../errors/index.ts';
 import { toByteString } from '../../linux/index.ts';
 import { type Descriptor, digestOf, encodeFile, encodeHeader, endOfArchive, hexOf } from '../../storage/index.ts';
 import { mediaTypes } from '../manifest.ts';
@@ -409,4 +411,56 @@ test('dir: holds one image: blobs of the one before go', async () => {
   source.addImage(tars);
   await store(source, `dir:${folder}/copy`);
   expect(readdirSync(join(folder, 'copy'))).toHaveLength(2 + 3);
+});
+
+test.each(['oci-archive', 'docker-archive'])(
+  '%s: whatever bytes are changed, it is the image or a clear error',
+  async (transport) => {
+    const files = transport === 'oci-archive' ? layout().files : dockerFiles();
+    const path = writeTar(files);
+    const whole = readFileSync(path);
+    const good = (await copy(`${transport}:${path}`)).descriptor.digest;
+    let refused = 0;
+    const change = fc.record({ at: fc.nat(whole.byteLength - 1), byte: fc.nat(255), cut: fc.boolean() });
+    await fc.assert(
+      fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), async (changes) => {
+        let bytes = Buffer.from(whole);
+        for (const { at, byte, cut } of changes) {
+          if (cut) bytes = bytes.subarray(0, Math.max(at, 1));
+          else if (at < bytes.byteLength) bytes[at] = byte;
+        }
+        writeFileSync(path, bytes);
+        rmSync(join(folder, 'copy'), { recursive: true, force: true });
+        try {
+          const { descriptor } = await copy(`${transport}:${path}`);
+          // Padding and what nobody reads may change; of an archive without a manifest also the names in its JSON.
+          if (transport === 'oci-archive') expect(descriptor.digest).toBe(good);
+        } catch (error) {
+          expect(error).toBeInstanceOf(TareError);
+          expect(existsSync(join(folder, 'copy/index.json'))).toBe(false);
+          refused += 1;
+        }
+      }),
+      { numRuns: 200 },
+    );
+    expect(refused).toBeGreaterThan(20);
+  },
+);
+
+test('an archive that is a folder, and one that is nowhere', async () => {
+  await expect(copy(`oci-archive:${folder}`)).rejects.toThrow(/is a folder: want a tar/);
+  await expect(copy(`docker-archive:${folder}/none`)).rejects.toThrow(/no such file/);
+  writeFileSync(join(folder, 'file'), '');
+  await expect(copy(`dir:${folder}/file`)).rejects.toThrow(/is not a folder/);
+  await expect(copy(`oci:${folder}/file/x`)).rejects.toThrow(/is not a folder|no such folder/);
+});
+
+test('an archive comes through a pipe', async () => {
+  const { files, manifest } = layout();
+  const path = writeTar(files);
+  execFileSync('mkfifo', [join(folder, 'pipe')]);
+  const writer = spawn('sh', ['-c', 'exec cat "$0" > "$1"', path, join(folder, 'pipe')]);
+  // Opening a pipe waits for its writer, and ours is a process of its own.
+  expect((await copy(`oci-archive:${folder}/pipe`)).descriptor.digest).toBe(manifest.digest);
+  await new Promise((resolve) => (writer.exitCode === null ? writer.once('exit', resolve) : resolve(undefined)));
 });

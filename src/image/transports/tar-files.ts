@@ -1,4 +1,4 @@
-import { constants, fstatSync, openSync, readSync } from 'node:fs';
+import { constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { TareError } from '../../errors/index.ts';
 import { fromByteString, OpenFile } from '../../linux/index.ts';
 import { BLOCK, detectCompression, TarParser } from '../../storage/index.ts';
@@ -83,11 +83,14 @@ export class TarFiles implements LayoutFiles {
 }
 
 function openArchive(path: string, what: string): OpenFile {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new TareError('InvalidArgument', `${what} is a folder: want a tar`);
+  }
   try {
     return new OpenFile(openSync(path, constants.O_RDONLY | constants.O_NOCTTY));
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
-    if (code === 'ENOENT') throw new TareError('NotFound', `${what}: no such file`, { cause });
+    if (code === 'ENOENT' || code === 'ENOTDIR') throw new TareError('NotFound', `${what}: no such file`, { cause });
     if (code === 'EACCES') throw new TareError('Forbidden', `${what}: permission denied`, { cause });
     throw cause;
   }
