@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { TareError } from '../errors/index.ts';
 import {
   canonicalName,
@@ -17,6 +18,7 @@ import {
   pushPlan,
   type Reference,
   type Repository,
+  Slots,
   type StoredLayer,
   storedCompression,
   withDefaultTag,
@@ -110,6 +112,9 @@ async function* pushOne(
     );
     transferEvent(tx, 'push', name, image.labels);
   });
+  if (options.wantsIndex && index !== undefined && !isWhole) {
+    yield { pushedInstead: { index, manifest: { ...manifest, platform: image.platform } } };
+  }
   yield { status: `${tag}: digest: ${root.digest} size: ${root.size}` };
   yield { pushed: { tag, digest: root.digest, sizeBytes: root.size } };
 }
@@ -135,11 +140,12 @@ async function* prepared(
   if (manifest.kind === 'index') return image;
   const feed = new ProgressFeed();
   const mediaType = gzipTypeFor(manifest);
+  const slots = new Slots(availableParallelism());
   const layers: StoredLayer[] = yield* feed.during(
     Promise.all(
       image.layers.map(async (layer, position) => {
         if (isSentAsItIs(compressions[position]!)) return layer;
-        const known = compressedBefore(parts, layer) ?? (await compressed(parts, layer, feed, signal));
+        const known = compressedBefore(parts, layer) ?? (await slots.run(() => compressed(parts, layer, feed, signal)));
         return { ...layer, ...known, mediaType };
       }),
     ),

@@ -82,6 +82,8 @@ export interface ProgressMessage {
   stream?: string;
   currentBytes?: number;
   totalBytes?: number;
+  /** An image went alone, because of what its index lists not all is here. */
+  pushedInstead?: { index: Descriptor; manifest: Descriptor };
   /** What the registry has now, at the end of a push. */
   pushed?: { tag: string; digest: string; sizeBytes: number };
 }

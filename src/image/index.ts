@@ -25,5 +25,6 @@ export * from './save.ts';
 export type { Finding, ScanResult } from './scan/match.ts';
 export type { Severity } from './scan/severity.ts';
 export * from './transports/index.ts';
+export { Slots } from './transports/slots.ts';
 export { acceptsEverything, findPolicyFile } from './trust/policy-path.ts';
 export { Unpacker } from './unpack.ts';

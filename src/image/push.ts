@@ -124,21 +124,20 @@ async function sendBlobs(
   const signal = AbortSignal.any([options.signal, failure.signal]);
   const waiting = blobs.values();
   const work = async () => {
-    for (const blob of waiting) {
-      signal.throwIfAborted();
-      await sendBlob(content, repository, blob, { ...options, signal }, feed);
+    try {
+      for (const blob of waiting) {
+        signal.throwIfAborted();
+        await sendBlob(content, repository, blob, { ...options, signal }, feed);
+      }
+    } catch (error) {
+      // The first to fail stops the others, and is what the others' errors come from.
+      failure.abort(error);
+      throw failure.signal.reason;
     }
   };
-  const workers = Array.from({ length: Math.min(options.concurrency, blobs.length) }, () =>
-    work().catch((error: unknown) => {
-      failure.abort();
-      throw error;
-    }),
-  );
-  const ends = await Promise.allSettled(workers);
-  // The first to fail stopped the others, whose errors say no more than that.
-  const reasons = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason] : []));
-  if (reasons.length > 0) throw reasons.find((reason) => reason instanceof TareError) ?? reasons[0];
+  const workers = Array.from({ length: Math.min(options.concurrency, blobs.length) }, work);
+  await Promise.allSettled(workers);
+  await Promise.all(workers);
 }
 
 async function sendBlob(

@@ -92,16 +92,24 @@ export function historyOf(entry: HistoryEntry) {
 
 /** Docker's JSONMessage. What has an id is progress, also when it counts nothing. */
 export function progressOf(message: ProgressMessage) {
-  const { currentBytes: current, totalBytes: total, pushed } = message;
+  const { currentBytes: current, totalBytes: total, pushed, pushedInstead } = message;
   const bar = current === undefined ? '' : progressBar(current, total);
   const detail = current === undefined ? {} : { current, ...(total !== undefined && { total }) };
-  const hasDetail = current !== undefined || message.id !== undefined || pushed !== undefined;
+  const isAux = pushed !== undefined || pushedInstead !== undefined;
+  const hasDetail = current !== undefined || message.id !== undefined || isAux;
   return {
     ...(message.stream !== undefined && { stream: message.stream }),
     ...(message.status !== undefined && { status: message.status }),
     ...(hasDetail && { progressDetail: detail }),
     ...(bar !== '' && { progress: bar }),
     ...(message.id !== undefined && { id: message.id }),
+    ...(pushedInstead !== undefined && {
+      aux: {
+        manifestPushedInsteadOfIndex: true,
+        originalIndex: pushedInstead.index,
+        selectedManifest: pushedInstead.manifest,
+      },
+    }),
     ...(pushed !== undefined && { aux: { Tag: pushed.tag, Digest: pushed.digest, Size: pushed.sizeBytes } }),
   };
 }
