@@ -199,6 +199,20 @@ describe('docker’s client and a registry', () => {
     await removeAll();
   });
 
+  test.each(['1.24', '1.40', '1.45', '1.51'])('pull, push and inspect at API %s', async (version) => {
+    const env = { DOCKER_API_VERSION: version };
+    const at = (...args: string[]) => engine().docker(args, { env });
+    await registry.seed('old/client', version, { layers: [base, layerOf(version)] });
+    const pulled = await at('pull', named(`old/client:${version}`));
+    expect(pulled.stdout).toContain(`Status: Downloaded newer image for ${named(`old/client:${version}`)}`);
+    await at('tag', named(`old/client:${version}`), named(`pushed/by:${version}`));
+    expect((await at('push', named(`pushed/by:${version}`))).stdout).toContain(`${version}: digest: sha256:`);
+    expect((await at('history', '--quiet', named(`pushed/by:${version}`))).stdout).toMatch(/^[0-9a-f]{12}\n/);
+    expect((await at('rmi', named(`old/client:${version}`), named(`pushed/by:${version}`))).stdout).toContain(
+      'Deleted: ',
+    );
+  });
+
   test('push: all tags, and what is not here', async () => {
     await docker('load', '--quiet', '--input', join(engine().root, 'pushed.tar'));
     for (const tag of ['a', 'b']) await docker('tag', named('made/one:1'), named(`many:${tag}`));
