@@ -6,6 +6,9 @@ import { messageOf, TareError } from '../../errors/index.ts';
 import { type Digest, hexOf } from '../../storage/index.ts';
 import { type Foreign, objectAt, optional, textAt } from '../json.ts';
 import type { Reference } from '../reference.ts';
+import { tlsFor } from '../registries/index.ts';
+import type { HttpClient } from '../registry/http-client.ts';
+import { defaultLimits } from '../registry/limits.ts';
 import { scopesOf } from './policy-scope.ts';
 import { type FoundSignature, MAX_SIGNATURE_BYTES, MAX_SIGNATURES, parseSignatureFile } from './signature.ts';
 import { exactObjectAt } from './strict-json.ts';
@@ -14,7 +17,6 @@ const SYSTEM_FOLDER = '/etc/containers/registries.d';
 const USER_FOLDER = '.config/containers/registries.d';
 const MAX_FILES = 1000;
 const MAX_FILE_BYTES = 1 << 20;
-const FETCH_MS = 30_000;
 
 const invalid = (message: string, cause?: unknown) => new TareError('InvalidArgument', message, { cause });
 
@@ -132,13 +134,26 @@ export async function lookasideSignatures(
   const found: FoundSignature[] = [];
   if (url === undefined) return found;
   const folder = `${url.href.replace(/\/+$/, '')}/${reference.path}@sha256=${hexOf(digest)}`;
+  using client = await openClient();
   while (found.length < MAX_SIGNATURES) {
     const file = new URL(`${folder}/signature-${found.length + 1}`);
-    const bytes = file.protocol === 'file:' ? readSignature(file) : await fetchSignature(file, options.signal);
+    const bytes = file.protocol === 'file:' ? readSignature(file) : await fetchSignature(client, file, options.signal);
     if (bytes === undefined) break;
     found.push(readableOf(file, bytes));
   }
   return found;
+}
+
+/** As registries are reached: proxies, certificates of a host, tries. It connects when it is asked something. */
+async function openClient(): Promise<HttpClient> {
+  const { HttpClient: Client } = await import('../registry/http-client.ts');
+  return new Client({
+    limits: defaultLimits,
+    tlsFor,
+    env: process.env,
+    userAgent: 'tare',
+    isInsecure: () => false,
+  });
 }
 
 function readableOf(file: URL, bytes: Buffer): FoundSignature {
@@ -159,29 +174,18 @@ function readSignature(file: URL): Buffer | undefined {
 
 const tooLarge = (file: URL) => invalid(`signature ${file}: more than ${MAX_SIGNATURE_BYTES} bytes`);
 
-async function fetchSignature(file: URL, signal?: AbortSignal): Promise<Buffer | undefined> {
-  const timeout = AbortSignal.timeout(FETCH_MS);
-  try {
-    const response = await fetch(file, { signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]) });
-    if (response.status === 404) {
-      await response.body?.cancel();
-      return undefined;
-    }
-    if (!response.ok) {
-      await response.body?.cancel();
-      throw new TareError('Unavailable', `signature ${file}: the server answered ${response.status}`);
-    }
-    const chunks: Uint8Array[] = [];
-    let total = 0;
-    for await (const chunk of response.body ?? []) {
-      total += chunk.byteLength;
-      if (total > MAX_SIGNATURE_BYTES) throw tooLarge(file);
-      chunks.push(chunk);
-    }
-    return Buffer.concat(chunks);
-  } catch (cause) {
-    if (cause instanceof TareError) throw cause;
-    const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : messageOf(cause);
-    throw new TareError('Unavailable', `signature ${file}: ${reason}`, { cause });
-  }
+async function fetchSignature(client: HttpClient, file: URL, signal?: AbortSignal): Promise<Buffer | undefined> {
+  const response = await client.call({
+    purpose: { registry: file.host, what: `signature ${file.pathname}` },
+    method: 'GET',
+    url: () => file,
+    wanted: [200, 404],
+    isInsecure: false,
+    signal,
+  });
+  using _ = response;
+  if (response.status === 404) return undefined;
+  const bytes = await response.bytes(MAX_SIGNATURE_BYTES);
+  if (bytes === undefined) throw tooLarge(file);
+  return bytes;
 }
