@@ -7,6 +7,7 @@ import {
   type ImageConfigFile,
   type ImageDocument,
   type ImageSource,
+  isImageConfigType,
   MAX_CONFIG_BYTES,
   type Manifest,
   parseImageConfig,
@@ -36,9 +37,7 @@ export async function inspectSource(source: ImageSource, platform: Platform = ho
   const manifest = await chooseManifest(source, root, platform);
   const { config: descriptor } = manifest.parsed;
   const config = await readConfig(source, descriptor);
-  const isImage = /^application\/vnd\.(oci\.image\.config|docker\.container\.image)\.v1\+json$/.test(
-    descriptor.mediaType,
-  );
+  const isImage = isImageConfigType(descriptor.mediaType);
   return { root, manifest, config, image: isImage ? parseImageConfig(config, `${source.what}: config`) : undefined };
 }
 

@@ -1,6 +1,14 @@
 import { TareError } from '../../errors/index.ts';
 import type { Descriptor, Platform } from '../../storage/index.ts';
-import { type Index, isAttestation, isIndexType, type Manifest, mediaTypes } from '../manifest.ts';
+import {
+  type Index,
+  isAttestation,
+  isImageConfigType,
+  isIndexType,
+  isManifestType,
+  type Manifest,
+  mediaTypes,
+} from '../manifest.ts';
 import { bestPlatform, formatPlatform } from '../platform.ts';
 import { type CompressionChoice, checkCompression } from './copy-layer.ts';
 import type { ImageDestination } from './image-destination.ts';
@@ -123,12 +131,10 @@ export function chooseInstance(index: Index, wanted: Platform, what: string): De
 }
 
 /** Whether a manifest is a container image, whose layers have a diffID each. */
-export const isImage = (manifest: Manifest): boolean =>
-  manifest.config.mediaType === mediaTypes.config || manifest.config.mediaType === mediaTypes.dockerConfig;
+export const isImage = (manifest: Manifest): boolean => isImageConfigType(manifest.config.mediaType);
 
 /** @throws {TareError} Unsupported: an index lists something that is neither a manifest nor an index */
 export function requireManifestType({ mediaType, digest }: Descriptor, what: string): void {
-  const known: readonly string[] = [mediaTypes.manifest, mediaTypes.dockerManifest];
-  if (known.includes(mediaType) || isIndexType(mediaType)) return;
+  if (isManifestType(mediaType) || isIndexType(mediaType)) return;
   throw new TareError('Unsupported', `${what}: ${digest} has the unknown type ${JSON.stringify(mediaType)}`);
 }

@@ -300,6 +300,52 @@ test('signatures go along where they can, and forbid to change what they speak o
   expect(descriptor).toEqual(image);
 });
 
+test('signatures of one image of an index stay its own', async () => {
+  using folder = new Folder();
+  const source = new MemorySource();
+  const images = threePlatforms(source);
+  source.addIndex(images);
+  source.signatureOf.set('root', [Buffer.from('of the index')]);
+  source.signatureOf.set(images[1]!.digest, [Buffer.from('of one')]);
+  await copyTo(source, folder.at('dir:PATH'), { instances: 'all' });
+  await using all = await openSource(parseTransport(folder.at('dir:PATH')), parts);
+  expect((await all.signatures()).map(String)).toEqual(['of the index']);
+  expect((await all.signatures(images[1]!.digest)).map(String)).toEqual(['of one']);
+  const platform = { architecture: 'arm64', os: 'linux' };
+  await copyTo(source, folder.at('dir:PATH2'), { platform });
+  await using one = await openSource(parseTransport(folder.at('dir:PATH2')), parts);
+  expect((await one.signatures()).map(String)).toEqual(['of one']);
+  await expect(copyTo(source, folder.at('dir:PATH3'), { platform, format: 'v2s2' })).rejects.toThrow(/it is signed/);
+});
+
+test('a layout keeps what others wrote into it, and takes several images at once', async () => {
+  using folder = new Folder();
+  const source = new MemorySource();
+  source.addImage(tars);
+  await copyTo(source, folder.at('oci:PATH:first'));
+  const file = join(folder.path, 'image/index.json');
+  const read = () => JSON.parse(readFileSync(file, 'utf8')) as { manifests: (Descriptor & object)[] };
+  const { manifests, ...rest } = read();
+  const kept = { ...manifests[0]!, 'x-own': 1, data: 'e30=' };
+  writeFileSync(file, JSON.stringify({ ...rest, annotations: { is: 'kept' }, manifests: [kept] }));
+  const names = ['a', 'b', 'c', 'd', 'e'];
+  await Promise.all(
+    names.map(async (name) => {
+      const other = new MemorySource();
+      other.addImage([tarOf({ name })]);
+      await copyTo(other, folder.at(`oci:PATH:${name}`));
+    }),
+  );
+  const index = read();
+  expect(index).toMatchObject({ annotations: { is: 'kept' } });
+  expect(index.manifests).toContainEqual(kept);
+  const found = index.manifests.map(({ annotations }) => annotations?.['org.opencontainers.image.ref.name']);
+  expect(found.sort()).toEqual([...names, 'first'].sort());
+  // A name moves; who had it stays, without.
+  await copyTo(source, folder.at('oci:PATH:a'));
+  expect(read().manifests.filter(({ annotations }) => annotations === undefined)).toHaveLength(1);
+});
+
 test('what refers to an image goes along on request: referrers of referrers, and tags of cosign', async () => {
   using folder = new Folder();
   const source = new MemorySource();

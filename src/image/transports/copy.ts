@@ -76,7 +76,8 @@ class Copy {
   readonly #slots: Slots;
   /** What became of each blob that was asked for; equal blobs of several images go once. */
   readonly #blobs = new Map<string, Promise<Descriptor>>();
-  readonly #signatures = new Map<Digest | 'root', Buffer[]>();
+  /** By the digest of what they speak of. */
+  readonly #signatures = new Map<Digest, Buffer[]>();
   #documents = 0;
   #documentBytes = 0;
 
@@ -95,21 +96,24 @@ class Copy {
     }
     let root = await this.#source.root();
     let parsed = this.#parse(root);
+    let isChosen = false;
     for (let depth = 0; parsed.kind === 'index' && this.#choosesOne(); depth += 1) {
       if (depth >= MAX_DEPTH) throw this.#tooDeep();
       const chosen = chooseInstance(parsed, this.#options.platform ?? hostPlatform(), this.#source.what);
       root = await this.#document(chosen);
       parsed = this.#parse(root);
+      isChosen = true;
     }
     if (parsed.kind === 'index' && !rules.indexes) {
       throw new TareError('Unsupported', `${what} holds single images only: copy without --all`);
     }
-    await this.#findSignatures(root.descriptor.digest, 'root');
+    const { digest } = root.descriptor;
+    await this.#findSignatures(digest, isChosen ? digest : undefined);
     const document = await this.#copyDocument(root, parsed, 0);
     await this.#destination.putManifest(document.mediaType, document.bytes, 'root');
     this.#tell(describe(document), 'manifest', 'done', document.bytes.byteLength);
-    for (const [instance, signatures] of this.#signatures) {
-      await this.#destination.putSignatures(signatures, instance === 'root' ? undefined : instance);
+    for (const [signed, signatures] of this.#signatures) {
+      await this.#destination.putSignatures(signatures, signed === digest ? undefined : signed);
     }
     if (this.#options.withReferrers === true) await this.#copyReferrers(root, parsed, 0);
     return { descriptor: describe(document), bytes: document.bytes };
@@ -129,8 +133,8 @@ class Copy {
       parsed.manifests.map(async (entry) => {
         requireManifestType(entry, this.#source.what);
         const child = await this.#document(entry);
-        const copied = await this.#copyDocument(child, this.#parse(child), depth + 1);
         await this.#findSignatures(entry.digest, entry.digest);
+        const copied = await this.#copyDocument(child, this.#parse(child), depth + 1);
         await this.#slots.run(() => this.#destination.putManifest(copied.mediaType, copied.bytes, 'part'));
         const descriptor = describe(copied);
         if (descriptor.digest !== entry.digest) changed.set(entry.digest, descriptor);
@@ -155,6 +159,9 @@ class Copy {
           `${what} is no container image (its config is of type ${config.mediaType}): ${this.#destination.what} holds images only`,
         );
       }
+      if (this.#options.format === 'v2s2') {
+        throw new TareError('Unsupported', `${what} is no container image, and docker's schema 2 holds no others`);
+      }
       await settled([config, ...layers].map((blob, index) => this.#copyBlob(blob, index === 0 ? 'config' : 'layer')));
       return asIs(original);
     }
@@ -162,7 +169,7 @@ class Copy {
     const own = formatOf(manifest.mediaType);
     const changesLayers = layers.some((layer) => this.#wantedFor(layer, format) !== undefined);
     const configBytes = changesLayers ? await this.#readConfig(config, what) : undefined;
-    const diffIDs = configBytes === undefined ? [] : parseImageConfig(configBytes, `${what}: config`).rootfs.diff_ids;
+    const diffIDs = configBytes === undefined ? [] : diffIDsIn(configBytes, layers.length, what);
     const [, ...copied] = await settled([
       this.#copyBlob(config, 'config', configBytes),
       ...layers.map((layer, index) => this.#copyLayer(layer, { format, own, diffID: diffIDs[index], what })),
@@ -312,10 +319,13 @@ class Copy {
     return parseManifest(bytes, `${this.#source.what}: ${descriptor.digest}`, descriptor.mediaType);
   }
 
-  /** Signatures speak of one digest: whoever has them must not change. */
-  async #findSignatures(digest: Digest, place: Digest | 'root'): Promise<void> {
+  /**
+   * Signatures speak of one digest: whoever has them must not change.
+   * @param instance undefined: it is what the source's name stands for
+   */
+  async #findSignatures(digest: Digest, instance: Digest | undefined): Promise<void> {
     if (this.#options.removeSignatures === true) return;
-    const signatures = await this.#source.signatures(place === 'root' ? undefined : digest);
+    const signatures = await this.#source.signatures(instance);
     if (signatures.length === 0) return;
     if (!this.#destination.rules.signatures) {
       throw new TareError(
@@ -323,7 +333,7 @@ class Copy {
         `${this.#destination.what} cannot keep the signatures of ${this.#source.what}: copy with --remove-signatures`,
       );
     }
-    this.#signatures.set(place, signatures);
+    this.#signatures.set(digest, signatures);
   }
 
   #change(original: ImageDocument, convert: () => NewDocument): NewDocument {
@@ -333,7 +343,7 @@ class Copy {
         'Unsupported',
         `${this.#source.what}: ${digest} would have to change for ${this.#destination.what}, ${why}`,
       );
-    if (this.#signatures.size > 0) throw keep('but it is signed: copy with --remove-signatures');
+    if (this.#signatures.has(digest)) throw keep('but it is signed: copy with --remove-signatures');
     if (this.#options.preserveDigests === true) throw keep('but digests are to be kept');
     if (this.#options.withReferrers === true) throw keep('but what refers to it knows it by its digest');
     if (this.#destination.rules.digest !== undefined) throw keep('whose name is a digest: name a tag');
@@ -381,6 +391,16 @@ class Copy {
       `${this.#source.what}: documents inside documents, more than ${MAX_DEPTH} deep`,
     );
   }
+}
+
+/** @throws {TareError} InvalidArgument: not one for each layer */
+function diffIDsIn(config: Buffer, layers: number, what: string): readonly DiffID[] {
+  const { diff_ids: diffIDs } = parseImageConfig(config, `${what}: config`).rootfs;
+  if (diffIDs.length === layers) return diffIDs;
+  throw new TareError(
+    'InvalidArgument',
+    `${what}: it lists ${layers} layers, but its config ${diffIDs.length} diff_ids: they must be as many`,
+  );
 }
 
 const asIs = ({ descriptor, bytes }: ImageDocument): NewDocument => ({ mediaType: descriptor.mediaType, bytes });

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { fstatSync, fsync as fsyncCallback, mkdirSync, readdirSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { TareError } from '../../errors/index.ts';
 import {
@@ -31,6 +32,8 @@ import type { PutBlobOptions } from './image-destination.ts';
 
 const fsync = promisify(fsyncCallback);
 const PARTIAL = '.tare-partial';
+const LOCK_WAIT_MS = 30_000;
+const LOCK_PAUSE_MS = 10;
 
 /**
  * Writes files into a folder of the user's. A file appears under its name only whole and synced; its name lasts with
@@ -144,6 +147,21 @@ export class FolderWriter implements Disposable {
     await fsync(file.fd);
     using directory = this.#folder(folder);
     renameAt(partials.fd, draft, directory.fd, toByteString(name));
+  }
+
+  /**
+   * Waits until nobody else holds the folder. Held for moments only: while a document is read and written anew.
+   * @throws {TareError} Conflict: somebody does not let go
+   */
+  async lock(): Promise<Disposable> {
+    using opening = new DisposableStack();
+    const folder = opening.use(this.#folder(''));
+    for (const endMs = Date.now() + LOCK_WAIT_MS; !tryFlockDescriptor(folder.fd); await setTimeout(LOCK_PAUSE_MS)) {
+      if (Date.now() < endMs) continue;
+      throw new TareError('Conflict', `${this.what} is locked by another process: try again when that one is done`);
+    }
+    opening.move();
+    return folder;
   }
 
   /** Removes the folder of half blobs if nothing is left in it. */

@@ -13,6 +13,7 @@ import {
   noSignatures,
   type PutBlobOptions,
 } from './image-destination.ts';
+import { readWhole } from './layout-files.ts';
 import { readLayoutIndex } from './oci-layout-source.ts';
 
 const refName = 'org.opencontainers.image.ref.name';
@@ -79,10 +80,21 @@ export class OciLayoutDestination implements ImageDestination {
   async commit(): Promise<void> {
     await this.#writer.syncFolder(BLOBS);
     if (this.#files.size('oci-layout') === undefined) await this.#writer.writeFile('', 'oci-layout', layoutVersion);
-    const known = this.#files.size('index.json') === undefined ? [] : await readLayoutIndex(this.#files, this.what);
-    const index = { schemaVersion: 2, mediaType: mediaTypes.index, manifests: withEntries(known, this.#entries) };
+    // Copies to other names of this layout may end at the same moment.
+    using _ = await this.#writer.lock();
+    const index = await this.#readIndex();
+    index['manifests'] = withEntries(index['manifests'] as Descriptor[], this.#entries);
     await this.#writer.writeFile('', 'index.json', Buffer.from(JSON.stringify(index)));
     await this.#writer.syncFolder('');
+  }
+
+  /** The index as it is: what others wrote into it stays, also what we do not know. */
+  async #readIndex(): Promise<Record<string, unknown>> {
+    const bytes = await readWhole(this.#files, 'index.json');
+    if (bytes === undefined) return { schemaVersion: 2, mediaType: mediaTypes.index, manifests: [] };
+    await readLayoutIndex(this.#files, this.what);
+    const index = JSON.parse(bytes.toString('utf8')) as Record<string, unknown>;
+    return { ...index, manifests: index['manifests'] ?? [] };
   }
 }
 
