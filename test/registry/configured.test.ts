@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { type Certificate, makeCertificate } from '../support/certificates.ts';
 import { TestEngine } from '../support/engine.ts';
 import type { Result } from '../support/execute.ts';
 import { busyboxEntries } from '../support/image.ts';
@@ -189,4 +190,39 @@ location = "${open.address}/team"
       /denied|unauthorized|required/i,
     );
   });
+});
+
+test('certs.d has authorities to trust and the certificate that a registry wants to see', async () => {
+  const [servers, clients, strangers] = ['servers', 'clients', 'strangers'].map((commonName) =>
+    makeCertificate({ isAuthority: true, commonName }),
+  ) as [Certificate, Certificate, Certificate];
+  const client = makeCertificate({ issuer: clients, commonName: 'me' });
+  await using registry = await startRegistry({
+    tls: makeCertificate({ issuer: servers }),
+    clientAuthority: clients.cert,
+  });
+  await using engine = await TestEngine.start({ face: 'in-process', image: false });
+  await using _relay = await tunnel(engine, registry.port);
+  const home = join(engine.root, 'home');
+  const folder = join(home, '.config/containers/certs.d', registry.address);
+  mkdirSync(folder, { recursive: true });
+  const pull = async () => {
+    const name = `${registry.address}/team/app`;
+    const { code, stderr } = await engine.tare(['pull', name], { expect: 'any', env: { HOME: home } });
+    expect(code).toBe(1);
+    return stderr;
+  };
+
+  writeFileSync(join(folder, 'ca.crt'), strangers.cert);
+  expect(await pull()).toMatch(/certificate/);
+  writeFileSync(join(folder, 'ca.crt'), servers.cert);
+  expect(await pull()).toMatch(/certificate|TLS/);
+  writeFileSync(join(folder, 'me.cert'), client.cert);
+  expect(await pull()).toContain('its key me.key is missing');
+  rmSync(join(folder, 'ca.crt'));
+  expect(await pull()).toContain('its key me.key is missing');
+  writeFileSync(join(folder, 'ca.crt'), servers.cert);
+  writeFileSync(join(folder, 'me.key'), client.key);
+  // The registry speaks to us now, and has nothing of that name.
+  expect(await pull()).toMatch(/not found|unknown/i);
 });

@@ -26,8 +26,6 @@ export function checkRegistryOptions(options: DockerOptions): void {
 export function parseDockerOptions(options: DockerOptions): ParsedDockerOptions {
   const hosts = new Set<string>();
   const networks = new BlockList();
-  networks.addSubnet('127.0.0.0', 8);
-  networks.addAddress('::1', 'ipv6');
   for (const text of options.insecureRegistries ?? []) {
     const [address = '', bits] = text.split('/');
     const width = isIPv4(address) ? 32 : isIPv6(address) ? 128 : undefined;
@@ -44,7 +42,7 @@ export function parseDockerOptions(options: DockerOptions): ParsedDockerOptions 
     isInsecure(domain) {
       const lower = domain.toLowerCase();
       const host = lower.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
-      if (host === 'localhost' || hosts.has(lower)) return true;
+      if (hosts.has(lower)) return true;
       // Names are not resolved: whoever answers for DNS must not turn the check of certificates off.
       return isIPv4(host) ? networks.check(host) : isIPv6(host) && networks.check(host, 'ipv6');
     },

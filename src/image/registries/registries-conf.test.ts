@@ -167,9 +167,6 @@ test.each<{ what: string; conf: string; name: string; want: string[] | 'blocked'
     name: 'x.a.test.A.test/i',
     want: 'blocked',
   },
-  { what: 'this machine, as in docker', conf: '', name: '127.0.0.1:5000/i', want: ['!127.0.0.1:5000/i'] },
-  { what: 'this machine by name', conf: '', name: 'localhost/i', want: ['!localhost/i'] },
-  { what: 'this machine in IPv6', conf: '', name: '[::1]:5000/i', want: ['![::1]:5000/i'] },
   {
     what: 'a host that is no domain',
     conf: '[[registry]]\nprefix="a.test"\nlocation="registry:5000/x"',

@@ -36,7 +36,10 @@ export interface RegistriesConf {
    * @throws {TareError} Forbidden: the registry is blocked
    */
   lookup(reference: Reference): PullSource[];
-  /** Whether a registry or repository, `host[:port][/path]`, may be talked to without TLS or with any certificate. */
+  /**
+   * Whether a registry or repository, `host[:port][/path]`, is configured to be talked to without TLS or with any certificate.
+   * This machine's own are treated alike by the client, whatever is said here.
+   */
   isInsecure(scope: string): boolean;
   /** @throws {TareError} Forbidden: the registry or repository `host[:port][/path]` is blocked */
   refuseBlocked(scope: string): void;

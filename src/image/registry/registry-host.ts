@@ -174,6 +174,8 @@ export class RegistryHost {
       return isRefused ? Object.assign(new Error('it wants TLS'), { code: 'EPROTO' }) : undefined;
     } catch (error) {
       signal?.throwIfAborted();
+      // Not the host's: its certificates are configured wrongly, which must not end in plain HTTP.
+      if (error instanceof TareError && !(error instanceof RegistryError)) throw error;
       return error as Error;
     }
   }
