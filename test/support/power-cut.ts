@@ -26,11 +26,10 @@ export function survivors(changes: readonly DiskChange[], at: number, random: Ra
   const mood = random();
   const chance = mood < 0.2 ? 0 : mood < 0.4 ? 1 : random();
   const happens = () => random() < chance;
+  const cutOf = () => (happens() ? at : chance === 0 ? -1 : Math.floor(random() * at));
   const cuts = new Map<DiskNode, number>();
   for (const change of made) {
-    if (!('folders' in change)) continue;
-    for (const folder of change.folders)
-      if (!cuts.has(folder)) cuts.set(folder, happens() ? at : Math.floor(random() * at));
+    if ('folders' in change) for (const folder of change.folders) if (!cuts.has(folder)) cuts.set(folder, cutOf());
   }
   const fates = new Map<DiskNode, 'whole' | 'short' | 'zeros' | 'pages'>();
   const fateOf = (node: DiskNode) => {

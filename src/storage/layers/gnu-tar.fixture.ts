@@ -70,7 +70,11 @@ export class GnuTar implements AsyncDisposable {
   async extract(entries: readonly ForeignEntry[]): Promise<{ isSound: boolean; knowsFolderTimes: boolean }> {
     const parts = partsOf(entries, false);
     const hasLinks = entries.some(({ kind }) => kind === 'link');
-    const knowsFolderTimes = parts.length === 1 && !hasLinks && entries.every(({ path }) => path === plainPath(path));
+    const knowsFolderTimes =
+      parts.length === 1 &&
+      !hasLinks &&
+      entries.every(({ path }) => path === plainPath(path)) &&
+      !isDressedTwice(entries);
     if (await this.#extract(parts, knowsFolderTimes)) return { isSound: true, knowsFolderTimes };
     const isSound = hasLinks && (await this.#extract(partsOf(entries, true), false));
     return { isSound, knowsFolderTimes: false };
@@ -113,6 +117,16 @@ export class GnuTar implements AsyncDisposable {
     this.#shell.stdin.end();
     await ended;
   }
+}
+
+/** Whether a folder is named twice, with attributes: then GNU tar sets only the last ones when it sets them last. */
+function isDressedTwice(entries: readonly ForeignEntry[]): boolean {
+  const dressed = new Set<string>();
+  return entries.some(({ path, xattrs }) => {
+    const isTwice = dressed.has(path);
+    if (xattrs.length > 0) dressed.add(path);
+    return isTwice;
+  });
 }
 
 /** The path without `.`, doubled slashes and a slash at either end; `..` is somebody else's to deal with. */
