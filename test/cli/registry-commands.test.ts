@@ -62,7 +62,7 @@ const end = [`Digest: sha256:${'d'.repeat(64)}`, 'Status: Downloaded newer image
 
 test('pull on a terminal: a line for each layer, at most ten times a second, and nothing left over', async () => {
   await using daemon = await CannedDaemon.start({ 'POST /images/create': () => pulling(3, 15) });
-  const shown = terminal(daemon, ['pull', 'x:1']);
+  using shown = terminal(daemon, ['pull', 'x:1']);
   expect(await shown.ended).toBe(0);
   const layers = [0, 1, 2].map((n) => `${layer(n)}: Pull complete`);
   expect(shown.lines).toEqual(['1: Pulling from library/x', ...layers, ...end]);
@@ -75,7 +75,7 @@ test('pull on a terminal: a line for each layer, at most ten times a second, and
 
 test('pull on a small terminal: layers beyond its height are counted, and all are told of in the end', async () => {
   await using daemon = await CannedDaemon.start({ 'POST /images/create': () => pulling(12, 5) });
-  const shown = terminal(daemon, ['pull', 'x:1'], { rows: 6, columns: 40 });
+  using shown = terminal(daemon, ['pull', 'x:1'], { rows: 6, columns: 40 });
   expect(await shown.ended).toBe(0);
   expect(shown.output).toContain('8 more layers, 0 of them complete');
   const layers = Array.from({ length: 12 }, (_, n) => `${layer(n)}: Pull complete`);
@@ -93,7 +93,7 @@ test('pull on a small terminal: layers beyond its height are counted, and all ar
 
 test('a terminal that does not know its size', async () => {
   await using daemon = await CannedDaemon.start({ 'POST /images/create': () => pulling(2, 3) });
-  const shown = terminal(daemon, ['pull', 'x:1'], { rows: 0, columns: 0 });
+  using shown = terminal(daemon, ['pull', 'x:1'], { rows: 0, columns: 0 });
   expect(await shown.ended).toBe(0);
   expect(shown.output).toMatch(/\x1b\[2A\r\x1b\[J/);
   expect(shown.output).toContain(': Pull complete');
@@ -109,7 +109,7 @@ test('a pull that fails leaves what it did and says why', async () => {
       yield line({ errorDetail: { message: 'the disk is full' }, error: 'the disk is full' });
     },
   });
-  const shown = terminal(daemon, ['pull', 'x:1']);
+  using shown = terminal(daemon, ['pull', 'x:1']);
   expect(await shown.ended).toBe(1);
   expect(shown.lines).toEqual([
     '1: Pulling from library/x',
@@ -146,7 +146,7 @@ test('push shows its layers in the same way', async () => {
     },
   });
   const told = ['The push refers to repository [a.test/x]', '1: digest: sha256:abc size: 12'];
-  const shown = terminal(daemon, ['push', 'a.test/x:1']);
+  using shown = terminal(daemon, ['push', 'a.test/x:1']);
   expect(await shown.ended).toBe(0);
   expect(shown.lines).toEqual([told[0], `${layer(1)}: Pushed`, `${layer(2)}: Layer already exists`, told[1]]);
   expect((await tare(daemon, ['push', 'a.test/x:1'])).stdout).toBe(`${told.join('\n')}\n`);
@@ -225,7 +225,7 @@ test('a short name of several registries shows no credentials', async () => {
 
 test('login asks at a terminal and shows nothing of the password', async () => {
   await using daemon = await CannedDaemon.start({ 'POST /auth': { Status: 'Login Succeeded', IdentityToken: '' } });
-  const shown = terminal(daemon, ['login', 'a.test:5000']);
+  using shown = terminal(daemon, ['login', 'a.test:5000']);
   await shown.shows('Username: ');
   shown.type('me\n');
   await shown.shows('Password: ');
@@ -242,7 +242,7 @@ test('login asks at a terminal and shows nothing of the password', async () => {
 
 test('login at a terminal ends with Ctrl-C, and nothing is kept', async () => {
   await using daemon = await CannedDaemon.start({ 'POST /auth': { Status: 'Login Succeeded' } });
-  const shown = terminal(daemon, ['login', '-u', 'me', 'a.test']);
+  using shown = terminal(daemon, ['login', '-u', 'me', 'a.test']);
   await shown.shows('Password: ');
   shown.type('half\x03');
   expect(await shown.ended).toBe(1);

@@ -11,8 +11,8 @@ export type Spawn = (argv: string[], env: Record<string, string>) => ChildProces
 
 const here: Spawn = (argv, env) => spawn(argv[0]!, argv.slice(1), { env: { ...process.env, ...env }, stdio: 'pipe' });
 
-/** A command under a terminal of its own, as a person has it. */
-export class Terminal {
+/** A command under a terminal of its own, as a person has it; disposing hangs up. */
+export class Terminal implements Disposable {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #size: Size;
   #output = '';
@@ -38,6 +38,10 @@ export class Terminal {
     await eventually(`the terminal shows ${JSON.stringify(text)}`, () => this.#output.includes(text)).catch((error) => {
       throw new Error(`the terminal shows ${JSON.stringify(this.#output)}`, { cause: error });
     });
+  }
+
+  [Symbol.dispose](): void {
+    this.#child.kill('SIGKILL');
   }
 
   /** All that was written, codes and all. */
