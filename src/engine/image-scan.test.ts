@@ -183,6 +183,12 @@ test('an index is built once, and again when the database changes', async () => 
   expect(statSync(cacheFolder).mode & 0o777).toBe(0o700);
 });
 
+test('an index that is damaged is built again', async () => {
+  await report(folder);
+  for (const name of readdirSync(cacheFolder)) writeFileSync(join(cacheFolder, name), 'damaged'.repeat(1000));
+  expect(brief(await report(folder))).toEqual(want);
+});
+
 test('records that are none are counted, and the first is named', async () => {
   const path = join(lab.root, 'partly.jsonl');
   writeFileSync(

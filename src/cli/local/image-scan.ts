@@ -1,6 +1,7 @@
 import { join } from 'node:path';
-import { Engine, type ScanDatabaseUpdate, type ScanReport, updateScanDatabase } from '../../engine/index.ts';
+import { type ScanDatabaseUpdate, type ScanReport, updateScanDatabase } from '../../engine/index.ts';
 import type { GlobalValues } from '../command.ts';
+import { openEngineHere } from './engine-here.ts';
 import { configFrom } from './open-engine.ts';
 
 /** Known vulnerabilities of an image of the engine in this process. @param database undefined: the one of `tare scan-db update` */
@@ -10,7 +11,7 @@ export async function scanImage(
   { database, platform }: { database: string | undefined; platform: string | undefined },
 ): Promise<ScanReport> {
   const config = configFrom(globals);
-  await using engine = await Engine.open(config);
+  await using engine = await openEngineHere(globals);
   return await engine.images.scan(ref, {
     database: database ?? databaseFolder(config.dataRoot),
     cacheFolder: join(config.dataRoot, 'cache', 'scan'),

@@ -76,7 +76,12 @@ export function scanSarif(report: ScanReport, findings: readonly Finding[], vers
           level: levels[finding.severity],
           message: { text: messageOf(finding) },
           locations: finding.paths.map((path) => ({
-            physicalLocation: { artifactLocation: { uri: encodeURI(path.toWellFormed()), uriBaseId: 'ROOTFS' } },
+            physicalLocation: {
+              artifactLocation: {
+                uri: path.toWellFormed().split('/').map(encodeURIComponent).join('/'),
+                uriBaseId: 'ROOTFS',
+              },
+            },
             logicalLocations: [{ fullyQualifiedName: finding.package.purl }],
           })),
         })),

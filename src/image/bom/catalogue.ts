@@ -22,6 +22,8 @@ export interface CatalogueOptions {
 
 /** Files that are remembered until the walk is over. */
 const MAX_REMEMBERED = 500_000;
+/** Folders of documents whose licences are kept: each may name 64. */
+const MAX_DOCUMENTED = 50_000;
 const MAX_OS_RELEASE_BYTES = 64 * 1024;
 /** Go's smallest programs have a megabyte. */
 const MIN_PROGRAM_BYTES = 100 * 1024;
@@ -85,6 +87,7 @@ class Collector {
     else if (/^(?:usr\/)?lib\/apk\/db\/installed$/.test(path)) this.#remember(this.#apk, file);
     else if (isRpmDatabase(path)) this.#remember(this.#rpm, file);
     else if (document?.[2] !== undefined) {
+      if (this.#documented.size >= MAX_DOCUMENTED) return;
       await this.#try(file, () => void this.#documented.set(document[1]!, copyrightLicenses(file)));
     } else if (isInstalledManifest(path)) await this.#try(file, () => this.#collection.add(npmPackage(file), file));
     else if (isLockFile(path)) this.#remember(this.#locks, file);

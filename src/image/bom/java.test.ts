@@ -29,12 +29,11 @@ test('sizes that lie are found out', async () => {
   });
 });
 
-test('a nested archive of a thousand million zeros costs little memory and ends', async () => {
+test('a nested archive of zeros without end costs little memory', async () => {
+  const bomb = zipOf({ 'zeros.jar': Buffer.alloc(514 * 1024 * 1024) });
   const before = process.memoryUsage.rss();
-  const bomb = zipOf({ 'zeros.jar': Buffer.alloc(540 * 1024 * 1024) });
   await expect(read(bomb)).rejects.toThrow(/more than 536870912 bytes/);
-  // The zeros themselves were made in this process.
-  expect(process.memoryUsage.rss() - before).toBeLessThan(700 * 1024 * 1024);
+  expect(process.memoryUsage.rss() - before).toBeLessThan(150 * 1024 * 1024);
 }, 60_000);
 
 test('any damage is refused or read', async () => {

@@ -3,7 +3,7 @@ import { malformed, readWhole } from './foreign-file.ts';
 import type { FoundPackage } from './package.ts';
 
 const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
-const MAX_LOCK_BYTES = 64 * 1024 * 1024;
+const MAX_LOCK_BYTES = 32 * 1024 * 1024;
 const MAX_DEPTH = 100;
 
 export const isInstalledManifest = (path: string): boolean =>

@@ -72,10 +72,18 @@ export class VulnerabilityDatabase implements Disposable {
     const files = await databaseFiles(root);
     mkdirSync(cacheFolder, { recursive: true, mode: 0o700 });
     const index = join(cacheFolder, `${fingerprint(root, files, INDEX_VERSION)}.db`);
-    if (statSync(index, { throwIfNoEntry: false }) === undefined) {
-      await build(root, files, index, signal);
-      trim(cacheFolder);
-    } else utimesSync(index, new Date(), new Date());
+    if (statSync(index, { throwIfNoEntry: false }) !== undefined) {
+      try {
+        const opened = new VulnerabilityDatabase(index);
+        utimesSync(index, new Date(), new Date());
+        return opened;
+      } catch {
+        // Damaged, or trimmed by another process a moment ago: it only repeats what the database says.
+        rmSync(index, { force: true });
+      }
+    }
+    await build(root, files, index, signal);
+    trim(cacheFolder);
     return new VulnerabilityDatabase(index);
   }
 
