@@ -8,7 +8,7 @@ import {
   withDefaultTag,
 } from '../image/index.ts';
 import type { Transaction } from '../state/index.ts';
-import { chainIDOf } from '../storage/index.ts';
+import { chainIDOf, type DiffID } from '../storage/index.ts';
 import { filterLabels, filterTime, flagFilter, refuseUnknownFilters } from './filters.ts';
 import { collectGarbage } from './image-collect.ts';
 import { forgetMounts, isImageMounted, removeForgottenMounts } from './image-mounts.ts';
@@ -67,7 +67,7 @@ function removePlatforms(
     for (const name of image.references) putName(tx, name, heir.id, image.lastTaggedMs);
     listImage(tx, heir.id);
   }
-  return chosen.flatMap((one) => forget(parts, tx, one, force));
+  return chosen.flatMap((one) => forget(parts, tx, one, { force }));
 }
 
 /** Removes a name; the image too if it was its last. */
@@ -96,7 +96,7 @@ function removeByName(
   if (image.references.length > gone.length) return removed;
   // Forced off a running container, the image stays without a name.
   if (conflictOf(usersOf(parts, tx, image), force) !== undefined) return removed;
-  return [...removed, ...erase(parts, tx, image, force)];
+  return [...removed, ...erase(parts, tx, image, { force })];
 }
 
 function removeById(parts: ImageParts, tx: Transaction, image: ImageOutline, force: boolean): RemovedImage[] {
@@ -107,7 +107,7 @@ function removeById(parts: ImageParts, tx: Transaction, image: ImageOutline, for
     throw conflictError(image, { isHard: false, reason: 'image is referenced in multiple repositories' });
   }
   const removed = image.references.map((name) => untag(tx, image, name));
-  return [...removed, ...erase(parts, tx, image, force)];
+  return [...removed, ...erase(parts, tx, image, { force })];
 }
 
 interface RemovalConflict {
@@ -149,18 +149,53 @@ function untag(tx: Transaction, image: ImageOutline, name: Reference): RemovedIm
   return { untagged: familiar(name) };
 }
 
+interface Removal {
+  force: boolean;
+  /** As it was before the removal; undefined: counted now. */
+  uses?: LayerUses;
+}
+
 /** Removes the image, and other platforms that were here for its sake; blobs and layers go with the next collection, unless others use them. */
-function erase(parts: ImageParts, tx: Transaction, image: ImageOutline, force: boolean): RemovedImage[] {
-  const removed = forget(parts, tx, image, force);
+function erase(parts: ImageParts, tx: Transaction, image: ImageOutline, removal: Removal): RemovedImage[] {
+  const removed = forget(parts, tx, image, removal);
   if (image.index === undefined) return removed;
   return [
     ...removed,
-    ...releaseVariants(tx, image.index.digest).flatMap((variant) => forget(parts, tx, variant, force)),
+    ...releaseVariants(tx, image.index.digest).flatMap((variant) => forget(parts, tx, variant, removal)),
   ];
 }
 
+/** How many recorded images have a layer. Counted once for as many removals as there are: each would read all records. */
+export class LayerUses {
+  readonly #counts = new Map<DiffID, number>();
+
+  constructor(images: readonly ImageOutline[]) {
+    for (const image of images) {
+      for (const diffID of layersOf(image)) this.#counts.set(diffID, (this.#counts.get(diffID) ?? 0) + 1);
+    }
+  }
+
+  /** Counts an image no longer. @returns those of its layers that no other has */
+  drop(image: ImageOutline): Set<DiffID> {
+    const gone = new Set<DiffID>();
+    for (const diffID of layersOf(image)) {
+      const left = (this.#counts.get(diffID) ?? 1) - 1;
+      this.#counts.set(diffID, left);
+      if (left === 0) gone.add(diffID);
+    }
+    return gone;
+  }
+}
+
+const layersOf = ({ layers }: ImageOutline): Set<DiffID> => new Set(layers.map(({ diffID }) => diffID));
+
 /** @throws {TareError} Conflict: it is mounted, and not forced */
-function forget(parts: ImageParts, tx: Transaction, image: ImageOutline, force: boolean): RemovedImage[] {
+function forget(
+  parts: ImageParts,
+  tx: Transaction,
+  image: ImageOutline,
+  { force, uses = new LayerUses(everyImage(tx)) }: Removal,
+): RemovedImage[] {
   if (!force && isImageMounted(tx, image.id)) {
     throw conflictError(image, { isHard: false, reason: 'image is mounted: unmount it first (tare image unmount)' });
   }
@@ -172,19 +207,19 @@ function forget(parts: ImageParts, tx: Transaction, image: ImageOutline, force: 
   }
   deleteImage(tx, image.id);
   imageEvent(tx, 'delete', image);
-  const kept = new Set<string>(everyImage(tx).flatMap(({ layers }) => layers.map(({ diffID }) => diffID)));
+  const gone = uses.drop(image);
   const removed: RemovedImage[] = [{ deleted: image.id }];
   const diffIDs = image.layers.map(({ diffID }) => diffID);
   for (let height = diffIDs.length; height > 0; height -= 1) {
-    if (!kept.has(diffIDs[height - 1]!)) removed.push({ deleted: chainIDOf(diffIDs.slice(0, height)) });
+    if (gone.has(diffIDs[height - 1]!)) removed.push({ deleted: chainIDOf(diffIDs.slice(0, height)) });
   }
   return removed;
 }
 
 /** Removes an image that nobody uses, with all its names. */
-export function eraseUnused(parts: ImageParts, tx: Transaction, image: ImageOutline): RemovedImage[] {
+export function eraseUnused(parts: ImageParts, tx: Transaction, image: ImageOutline, uses?: LayerUses): RemovedImage[] {
   const untagged = image.references.map((name) => untag(tx, image, name));
-  return [...untagged, ...erase(parts, tx, image, false)];
+  return [...untagged, ...erase(parts, tx, image, { force: false, ...(uses === undefined ? {} : { uses }) })];
 }
 
 /** 12 hex digits, as docker shows ids. */
@@ -200,13 +235,15 @@ export async function pruneImages(
   // A time that is none is refused, also where there is nothing to compare it with.
   filterTime(filters, 0);
   const report = await parts.db.write((tx) => {
-    const before = new StoredParts(everyImage(tx)).bytes;
+    const all = everyImage(tx);
+    const before = new StoredParts(all).bytes;
+    const uses = new LayerUses(all);
     const removed = allImages(tx)
       .filter((image) => !isDanglingOnly || image.repoTags.length === 0)
       .filter((image) => usersOf(parts, tx, image).length === 0 && !isImageMounted(tx, image.id))
       .filter((image) => filterTime(filters, image.createdMs))
       .filter((image) => filterLabels(filters, image.labels))
-      .flatMap((image) => eraseUnused(parts, tx, image));
+      .flatMap((image) => eraseUnused(parts, tx, image, uses));
     const spaceReclaimedBytes = before - new StoredParts(everyImage(tx)).bytes;
     tx.event({ type: 'image', action: 'prune', actorId: '', attributes: { reclaimed: String(spaceReclaimedBytes) } });
     return { removed, spaceReclaimedBytes };

@@ -4,7 +4,7 @@ import { amountOf, formatThreshold, type ImageGC } from './image-gc-config.ts';
 import { isImageMounted } from './image-mounts.ts';
 import type { ImageParts } from './image-parts.ts';
 import { allImages, everyImage, findImage, type ImageOutline } from './image-records.ts';
-import { eraseUnused, usersOf } from './image-remove.ts';
+import { eraseUnused, LayerUses, usersOf } from './image-remove.ts';
 import { StoredParts, storedBytes } from './image-usage.ts';
 import { lastUses } from './image-uses.ts';
 
@@ -71,9 +71,10 @@ async function removeOldest(parts: ImageParts, gc: ImageGC, wantedBytes: number)
     const trimmed: Trimmed = { images: [], bytes: 0 };
     const everything = new Map<string, ImageOutline>(everyImage(tx).map((image) => [image.id, image]));
     const stored = new StoredParts(everything.values());
+    const layerUses = new LayerUses([...everything.values()]);
     for (const image of unused) {
       if (trimmed.bytes >= wantedBytes) break;
-      for (const { deleted } of eraseUnused(parts, tx, image)) {
+      for (const { deleted } of eraseUnused(parts, tx, image, layerUses)) {
         const gone = everything.get(deleted ?? '');
         // Other platforms that containers use are only hidden.
         if (gone !== undefined && findImage(tx, gone.id) === undefined) trimmed.bytes += stored.withdraw(gone);
