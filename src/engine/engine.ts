@@ -44,6 +44,11 @@ export interface OpenOptions {
   reconciles?: boolean;
   /** Keep disk use below the user's threshold at once and every hour, as a daemon does; else after storing an image only. */
   housekeeps?: boolean;
+  /**
+   * Who opens it is who asks: registries and mirrors may be shown this user's stored credentials. Never for a daemon, whose
+   * callers bring their own.
+   */
+  asUser?: boolean;
   /** Told of what was done without being asked for. */
   notice?: (text: string) => void;
   /** Told of what fails where no caller waits. */
@@ -125,8 +130,7 @@ export class Engine implements EngineServices, AsyncDisposable {
         .all()
         .filter(({ imageId }) => imageId === imageID)
         .map(({ id, name, state }) => ({ id, name, isRunning: isUp({ state }) }));
-    // Nobody's stored credentials: who asks brings his own.
-    const registries = opening.use(new LateRegistries(config, { anonymous: true }));
+    const registries = opening.use(new LateRegistries(config, { anonymous: options.asUser !== true }));
     const images = createImageService({
       ...{ db, content, layers, locks, containersUsing },
       registries: () => registries.get(),

@@ -12,7 +12,8 @@ import { configFrom } from './open-engine.ts';
 export async function openEngineHere(globals: GlobalValues, env: NodeJS.ProcessEnv = process.env): Promise<Engine> {
   const config = configFrom(globals);
   const host = namedHost(globals, env);
-  if (host === undefined || host === `unix://${config.execRoot}/tare.sock`) return await Engine.open(config);
+  if (host === undefined || host === `unix://${config.execRoot}/tare.sock`)
+    return await Engine.open(config, { asUser: true });
   throw new TareError(
     'Unsupported',
     `this works on the engine of ${config.dataRoot}, but ${host} is named (by -H, TARE_HOST or DOCKER_HOST): leave that out, or run the command where that engine is`,

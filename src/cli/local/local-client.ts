@@ -22,7 +22,7 @@ export class LocalClient implements Transport {
 
   /** @throws {TareError} what keeps the engine from opening */
   static async open(globals: GlobalValues): Promise<LocalClient> {
-    return new LocalClient(await Engine.open(configFrom(globals)));
+    return new LocalClient(await Engine.open(configFrom(globals), { asUser: true }));
   }
 
   async request(request: Request): Promise<Response> {
