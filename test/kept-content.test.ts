@@ -138,3 +138,47 @@ test('a commit whose process is killed leaves its container running and no image
   expect(existsSync(join(inside, 'content/blobs/sha256'))).toBe(true);
   await engine.cli(['rm', '-f', 'big']);
 });
+
+test(`mounting is killed ${kills} times and leaves no mount that nobody knows of (seed ${seed})`, async () => {
+  const next = random(seed);
+  await using engine = await TestEngine.start({ face: 'in-process' });
+  const overlays = () =>
+    readFileSync(`/proc/${engine.holderPid}/mountinfo`, 'utf8')
+      .split('\n')
+      .filter((line) => line.includes(engine.dataRoot) && line.includes(' - overlay '));
+  for (let point = 0; point < kills; point += 1) {
+    const args = point % 3 === 2 ? ['image', 'unmount', '--all'] : ['image', 'mount', busybox];
+    const child = engine.spawn(engine.tareCommand(args));
+    const ended = new Promise((resolve) => child.once('close', resolve));
+    await new Promise((resolve) => setTimeout(resolve, 60 + next() * 250));
+    child.kill('SIGKILL');
+    await ended;
+    // Whoever comes next puts in order what was cut off.
+    const listed = (await engine.tare(['image', 'mount'])).stdout.split('\n').filter(Boolean);
+    expect(overlays(), `point ${point}`).toHaveLength(listed.length);
+    for (const line of listed) {
+      const path = line.split(/ +/)[1]!;
+      expect((await engine.run(['cat', join(path, 'www/index.html')])).stdout).toBe('Hello from Tare\n');
+    }
+  }
+  await engine.tare(['image', 'unmount', '--all']);
+  expect(overlays()).toEqual([]);
+});
+
+test('a container is made of an image that is being removed wholly or not at all', async () => {
+  await using engine = await TestEngine.start({ face: 'docker' });
+  const path = join(engine.root, 'raced.tar');
+  writeFileSync(path, ociArchive({ name: 'raced:1', layers: [base, layerOf('raced', 1e5)] }));
+  for (let round = 0; round < 8; round += 1) {
+    await engine.cli(['load', '--quiet', '-i', path]);
+    const [made] = await Promise.all([
+      engine.cli(['create', '--name', 'racer', 'raced:1', 'head', '-c', '5', '/raced'], { expect: 'any' }),
+      engine.cli(['rmi', '--force', 'raced:1'], { expect: 'any' }),
+    ]);
+    if (made.code === 0) expect((await engine.cli(['start', '-a', 'racer'])).stdout).toBe('raced');
+    else expect(made.stderr).toMatch(/No such image|not unpacked|pull access denied|not found|registry|dial|lookup/i);
+    await engine.cli(['rm', '--force', 'racer'], { expect: 'any' });
+    await engine.cli(['rmi', '--force', 'raced:1'], { expect: 'any' });
+    expect((await engine.tare(['system', 'verify'])).stdout).toMatch(/^Checked 1 images.*all is whole\n$/);
+  }
+});

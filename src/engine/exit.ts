@@ -111,8 +111,10 @@ export async function settleLocked(parts: EngineParts, record: ContainerRecord, 
   forgetExit(parts, id);
   removeBundle(bundle);
   if (failure !== undefined) throw failure.reason;
-  if (isGoing) await removeVolumes(parts, volumes);
-  else if (settled?.state.status === 'restarting' && needsKeeper(settled)) parts.wakeKeeper();
+  if (isGoing) {
+    await removeVolumes(parts, volumes);
+    await parts.images.release(record.imageId);
+  } else if (settled?.state.status === 'restarting' && needsKeeper(settled)) parts.wakeKeeper();
 }
 
 async function free(parts: EngineParts, record: ContainerRecord, isGoing: boolean): Promise<void> {

@@ -224,6 +224,12 @@ export function addSignatures(tx: Transaction, id: Digest, added: readonly Descr
   amend(tx, id, { signatures: [...new Map([...known, ...added].map((one) => [one.digest, one])).values()] });
 }
 
+/** Whether only containers still use an image. Read at each container's end, so its config is left alone. */
+export function isRetired(db: ImageReader, id: string): boolean {
+  const row = db.get<{ doc: string }>('SELECT doc FROM images WHERE id = ?', id);
+  return row !== undefined && (JSON.parse(row.doc) as ImageDocument).isRetired === true;
+}
+
 export function deleteImage(tx: Transaction, id: Digest): void {
   tx.run('DELETE FROM images WHERE id = ?', id);
   tx.run('DELETE FROM image_variants WHERE image_id = ?', id);
@@ -232,12 +238,21 @@ export function deleteImage(tx: Transaction, id: Digest): void {
 
 /**
  * Points a name at an image.
+ *
+ * @param root digest of the index or manifest that the name stands for in its registry; undefined: whatever the image came with
  * @returns the id of the other image that had the name before, if any
  */
-export function putName(tx: Transaction, name: Reference, id: Digest, nowMs: number): string | undefined {
+export function putName(
+  tx: Transaction,
+  name: Reference,
+  id: Digest,
+  nowMs: number,
+  root?: Digest,
+): string | undefined {
   const text = canonical(name);
   const before = tx.get<{ image_id: string }>('SELECT image_id FROM image_references WHERE name = ?', text)?.image_id;
-  tx.run('INSERT OR REPLACE INTO image_references (name, image_id) VALUES (?, ?)', text, id);
+  const columns = '(name, image_id, root) VALUES (?, ?, ?)';
+  tx.run(`INSERT OR REPLACE INTO image_references ${columns}`, text, id, root ?? null);
   // What has a name is an image of its own, also if it came as another's platform.
   amend(tx, id, { lastTaggedMs: nowMs, isVariant: false });
   return before === id ? undefined : before;

@@ -12,10 +12,10 @@ import { importImage, loadImageFolder, loadImages } from './image-load.ts';
 import type { ImageParts, ImageUser } from './image-parts.ts';
 import { pullImages } from './image-pull.ts';
 import { pushImages } from './image-push.ts';
-import { findImage, imageEvent, putLayerSizes, putName, type RecordedImage } from './image-records.ts';
+import { findImage, imageEvent, isRetired, putLayerSizes, putName, type RecordedImage } from './image-records.ts';
 import { authenticate, distribution, searchImages } from './image-registry.ts';
 import { pruneImages, removeImage } from './image-remove.ts';
-import { resolveImage } from './image-resolve.ts';
+import { resolveImage, rootNamed } from './image-resolve.ts';
 import { saveImages } from './image-save.ts';
 import { addSignature, signedImage } from './image-signatures.ts';
 import { type Trimmed, trimImages } from './image-trim.ts';
@@ -76,6 +76,8 @@ export interface Images extends ImageService {
   trim(gc: ImageGC, dataRoot: string): Promise<Trimmed | undefined>;
   /** Removes what no image, container or running load owns: half-written blobs too. Safe beside other processes. */
   reconcile(isUsed: (imageID: string) => boolean): Promise<void>;
+  /** A container of this image is gone: if the image was removed before, what only that container needed goes. */
+  release(imageID: string): Promise<void>;
   /** Keeps all blobs and layers until it is disposed. For whoever puts content into the stores. */
   hold(): Promise<AsyncDisposable>;
 }
@@ -134,6 +136,9 @@ export function createImageService(deps: ImageServiceDeps): Images {
       const { scanImage } = await import('./image-scan.ts');
       return await scanImage(parts, (imageID) => ensureUnpacked(parts, imageID), ref, options);
     },
+    release: async (imageID) => {
+      if (isRetired(parts.db, imageID) && parts.containersUsing(imageID).length === 0) await collectGarbage(parts);
+    },
     hold: () => holdContent(parts),
     reconcile: async (isUsed) => {
       await parts.content.reconcile();
@@ -159,7 +164,7 @@ async function tagImage({ db, now }: ImageParts, ref: string, target: string): P
   }
   await db.write((tx) => {
     const image = resolveImage(tx, ref);
-    putName(tx, name, image.id, now());
+    putName(tx, name, image.id, now(), rootNamed(tx, ref));
     imageEvent(tx, 'tag', image, familiar(name));
   });
 }

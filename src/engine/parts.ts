@@ -18,6 +18,8 @@ export interface ImageSource {
   ensureUnpacked(imageID: string): Promise<DiffID[]>;
   /** Asks the signature policy. @param asked the user's word for it @throws {TareError} Forbidden */
   requireTrusted(imageID: string, asked: string): Promise<void>;
+  /** A container of this image is gone: if the image was removed before, what only that container needed goes. */
+  release(imageID: string): Promise<void>;
   /** Keeps all blobs and layers until it is disposed. */
   hold(): Promise<AsyncDisposable>;
   /** Makes an image of another one and a layer above it. @returns its id */

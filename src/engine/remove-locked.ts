@@ -28,6 +28,7 @@ export async function removeLocked(parts: EngineParts, record: ContainerRecord, 
   const volumes = options.volumes === true ? anonymousVolumes(parts, record) : [];
   await parts.db.write((tx) => deleteRecord(tx, record));
   await removeVolumes(parts, volumes);
+  await parts.images.release(record.imageId);
 }
 
 /** Removes a container's snapshot, folder and bundle. */
