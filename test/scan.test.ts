@@ -162,6 +162,8 @@ describe.each(['tare', 'in-process'] as const)('bill of materials and scan, thro
     [['image', 'scan', '--format', 'xml', 'app:1'], /--format "xml": want table, json, sarif/],
     [['image', 'scan', '--ignore', '$(x)', 'app:1'], /--ignore "\$\(x\)": want an id such as/],
     [['image', 'sbom', '--format', 'xml', 'app:1'], /unknown format "xml": want spdx-json, cyclonedx-json, table/],
+    [['-H', 'tcp://127.0.0.1:1', 'image', 'sbom', 'app:1'], /leave that out/],
+    [['-H', 'tcp://127.0.0.1:1', 'image', 'scan', 'app:1'], /leave that out/],
     [['image', 'sbom', 'absent'], /No such image: absent:latest/],
   ])('refused: %j', async (args, message) => {
     await loaded();

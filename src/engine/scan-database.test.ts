@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -109,6 +109,17 @@ test.each(['ftp://x', 'x', 'file:///etc/passwd'])('an address %s is refused', as
     kind: 'InvalidArgument',
     message: expect.stringContaining('want https://HOST[/PATH]'),
   });
+});
+
+test('what a killed update left goes with a later one', async () => {
+  await using server = await mirror(send);
+  await server.update('Go');
+  const db = join(server.folder, 'db');
+  const [old, young] = [join(db, 'Go.zip.11.part'), join(db, 'Go.zip.12.part')];
+  for (const path of [old, young]) writeFileSync(path, 'half');
+  utimesSync(old, new Date(0), new Date(0));
+  await server.update('Go');
+  expect(readdirSync(db).sort()).toEqual(['Go.zip', 'Go.zip.12.part']);
 });
 
 test('giving up is possible', async () => {

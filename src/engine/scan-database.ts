@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { mkdir, open, rename, rm, stat, utimes } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TareError } from '../errors/index.ts';
 
@@ -12,6 +12,8 @@ export const defaultEcosystems: readonly string[] = ['Debian', 'Ubuntu', 'Alpine
 const MAX_ARCHIVE_BYTES = 4 * 1024 ** 3;
 const IDLE_TIMEOUT_MS = 60_000;
 const ATTEMPTS = 3;
+/** What a killed update left half written goes after this time: nobody writes so long without a pause. */
+const STALE_MS = 24 * 3600 * 1000;
 
 export interface ScanDatabaseUpdate {
   ecosystem: string;
@@ -34,6 +36,7 @@ export async function* updateScanDatabase(
   const base = parseBase(from);
   for (const ecosystem of ecosystems) requireEcosystem(ecosystem);
   await mkdir(folder, { recursive: true, mode: 0o700 });
+  await removeStale(folder);
   for (const ecosystem of ecosystems) {
     const url = `${base}/${encodeURIComponent(ecosystem)}/all.zip`;
     yield { ecosystem, receivedBytes: await fetchArchive(url, join(folder, `${ecosystem}.zip`), ecosystem, signal) };
@@ -55,6 +58,15 @@ function requireEcosystem(ecosystem: string): void {
     'InvalidArgument',
     `invalid ecosystem ${JSON.stringify(ecosystem)}: want a name of OSV's, such as Debian, Alpine:v3.20 or PyPI`,
   );
+}
+
+async function removeStale(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!/\.zip\.\d+\.part$/.test(name)) continue;
+    const path = join(folder, name);
+    const found = await stat(path).catch(() => undefined);
+    if (found !== undefined && found.mtimeMs < Date.now() - STALE_MS) await rm(path, { force: true });
+  }
 }
 
 async function fetchArchive(

@@ -158,6 +158,27 @@ describe('SPDX', () => {
     });
   });
 
+  test('no key that SPDX does not know, and all that it wants', () => {
+    const { packages, files, relationships, hasExtractedLicensingInfos } = document();
+    const isMadeOf = (elements: readonly object[], required: string[], optional: string[]) => {
+      expect(elements.length).toBeGreaterThan(0);
+      for (const element of elements) {
+        const keys = Object.keys(element);
+        expect(keys).toEqual(expect.arrayContaining(required));
+        expect([...required, ...optional]).toEqual(expect.arrayContaining(keys));
+      }
+    };
+    const licences = ['licenseConcluded', 'copyrightText'];
+    isMadeOf(
+      packages,
+      ['SPDXID', 'name', 'downloadLocation', 'filesAnalyzed', 'licenseDeclared', ...licences],
+      ['versionInfo', 'supplier', 'summary', 'sourceInfo', 'checksums', 'externalRefs', 'primaryPackagePurpose'],
+    );
+    isMadeOf(files, ['SPDXID', 'fileName', 'checksums'], ['comment', ...licences]);
+    isMadeOf(relationships, ['spdxElementId', 'relationshipType', 'relatedSpdxElement'], ['comment']);
+    isMadeOf(hasExtractedLicensingInfos, ['licenseId', 'extractedText'], ['name']);
+  });
+
   test('every element has an id of its own, and every relationship leads to one', () => {
     const { packages, files, relationships } = document();
     const ids = ['SPDXRef-DOCUMENT', ...[...packages, ...files].map(({ SPDXID }) => SPDXID)];
