@@ -1,8 +1,10 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { busybox, TestEngine } from './support/engine.ts';
+import { eventually } from './support/execute.ts';
+import { startFaultProxy } from './support/fault-proxy.ts';
 import { busyboxImage, sha256 } from './support/image.ts';
 import { startRegistry, type TestRegistry } from './support/registry.ts';
 import { tunnel } from './support/registry-tunnel.ts';
@@ -176,6 +178,22 @@ test.each([
 ])('copy $args: exit code $code', async ({ args, code, want }) => {
   const { stderr } = await engine.tare(['image', 'copy', ...args], { expect: code });
   expect(stderr).toMatch(want);
+});
+
+test('an interrupted copy clears up and says how it ended', async () => {
+  await using slow = await startFaultProxy(registry);
+  await using _tunnel = await tunnel(engine, slow.port);
+  await registry.seed('i/a', 'v1', { layers: [layer], compression: 'none' });
+  slow.add({ method: 'GET', path: /blobs/, fault: { kind: 'drip', bytes: 1, everyMs: 100 } });
+  mkdirSync(folder('interrupted'));
+  const to = `oci-archive:${folder('interrupted/a.tar')}`;
+  const copying = engine.spawn([...engine.tareCommand(['image', 'copy', `docker://${slow.address}/i/a:v1`, to])]);
+  const ended = new Promise<number | null>((resolve) => copying.once('exit', resolve));
+  await eventually('the copy has begun', () => readdirSync(folder('interrupted')).length > 0);
+  await eventually('a blob is on its way', () => slow.requests.some(({ path }) => path.includes('/blobs/')));
+  copying.kill('SIGTERM');
+  expect(await ended).toBe(143);
+  expect(readdirSync(folder('interrupted'))).toEqual([]);
 });
 
 test('what the signature policy refuses does not get into the engine', async () => {

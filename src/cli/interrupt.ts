@@ -10,14 +10,28 @@ export class Interrupted extends TareError {
   }
 }
 
-/** Turns the signals that end a program into an abort, so that half-made files are cleared away. A second one ends it at once. */
+/** How long clearing up may take. */
+const PATIENCE_MS = 5000;
+
+/**
+ * Turns the signals that end a program into an abort, so that half-made files are cleared away. What takes too long then,
+ * such as a pipe that nobody writes to, is left; a second signal ends the program at once.
+ */
 export function interruption(): Disposable & { signal: AbortSignal } {
   const abort = new AbortController();
-  const stop = (signal: NodeJS.Signals) => abort.abort(new Interrupted(signal as 'SIGINT' | 'SIGTERM'));
+  let patience: NodeJS.Timeout | undefined;
+  const stop = (signal: NodeJS.Signals) => {
+    const interrupted = new Interrupted(signal as 'SIGINT' | 'SIGTERM');
+    patience = setTimeout(() => process.exit(interrupted.exitCode), PATIENCE_MS);
+    abort.abort(interrupted);
+  };
   process.once('SIGINT', stop).once('SIGTERM', stop);
   return {
     signal: abort.signal,
-    [Symbol.dispose]: () => void process.off('SIGINT', stop).off('SIGTERM', stop),
+    [Symbol.dispose]: () => {
+      clearTimeout(patience);
+      process.off('SIGINT', stop).off('SIGTERM', stop);
+    },
   };
 }
 

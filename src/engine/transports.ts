@@ -66,17 +66,24 @@ export class Transports implements AsyncDisposable {
     return open;
   }
 
-  source(text: string, access: RegistryAccess = {}, choice: LocalChoice = {}): Promise<ImageSource> {
-    return openSource(parseTransport(text), this.#parts(access, choice));
+  /** @param signal ends what is asked of a registry */
+  source(
+    text: string,
+    access: RegistryAccess = {},
+    choice: LocalChoice = {},
+    signal?: AbortSignal,
+  ): Promise<ImageSource> {
+    return openSource(parseTransport(text), { ...this.#parts(access, choice), signal });
   }
 
   destination(
     text: string,
     access: RegistryAccess = {},
     { additionalTags = [], ...local }: LocalDestinationOptions & { additionalTags?: readonly string[] } = {},
+    signal?: AbortSignal,
   ): Promise<ImageDestination> {
     const tags = additionalTags.map(parseAdditionalTag);
-    return openDestination(parseTransport(text), this.#parts(access, {}, local), tags);
+    return openDestination(parseTransport(text), { ...this.#parts(access, {}, local), signal }, tags);
   }
 
   /**
@@ -101,12 +108,13 @@ export class Transports implements AsyncDisposable {
 
   async #copyOnce({ options = {}, ...request }: CopyRequest): Promise<CopyResult> {
     const all = options.instances !== undefined && options.instances !== 'system';
-    await using source = await this.source(request.source, request.sourceAccess, { all, platform: options.platform });
+    const { platform, signal } = options;
+    await using source = await this.source(request.source, request.sourceAccess, { all, platform }, signal);
     await source.root();
-    await using destination = await this.destination(request.destination, request.destinationAccess, {
-      ...{ all, origin: originOf(parseTransport(request.source), source) },
-      ...(request.additionalTags === undefined ? {} : { additionalTags: request.additionalTags }),
-    });
+    const { additionalTags = [], destinationAccess } = request;
+    const origin = originOf(parseTransport(request.source), source);
+    const local = { all, origin, additionalTags };
+    await using destination = await this.destination(request.destination, destinationAccess, local, signal);
     return await copyImage(source, destination, options);
   }
 

@@ -188,7 +188,7 @@ class Copy {
         `${what}: config ${config.digest} has ${config.size} bytes, at most ${MAX_CONFIG_BYTES} are allowed`,
       );
     }
-    const chunks = verified(this.#source.blob(config), config, `config ${config.digest}`);
+    const chunks = verified(this.#source.blob(config, this.#signal()), config, `config ${config.digest}`);
     const parts: Buffer[] = [];
     for await (const chunk of chunks) parts.push(Buffer.from(chunk));
     return Buffer.concat(parts);

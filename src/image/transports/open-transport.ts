@@ -21,6 +21,8 @@ export interface TransportParts {
   registries(): Promise<Registries>;
   /** Of the registry; undefined: those that are configured. */
   credentials?: Credentials | undefined;
+  /** Ends what is asked of a registry. */
+  signal?: AbortSignal | undefined;
   /** The engine's own store. */
   localSource(name: string): Promise<ImageSource>;
   localDestination(name: string): Promise<ImageDestination>;
@@ -31,7 +33,7 @@ export async function openSource(name: TransportName, parts: TransportParts): Pr
   const what = formatTransport(name);
   switch (name.transport) {
     case 'docker':
-      return new RegistrySource(await parts.registries(), name.reference, what, parts.credentials);
+      return new RegistrySource(await parts.registries(), name.reference, what, parts);
     case 'oci':
       return new OciLayoutSource(new FolderFiles(name.path, what), name, what);
     case 'oci-archive':
@@ -63,7 +65,7 @@ export async function openDestination(
   }
   switch (name.transport) {
     case 'docker':
-      return new RegistryDestination(await parts.registries(), name.reference, what, parts.credentials);
+      return new RegistryDestination(await parts.registries(), name.reference, what, parts);
     case 'oci':
       return new OciLayoutDestination(name.path, name.name, what);
     case 'oci-archive':

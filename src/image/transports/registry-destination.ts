@@ -3,7 +3,7 @@ import type { Descriptor } from '../../storage/index.ts';
 import { digestOf } from '../../storage/index.ts';
 import { mediaTypes } from '../manifest.ts';
 import type { Reference } from '../reference.ts';
-import type { BlobBytes, Credentials, Registries, Repository } from '../registry/registry.ts';
+import type { BlobBytes, Registries, Repository, RequestOptions } from '../registry/registry.ts';
 import { verified } from './hashed-bytes.ts';
 import {
   type DestinationRules,
@@ -12,6 +12,7 @@ import {
   noSignatures,
   type PutBlobOptions,
 } from './image-destination.ts';
+import type { RegistryOptions } from './registry-source.ts';
 
 /** A tag or digest in a registry. Every manifest is visible at once, so the root comes last. */
 export class RegistryDestination implements ImageDestination {
@@ -19,11 +20,13 @@ export class RegistryDestination implements ImageDestination {
   readonly reference: Reference;
   readonly rules: DestinationRules;
   readonly #repository: Repository;
+  readonly #request: RequestOptions;
 
-  constructor(registries: Registries, reference: Reference, what: string, credentials?: Credentials) {
+  constructor(registries: Registries, reference: Reference, what: string, options: RegistryOptions = {}) {
     this.what = what;
     this.reference = reference;
-    this.#repository = registries.repository(reference, credentials);
+    this.#repository = registries.repository(reference, options.credentials);
+    this.#request = options.signal === undefined ? {} : { signal: options.signal };
     this.rules = {
       manifestTypes: [mediaTypes.manifest, mediaTypes.dockerManifest],
       indexes: true,
@@ -39,7 +42,7 @@ export class RegistryDestination implements ImageDestination {
   async [Symbol.asyncDispose](): Promise<void> {}
 
   async hasBlob(descriptor: Descriptor): Promise<boolean> {
-    return (await this.#repository.blobSize(descriptor.digest)) === descriptor.size;
+    return (await this.#repository.blobSize(descriptor.digest, this.#request)) === descriptor.size;
   }
 
   async putBlob(descriptor: Descriptor, bytes: BlobBytes, options: PutBlobOptions = {}) {
@@ -60,10 +63,11 @@ export class RegistryDestination implements ImageDestination {
   async putManifest(mediaType: string, bytes: Buffer, role: ManifestRole): Promise<void> {
     const { tag, digest } = this.reference;
     if (role === 'part' || role === 'referrer')
-      await this.#repository.putManifest({ digest: digestOf(bytes) }, mediaType, bytes);
-    else if (role !== 'root') await this.#repository.putManifest(role, mediaType, bytes);
-    else if (digest === undefined) await this.#repository.putManifest({ tag: tag! }, mediaType, bytes);
-    else if (digest === digestOf(bytes)) await this.#repository.putManifest({ digest }, mediaType, bytes);
+      await this.#repository.putManifest({ digest: digestOf(bytes) }, mediaType, bytes, this.#request);
+    else if (role !== 'root') await this.#repository.putManifest(role, mediaType, bytes, this.#request);
+    else if (digest === undefined) await this.#repository.putManifest({ tag: tag! }, mediaType, bytes, this.#request);
+    else if (digest === digestOf(bytes))
+      await this.#repository.putManifest({ digest }, mediaType, bytes, this.#request);
     else {
       throw new TareError(
         'InvalidArgument',

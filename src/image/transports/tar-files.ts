@@ -1,4 +1,5 @@
-import { constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { constants, fstatSync, open as openCallback, readSync, statSync } from 'node:fs';
+import { promisify } from 'node:util';
 import { TareError } from '../../errors/index.ts';
 import { fromByteString, OpenFile } from '../../linux/index.ts';
 import { BLOCK, detectCompression, TarParser } from '../../storage/index.ts';
@@ -7,6 +8,8 @@ import { decompressed } from '../decompress.ts';
 import { bytesAt, bytesOf } from './file-bytes.ts';
 import type { LayoutFiles } from './layout-files.ts';
 import { spool } from './spool.ts';
+
+const open = promisify(openCallback);
 
 const MAX_ENTRIES = 100_000;
 const MAX_LINKS = 40;
@@ -43,7 +46,7 @@ export class TarFiles implements LayoutFiles {
   /** @throws {TareError} NotFound; InvalidArgument: no tar, damaged, truncated, with names that lead outside */
   static async open(path: string, what = path): Promise<TarFiles> {
     await using opening = new AsyncDisposableStack();
-    let file: { fd: number } & Disposable = opening.use(openArchive(path, what));
+    let file: { fd: number } & Disposable = opening.use(await openArchive(path, what));
     if (!isPlainTar(file.fd)) {
       file = opening.use(await spool(decompressed(bytesOf(file.fd))));
     }
@@ -82,12 +85,13 @@ export class TarFiles implements LayoutFiles {
   }
 }
 
-function openArchive(path: string, what: string): OpenFile {
+async function openArchive(path: string, what: string): Promise<OpenFile> {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
     throw new TareError('InvalidArgument', `${what} is a folder: want a tar`);
   }
   try {
-    return new OpenFile(openSync(path, constants.O_RDONLY | constants.O_NOCTTY));
+    // Not on this thread: opening a pipe waits for its writer.
+    return new OpenFile(await open(path, constants.O_RDONLY | constants.O_NOCTTY));
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
     if (code === 'ENOENT' || code === 'ENOTDIR') throw new TareError('NotFound', `${what}: no such file`, { cause });
