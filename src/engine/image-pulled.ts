@@ -32,10 +32,10 @@ export function recordPulled(tx: Transaction, pulled: PulledImage): void {
   const repositories = new Set<string>();
   for (const name of names) {
     const { domain, path, tag } = name;
-    if (name.digest === undefined) putName(tx, { domain, path, tag: tag ?? 'latest' }, image.id, nowMs);
-    else if (name.digest !== digest) putName(tx, { domain, path, digest: name.digest }, image.id, nowMs);
+    if (name.digest === undefined) putName(tx, { domain, path, tag: tag ?? 'latest' }, image.id, nowMs, digest);
+    else if (name.digest !== digest) putName(tx, { domain, path, digest: name.digest }, image.id, nowMs, digest);
     if (!repositories.has(canonicalName(name))) {
-      putName(tx, { domain, path, digest }, image.id, nowMs);
+      putName(tx, { domain, path, digest }, image.id, nowMs, digest);
       putBlobSources(tx, name, [image, ...variants].flatMap(blobsOf));
     }
     repositories.add(canonicalName(name));

@@ -104,7 +104,7 @@ async function* pushOne(
   await db.write((tx) => {
     // Another platform that was sent alone has no name here, and a digest would make it an image of its own.
     const isNamed = findNamed(tx, name)?.id === image.id;
-    if (isNamed) putName(tx, { domain, path, digest: root.digest }, image.id, image.lastTaggedMs);
+    if (isNamed) putName(tx, { domain, path, digest: root.digest }, image.id, image.lastTaggedMs, root.digest);
     putBlobSources(
       tx,
       { domain, path },

@@ -18,6 +18,7 @@ import {
   deleteImage,
   deleteName,
   everyImage,
+  findImage,
   type ImageOutline,
   imageEvent,
   listImage,
@@ -157,12 +158,11 @@ interface Removal {
 
 /** Removes the image, and other platforms that were here for its sake; blobs and layers go with the next collection, unless others use them. */
 function erase(parts: ImageParts, tx: Transaction, image: ImageOutline, removal: Removal): RemovedImage[] {
+  // Of the record: what a name showed may be without it.
+  const index = findImage(tx, image.id)?.index;
   const removed = forget(parts, tx, image, removal);
-  if (image.index === undefined) return removed;
-  return [
-    ...removed,
-    ...releaseVariants(tx, image.index.digest).flatMap((variant) => forget(parts, tx, variant, removal)),
-  ];
+  if (index === undefined) return removed;
+  return [...removed, ...releaseVariants(tx, index.digest).flatMap((variant) => forget(parts, tx, variant, removal))];
 }
 
 /** How many recorded images have a layer. Counted once for as many removals as there are: each would read all records. */

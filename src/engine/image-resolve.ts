@@ -4,14 +4,29 @@ import type { Digest, Platform } from '../storage/index.ts';
 import { findImage, type ImageReader, type RecordedImage } from './image-records.ts';
 import { variantFor } from './image-variants.ts';
 
-/** The image that a name points at. */
+/**
+ * The image that a name points at. Two tags may share an image whose other platforms differ: it comes with its index only
+ * for a name that stands for that one.
+ */
 export function findNamed(db: ImageReader, name: Reference): RecordedImage | undefined {
-  const row = db.get<{ image_id: string }>(
-    'SELECT image_id FROM image_references WHERE name = ?',
+  const row = rowNamed(db, name);
+  const image = row === undefined ? undefined : findImage(db, row.image_id);
+  if (image === undefined || row?.root == null || row.root === image.index?.digest) return image;
+  const { index: _, ...alone } = image;
+  return alone;
+}
+
+/** What a user's word stands for in its registry, where that is recorded. */
+export function rootNamed(db: ImageReader, ref: string): Digest | undefined {
+  const parsed = parseAnyReference(ref);
+  return 'name' in parsed ? (rowNamed(db, parsed.name)?.root ?? undefined) : undefined;
+}
+
+const rowNamed = (db: ImageReader, name: Reference) =>
+  db.get<{ image_id: string; root: Digest | null }>(
+    'SELECT image_id, root FROM image_references WHERE name = ?',
     canonical(lookUpName(name)),
   );
-  return row === undefined ? undefined : findImage(db, row.image_id);
-}
 
 /** A digest says more than the tag beside it. */
 function lookUpName(name: Reference): Reference {

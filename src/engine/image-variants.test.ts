@@ -246,6 +246,23 @@ test('a newer index lets go of the platforms that only the older one listed', as
   expect(findImage(lab.db, idOf(arm64))).toBeUndefined();
 });
 
+test('two tags that share an image, but not its other platforms', async () => {
+  await using lab = await ImageLab.open();
+  await pullAll(lab, [amd64, arm64]);
+  await lab.images.tag('host:5000/app:1', 'mine:1');
+  const { images } = lab;
+  // The same tag moves on in the registry: what was tagged before keeps standing for what it stood for.
+  const next = await pullAll(lab, [amd64, armv6]);
+  expect((await images.inspect('host:5000/app:1', { platform: 'linux/arm/v6' })).id).toBe(idOf(armv6));
+  expect((await images.inspect('host:5000/app:1')).index).toEqual(next);
+  expect((await images.inspect('mine:1')).id).toBe(idOf(amd64));
+  expect((await images.inspect('mine:1')).index).toBeUndefined();
+  await expect(images.inspect('mine:1', { platform: 'linux/arm/v6' })).rejects.toThrow('does not provide');
+  await images.remove('host:5000/app:1');
+  await images.remove('mine:1');
+  expect(await lab.inventory()).toEqual(nothing);
+});
+
 test('signatures stay as long as their image', async () => {
   await using lab = await ImageLab.open();
   await pullAll(lab, [amd64]);

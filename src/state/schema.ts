@@ -88,4 +88,5 @@ export const migrations: readonly string[] = [
     boot_id TEXT NOT NULL
   ) WITHOUT ROWID, STRICT;
   `,
+  'ALTER TABLE image_references ADD COLUMN root TEXT',
 ];
