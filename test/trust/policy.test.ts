@@ -198,6 +198,30 @@ describe('pull', () => {
     expect(await lab.inventory()).toEqual(nothing);
   });
 
+  test('attestations beside a signature are not taken for one, nor fetched', async () => {
+    const lab = await openTrustLab();
+    const { manifest } = await lab.seed('a', '1');
+    const bundleType = 'application/vnd.dev.sigstore.bundle.v0.3+json';
+    const empty = await lab.registry.putBlob('a', Buffer.from('{}'), 'application/vnd.oci.empty.v1+json');
+    const provenance = await lab.registry.putBlob('a', Buffer.from('{"provenance":1}'), bundleType);
+    const attestation = await lab.registry.putManifest('a', {
+      ...{ schemaVersion: 2, mediaType: 'application/vnd.oci.image.manifest.v1+json', artifactType: bundleType },
+      ...{ config: empty, layers: [provenance], subject: manifest },
+      annotations: { 'dev.sigstore.bundle.predicateType': 'https://slsa.dev/provenance/v1' },
+    });
+    const { bytes: _, ...descriptor } = attestation;
+    const annotations = { 'dev.sigstore.bundle.predicateType': 'https://slsa.dev/provenance/v1' };
+    // Debian's registry has no referrers API, so the list is a tag.
+    const listed = { ...descriptor, artifactType: bundleType, annotations };
+    await lab.registry.seedIndex('a', manifest.digest.replace(':', '-'), [listed]);
+    lab.setPolicy(docker(lab, sigstore(ours.pem)));
+    await expect(lab.pull('a:1')).rejects.toThrow(/it has no sigstore signature/);
+    expect(lab.proxy.requests.filter(({ path }) => path.includes(provenance.digest))).toEqual([]);
+    await lab.sign(remote(lab, 'a:1'), { key: ours.key, as: 'referrer' });
+    await lab.pull('a:1');
+    expect(lab.proxy.requests.filter(({ path }) => path.includes(provenance.digest))).toEqual([]);
+  });
+
   test('a registry that does not tell of signatures is not taken for one that has none', async () => {
     const lab = await openTrustLab();
     await lab.seed('a', '1');

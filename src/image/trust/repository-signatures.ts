@@ -10,6 +10,7 @@ import {
   MAX_SIGNATURE_BYTES,
   MAX_SIGNATURES,
 } from './signature.ts';
+import { SIGN_PREDICATE } from './signed-payload.ts';
 
 type SignatureRepository = Pick<RepositoryReader, 'manifest' | 'blob' | 'referrers' | 'name'>;
 
@@ -18,6 +19,12 @@ export const signatureTag = (digest: Digest): string => `sha256-${hexOf(digest)}
 
 export const LEGACY_REFERRER_TYPE = 'application/vnd.dev.cosign.artifact.sig.v1+json';
 const isBundleType = (type: string): boolean => /^application\/vnd\.dev\.sigstore\.bundle(\.v|\+json)/.test(type);
+
+/** Attestations come as bundles too; where a registry tells which they are, they are not fetched. */
+function mayBeSignature({ artifactType = '', annotations = {} }: Descriptor): boolean {
+  const predicate = annotations['dev.sigstore.bundle.predicateType'] ?? SIGN_PREDICATE;
+  return artifactType === LEGACY_REFERRER_TYPE || (isBundleType(artifactType) && predicate === SIGN_PREDICATE);
+}
 
 /**
  * Signatures in cosign's formats that a repository has for a manifest: under cosign's tag, and among its referrers. What
@@ -34,8 +41,7 @@ export async function repositorySignatures(
   const found = [...tagged];
   let manifests = 0;
   for (const referrer of await repository.referrers(digest, options)) {
-    const type = referrer.artifactType ?? '';
-    if (type !== LEGACY_REFERRER_TYPE && !isBundleType(type)) continue;
+    if (!mayBeSignature(referrer)) continue;
     // A manifest each: whoever attaches thousands makes nobody fetch them all.
     manifests += 1;
     if (manifests > MAX_SIGNATURES || found.length >= MAX_SIGNATURES) break;
