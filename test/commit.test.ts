@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { busybox } from './support/engine.ts';
+import { busybox, TestEngine } from './support/engine.ts';
 import { eventually } from './support/execute.ts';
 import { throughEveryFace } from './support/faces.ts';
 
@@ -147,4 +147,28 @@ throughEveryFace('commit', (engine, face) => {
     expect(stderr).toContain('/a/.wh.passwd cannot go into a layer');
     await cli('rm', 'hostile');
   });
+});
+
+test('with the vfs driver, too', async () => {
+  await using engine = await TestEngine.start({ face: 'docker', serve: ['--storage-driver', 'vfs'] });
+  await engine.cli([
+    'run',
+    '--name',
+    'box',
+    busybox,
+    'sh',
+    '-c',
+    'echo new > /new; rm /www/index.html; chmod 700 /tmp',
+  ]);
+  await engine.cli(['commit', 'box', 'box:1']);
+  const vfs = ['--storage-driver', 'vfs'];
+  expect((await engine.tare([...vfs, 'diff', busybox, 'box:1'])).stdout).toBe(
+    'A /new\nC /tmp\nC /www\nD /www/index.html\n',
+  );
+  expect((await engine.tare([...vfs, 'diff', 'box:1', 'box'])).stdout).toBe('');
+  const path = (await engine.tare([...vfs, 'image', 'mount', 'box:1'])).stdout.trim();
+  expect((await engine.run(['cat', join(path, 'new')])).stdout).toBe('new\n');
+  expect((await engine.run(['touch', join(path, 'x')], { expect: 'any' })).stderr).toMatch(/Read-only/);
+  await engine.tare([...vfs, 'image', 'unmount', 'box:1']);
+  expect((await engine.cli(['run', '--rm', 'box:1', 'cat', '/new'])).stdout).toBe('new\n');
 });

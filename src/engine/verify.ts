@@ -164,22 +164,32 @@ async function* checkBlobs(
   let toldMs = 0;
   const waiting = [...blobs];
   const running = new Map<Digest, Promise<Checked>>();
+  const over = new AbortController();
+  const stop = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
   const begin = (blob: Expected): void => {
-    const work = checkBlob(parts, blob, signal, (bytes) => {
+    const work = checkBlob(parts, blob, stop, (bytes) => {
       doneBytes += bytes;
     });
+    work.catch(() => {}); // whoever still waits for it meets the error
     running.set(blob.digest, work);
   };
-  while (waiting.length > 0 || running.size > 0) {
-    while (running.size < SIDE_BY_SIDE && waiting.length > 0) begin(waiting.shift()!);
-    const finding = await Promise.race([...running.values(), sleep(TELL_EVERY_MS)]);
-    if (finding !== undefined) {
-      running.delete(finding.blob.digest);
-      yield finding;
+  try {
+    while (waiting.length > 0 || running.size > 0) {
+      while (running.size < SIDE_BY_SIDE && waiting.length > 0) begin(waiting.shift()!);
+      const finding = await Promise.race([...running.values(), sleep(TELL_EVERY_MS)]);
+      if (finding !== undefined) {
+        running.delete(finding.blob.digest);
+        yield finding;
+      }
+      if (Date.now() - toldMs < TELL_EVERY_MS) continue;
+      toldMs = Date.now();
+      // Blobs that nothing records add to what is done.
+      yield { doneBytes, totalBytes: Math.max(totalBytes, doneBytes) };
     }
-    if (Date.now() - toldMs < TELL_EVERY_MS) continue;
-    toldMs = Date.now();
-    yield { doneBytes, totalBytes };
+  } finally {
+    // Nothing is read any more once the caller has left.
+    over.abort();
+    await Promise.allSettled(running.values());
   }
 }
 
@@ -190,7 +200,7 @@ async function sleep(ms: number): Promise<undefined> {
 async function checkBlob(
   { content }: ImageParts,
   blob: Expected,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
   onBytes: (bytes: number) => void,
 ): Promise<Checked> {
   const hash = createHash('sha256');
@@ -199,13 +209,13 @@ async function checkBlob(
   if (!(await content.has(blob.digest))) return finding('it is missing');
   try {
     for await (const chunk of content.open(blob.digest)) {
-      signal?.throwIfAborted();
+      signal.throwIfAborted();
       hash.update(chunk);
       sizeBytes += chunk.byteLength;
       onBytes(chunk.byteLength);
     }
   } catch (error) {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     return finding(`it cannot be read: ${messageOf(error)}`);
   }
   if (blob.sizeBytes !== undefined && sizeBytes !== blob.sizeBytes) {

@@ -75,7 +75,7 @@ test('the deepest tree that can be unpacked is packed, and comes back', async ()
   const options = { deletions: 'whiteout', opaque: 'trusted.overlay.opaque' } as const;
   using again = opened(from.path);
   const changes = [...compareTrees(again.fd, undefined, options)].filter((change) => change !== undefined);
-  expect(changes).toHaveLength(2045);
+  expect(changes.length).toBe(2045);
   expect(changes.at(-1)).toEqual({ path: `${'d/'.repeat(2044)}file`, kind: 'added' });
 });
 
