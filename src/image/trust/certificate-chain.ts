@@ -3,7 +3,8 @@ import { TareError } from '../../errors/index.ts';
 
 const MAX_CERTIFICATES = 100;
 const MAX_DEPTH = 6;
-const CODE_SIGNING = '1.3.6.1.5.5.7.3.3';
+/** Object identifier of the purpose (RFC 5280, section 4.2.1.12). */
+export const CODE_SIGNING = '1.3.6.1.5.5.7.3.3';
 const ANY_PURPOSE = '2.5.29.37.0';
 const NAME_CONSTRAINTS = '2.5.29.30';
 

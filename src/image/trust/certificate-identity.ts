@@ -47,7 +47,8 @@ export function identityFault(names: CertificateNames, wanted: CertificateIdenti
     return `the certificate was issued on the word of ${JSON.stringify(issuer)}, not of ${ruleText(wanted.issuer)}`;
   }
   const subjects = [...names.emails, ...names.uris, ...names.others];
-  if (subjects.some((subject) => isMatch(wanted.subject, subject))) return undefined;
+  const candidates = wanted.among === undefined ? subjects : names[wanted.among];
+  if (candidates.some((subject) => isMatch(wanted.subject, subject))) return undefined;
   return `the certificate is for ${JSON.stringify(subjects.join(', '))}, not for ${ruleText(wanted.subject)}`;
 }
 

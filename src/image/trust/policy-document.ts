@@ -132,7 +132,9 @@ function fulcioAt(value: unknown, where: string): FulcioAuthority {
     issuer: textRule(object, where, { is: ['oidcIssuer'], matches: 'oidcIssuerRegExp' }),
     subject: textRule(object, where, { is: ['subjectEmail', 'subjectURI'], matches: 'subjectRegExp' }),
   };
-  return { ca: keySource(object, where, 'ca'), ...identity };
+  const among =
+    object['subjectEmail'] !== undefined ? 'emails' : object['subjectURI'] !== undefined ? 'uris' : undefined;
+  return { ca: keySource(object, where, 'ca'), ...identity, ...(among === undefined ? {} : { among }) };
 }
 
 function pkiAt(value: unknown, where: string): PkiAuthority {

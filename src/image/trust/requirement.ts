@@ -27,6 +27,8 @@ export interface CertificateIdentity {
   issuer: TextRule;
   /** An e-mail address or a URI. */
   subject: TextRule;
+  /** Names of this kind alone; undefined: of any, a user's name among them. */
+  among?: 'emails' | 'uris';
 }
 
 /** Signed with a key whose certificate Fulcio issued to an identity. */

@@ -57,8 +57,7 @@ export async function readSigstoreTrust(requirement: SigstoreSigned): Promise<Si
       },
     };
   }
-  const { ca, issuer, subject } = fulcio!;
-  const identity = { issuer, subject };
+  const { ca, ...identity } = fulcio!;
   if (root !== undefined) return { ...common, signer: { by: 'trusted root', material: root, identity } };
   const roots = readKeys(ca!, 'fulcio CA').flatMap((pem) => parseCertificates(pem, 'fulcio CA'));
   return { ...common, signer: { by: 'fulcio', roots, identity } };

@@ -375,6 +375,11 @@ describe('keyless', () => {
     { what: 'another URI', identity: { subjectURI: 'https://ci.example/repo/build' }, fits: false },
     { what: 'a pattern', identity: { subjectRegExp: '^https://ci\\.example/repo/.*@main$' }, fits: true },
     { what: 'another pattern', identity: { subjectRegExp: '^https://ci\\.example/fork/' }, fits: false },
+    {
+      what: 'the URI as an e-mail address',
+      identity: { subjectEmail: 'https://ci.example/repo/build@main' },
+      fits: false,
+    },
     { what: 'an e-mail address instead', identity: { subjectEmail: 'me@a.example' }, fits: false },
   ])('$what: $fits', async ({ identity, fits }) => {
     const own = signer({ names: 'URI:https://ci.example/repo/build@main' });

@@ -2,7 +2,7 @@ import { createHash, type KeyObject, X509Certificate } from 'node:crypto';
 import type { Bundle, TransparencyLogEntry } from '@sigstore/bundle';
 import type { SignedEntity, TrustMaterial, VerifierOptions } from '@sigstore/verify';
 import { messageOf, TareError } from '../../errors/index.ts';
-import { chainFault, parseCertificates } from './certificate-chain.ts';
+import { CODE_SIGNING, chainFault, parseCertificates } from './certificate-chain.ts';
 import { type CertificateNames, certificateNames, identityFault } from './certificate-identity.ts';
 import { cosignLogEntries, cosignTimestamp, logKeyFault } from './cosign-annotations.ts';
 import { isSignedBy, publicKeyBytes } from './key-bytes.ts';
@@ -175,7 +175,7 @@ async function verifyMaterial(material: Material, trust: SigstoreTrust): Promise
     case 'trusted root':
       return await verifyWithTrustedRoot(material, trust, signer);
     default:
-      return await verifyWithAuthority(material, trust);
+      return await verifyWithAuthority(material, trust, signer);
   }
 }
 
@@ -194,9 +194,11 @@ const signerCertificate = ({ certificate }: Material): X509Certificate => {
 };
 
 /** Fulcio's certificates live minutes, so what counts is the time of which a log speaks; one's own live until they expire. */
-async function verifyWithAuthority(material: Material, trust: SigstoreTrust): Promise<SigstoreSigner> {
-  const { signer } = trust;
-  if (signer.by !== 'fulcio' && signer.by !== 'pki') throw new Error('no certificate authority');
+async function verifyWithAuthority(
+  material: Material,
+  trust: SigstoreTrust,
+  signer: Extract<SigstoreTrust['signer'], { by: 'fulcio' | 'pki' }>,
+): Promise<SigstoreSigner> {
   const core = await import('@sigstore/core');
   const certificate = signerCertificate(material);
   const names = certificateNames(core.X509Certificate.parse(Buffer.from(certificate.raw)));
@@ -214,7 +216,7 @@ async function verifyWithAuthority(material: Material, trust: SigstoreTrust): Pr
     if (subjectEmail !== undefined && !names.emails.includes(subjectEmail)) {
       throw refuse(`the certificate is for ${JSON.stringify(names.emails)}, not for ${subjectEmail}`);
     }
-    if (subjectHostname !== undefined && certificate.checkHost(subjectHostname) === undefined) {
+    if (subjectHostname !== undefined && certificate.checkHost(subjectHostname, { subject: 'never' }) === undefined) {
       throw refuse(`the certificate is for ${JSON.stringify(names.hostnames)}, not for ${subjectHostname}`);
     }
     if (!material.signature.verifySignature(certificate.publicKey)) throw refuse('it does not fit its certificate');
@@ -239,7 +241,7 @@ async function verifyWithTrustedRoot(
   const core = await import('@sigstore/core');
   const certificate = signerCertificate(material);
   const parsed = core.X509Certificate.parse(Buffer.from(certificate.raw));
-  if (!certificate.keyUsage?.includes('1.3.6.1.5.5.7.3.3')) throw refuse('the certificate is not for signing code');
+  if (!certificate.keyUsage?.includes(CODE_SIGNING)) throw refuse('the certificate is not for signing code');
   const options = {
     ctlogThreshold: root.ctlogs.length > 0 ? 1 : 0,
     tlogThreshold: root.tlogs.length > 0 ? 1 : 0,
