@@ -145,7 +145,8 @@ async function* prepared(
     Promise.all(
       image.layers.map(async (layer, position) => {
         if (isSentAsItIs(compressions[position]!)) return layer;
-        const known = compressedBefore(parts, layer) ?? (await slots.run(() => compressed(parts, layer, feed, signal)));
+        const known =
+          (await compressedBefore(parts, layer)) ?? (await slots.run(() => compressed(parts, layer, feed, signal)));
         return { ...layer, ...known, mediaType };
       }),
     ),
@@ -169,15 +170,19 @@ const asDescriptor = ({ mediaType, digest, blobBytes }: StoredLayer): Descriptor
   size: blobBytes,
 });
 
-/** The same layer as another image has it. */
-function compressedBefore(
-  { db }: ImageParts,
+/** The same layer as another image has it. Media types may lie; the bytes do not. */
+async function compressedBefore(
+  { db, content }: ImageParts,
   layer: StoredLayer,
-): Pick<StoredLayer, 'digest' | 'blobBytes'> | undefined {
-  const known = everyImage(db)
+): Promise<Pick<StoredLayer, 'digest' | 'blobBytes'> | undefined> {
+  const others = everyImage(db)
     .flatMap(({ layers }) => layers)
-    .find((other) => other.diffID === layer.diffID && other.mediaType.endsWith('gzip'));
-  return known === undefined ? undefined : { digest: known.digest, blobBytes: known.blobBytes };
+    .filter((other) => other.diffID === layer.diffID && other.digest !== layer.digest);
+  for (const { digest, blobBytes } of others) {
+    if ((await content.has(digest)) && (await storedCompression(content, digest)) === 'gzip')
+      return { digest, blobBytes };
+  }
+  return undefined;
 }
 
 async function compressed(

@@ -139,6 +139,16 @@ test.each([
   expect(await lab.images.ensureUnpacked(id)).toHaveLength(2);
 });
 
+test('a layer that another image has compressed is not compressed again', async () => {
+  const lab = await openPullLab();
+  const { plain } = plainLayer({ 'etc/a': 'a'.repeat(100_000) });
+  const stored = gzipSync(plain, { level: 1 });
+  await asDocker(lab, 'first:1', [{ plain, stored }]);
+  await asDocker(lab, 'made:1', [{ plain, stored: plain }, plainLayer({ b: 'b' })]);
+  await push(lab, 'made:1');
+  expect((await remote(lab, 'made', '1')).layers[0]?.digest).toBe(sha256(stored));
+});
+
 test('a plain layer that came from a registry goes as it came', async () => {
   const lab = await openPullLab();
   const seed = { layers: [tar([{ path: 'a', content: 'a' }])], compression: 'none' as const };
