@@ -151,6 +151,10 @@ export class ImageLab implements AsyncDisposable {
     const layers = stack.use(
       await openLayerStore({ directory: join(root, 'layers'), snapshotDirectory: join(root, 'snapshots') }),
     );
+    // Whatever a failed test left mounted.
+    stack.defer(async () => {
+      for (const key of await layers.snapshots()) await layers.remove(key);
+    });
     return new ImageLab(root, db, content, layers, stack.move(), options);
   }
 
