@@ -1,6 +1,6 @@
-import { readSync } from 'node:fs';
 import { TareError } from '../../errors/index.ts';
 import type { VisibleFile } from '../../storage/index.ts';
+import { readAt } from '../read-at.ts';
 
 const PIECE_BYTES = 128 * 1024;
 const MAX_LINE_BYTES = 1024 * 1024;
@@ -16,17 +16,6 @@ export function readWhole(file: VisibleFile, limitBytes: number): Buffer {
   using opened = file.open();
   const bytes = Buffer.alloc(sizeBytes);
   return bytes.subarray(0, readAt(opened.fd, bytes, 0));
-}
-
-/** Fills `target` from `offset` of a file. @returns bytes read, fewer only at the end of the file */
-export function readAt(fd: number, target: Buffer, offset: number): number {
-  let filled = 0;
-  while (filled < target.length) {
-    const size = readSync(fd, target, filled, target.length - filled, offset + filled);
-    if (size === 0) break;
-    filled += size;
-  }
-  return filled;
 }
 
 /**

@@ -1,4 +1,5 @@
-import { malformed, readAt } from './foreign-file.ts';
+import { readAt } from '../read-at.ts';
+import { malformed } from './foreign-file.ts';
 import type { FoundPackage } from './package.ts';
 
 /** Where the linker puts it in a binary (Go's debug/buildinfo). */

@@ -7,6 +7,15 @@ const read = (bytes: Uint8Array) => withBytes(bytes, (fd) => javaPackages(fd, 'a
 
 const pom = { 'META-INF/maven/g/a/pom.properties': 'groupId=g\nartifactId=a\nversion=1\n' };
 
+test('a jar that runs by itself has a program before it', async () => {
+  const script = Buffer.from('#!/bin/sh\nexec java -jar "$0"\n'.repeat(50));
+  const jar = zipOf({ ...pom, 'lib/inner.jar': zipOf(pom) });
+  expect((await read(Buffer.concat([script, jar]))).map(({ name, inside }) => name + inside)).toEqual([
+    'g:a',
+    'g:a:lib/inner.jar',
+  ]);
+});
+
 test('archives that nest too deep are refused', async () => {
   let bytes = zipOf(pom);
   for (let depth = 0; depth < 4; depth += 1) bytes = zipOf({ 'inner.jar': bytes });

@@ -14,7 +14,7 @@ const MAX_NESTED_BYTES = 512 * 1024 * 1024;
 const MAX_INFLATED_BYTES = 2 * 1024 ** 3;
 const MAX_NESTED = 10_000;
 
-export const isJavaArchive = (path: string): boolean => /\.(?:jar|war|ear|sar|par|jpi|hpi|lpkg|nar|rar)$/i.test(path);
+export const isJavaArchive = (path: string): boolean => /\.(?:jar|war|ear|sar|par|jpi|hpi|lpkg)$/i.test(path);
 
 export interface FoundInArchive extends FoundPackage {
   /** The archives on the way inside, each after a colon; '' for the outermost. */
@@ -55,7 +55,7 @@ async function readArchive(
     signal?.throwIfAborted();
     const name = entry.fileName as string;
     if (/^(?:.*\/)?META-INF\/maven\/[^/]+\/[^/]+\/pom\.properties$/.test(name)) {
-      const properties = parseProperties((await zip.read(entry, MAX_PROPERTIES_BYTES, count)).toString('utf8'));
+      const properties = parseProperties(zip.read(entry, MAX_PROPERTIES_BYTES, count).toString('utf8'));
       const group = properties.get('groupId');
       const artifact = properties.get('artifactId');
       const version = properties.get('version');
@@ -63,7 +63,7 @@ async function readArchive(
         found.push({ type: 'maven', name: `${group}:${artifact}`, version, inside });
       }
     } else if (name === 'META-INF/MANIFEST.MF') {
-      manifest = parseManifest((await zip.read(entry, MAX_MANIFEST_BYTES, count)).toString('utf8'));
+      manifest = parseManifest(zip.read(entry, MAX_MANIFEST_BYTES, count).toString('utf8'));
     } else if (isJavaArchive(name)) {
       if (depth + 1 > MAX_DEPTH) throw malformed(what, `archives nested more than ${MAX_DEPTH} deep`);
       const nested = await extract(zip, entry, count);

@@ -98,7 +98,7 @@ async function* zipRecords(path: string): AsyncGenerator<RawRecord, void, void> 
       const name = entry.fileName as string;
       if (!name.endsWith('.json')) continue;
       const where = `${path}: ${name}`;
-      yield parsed((await zip.read(entry, MAX_RECORD_BYTES)).toString('utf8'), where);
+      yield parsed(zip.read(entry, MAX_RECORD_BYTES).toString('utf8'), where);
     }
   } finally {
     closeSync(fd);

@@ -1,4 +1,5 @@
-import { malformed, readAt } from '../foreign-file.ts';
+import { readAt } from '../../read-at.ts';
+import { malformed } from '../foreign-file.ts';
 
 const HASH_MAGIC = 0x061561;
 const PAGE_HEADER_BYTES = 26;

@@ -1,4 +1,5 @@
-import { malformed, readAt } from '../foreign-file.ts';
+import { readAt } from '../../read-at.ts';
+import { malformed } from '../foreign-file.ts';
 
 const DATABASE_MAGIC = 0x506d7052; // "RpmP"
 const SLOT_MAGIC = 0x746f6c53; // "Slot"

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { VisibleFile } from '../../../storage/index.ts';
-import { malformed, readAt } from '../foreign-file.ts';
+import { readAt } from '../../read-at.ts';
+import { malformed } from '../foreign-file.ts';
 
 const MAX_DATABASE_BYTES = 1024 ** 3;
 const PIECE_BYTES = 1024 * 1024;
