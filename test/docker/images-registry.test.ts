@@ -162,6 +162,13 @@ describe('docker’s client and a registry', () => {
     expect(await fails('image', 'inspect', '--platform', `linux/${other}`, named('multi'))).toContain(
       'does not provide',
     );
+    // Our own command line says the same of the platform that is listed; the name goes on with the other.
+    await removeAll();
+    await lines(path);
+    await engine().tare(['rmi', '--platform', `linux/${here}`, named('multi')]);
+    expect((await docker('image', 'inspect', '--format', '{{.Architecture}}', named('multi'))).stdout.trim()).toBe(
+      other,
+    );
     await removeAll();
   });
 

@@ -1,6 +1,7 @@
 import { messageOf } from '../../errors/index.ts';
 import { command } from '../command.ts';
 import { segment } from '../each.ts';
+import { platformJson } from '../grammar/platforms.ts';
 import { ApiError } from '../transport/client.ts';
 
 export default command({
@@ -8,10 +9,12 @@ export default command({
   options: {
     force: { type: 'bool', short: 'f', help: 'Force removal of the image' },
     'no-prune': { type: 'bool', help: 'Do not delete untagged parents' },
+    platform: { type: 'list', help: 'Remove only this platform of an image, "os[/arch[/variant]]"' },
   },
   args: [1, Number.POSITIVE_INFINITY],
   completes: 'images',
   async run(context, options, names) {
+    const platforms = options.platform.map((text) => platformJson(text)!);
     const client = await context.connect();
     let code = 0;
     for (const name of names) {
@@ -20,7 +23,7 @@ export default command({
           'DELETE',
           `/images/${segment(name)}`,
           {
-            query: { force: options.force, noprune: options['no-prune'] },
+            query: { force: options.force, noprune: options['no-prune'], platforms },
           },
         );
         for (const { Untagged, Deleted } of removed) {
