@@ -166,6 +166,31 @@ describe('a database may be', () => {
   });
 });
 
+test('what the distribution brought is looked up by itself where the database knows nothing of the distribution', async () => {
+  const path = join(lab.root, 'pypi.json');
+  writeFileSync(path, JSON.stringify(records['PyPI/GHSA-2.json']));
+  expect(brief(await report(path))).toEqual([
+    'medium Some_Thing 1.5 GHSA-dddd-eeee-ffff 1.5.1',
+    'medium owned 1.0 GHSA-dddd-eeee-ffff -',
+  ]);
+});
+
+test('thousands of vulnerabilities of one package take no longer than they should', async () => {
+  const path = join(lab.root, 'many.jsonl');
+  const line = (at: number) =>
+    JSON.stringify({
+      ...records['Debian/DEBIAN-CVE-2024-2.json'],
+      id: `D-${at}`,
+      aliases: [`E-${at}`],
+      upstream: [`CVE-2023-${at}`],
+    });
+  writeFileSync(path, Array.from({ length: 6000 }, (_, at) => line(at)).join('\n'));
+  await report(path);
+  const started = performance.now();
+  expect((await report(path)).findings).toHaveLength(6000);
+  expect(performance.now() - started).toBeLessThan(2500);
+});
+
 test('an index is built once, and again when the database changes', async () => {
   const path = join(lab.root, 'changing.jsonl');
   const line = (id: string) => `${JSON.stringify({ ...records['npm/GHSA-1.json'], id, aliases: [] })}\n`;
@@ -201,7 +226,7 @@ test('records that are none are counted, and the first is named', async () => {
   // What the database knows nothing of is told, or an empty answer would look like a good one.
   expect(unchecked).toEqual([
     '3 deb packages: the database has no advisories of Debian GNU/Linux 12',
-    '1 pypi packages: the database has no advisories of PyPI',
+    '2 pypi packages: the database has no advisories of PyPI',
   ]);
 });
 

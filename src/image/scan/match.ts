@@ -35,14 +35,23 @@ interface Match extends Advisory {
   fixed: string | undefined;
 }
 
-/** Looks every package of a catalogue up. Packages that the distribution brought count as its own, with its fixes. */
+/** Matches that speak of one vulnerability, with all its names. */
+interface Group {
+  names: Set<string>;
+  matches: Match[];
+}
+
+/**
+ * Looks every package of a catalogue up. What the distribution's packages brought counts as theirs, with their fixes, unless
+ * the database knows nothing of the distribution.
+ */
 export function findVulnerabilities(catalogue: Catalogue, database: VulnerabilityDatabase): ScanResult {
   const { distribution, packages } = catalogue;
   const pattern = distribution === undefined ? undefined : distributionPattern(distribution);
   const ofDistribution = database.facts.ecosystems.filter((ecosystem) => pattern?.test(ecosystem));
   const findings = new Map<string, Finding>();
   for (const found of packages) {
-    if (found.ownedBy !== undefined) continue;
+    if (found.ownedBy !== undefined && ofDistribution.length > 0) continue;
     for (const finding of findingsOf(found, matchesOf(found, ofDistribution, database), database)) {
       const key = `${finding.id}\0${found.purl}`;
       const known = findings.get(key);
@@ -83,26 +92,25 @@ function matchesOf(
 
 /** Matches that are one vulnerability under several names become one finding. */
 function findingsOf(found: CataloguedPackage, matches: readonly Match[], database: VulnerabilityDatabase): Finding[] {
-  const groups: { names: Set<string>; matches: Match[] }[] = [];
+  const byName = new Map<string, Group>();
   for (const match of matches) {
     const { id, aliases, upstream } = match.vulnerability;
     // An advisory about one vulnerability is that vulnerability; one about several is a thing of its own.
-    const names = new Set([id, ...aliases, ...(upstream.length === 1 ? upstream : [])]);
-    const same = groups.filter((group) => [...names].some((name) => group.names.has(name)));
-    const joined = { names, matches: [match] };
-    for (const group of same) {
+    const names = [id, ...aliases, ...(upstream.length === 1 ? upstream : [])];
+    const joined: Group = { names: new Set(names), matches: [] };
+    for (const group of new Set(names.flatMap((name) => byName.get(name) ?? []))) {
       for (const name of group.names) joined.names.add(name);
-      joined.matches.unshift(...group.matches);
-      groups.splice(groups.indexOf(group), 1);
+      joined.matches.push(...group.matches);
     }
-    groups.push(joined);
+    joined.matches.push(match);
+    for (const name of joined.names) byName.set(name, joined);
   }
-  const known = new Set(groups.flatMap(({ names }) => [...names]));
+  const groups = [...new Set(byName.values())];
   return groups
     .filter(({ matches: [only, ...others] }) => {
       // All that an advisory about several is about is told by itself.
       const about = others.length === 0 ? (only?.vulnerability.upstream ?? []) : [];
-      return about.length < 2 || !about.every((name) => known.has(name));
+      return about.length < 2 || !about.every((name) => byName.has(name));
     })
     .map((group) => findingOf(found, group, database));
 }
@@ -110,11 +118,7 @@ function findingsOf(found: CataloguedPackage, matches: readonly Match[], databas
 /** CVE before GHSA before all else, a database's own names last. */
 const fame = (name: string): number => (name.startsWith('CVE-') ? 0 : name.startsWith('GHSA-') ? 1 : 2);
 
-function findingOf(
-  found: CataloguedPackage,
-  { names, matches }: { names: ReadonlySet<string>; matches: readonly Match[] },
-  database: VulnerabilityDatabase,
-): Finding {
+function findingOf(found: CataloguedPackage, { names, matches }: Group, database: VulnerabilityDatabase): Finding {
   const [id, ...aliases] = [...names].sort((a, b) => fame(a) - fame(b) || compareText(a, b));
   // What another database says under another name counts, too: distributions often give no severity.
   const records = [...names].flatMap((name) => database.vulnerability(name) ?? []);
@@ -149,7 +153,7 @@ function uncheckedOf(
   const unchecked: string[] = [];
   const counts = new Map<PackageType, number>();
   for (const { type, ownedBy } of packages) {
-    if (ownedBy === undefined) counts.set(type, (counts.get(type) ?? 0) + 1);
+    if (ownedBy === undefined || ofDistribution.length === 0) counts.set(type, (counts.get(type) ?? 0) + 1);
   }
   for (const [type, count] of counts) {
     const language = languageEcosystem(type);
