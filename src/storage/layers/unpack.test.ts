@@ -295,6 +295,13 @@ describe('hostile archives', () => {
     },
   );
 
+  test('a folder swapped for a link to a name that cannot be', async () => {
+    using dir = scratch();
+    const target = `${'n'.repeat(300)}/x`;
+    const layer = await unpack(dir.path, tar(folder('d/in'), file('d/x'), whiteout('d/.wh.x'), link('d', target)));
+    expect(readlinkSync(join(layer.path, 'd'))).toBe(target);
+  });
+
   test('a link that is there before is not written through', async () => {
     using dir = scratch();
     const check = guarded(dir.path);

@@ -33,7 +33,7 @@ export const isOpaque = (dirfd: number, name: ByteString, attribute: ByteString)
 /** A tar's entry of this name deletes what lower layers have under the rest of it. */
 export const WHITEOUT_PREFIX = '.wh.';
 const isAbsent = (error: unknown): boolean =>
-  error instanceof SyscallError && /^(ENOENT|ENOTDIR|ELOOP)$/.test(error.code);
+  error instanceof SyscallError && /^(ENOENT|ENOTDIR|ELOOP|ENAMETOOLONG)$/.test(error.code);
 
 const PREFIX = WHITEOUT_PREFIX;
 const OPAQUE = '.wh..wh..opq';

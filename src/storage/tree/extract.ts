@@ -148,8 +148,8 @@ export class TreeExtractor implements Disposable {
         using directory = new OpenFile(openAt2(this.#rootFd, path || '.', O_DIRECTORY | O_NOFOLLOW));
         changeTimes(directory.fd, modifyNs, modifyNs);
       } catch (error) {
-        // A later entry put something else there.
-        if (!hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) throw error;
+        // A later entry put something else there, or on its way: perhaps a link to a name that cannot be.
+        if (!hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG')) throw error;
       }
     }
     this.#times.length = 0;
