@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { catalogueOf, fileOf, scratchFolder, type TestLayer } from '../files.fixture.ts';
 import { rpmPackages } from './rpm.ts';
 
@@ -49,8 +49,8 @@ beforeAll(() => {
   const headers = headersOf(join(dbpath, 'rpmdb.sqlite'));
   databases.bdb = { Packages: berkeley(headers) };
   databases.ndb = { 'Packages.db': ndb(headers) };
-  return () => folder[Symbol.dispose]();
 }, 60_000);
+afterAll(() => folder[Symbol.dispose]());
 
 interface Header {
   number: number;
