@@ -184,7 +184,8 @@ test('scan-db update fetches what a scan reads', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'tare-scan-'));
     stack.defer(() => rmSync(folder, { recursive: true, force: true }));
     const update = ['scan-db', 'update', '--db', join(folder, 'db'), '--from', from];
-    const run = (...more: string[]) => execute([join(built(), 'bin/tare'), ...update, ...more], { expect: 'any' });
+    const run = (...more: string[]) =>
+      execute([join(built(), 'bin/tare'), ...update, ...more], { expect: 'any', env: { NO_PROXY: '127.0.0.1' } });
     expect(await run('--ecosystem', 'Go')).toMatchObject({ code: 0, stdout: 'Go: received 22B\n' });
     expect(readFileSync(join(folder, 'db/Go.zip'))).toEqual(zip);
     expect(await run('--ecosystem', 'Gone')).toMatchObject({
