@@ -17,7 +17,6 @@ import { createEventService, trimEvents } from './events.ts';
 import { createExecService } from './exec.ts';
 import { handleExit } from './exit.ts';
 import { watchersLock } from './exit-command.ts';
-import { writeHosts } from './generated-files.ts';
 import { healthTimes, probe, recordProbe } from './health.ts';
 import { beginLook, HeldPorts, noteLook } from './held-ports.ts';
 import { type HousekeepingParts, keepBelowThreshold, keepBelowThresholdHourly } from './image-gc.ts';
@@ -26,9 +25,11 @@ import { openTrust } from './image-trust.ts';
 import { createImageService } from './images.ts';
 import { Intents } from './intents.ts';
 import { isRotated, needsKeeper } from './keeper-work.ts';
+import { rewriteNameFiles } from './live-name-files.ts';
 import { isUp } from './liveness.ts';
 import { parseLogOptions } from './log-options.ts';
 import { rotateLog } from './log-rotation.ts';
+import { NameReader } from './name-records.ts';
 import { createNetworksService } from './networks.ts';
 import { type ReconcileParts, reconcile, settleEnded } from './reconcile.ts';
 import { LateRegistries } from './registries.ts';
@@ -171,7 +172,10 @@ export class Engine implements EngineServices, AsyncDisposable {
     const containers = createContainerService(parts, hub);
     const services: EngineServices = {
       ...{ containers, execs, images, volumes },
-      networks: createNetworksService({ db, store, networks, locks, addressesChanged: writeHosts }),
+      networks: createNetworksService({
+        ...{ db, store, networks, locks },
+        addressesChanged: (record, endpoints) => rewriteNameFiles(parts, record, endpoints),
+      }),
       events: createEventService(db),
       system: createSystemService({ config, db, store, facts, layers, containers, images, volumes }),
     };
@@ -282,6 +286,11 @@ export class Engine implements EngineServices, AsyncDisposable {
   /** What the second of two containers or images has more, less and otherwise. @see compareRefs */
   compare(before: string, after: string): AsyncIterable<Change> {
     return compareRefs(this.#parts, before, after);
+  }
+
+  /** What containers are called, for whoever answers them. */
+  names(): NameReader {
+    return new NameReader(this.#parts.db, this.#parts.networks, (subject, error) => this.report(subject, error));
   }
 
   /** Every published port of this engine. */

@@ -4,15 +4,36 @@ import type { Endpoint } from '../network/index.ts';
 import { hostResolvConf, hostsFile, resolvConf } from './name-files.ts';
 import type { ContainerRecord } from './types.ts';
 
-/** Writes the files that the container finds as its hostname, hosts and resolv.conf, or takes another container's. */
-export function writeGeneratedFiles(record: ContainerRecord) {
+/**
+ * Writes the files that the container finds as its hostname, hosts and resolv.conf.
+ * @param owner the container whose network it shares: then its files are shared too
+ */
+export function writeGeneratedFiles(record: ContainerRecord, owner: ContainerRecord | undefined) {
+  if (owner !== undefined) {
+    return { hostname: owner.hostnamePath, hosts: owner.hostsPath, resolvConf: owner.resolvConfPath };
+  }
   mkdirSync(dirname(record.hostsPath), { recursive: true, mode: 0o700 });
-  const { config, host } = record;
-  writeFileSync(record.hostnamePath, `${config.hostname}\n`, { mode: 0o644 });
+  writeFileSync(record.hostnamePath, `${record.config.hostname}\n`, { mode: 0o644 });
   writeHosts(record, []);
-  const text = resolvConf(hostResolvConf(), { ...host, keepLoopback: host.networkMode === 'host' });
-  writeFileSync(record.resolvConfPath, text, { mode: 0o644 });
+  writeResolvConf(record, undefined);
   return { hostname: record.hostnamePath, hosts: record.hostsPath, resolvConf: record.resolvConfPath };
+}
+
+/**
+ * Writes resolv.conf anew, into the same inode.
+ * @param nameServer where names of containers are served; undefined: the container asks its resolvers, or the host's, itself
+ */
+export function writeResolvConf(record: ContainerRecord, nameServer: string | undefined): void {
+  writeFileSync(record.resolvConfPath, resolvConfText(record, nameServer), { mode: 0o644 });
+}
+
+/** What {@link writeResolvConf} writes. */
+export function resolvConfText({ host }: Pick<ContainerRecord, 'host'>, nameServer: string | undefined): string {
+  return resolvConf(hostResolvConf(), {
+    ...host,
+    keepLoopback: host.networkMode === 'host',
+    ...(nameServer === undefined ? {} : { nameServer }),
+  });
 }
 
 /** Writes the hosts file anew, into the same inode: a running container has it mounted. */

@@ -2,9 +2,13 @@ import { isHealthchecked } from './health.ts';
 import { parseLogOptions } from './log-options.ts';
 import type { ContainerRecord } from './types.ts';
 
+/** Networks without names of containers; on all others the keeper answers for them. */
+const nameless = new Set(['bridge', 'host', 'none']);
+
 /** Whether a container that runs, or waits for its restart, needs the living process. */
-export function needsKeeper(record: Pick<ContainerRecord, 'config' | 'host'>): boolean {
+export function needsKeeper(record: Pick<ContainerRecord, 'config' | 'host' | 'networking'>): boolean {
   return (
+    record.networking.some(({ network }) => !nameless.has(network)) ||
     record.host.restartPolicy.name !== 'no' ||
     isHealthchecked(record.config.healthcheck) ||
     record.host.publishAllPorts ||

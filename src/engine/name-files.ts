@@ -50,6 +50,8 @@ export interface ResolvInput {
   dnsOptions: string[];
   /** The container shares the host's network: its loopback resolvers work there too. */
   keepLoopback: boolean;
+  /** Asked instead of all others, which it asks in turn. */
+  nameServer?: string;
 }
 
 // What docker falls back to when the host has only resolvers that a container cannot reach.
@@ -65,10 +67,13 @@ export function resolvConf(host: string, input: ResolvInput): string {
       .map(([, ...rest]) => rest);
   const hostServers = words('nameserver').flatMap(([address]) => (address === undefined ? [] : [address]));
   const reachable = input.keepLoopback ? hostServers : hostServers.filter((address) => !isLoopback(address));
-  const servers = input.dns.length > 0 ? input.dns : reachable.length > 0 ? reachable : publicResolvers;
+  const own = input.dns.length > 0 ? input.dns : reachable.length > 0 ? reachable : publicResolvers;
+  const servers = input.nameServer === undefined ? own : [input.nameServer];
   const search =
     input.dnsSearch.length > 0 ? input.dnsSearch : (words('search').at(-1) ?? words('domain').at(-1) ?? []);
-  const options = input.dnsOptions.length > 0 ? input.dnsOptions : words('options').flat();
+  const options = input.dnsOptions.length > 0 ? [...input.dnsOptions] : words('options').flat();
+  // Names of containers have no dots: they come before the search list, as with docker.
+  if (input.nameServer !== undefined && !options.some((option) => option.startsWith('ndots:'))) options.push('ndots:0');
   return [
     ...servers.map((server) => `nameserver ${server}`),
     // A single dot means: no search list.

@@ -20,10 +20,11 @@ import { makeBindSources, runtimeMounts } from './container-mounts.ts';
 import { connectRequests, disconnectAll, networkEvent } from './container-network.ts';
 import { containerEvent } from './events.ts';
 import { exitCommandFor } from './exit-command.ts';
-import { writeGeneratedFiles, writeHosts } from './generated-files.ts';
+import { writeGeneratedFiles, writeHosts, writeResolvConf } from './generated-files.ts';
 import { isHealthchecked } from './health.ts';
 import { needsKeeper } from './keeper-work.ts';
 import { parseLogOptions } from './log-options.ts';
+import { nameServerFor, untilServed } from './name-servers.ts';
 import type { EngineParts } from './parts.ts';
 import { removeLocked } from './remove-locked.ts';
 import type { ContainerRecord } from './types.ts';
@@ -90,7 +91,7 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
   const mounts = runtimeMounts(record.mounts, record.host);
   checkPropagation(mounts, mountTable);
   const user = resolveUserIn(rootfs, record.config.user, record.host.groupAdd);
-  const generatedFiles = writeGeneratedFiles(record);
+  const generatedFiles = writeGeneratedFiles(record, sharesNetworkOf(parts, record));
 
   undo.defer(() => networks.deleteNamespace(id));
   const namespaces = chooseNamespaces(parts, record);
@@ -178,7 +179,18 @@ async function connectAll(
     endpoints.push(await parts.networks.connect({ ...request, netns }));
   }
   if (endpoints.some(({ ipv4, ipv6 }) => ipv4 !== '' || ipv6 !== '')) writeHosts(record, endpoints);
+  const networks = new Map(endpoints.map(({ networkId }) => [networkId, parts.networks.get(networkId)]));
+  const nameServer = nameServerFor(record, endpoints, networks);
+  if (nameServer !== undefined) {
+    writeResolvConf(record, nameServer);
+    await untilServed(nameServer, parts.wakeKeeper);
+  }
   return endpoints;
+}
+
+function sharesNetworkOf(parts: EngineParts, { host }: ContainerRecord): ContainerRecord | undefined {
+  const [mode, other] = host.networkMode.split(':', 2);
+  return mode === 'container' && other !== undefined ? parts.store.get(other) : undefined;
 }
 
 function chooseNamespaces(parts: EngineParts, record: ContainerRecord): SpecInput['namespaces'] {

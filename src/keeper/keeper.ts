@@ -3,6 +3,7 @@ import { Engine, type EngineConfig, tryBecomeKeeper } from '../engine/index.ts';
 import type { Duty } from './duty.ts';
 import { HealthChecks } from './health-checks.ts';
 import { LogRotation } from './log-rotation.ts';
+import { Names } from './names.ts';
 import { PortHolder } from './port-holder.ts';
 import { Restarts } from './restarts.ts';
 
@@ -12,7 +13,7 @@ const SETTLE_MS = 50;
 const IDLE_MS = 3_000;
 
 /**
- * The living process of an engine root: restarts, health checks, log rotation, reserved ports. It knows nothing that is
+ * The living process of an engine root: names, restarts, health checks, log rotation, reserved ports. It knows nothing that is
  * not in the records, so it may be killed at any time. Returns at once when another keeper is there, and when no
  * container has needed it for a while.
  */
@@ -24,6 +25,7 @@ export async function runKeeper(config: EngineConfig, signal: AbortSignal): Prom
   await using engine = await Engine.open(config, { watchesExits: true, reconciles: true });
   using duties = new DisposableStack();
   const all: Duty[] = [
+    new Names(engine),
     new Restarts(engine),
     new HealthChecks(engine),
     new LogRotation(engine),

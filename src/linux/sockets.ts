@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { check, errno, libc, SyscallError } from './ffi.ts';
-import { parseAddress } from './internet-address.ts';
+import { formatAddress, parseAddress } from './internet-address.ts';
 import {
   attributeU32,
   NETLINK_SOCK_DIAG,
@@ -105,7 +105,10 @@ export function bindPort(local: LocalPort, options: BindOptions = {}): number | 
  * Listening TCP and unconnected UDP sockets on a local port, in the thread's network namespace, whoever owns them.
  * A TCP socket that is bound but does not listen is not among them.
  */
-export function listBoundSockets(protocol: 'tcp' | 'udp', port: number): { isIPv6: boolean; mark: number }[] {
+export function listBoundSockets(
+  protocol: 'tcp' | 'udp',
+  port: number,
+): { isIPv6: boolean; address: string; mark: number }[] {
   using netlink = new NetlinkSocket(NETLINK_SOCK_DIAG);
   return [AF_INET, AF_INET6].flatMap((family) => {
     // struct inet_diag_req_v2: family, protocol, extensions, pad, states, then struct inet_diag_sockid.
@@ -120,6 +123,7 @@ export function listBoundSockets(protocol: 'tcp' | 'udp', port: number): { isIPv
       .filter((message) => message.length >= 72 && message.readUInt16BE(4) === port)
       .map((message) => ({
         isIPv6: family === AF_INET6,
+        address: formatAddress(message.subarray(8, family === AF_INET6 ? 24 : 12)),
         mark: attributeU32(readAttributes(message.subarray(72)).get(INET_DIAG_MARK)),
       }));
   });

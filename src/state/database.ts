@@ -53,6 +53,7 @@ export class Database implements Disposable {
   #watching = 0;
   #retold: NodeJS.Timeout[] = [];
   #clockNs = 0n;
+  #ownCommits = 0;
 
   private constructor(path: string) {
     this.#path = path;
@@ -141,6 +142,13 @@ export class Database implements Disposable {
     }
   }
 
+  /** Another number after each commit, of any process. Cheap enough to ask before every read. */
+  version(): number {
+    // SQLite counts the commits of other connections only.
+    const { data_version: others } = this.#prepare('PRAGMA data_version').get() as { data_version: number };
+    return others + this.#ownCommits;
+  }
+
   /** Calls `listener` after each commit of this process; returns how to stop. */
   onCommit(listener: () => void): Disposable {
     this.#commits.on('commit', listener);
@@ -152,6 +160,7 @@ export class Database implements Disposable {
     try {
       const result = body(this.#transaction);
       this.#prepare('COMMIT').run();
+      this.#ownCommits += 1;
       return result;
     } catch (error) {
       if (this.#db.isTransaction) this.#prepare('ROLLBACK').run();

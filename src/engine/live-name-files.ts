@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+import type { Endpoint, NetworkRecord } from '../network/index.ts';
+import { resolvConfText, writeHosts, writeResolvConf } from './generated-files.ts';
+import { nameServerFor, untilServed } from './name-servers.ts';
+import type { EngineParts } from './parts.ts';
+import type { ContainerRecord } from './types.ts';
+
+/**
+ * After a running container has come to or left a network: its hosts file says its addresses, its resolv.conf whom it
+ * asks for names. A resolv.conf that was changed by hand stays.
+ *
+ * @param before the record as it was before
+ */
+export async function rewriteNameFiles(
+  parts: Pick<EngineParts, 'networks' | 'store' | 'wakeKeeper'>,
+  before: ContainerRecord,
+  endpoints: readonly Endpoint[],
+): Promise<void> {
+  const record = parts.store.find(before.id) ?? before;
+  writeHosts(record, endpoints);
+  const networks = new Map(parts.networks.list().map((network): [string, NetworkRecord] => [network.id, network]));
+  const nameServer = nameServerFor(record, endpoints, networks);
+  if (nameServer !== undefined) await untilServed(nameServer, parts.wakeKeeper);
+  if (isOurs(record, networks)) writeResolvConf(record, nameServer);
+}
+
+/** Whether resolv.conf names a server of one of our networks, or is what a container without names finds. */
+function isOurs(record: ContainerRecord, networks: ReadonlyMap<string, NetworkRecord>): boolean {
+  let text: string;
+  try {
+    text = readFileSync(record.resolvConfPath, 'utf8');
+  } catch {
+    return false;
+  }
+  const servers = [...networks.values()].flatMap(({ ipam }) => ipam.map(({ gateway }) => gateway));
+  return [undefined, ...servers].some((server) => resolvConfText(record, server) === text);
+}

@@ -1,0 +1,111 @@
+import type {
+  Endpoint,
+  NamedContainer,
+  NamedEndpoint,
+  NameRecords,
+  NetworkRecord,
+  NetworkService,
+} from '../network/index.ts';
+import type { Database } from '../state/index.ts';
+import { inOrder, isNamed, nameServersOf } from './name-servers.ts';
+import type { ContainerRecord } from './types.ts';
+
+const SHORT_ID_LENGTH = 12;
+
+interface Row {
+  id: string;
+  doc: string;
+}
+
+interface ParsedRecord {
+  doc: string;
+  record: ContainerRecord;
+}
+
+/** What containers are called, read from the records; only what has changed since the last time is parsed. */
+export class NameReader {
+  readonly #db: Database;
+  readonly #networks: NetworkService;
+  readonly #report: (subject: string, error: unknown) => void;
+  #parsed = new Map<string, ParsedRecord>();
+
+  constructor(db: Database, networks: NetworkService, report: (subject: string, error: unknown) => void) {
+    this.#db = db;
+    this.#networks = networks;
+    this.#report = report;
+  }
+
+  /** Changes with every change of the records. */
+  version(): number {
+    return this.#db.version();
+  }
+
+  read(): NameRecords {
+    const all = this.#networks.list();
+    const networks = new Map(all.map((network) => [network.id, network]));
+    const ends = Map.groupBy(this.#networks.endpoints({}), ({ containerId }) => containerId);
+    const containers: NamedContainer[] = [];
+    for (const [id, record] of this.#records()) {
+      const endpoints = ends.get(id) ?? [];
+      try {
+        containers.push(namedContainer(record, endpoints, networks));
+      } catch (error) {
+        // One that makes no sense must not silence the others.
+        this.#report(`names of container ${id}`, error);
+      }
+    }
+    return {
+      networks: all.filter(isNamed).map(({ id, name, ipam, internal }) => ({
+        ...{ id, name, internal },
+        servers: nameServersOf({ ipam }),
+        subnets: ipam.map(({ subnet }) => subnet),
+      })),
+      containers,
+    };
+  }
+
+  /** Records of the containers that have an endpoint. */
+  #records(): Map<string, ContainerRecord> {
+    const rows = this.#db.all<Row>('SELECT id, doc FROM containers WHERE id IN (SELECT container_id FROM endpoints)');
+    const parsed = new Map<string, ParsedRecord>();
+    for (const { id, doc } of rows) {
+      const known = this.#parsed.get(id);
+      if (known?.doc === doc) {
+        parsed.set(id, known);
+        continue;
+      }
+      try {
+        parsed.set(id, { doc, record: JSON.parse(doc) as ContainerRecord });
+      } catch (error) {
+        this.#report(`record of container ${id}`, error);
+      }
+    }
+    this.#parsed = parsed;
+    return new Map([...parsed].map(([id, { record }]) => [id, record]));
+  }
+}
+
+function namedContainer(
+  record: ContainerRecord,
+  endpoints: readonly Endpoint[],
+  networks: ReadonlyMap<string, NetworkRecord>,
+): NamedContainer {
+  const { id, name, config, host } = record;
+  return {
+    id,
+    name,
+    otherNames: [id.slice(0, SHORT_ID_LENGTH), config.hostname],
+    resolvers: host.dns,
+    endpoints: inOrder(record, endpoints, networks).map(
+      ({ endpoint, request }): NamedEndpoint => ({
+        networkId: endpoint.networkId,
+        ipv4: bare(endpoint.ipv4),
+        ipv6: bare(endpoint.ipv6),
+        aliases: request?.aliases ?? [],
+        links: request?.links ?? [],
+      }),
+    ),
+  };
+}
+
+const bare = (cidr: string): string => cidr.split('/', 1)[0] as string;

@@ -1,0 +1,66 @@
+import { isIP } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Endpoint, isServed, type NetworkRecord } from '../network/index.ts';
+import type { ContainerRecord } from './types.ts';
+
+/** How long a start waits for the keeper to come and serve names; it goes on without. */
+const KEEPER_COMES_MS = 3_000;
+const LOOK_MS = 5;
+const SHORT_ID_LENGTH = 12;
+
+/** Networks on which containers find each other by name: all bridges but the default one, as with docker. */
+export const isNamed = ({ driver, name }: Pick<NetworkRecord, 'driver' | 'name'>): boolean =>
+  driver === 'bridge' && name !== 'bridge';
+
+/** Where a network's containers ask for names: at its gateways. */
+export function nameServersOf({ ipam }: Pick<NetworkRecord, 'ipam'>): string[] {
+  return ipam.map(({ gateway }) => gateway).filter((gateway) => isIP(gateway) !== 0);
+}
+
+/** A container's endpoints in the order of its networks, each with what was asked of it. */
+export function inOrder(
+  { networking }: Pick<ContainerRecord, 'networking'>,
+  endpoints: readonly Endpoint[],
+  networks: ReadonlyMap<string, NetworkRecord>,
+): { endpoint: Endpoint; request: ContainerRecord['networking'][number] | undefined }[] {
+  const position = ({ networkId }: Endpoint): number => {
+    const at = networking.findIndex(({ network }) => isMeant(network, networkId, networks.get(networkId)?.name));
+    return at < 0 ? networking.length : at;
+  };
+  return endpoints
+    .toSorted((a, b) => position(a) - position(b))
+    .map((endpoint) => ({ endpoint, request: networking[position(endpoint)] }));
+}
+
+/** Whether a recorded name, id or id prefix means this network. */
+const isMeant = (ref: string, id: string, name: string | undefined): boolean =>
+  ref === name || ref === id || (ref.length >= SHORT_ID_LENGTH && id.startsWith(ref));
+
+/** The one server that a container asks for names; undefined when none of its networks has names. */
+export function nameServerFor(
+  record: Pick<ContainerRecord, 'networking'>,
+  endpoints: readonly Endpoint[],
+  networks: ReadonlyMap<string, NetworkRecord>,
+): string | undefined {
+  for (const { endpoint } of inOrder(record, endpoints, networks)) {
+    const network = networks.get(endpoint.networkId);
+    if (network === undefined || !isNamed(network)) continue;
+    const servers = nameServersOf(network);
+    // Of a family that it speaks; IPv4 first, which every program does.
+    const usable = (family: 4 | 6, own: string) =>
+      own === '' ? undefined : servers.find((address) => isIP(address) === family);
+    const server = usable(4, endpoint.ipv4) ?? usable(6, endpoint.ipv6);
+    if (server !== undefined) return server;
+  }
+  return undefined;
+}
+
+/** Waits until names are served on an address, so that a container's first look-up finds somebody. */
+export async function untilServed(address: string, wakeKeeper: () => void): Promise<void> {
+  const deadline = performance.now() + KEEPER_COMES_MS;
+  while (!isServed(address) && performance.now() < deadline) {
+    // Again and again: the one that lives may just be ending.
+    wakeKeeper();
+    await sleep(LOOK_MS);
+  }
+}

@@ -1,0 +1,237 @@
+import { closeSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
+import { TareError } from '../../errors/index.ts';
+import { bindPort, formatAddress, listBoundSockets } from '../../linux/index.ts';
+import { RESERVATION_MARK } from '../published-ports.ts';
+import { contains, parseSubnet } from '../subnet.ts';
+import { serveDatagrams } from './datagram-server.ts';
+import { type Asker, NameDirectory, type NamedNetwork, type NameRecords } from './directory.ts';
+import { Forwarder } from './forwarder.ts';
+import { HostResolvers } from './host-resolvers.ts';
+import { decide } from './local-answers.ts';
+import {
+  answeredAddresses,
+  EDNS_UDP_BYTES,
+  isQuery,
+  MAX_MESSAGE_BYTES,
+  passOn,
+  type Query,
+  ResponseCode,
+  readQuery,
+  writeAnswer,
+  writeRefusal,
+} from './message.ts';
+import { serveStream } from './stream-server.ts';
+
+/**
+ * How long whoever keeps names may keep ours. Containers come and go, and so do their addresses: a second is what a burst
+ * of look-ups shares, and no program stays with a container that is gone.
+ */
+export const NAME_TTL_SECONDS = 1;
+const DNS_PORT = 53;
+
+/** Whether a name server of ours, in whatever process, listens on this address: the kernel knows. */
+export function isServed(address: string): boolean {
+  return listBoundSockets('udp', DNS_PORT).some(
+    (socket) => socket.address === address && socket.mark === RESERVATION_MARK,
+  );
+}
+
+export type Transport = 'udp' | 'tcp';
+
+/** What is sent back; undefined: nothing. */
+export type Reply = Buffer | undefined;
+
+/** Works on one message. Never fails. */
+export type Responder = (message: Buffer, source: string, transport: Transport) => Reply | Promise<Reply>;
+
+interface Asked {
+  message: Buffer;
+  query: Query;
+  transport: Transport;
+}
+
+/** Where the names come from. */
+export interface NameSource {
+  /** Changes with every change of the records; cheap. */
+  version(): number;
+  read(): NameRecords;
+}
+
+/** What may be built on the names that containers ask for: all of it is optional. */
+export interface NameHooks {
+  /** Whether a container may ask for a name that is not a container's. */
+  allows?(containerId: string, name: string): boolean;
+  /** Told of the addresses that a container is about to be given for such a name; the answer waits for it. */
+  onAnswer?(containerId: string, name: string, addresses: string[], ttlSeconds: number): void | Promise<void>;
+}
+
+export interface NameServerOptions {
+  source: NameSource;
+  hooks?: NameHooks;
+  /** Told of what fails where nobody waits. */
+  report: (subject: string, error: unknown) => void;
+  /** Other ports and another file in tests. */
+  port?: number;
+  forwarder?: Forwarder;
+  resolvers?: HostResolvers;
+}
+
+/** The records are read again at most so often in a row: a reading may take longer the more there is. */
+const READ_PAUSE = 4;
+const MIN_READ_PAUSE_MS = 5;
+
+/**
+ * Answers the containers' questions for names, on an address of each of their networks: names of containers from the
+ * records as they are at that moment, all others by asking the resolvers of the container or of this host.
+ */
+export class NameServer implements Disposable {
+  readonly #options: NameServerOptions;
+  readonly #forwarder: Forwarder;
+  readonly #resolvers: HostResolvers;
+  readonly #sockets = new Map<string, Disposable>();
+  #directory: NameDirectory;
+  #version = -1;
+  #readAgainMs = 0;
+
+  constructor(options: NameServerOptions) {
+    this.#options = options;
+    this.#forwarder = options.forwarder ?? new Forwarder();
+    this.#resolvers = options.resolvers ?? new HostResolvers();
+    this.#directory = new NameDirectory({ networks: [], containers: [] }, options.report);
+  }
+
+  /** Listens on the addresses of all networks that have them now, and no longer on others. Must be called after changes. */
+  look(): void {
+    this.#readIfChanged(true);
+    const wanted = new Map<string, { network: NamedNetwork; address: string }>(
+      this.#directory.networks.flatMap((network) =>
+        network.servers.map((address) => [`${network.id} ${address}`, { network, address }] as const),
+      ),
+    );
+    for (const [key, socket] of this.#sockets) {
+      if (wanted.has(key)) continue;
+      this.#sockets.delete(key);
+      socket[Symbol.dispose]();
+    }
+    for (const [key, { network, address }] of wanted) {
+      if (this.#sockets.has(key)) continue;
+      try {
+        this.#sockets.set(key, this.#serve(key, network, address));
+      } catch (error) {
+        this.#options.report(`names of network ${network.name} on ${address}`, error);
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const socket of this.#sockets.values()) socket[Symbol.dispose]();
+    this.#sockets.clear();
+    this.#forwarder[Symbol.dispose]();
+  }
+
+  #serve(key: string, network: NamedNetwork, address: string): Disposable {
+    const { port = DNS_PORT, report } = this.#options;
+    using opening = new DisposableStack();
+    const bound = (protocol: 'udp' | 'tcp'): number => {
+      // Shared with what holds a published port 53 of all addresses; free, since the bridge may come later.
+      const fd = bindPort({ protocol, address, port }, { isShared: true, isFree: true, mark: RESERVATION_MARK });
+      if (fd !== undefined) return fd;
+      throw new TareError(
+        'Conflict',
+        `port ${port}/${protocol} of ${address} is taken: no names there until its holder keeps to addresses of its own`,
+      );
+    };
+    const respond: Responder = (message, source, transport) => this.#respond(network.id, message, source, transport);
+    const failed = (error: Error) => {
+      report(`names of network ${network.name} on ${address}`, error);
+      this.#sockets.get(key)?.[Symbol.dispose]();
+      this.#sockets.delete(key);
+    };
+    const datagrams = bound('udp');
+    let stream: number;
+    try {
+      stream = bound('tcp');
+    } catch (error) {
+      closeSync(datagrams);
+      throw error;
+    }
+    opening.use(serveDatagrams(datagrams, isIPv6(address) ? 6 : 4, respond, failed));
+    opening.use(serveStream(stream, respond, failed));
+    return opening.move();
+  }
+
+  #respond(networkId: string, message: Buffer, source: string, transport: Transport): Reply | Promise<Reply> {
+    const asker = this.#askerAt(networkId, source);
+    const query = asker === undefined ? undefined : readQuery(message);
+    // Strangers get nothing, so that nobody is sent answers that he did not ask for.
+    if (asker === undefined || query === undefined) return undefined;
+    if (!isQuery(query)) return writeRefusal(query);
+    let decision = decide(this.#directory, asker, query);
+    if (decision.kind === 'forward' && this.#readIfChanged(true)) decision = decide(this.#directory, asker, query);
+    if (decision.kind === 'forward') return this.#forward(asker, { message, query, transport });
+    const limitBytes = transport === 'tcp' ? MAX_MESSAGE_BYTES : Math.min(query.udpSizeBytes, EDNS_UDP_BYTES);
+    const { rcode, records } = decision;
+    const isAuthoritative = rcode !== ResponseCode.refused;
+    return writeAnswer(message, query, { rcode, records, ttlSeconds: NAME_TTL_SECONDS, isAuthoritative }, limitBytes);
+  }
+
+  #askerAt(networkId: string, address: string): Asker | undefined {
+    this.#readIfChanged(false);
+    const asker = this.#directory.asker(networkId, address);
+    if (asker !== undefined || !this.#directory.belongs(networkId, address)) return asker;
+    // One that has just come.
+    this.#readIfChanged(true);
+    return this.#directory.asker(networkId, address);
+  }
+
+  async #forward(asker: Asker, asked: Asked): Promise<Buffer> {
+    const { message, query, transport } = asked;
+    const { hooks = {}, report } = this.#options;
+    const { id } = asker.container;
+    const resolvers = this.#resolversFor(asker);
+    // Programs go on waiting when they hear SERVFAIL or REFUSED; this they believe at once.
+    if (resolvers.length === 0) return emptyAnswer(asked, ResponseCode.noSuchName);
+    try {
+      if (hooks.allows?.(id, query.name) === false) return emptyAnswer(asked, ResponseCode.refused);
+      const found = await this.#forwarder.ask(id, resolvers, message, query.questionEnd, transport === 'tcp');
+      if (found === undefined) return emptyAnswer(asked, ResponseCode.serverFailure);
+      const { addresses, ttlSeconds } = answeredAddresses(found, query.questionEnd);
+      if (addresses.length > 0) await hooks.onAnswer?.(id, query.name, addresses.map(formatAddress), ttlSeconds);
+      return passOn(found, message, query, transport === 'tcp' ? MAX_MESSAGE_BYTES : query.udpSizeBytes);
+    } catch (error) {
+      report(`look-up for container ${id}`, error);
+      return emptyAnswer(asked, ResponseCode.serverFailure);
+    }
+  }
+
+  /** Whom to ask for a container; on internal networks alone, only resolvers that stand on them. */
+  #resolversFor({ container, isOpen }: Asker): readonly string[] {
+    const own = container.resolvers;
+    if (isOpen) return own.length > 0 ? own : this.#resolvers.addresses;
+    const ids = new Set(container.endpoints.map(({ networkId }) => networkId));
+    const near = this.#directory.networks.filter(({ id }) => ids.has(id)).flatMap(({ subnets }) => subnets);
+    return own.filter((address) => near.some((subnet) => contains(parseSubnet(subnet), address)));
+  }
+
+  /** @param isUrgent also soon after the last time. @returns whether the records had changed */
+  #readIfChanged(isUrgent: boolean): boolean {
+    const now = performance.now();
+    if (!isUrgent && now < this.#readAgainMs) return false;
+    const version = this.#options.source.version();
+    if (version === this.#version) return false;
+    this.#version = version;
+    try {
+      this.#directory = new NameDirectory(this.#options.source.read(), this.#options.report);
+    } catch (error) {
+      // The names of a moment ago are better than none.
+      this.#options.report('names', error);
+    }
+    const end = performance.now();
+    this.#readAgainMs = end + Math.max(MIN_READ_PAUSE_MS, READ_PAUSE * (end - now));
+    return true;
+  }
+}
+
+const emptyAnswer = ({ message, query }: Asked, rcode: number): Buffer =>
+  writeAnswer(message, query, { rcode, records: [], ttlSeconds: 0, isAuthoritative: false }, MAX_MESSAGE_BYTES);
