@@ -1,11 +1,11 @@
-import { pipeline } from 'node:stream';
+import type { Transform } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { TareError } from '../errors/index.ts';
 import { inflateForeign } from '../linux/index.ts';
 import type { Compression } from './layer-store.ts';
 
-/** Bytes in one piece of output: large enough to make calls rare, small enough to keep memory flat. */
-const CHUNK_BYTES = 128 * 1024;
+/** Bytes in one piece of output: each costs two changes of thread; small enough to keep memory flat. */
+const CHUNK_BYTES = 512 * 1024;
 
 const magics: [Compression, number[]][] = [
   ['gzip', [0x1f, 0x8b, 0x08]],
@@ -25,7 +25,8 @@ export function detectCompression(head: Uint8Array): Compression {
 }
 
 /**
- * Inflates a stream at the reader's pace.
+ * Inflates a stream at the reader's pace. A chunk is used up before the next is asked for, so that its memory may serve
+ * again.
  *
  * @param compression undefined: found out from the first bytes
  * @throws {TareError} InvalidArgument: damaged or truncated
@@ -54,11 +55,31 @@ async function* inflate(input: AsyncIterable<Uint8Array>, kind: Compression): As
   } else if (kind === 'gzip' || kind === 'zstd') {
     const inflater =
       kind === 'gzip' ? createGunzip({ chunkSize: CHUNK_BYTES }) : createZstdDecompress({ chunkSize: CHUNK_BYTES });
-    // The error, the source's too, comes out of the iteration below.
-    pipeline(input, inflater, () => {});
+    void feed(input, inflater);
     yield* inflater as AsyncIterable<Buffer>;
   } else {
     yield* inflateForeign(input, kind, CHUNK_BYTES);
+  }
+}
+
+/** Writes all of a source; an error of the source's comes out of the stream's other end. */
+async function feed(input: AsyncIterable<Uint8Array>, inflater: Transform): Promise<void> {
+  try {
+    for await (const chunk of input) {
+      // The callback comes when the chunk is used up, and never if the stream is destroyed meanwhile.
+      await new Promise<void>((resolve, reject) => {
+        inflater.once('close', resolve);
+        inflater.write(chunk, (error) => {
+          inflater.off('close', resolve);
+          if (error) reject(error);
+          else resolve();
+        });
+      });
+      if (inflater.destroyed) return;
+    }
+    inflater.end();
+  } catch (error) {
+    inflater.destroy(error as Error);
   }
 }
 

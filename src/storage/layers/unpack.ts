@@ -87,10 +87,9 @@ export async function unpackLayer(request: UnpackRequest, signal?: AbortSignal):
   // The uncompressed bytes of an uncompressed blob are hashed by whoever writes it.
   const hash = compression === 'none' && request.checked !== undefined ? undefined : createHash('sha256');
   const counted = (async function* () {
-    // Uncompressed bytes are used up before the next are read; an inflater still holds the last ones then.
-    const own = compression === 'none' ? Buffer.allocUnsafeSlow(PIECE_BYTES) : undefined;
+    // What was read is used up before more is.
+    const piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
     for (;;) {
-      const piece = own ?? Buffer.allocUnsafeSlow(PIECE_BYTES / 4);
       const size = await readFollowed(request.blob, piece, stored, signal);
       if (size === 0) return;
       stored += size;
