@@ -18,6 +18,7 @@ export * from './netlink.ts';
 export * from './netlink-route.ts';
 export * from './netns.ts';
 export * from './nftables.ts';
+export * from './nftables-state.ts';
 export * from './process.ts';
 export * from './read-in-root.ts';
 export * from './seccomp-filter.ts';

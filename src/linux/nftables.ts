@@ -1,6 +1,4 @@
 import koffi from 'koffi';
-import { SyscallError } from './ffi.ts';
-import { NETLINK_NETFILTER, NetlinkSocket, NetlinkWriter } from './netlink.ts';
 
 const NFT_CTX_DEFAULT = 0;
 const NFT_CTX_OUTPUT_JSON = 1 << 4;
@@ -85,37 +83,6 @@ export class Nftables implements Disposable {
       return JSON.parse(this.run(command));
     } finally {
       this.#library.setOutputFlags(this.#context, 0);
-    }
-  }
-}
-
-const NFT_MSG_GETTABLE = (10 << 8) | 1;
-const NFTA_TABLE_NAME = 1;
-const nftablesFamilies = { inet: 1, ip: 2, ip6: 10 } as const;
-const ENOENT = 2;
-
-/**
- * Asks which tables there are, without libnftables, by one netlink request each. Kept open by its user: closing such a
- * socket waits for whatever the kernel still has to free of deleted tables, for milliseconds.
- */
-export class NftablesTables implements Disposable {
-  readonly #netlink = new NetlinkSocket(NETLINK_NETFILTER);
-
-  [Symbol.dispose](): void {
-    this.#netlink[Symbol.dispose]();
-  }
-
-  /** Whether there is a table of this family and name. */
-  has(family: 'inet' | 'ip' | 'ip6', name: string): boolean {
-    // struct nfgenmsg: family, version, resource id.
-    const header = Buffer.of(nftablesFamilies[family], 0, 0, 0);
-    const body = new NetlinkWriter().raw(header).string(NFTA_TABLE_NAME, name).bytes;
-    try {
-      this.#netlink.request(NFT_MSG_GETTABLE, 0, body, `get table ${family} ${name}`);
-      return true;
-    } catch (error) {
-      if (error instanceof SyscallError && error.errno === ENOENT) return false;
-      throw error;
     }
   }
 }

@@ -1,4 +1,4 @@
-import { closeSync } from 'node:fs';
+import { closeSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { check, errno, libc, SyscallError } from './ffi.ts';
 import { formatAddress, parseAddress } from './internet-address.ts';
@@ -49,6 +49,14 @@ export interface LocalPort {
   /** An IPv4 or IPv6 address; '0.0.0.0' or '::' for all of that family. */
   address: string;
   port: number;
+}
+
+export interface BoundSocket {
+  isIPv6: boolean;
+  address: string;
+  mark: number;
+  /** By which {@link socketOwner} finds who has it open. */
+  inode: number;
 }
 
 /** How a bound socket shares its port. */
@@ -105,10 +113,7 @@ export function bindPort(local: LocalPort, options: BindOptions = {}): number | 
  * Listening TCP and unconnected UDP sockets on a local port, in the thread's network namespace, whoever owns them.
  * A TCP socket that is bound but does not listen is not among them.
  */
-export function listBoundSockets(
-  protocol: 'tcp' | 'udp',
-  port: number,
-): { isIPv6: boolean; address: string; mark: number }[] {
+export function listBoundSockets(protocol: 'tcp' | 'udp', port: number): BoundSocket[] {
   using netlink = new NetlinkSocket(NETLINK_SOCK_DIAG);
   return [AF_INET, AF_INET6].flatMap((family) => {
     // struct inet_diag_req_v2: family, protocol, extensions, pad, states, then struct inet_diag_sockid.
@@ -124,9 +129,34 @@ export function listBoundSockets(
       .map((message) => ({
         isIPv6: family === AF_INET6,
         address: formatAddress(message.subarray(8, family === AF_INET6 ? 24 : 12)),
+        inode: message.readUInt32LE(68),
         mark: attributeU32(readAttributes(message.subarray(72)).get(INET_DIAG_MARK)),
       }));
   });
+}
+
+/** A process that has one of these sockets open, as far as /proc shows it. Walks all processes: for messages only. */
+export function socketOwner(inodes: readonly number[]): { pid: number; name: string } | undefined {
+  const wanted = new Set(inodes.map((inode) => `socket:[${inode}]`));
+  if (wanted.size === 0) return undefined;
+  for (const pid of readdirSync('/proc')) {
+    if (!/^\d+$/.test(pid)) continue;
+    try {
+      const holds = readdirSync(`/proc/${pid}/fd`).some((fd) => wanted.has(linkTarget(`/proc/${pid}/fd/${fd}`)));
+      if (holds) return { pid: Number(pid), name: readFileSync(`/proc/${pid}/comm`, 'utf8').trim() };
+    } catch {
+      // It has ended, or is hidden from us.
+    }
+  }
+  return undefined;
+}
+
+function linkTarget(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return ''; // closed meanwhile
+  }
 }
 
 /** struct sockaddr_in or sockaddr_in6 */

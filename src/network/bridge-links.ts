@@ -2,6 +2,7 @@ import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'n
 import { TareError } from '../errors/index.ts';
 import { type Link, RouteSocket, SyscallError, withNamespace } from '../linux/index.ts';
 import type { Endpoint, NetworkRecord } from './driver.ts';
+import { gatewayMode } from './network-options.ts';
 import { parseSubnet } from './subnet.ts';
 
 /** The links of bridge networks, in the namespace that this was made in. */
@@ -41,11 +42,14 @@ export class BridgeLinks implements Disposable {
         `link ${name} is a ${link.kind || 'device'}, not a bridge: choose another bridge name`,
       );
     }
+    for (const family of ['ipv4', 'ipv6']) setSysctl(`net/${family}/conf/${name}/accept_redirects`, '0');
     setSysctl(`net/ipv6/conf/${name}/accept_ra`, '0');
     setSysctl(`net/ipv6/conf/${name}/disable_ipv6`, network.enableIPv6 ? '0' : '1');
     // 127.0.0.1 reaches published ports by way of the bridge; the table's guard chain keeps everybody else off 127/8.
     setSysctl(`net/ipv4/conf/${name}/route_localnet`, '1');
     for (const { subnet, gateway } of network.ipam) {
+      // The host is no neighbour of an isolated network.
+      if (gatewayMode(network, parseSubnet(subnet).family) === 'isolated') continue;
       if (gateway !== '') this.#route.addAddress(link.index, gateway, parseSubnet(subnet).prefix);
     }
     if (!network.internal) enableForwarding(network);

@@ -1,19 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { TareError } from '../errors/index.ts';
 import type { Link } from '../linux/index.ts';
 import type { Transaction } from '../state/index.ts';
 import { assignAddress } from './address-management.ts';
 import { repickSubnets } from './create-network.ts';
 import { disconnect, releaseEndpoint } from './disconnect.ts';
-import type { Endpoint, PortMapping } from './driver.ts';
+import type { Endpoint } from './driver.ts';
 import type { NetworkDeps } from './network-deps.ts';
-import { HOST_BINDING } from './network-options.ts';
-import type { ConnectRequest, PortRequest } from './network-service.ts';
-import { choosePort } from './published-ports.ts';
-import { findNetwork, insertEndpoint, insertPort, listEndpoints, type StoredNetwork } from './records.ts';
+import type { ConnectRequest } from './network-service.ts';
+import { takePorts } from './publish.ts';
+import { findNetwork, insertEndpoint, listEndpoints, type StoredNetwork } from './records.ts';
 import { publicationsOf } from './rules.ts';
-import { checkedAddress, macAddressFor } from './subnet.ts';
+import { macAddressFor } from './subnet.ts';
 
 /** @see NetworkService.connect */
 export async function connect(deps: NetworkDeps, request: ConnectRequest): Promise<Endpoint> {
@@ -27,7 +25,7 @@ export async function connect(deps: NetworkDeps, request: ConnectRequest): Promi
 
   const bridge = await readyBridge(deps, network);
   network = findNetwork(deps.db, network.id);
-  const endpoint = await deps.db.write((tx) => allocate(tx, network, request));
+  const endpoint = await deps.db.write((tx) => allocate(tx, deps, network, request));
   try {
     deps.links.attach(network, bridge, endpoint, request.netns);
     await deps.firewall.publish(publicationsOf(endpoint));
@@ -75,7 +73,7 @@ function recordOnly(tx: Transaction, network: StoredNetwork, request: ConnectReq
 }
 
 /** Takes addresses, link names and ports: everything that could be somebody else's, in one transaction. */
-function allocate(tx: Transaction, network: StoredNetwork, request: ConnectRequest): Endpoint {
+function allocate(tx: Transaction, deps: NetworkDeps, network: StoredNetwork, request: ConnectRequest): Endpoint {
   if (tx.get('SELECT 1 FROM networks WHERE id = ?', network.id) === undefined) {
     throw new TareError('NotFound', `network ${network.name} not found: it was removed meanwhile`);
   }
@@ -83,7 +81,6 @@ function allocate(tx: Transaction, network: StoredNetwork, request: ConnectReque
   const id = randomBytes(32).toString('hex');
   const v4 = network.enableIPv4 ? assignAddress(tx, network, 4, request.ipv4 ?? '') : undefined;
   const v6 = network.enableIPv6 ? assignAddress(tx, network, 6, request.ipv6 ?? '') : undefined;
-  const target = v4?.address ?? `[${v6?.address ?? ''}]`;
   const endpoint: Endpoint = {
     id,
     networkId: network.id,
@@ -98,29 +95,9 @@ function allocate(tx: Transaction, network: StoredNetwork, request: ConnectReque
     ports: [],
   };
   // An internal network reaches nothing outside, nor is it reached.
-  for (const port of network.internal ? [] : request.ports) {
-    const chosen = choosePort(tx, port, hostAddresses(network, port), target);
-    for (const mapping of chosen) insertPort(tx, endpoint, mapping);
-    endpoint.ports.push(...chosen);
-  }
+  takePorts(tx, deps, network, endpoint, network.internal ? [] : request.ports);
   insertEndpoint(tx, endpoint);
   return endpoint;
-}
-
-/** The addresses one requested publication stands for. */
-function hostAddresses(network: StoredNetwork, { hostIp }: PortRequest): PortMapping['hostIp'][] {
-  if (hostIp !== '') return [checkedAddress(hostIp, 'host address of a published port')];
-  const binding = network.options[HOST_BINDING] ?? '';
-  if (binding !== '') return [checkedAddress(binding, HOST_BINDING)];
-  return [...(network.enableIPv4 ? ['0.0.0.0'] : []), ...(hostHasIPv6() ? ['::'] : [])];
-}
-
-function hostHasIPv6(): boolean {
-  try {
-    return readFileSync('/proc/sys/net/ipv6/conf/lo/disable_ipv6', 'latin1').startsWith('0');
-  } catch {
-    return false;
-  }
 }
 
 function freeInterfaceName(tx: Transaction, containerId: string): string {

@@ -1,13 +1,18 @@
-import { forgetUdpFlows, Nftables, NftablesError, NftablesTables, openConntrack } from '../linux/index.ts';
+import { readFileSync } from 'node:fs';
+import { forgetUdpFlows, Nftables, NftablesError, NftablesState, openConntrack } from '../linux/index.ts';
 import type { Database, Locks } from '../state/index.ts';
 import { keepHostFirewallOpen, leaveHostFirewall } from './host-firewall.ts';
 import { listEndpoints, listNetworks } from './records.ts';
 import {
   deleteTableCommands,
+  emptyTableCommands,
   type Publication,
   publicationsOf,
   publishCommands,
+  type TableContents,
   tableCommands,
+  tableContents,
+  USER_CHAIN,
   withdrawCommands,
 } from './rules.ts';
 
@@ -19,9 +24,11 @@ export class Firewall implements Disposable {
   readonly #db: Database;
   readonly #locks: Locks;
   readonly #table: string;
-  readonly #tables = new NftablesTables();
+  readonly #state = new NftablesState();
   #nftables: Nftables | undefined;
   #conntrack: ReturnType<typeof openConntrack> | undefined;
+  /** Of the rules when {@link watch} last found them, or made them, whole. */
+  #seenGeneration = -1;
 
   constructor(db: Database, locks: Locks, table: string) {
     this.#db = db;
@@ -30,7 +37,7 @@ export class Firewall implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#tables[Symbol.dispose]();
+    this.#state[Symbol.dispose]();
     this.#conntrack?.[Symbol.dispose]();
     this.#nftables?.[Symbol.dispose]();
     this.#nftables = undefined;
@@ -43,7 +50,8 @@ export class Firewall implements Disposable {
 
   /** Cheap: one netlink request. */
   get exists(): boolean {
-    return this.#tables.has('inet', this.#table);
+    // Not the table: it may hold nothing but the administrator's chain.
+    return this.#state.hasChain({ family: 'inet', table: this.#table, name: 'bridged' });
   }
 
   /** Writes the whole table from the records, and lets our bridges through a host firewall that drops by default. */
@@ -81,12 +89,36 @@ export class Firewall implements Disposable {
     if (isStale && this.exists) this.#rewrite();
   }
 
-  /** Removes the table and what was put into the host's. */
+  /**
+   * Looks whether the rules are as they were written, and writes them again if somebody has changed or flushed them.
+   * Cheap when no rule of the machine has changed since the last look: one netlink request.
+   *
+   * @returns whether something had to be put back
+   */
+  async watch(): Promise<boolean> {
+    const { id, changedBy } = this.#state.generation();
+    if (id === this.#seenGeneration) return false;
+    using _lock = await this.#locks.acquire('network-rules');
+    const isWhole = this.#isWhole();
+    // A neighbour of this very program leaves the host's own tables alone.
+    if (isWhole && changedBy === ownName()) {
+      this.#seenGeneration = id;
+      return false;
+    }
+    if (isWhole) this.#openHostFirewall();
+    else this.#rewrite();
+    // Our own writing has made another generation; a change since then shows by its count.
+    this.#seenGeneration = isWhole ? id : this.#state.generation().id;
+    return !isWhole;
+  }
+
+  /** Removes the table and what was put into the host's; an administrator's chain that has rules stays. */
   async remove(): Promise<void> {
     using _lock = await this.#locks.acquire('network-rules');
     if (!this.exists) return;
-    this.#context().run(deleteTableCommands(this.#table));
-    leaveHostFirewall(this.#context(), this.#tables, this.#table);
+    const isUsed = this.#state.countRules('inet', this.#table).has(USER_CHAIN);
+    this.#context().run(isUsed ? emptyTableCommands(this.#table) : deleteTableCommands(this.#table));
+    leaveHostFirewall(this.#context(), this.#state, this.#table);
   }
 
   /** A UDP client that never pauses would stay with the container, or the lack of one, that it found first. */
@@ -109,14 +141,55 @@ export class Firewall implements Disposable {
   }
 
   #rewrite(): void {
-    const networks = listNetworks(this.#db).filter(({ driver }) => driver === 'bridge');
-    const ports = listEndpoints(this.#db).flatMap(publicationsOf);
-    this.#context().run(tableCommands(this.#table, networks, ports));
+    const contents = this.#contents();
+    try {
+      this.#context().run(tableCommands(this.#table, contents));
+    } catch (error) {
+      if (!(error instanceof NftablesError)) throw error;
+      // Something of our names is there with another shape: an earlier version's table.
+      this.#context().run(this.#anew(contents));
+    }
+    this.#openHostFirewall();
+  }
+
+  /** Commands that replace the table by a new one, with the administrator's rules as they are listed. */
+  #anew(contents: TableContents): string {
+    const chain = { family: 'inet', table: this.#table, name: USER_CHAIN } as const;
+    const rules = this.#state.hasChain(chain)
+      ? this.#context().run(`list chain inet ${this.#table} ${USER_CHAIN}`)
+      : '';
+    return `${deleteTableCommands(this.#table)}${rules}\n${tableCommands(this.#table, contents)}`;
+  }
+
+  #contents(): TableContents {
+    return tableContents(this.#bridgeNetworks(), listEndpoints(this.#db).flatMap(publicationsOf));
+  }
+
+  #bridgeNetworks() {
+    return listNetworks(this.#db).filter(({ driver }) => driver === 'bridge');
+  }
+
+  /** Whether the kernel has every rule and, by their number, every element. */
+  #isWhole(): boolean {
+    const rules = this.#state.countRules('inet', this.#table);
+    const { chains, sets } = this.#contents();
+    return (
+      this.exists &&
+      chains.every((chain) => rules.get(chain.name) === chain.rules.length) &&
+      sets.every(({ name, elements }) => {
+        const count = elements.length === 0 ? 0 : this.#state.countElements('inet', this.#table, name);
+        return count >= elements.length;
+      })
+    );
+  }
+
+  #openHostFirewall(): void {
+    const bridges = this.#bridgeNetworks().filter(({ internal }) => !internal);
     keepHostFirewallOpen(
       this.#context(),
-      this.#tables,
+      this.#state,
       this.#table,
-      networks.filter(({ internal }) => !internal).map(({ bridge }) => bridge),
+      bridges.map(({ bridge }) => bridge),
     );
   }
 
@@ -125,3 +198,6 @@ export class Firewall implements Disposable {
     return this.#nftables;
   }
 }
+
+/** What the kernel notes as the author of our changes. */
+const ownName = (): string => readFileSync('/proc/thread-self/comm', 'utf8').trim();

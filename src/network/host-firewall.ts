@@ -1,4 +1,4 @@
-import type { Nftables, NftablesTables } from '../linux/index.ts';
+import type { Nftables, NftablesState } from '../linux/index.ts';
 
 /**
  * A verdict of ours cannot overrule another table's: a packet passes only when every table lets it. Where the host's
@@ -8,12 +8,12 @@ import type { Nftables, NftablesTables } from '../linux/index.ts';
  */
 export function keepHostFirewallOpen(
   nftables: Nftables,
-  tables: NftablesTables,
+  tables: NftablesState,
   instance: string,
   bridges: readonly string[],
 ): void {
   for (const family of ['ip', 'ip6'] as const) {
-    if (!tables.has(family, 'filter')) continue;
+    if (!tables.hasChain({ family, table: 'filter', name: 'FORWARD' })) continue;
     const forward = readForward(nftables, family, instance);
     if (forward === undefined) continue;
     const needed = forward.dropsByDefault && bridges.length > 0;
@@ -41,7 +41,7 @@ export function keepHostFirewallOpen(
 }
 
 /** Removes what {@link keepHostFirewallOpen} added. Repeating is safe. */
-export function leaveHostFirewall(nftables: Nftables, tables: NftablesTables, instance: string): void {
+export function leaveHostFirewall(nftables: Nftables, tables: NftablesState, instance: string): void {
   keepHostFirewallOpen(nftables, tables, instance, []);
 }
 

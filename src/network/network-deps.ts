@@ -9,6 +9,10 @@ export interface NetworkDeps {
   db: Database;
   locks: Locks;
   instance: string;
+  /** Where ports are published when neither the request nor the network names an address; '' for all addresses. */
+  defaultBinding: string;
+  /** How messages call a container. */
+  containerName(id: string): string;
   pools: readonly AddressPool[];
   links: BridgeLinks;
   firewall: Firewall;

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { TareError } from '../errors/index.ts';
 import type { NetworkRecord } from './driver.ts';
 import type { CreateNetwork } from './network-service.ts';
@@ -6,6 +7,53 @@ import { addressText, checkedAddress, contains, lastAddress, parseSubnet, subnet
 
 /** The option that says where a network's ports are published when no address is named. */
 export const HOST_BINDING = 'com.docker.network.bridge.host_binding_ipv4';
+
+const BRIDGE = 'com.docker.network.bridge';
+const gatewayModes = ['nat', 'nat-unprotected', 'routed', 'isolated'] as const;
+/**
+ * How a bridge network meets the world in one family. `nat`: published ports, by the host's addresses. `nat-unprotected`: the
+ * same, and whoever routes to the subnet reaches every port. `routed`: no address translation, published ports by the
+ * container's own address. `isolated`: the host has no address on the bridge.
+ */
+export type GatewayMode = (typeof gatewayModes)[number];
+
+export function gatewayMode(network: Pick<NetworkRecord, 'options'>, family: 4 | 6): GatewayMode {
+  const text = network.options[`${BRIDGE}.gateway_mode_ipv${family}`] ?? '';
+  return gatewayModes.find((mode) => mode === text) ?? 'nat';
+}
+
+/** The host's address that a network's packets leave under; '' for that of the link they leave by. */
+export const sourceAddress = (network: Pick<NetworkRecord, 'options'>, family: 4 | 6): string =>
+  network.options[`com.docker.network.host_ipv${family}`] ?? '';
+
+/** @throws {TareError} InvalidArgument */
+function checkBridgeOptions({ name, internal, options }: CreateNetwork): void {
+  const binding = options[HOST_BINDING] ?? '';
+  if (binding !== '') checkedAddress(binding, HOST_BINDING);
+  for (const family of [4, 6] as const) {
+    const key = `${BRIDGE}.gateway_mode_ipv${family}`;
+    const mode = options[key] ?? '';
+    if (mode !== '' && !gatewayModes.some((known) => known === mode)) {
+      throw new TareError(
+        'InvalidArgument',
+        `network ${name}: invalid ${key} ${JSON.stringify(mode)}: one of ${gatewayModes.join(', ')}`,
+      );
+    }
+    if (mode === 'isolated' && !internal) {
+      throw new TareError(
+        'InvalidArgument',
+        `network ${name}: ${key}=isolated is for internal networks: add --internal`,
+      );
+    }
+    const source = options[`com.docker.network.host_ipv${family}`] ?? '';
+    if (source !== '' && isIP(checkedAddress(source, `com.docker.network.host_ipv${family}`)) !== family) {
+      throw new TareError(
+        'InvalidArgument',
+        `network ${name}: com.docker.network.host_ipv${family}: ${source} is not an IPv${family} address`,
+      );
+    }
+  }
+}
 
 const DEFAULT_MTU = 1500;
 const drivers = ['bridge', 'host', 'none'] as const;
@@ -42,8 +90,7 @@ export function networkFrom(request: CreateNetwork, id: string, defaultBridge: s
   if (driver === 'bridge' && !request.enableIPv4 && !request.enableIPv6) {
     throw new TareError('InvalidArgument', `network ${name}: IPv4 or IPv6 must be enabled`);
   }
-  const binding = options[HOST_BINDING] ?? '';
-  if (binding !== '') checkedAddress(binding, HOST_BINDING);
+  if (driver === 'bridge') checkBridgeOptions(request);
   return {
     id,
     name,

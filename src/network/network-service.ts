@@ -25,6 +25,16 @@ export interface PortRequest {
   protocol: 'tcp' | 'udp' | 'sctp';
 }
 
+/** Published ports of a container, to be taken back. */
+export interface PortSelection {
+  /** '' for all. */
+  hostIp: string;
+  /** 0 for all. */
+  hostPort: number;
+  containerPort: number;
+  protocol: PortMapping['protocol'];
+}
+
 export interface ConnectRequest {
   containerId: string;
   networkId: string;
@@ -80,10 +90,29 @@ export interface NetworkService {
    *   network's gateway becomes the default. Without it the link is only silenced, and goes with its namespace.
    */
   disconnect(containerId: string, networkId: string, options?: { netns?: string }): Promise<void>;
+  /**
+   * Publishes more ports of a connected container, all or none.
+   *
+   * @returns the mappings of each request
+   * @throws {TareError} Conflict: a port is taken (names the holder), the network is internal, or the container is not on it
+   */
+  publish(containerId: string, networkId: string, ports: readonly PortRequest[]): Promise<PortMapping[][]>;
+  /**
+   * Takes published ports back. Open connections go on.
+   * @throws {TareError} NotFound: one of them is not published; then none is taken back
+   */
+  unpublish(containerId: string, ports: readonly PortSelection[]): Promise<PortMapping[]>;
   /** All endpoints of a container, or of a network. */
   endpoints(of: { containerId?: string; networkId?: string }): Endpoint[];
   /** Every published port of this engine, for the keeper's reservations. */
   publishedPorts(): PublishedPort[];
+  /**
+   * Puts our rules back if somebody has changed or flushed them, and our place in the host's firewall. For a living process to
+   * call twice a second: one netlink request as long as no rule of the machine has changed.
+   *
+   * @returns whether our rules had to be put back
+   */
+  watchRules(): Promise<boolean>;
   /** Puts back links, rules and addresses of live containers and removes those of others. */
   reconcile(isLive: (containerId: string) => boolean): Promise<void>;
   /** Loads what the first container would otherwise wait for (libnftables, 10 ms); for a daemon at its start. */

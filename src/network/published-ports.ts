@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { closeSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { TareError } from '../errors/index.ts';
-import { bindPort, listBoundSockets, SyscallError } from '../linux/index.ts';
+import { bindPort, listBoundSockets, SyscallError, socketOwner } from '../linux/index.ts';
 import type { Transaction } from '../state/index.ts';
 import type { PortMapping } from './driver.ts';
 import type { PortRequest } from './network-service.ts';
@@ -24,6 +24,7 @@ export const hostText = (hostIp: string, port: number): string =>
  *
  * @param hostIps the addresses to publish on
  * @param target where it leads, for the message
+ * @param containerName how a container is called in it
  * @throws {TareError} Conflict: no port of the wanted ones is free; names who holds it. InvalidArgument: not an address of this host
  */
 export function choosePort(
@@ -31,13 +32,14 @@ export function choosePort(
   request: PortRequest,
   hostIps: readonly string[],
   target: string,
+  containerName: (id: string) => string,
 ): PortMapping[] {
   const { protocol, containerPort } = request;
   let refusal: TareError | undefined;
   for (const hostPort of candidates(request)) {
     refusal = undefined;
     for (const hostIp of hostIps) {
-      refusal = obstacle(tx, { protocol, containerPort, hostIp, hostPort }, target);
+      refusal = obstacle(tx, { protocol, containerPort, hostIp, hostPort }, target, containerName);
       if (refusal !== undefined) break;
     }
     if (refusal === undefined) return hostIps.map((hostIp) => ({ protocol, containerPort, hostIp, hostPort }));
@@ -63,7 +65,12 @@ function* candidates({ hostPort, hostPortEnd }: PortRequest): Generator<number> 
 }
 
 /** Why a mapping cannot be had, or undefined. */
-function obstacle(tx: Transaction, mapping: PortMapping, target: string): TareError | undefined {
+function obstacle(
+  tx: Transaction,
+  mapping: PortMapping,
+  target: string,
+  containerName: (id: string) => string,
+): TareError | undefined {
   const where = hostText(mapping.hostIp, mapping.hostPort);
   const holder = tx
     .all<{ host_ip: string; container_id: string }>(
@@ -75,12 +82,13 @@ function obstacle(tx: Transaction, mapping: PortMapping, target: string): TareEr
   if (holder !== undefined) {
     return new TareError(
       'Conflict',
-      `Bind for ${where} failed: port is already allocated (by container ${holder.container_id.slice(0, 12)})`,
+      `Bind for ${where} failed: port is already allocated (by container ${containerName(holder.container_id)})`,
     );
   }
   const failed = `failed to bind host port for ${where}:${target}:${mapping.containerPort}/${mapping.protocol}`;
   try {
-    return isFree(mapping) ? undefined : new TareError('Conflict', `${failed}: address already in use`);
+    if (isFree(mapping)) return undefined;
+    return new TareError('Conflict', `${failed}: address already in use${holderText(mapping)}`);
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
     // A kernel without SCTP sockets has nothing that could hold an SCTP port.
@@ -114,9 +122,19 @@ function isFree({ protocol, hostIp, hostPort }: PortMapping): boolean {
   try {
     if (protocol === 'sctp') return true;
     return listBoundSockets(protocol, hostPort).every(
-      (socket) => socket.isIPv6 !== isIPv6(hostIp) || socket.mark === RESERVATION_MARK,
+      (socket) => socket.isIPv6 !== isIPv6(hostIp) || socket.mark === RESERVATION_MARK || socket.mark === STAND_IN_MARK,
     );
   } finally {
     closeSync(shared);
   }
+}
+
+/** ' (by nginx, process 812)', as far as /proc tells; '' otherwise. */
+function holderText({ protocol, hostIp, hostPort }: PortMapping): string {
+  if (protocol === 'sctp') return '';
+  const inodes = listBoundSockets(protocol, hostPort)
+    .filter((socket) => socket.isIPv6 === isIPv6(hostIp))
+    .map(({ inode }) => inode);
+  const holder = socketOwner(inodes);
+  return holder === undefined ? '' : ` (by ${holder.name}, process ${holder.pid})`;
 }

@@ -74,6 +74,10 @@ export function insertEndpoint(tx: Transaction, endpoint: Endpoint): void {
   );
 }
 
+export function updateEndpoint(tx: Transaction, endpoint: Endpoint): void {
+  tx.run('UPDATE endpoints SET doc = ? WHERE id = ?', JSON.stringify(endpoint), endpoint.id);
+}
+
 export function deleteEndpoint(tx: Transaction, id: string): void {
   tx.run('DELETE FROM ports WHERE endpoint_id = ?', id);
   tx.run('DELETE FROM endpoints WHERE id = ?', id);
@@ -86,6 +90,16 @@ export function insertPort(tx: Transaction, endpoint: { id: string; containerId:
     port.hostPort,
     port.hostIp,
     endpoint.containerId,
+    endpoint.id,
+  );
+}
+
+export function deletePort(tx: Transaction, endpoint: { id: string }, port: PortMapping): void {
+  tx.run(
+    'DELETE FROM ports WHERE protocol = ? AND host_port = ? AND host_ip = ? AND endpoint_id = ?',
+    port.protocol,
+    port.hostPort,
+    port.hostIp,
     endpoint.id,
   );
 }

@@ -1,5 +1,6 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import type { Endpoint, NetworkRecord, PortMapping } from './driver.ts';
+import { gatewayMode, sourceAddress } from './network-options.ts';
 import { isWildcard } from './published-ports.ts';
 import { parseSubnet } from './subnet.ts';
 
@@ -19,31 +20,41 @@ export function publicationsOf(endpoint: Endpoint): Publication[] {
   });
 }
 
-type MapName = 'any4' | 'any6' | 'bound4' | 'bound6';
+/** The chain that is the administrator's: called first, and never changed by us once it is there. */
+export const USER_CHAIN = 'tare-user';
 
-const mapOf = ({ hostIp }: PortMapping): MapName =>
-  isIPv4(hostIp) ? (isWildcard(hostIp) ? 'any4' : 'bound4') : isWildcard(hostIp) ? 'any6' : 'bound6';
+type PortSet = 'any4' | 'any6' | 'bound4' | 'bound6' | 'routed4' | 'routed6';
 
-const keyOf = (port: PortMapping): string =>
-  `${isWildcard(port.hostIp) ? '' : `${port.hostIp} . `}${port.protocol} . ${port.hostPort}`;
+/** Where a publication stands in the table. One of a routed network has no port on the host (0). */
+export function portSetOf({ hostIp, hostPort }: PortMapping): PortSet {
+  const family = isIPv4(hostIp) ? 4 : 6;
+  return hostPort === 0 ? `routed${family}` : isWildcard(hostIp) ? `any${family}` : `bound${family}`;
+}
 
-const elementOf = (port: Publication): string => `${keyOf(port)} : ${port.containerIp} . ${port.containerPort}`;
+/** What a packet to this publication is looked up by. */
+export function portKey(port: Publication): string {
+  if (port.hostPort === 0) return `${port.containerIp} . ${port.protocol} . ${port.containerPort}`;
+  return `${isWildcard(port.hostIp) ? '' : `${port.hostIp} . `}${port.protocol} . ${port.hostPort}`;
+}
 
-function byMap(ports: readonly Publication[], text: (port: Publication) => string): [MapName, string][] {
-  const groups = Map.groupBy(ports, mapOf);
-  return [...groups].map(([map, group]) => [map, group.map(text).join(', ')]);
+const elementOf = (port: Publication): string =>
+  port.hostPort === 0 ? portKey(port) : `${portKey(port)} : ${port.containerIp} . ${port.containerPort}`;
+
+function bySet(ports: readonly Publication[], text: (port: Publication) => string): [PortSet, string][] {
+  const groups = Map.groupBy(ports, portSetOf);
+  return [...groups].map(([set, group]) => [set, group.map(text).join(', ')]);
 }
 
 /** Commands that publish ports: one hash map element each, so that the cost does not grow with their number. */
 export function publishCommands(table: string, ports: readonly Publication[]): string {
-  return byMap(ports, elementOf)
-    .map(([map, elements]) => `add element inet ${table} ${map} { ${elements} }\n`)
+  return bySet(ports, elementOf)
+    .map(([set, elements]) => `add element inet ${table} ${set} { ${elements} }\n`)
     .join('');
 }
 
 export function withdrawCommands(table: string, ports: readonly Publication[]): string {
-  return byMap(ports, keyOf)
-    .map(([map, elements]) => `delete element inet ${table} ${map} { ${elements} }\n`)
+  return bySet(ports, portKey)
+    .map(([set, elements]) => `delete element inet ${table} ${set} { ${elements} }\n`)
     .join('');
 }
 
@@ -52,113 +63,202 @@ export function deleteTableCommands(table: string): string {
   return `add table inet ${table}\ndelete table inet ${table}\n`;
 }
 
-function set(name: string, type: string, elements: readonly string[], flags = ''): string {
-  const body = elements.length === 0 ? '' : ` elements = { ${elements.join(', ')} };`;
-  return `  set ${name} { type ${type};${flags === '' ? '' : ` flags ${flags};`}${body} }`;
+/** One set or map of the table. */
+interface NamedSet {
+  kind: 'set' | 'map';
+  name: string;
+  /** Its declaration without elements. */
+  type: string;
+  elements: string[];
 }
 
-function map(name: MapName, type: string, ports: readonly Publication[]): string {
-  const elements = ports.filter((port) => mapOf(port) === name).map(elementOf);
-  return `  map ${name} { type ${type};${elements.length === 0 ? '' : ` elements = { ${elements.join(', ')} };`} }`;
+interface Chain {
+  name: string;
+  /** '' for one that others jump to. */
+  hook: string;
+  rules: string[];
+}
+
+/** What the table holds beside the administrator's chain. */
+export interface TableContents {
+  sets: NamedSet[];
+  chains: Chain[];
 }
 
 /**
- * The whole table, replacing what was there in one atomic batch (tracked connections go on).
- *
- * Its rules are as many for one network as for a thousand: what differs is in sets and maps.
+ * The table's rules are as many for one network as for a thousand: what differs is in sets and maps.
  */
-export function tableCommands(
-  table: string,
-  networks: readonly NetworkRecord[],
-  ports: readonly Publication[],
-): string {
+export function tableContents(networks: readonly NetworkRecord[], ports: readonly Publication[]): TableContents {
+  return { sets: namedSets(networks, ports), chains };
+}
+
+function namedSets(networks: readonly NetworkRecord[], ports: readonly Publication[]): NamedSet[] {
+  const quoted = (wanted: (network: NetworkRecord) => boolean) =>
+    networks.filter(wanted).map(({ bridge }) => JSON.stringify(bridge));
   const subnets = (family: 4 | 6, wanted: (network: NetworkRecord) => boolean) =>
     networks
       .filter(wanted)
       .flatMap(({ ipam }) => ipam.map(({ subnet }) => subnet))
       .filter((subnet) => parseSubnet(subnet).family === family);
-  const isMasqueraded = (network: NetworkRecord) => network.masquerade && !network.internal;
-  const bridges = networks.map(({ bridge }) => bridge);
-  const talkative = networks.filter(({ icc }) => icc).map(({ bridge }) => bridge);
-  return `${deleteTableCommands(table)}table inet ${table} {
-${set('bridges', 'ifname', bridges.map(quote))}
-${set(
-  'within',
-  'ifname . ifname',
-  talkative.map((bridge) => `${quote(bridge)} . ${quote(bridge)}`),
-)}
-${set(
-  'internal',
-  'ifname',
-  networks.filter(({ internal }) => internal).map(({ bridge }) => quote(bridge)),
-)}
-${set(
-  'subnets4',
-  'ipv4_addr',
-  subnets(4, () => true),
-  'interval',
-)}
-${set(
-  'subnets6',
-  'ipv6_addr',
-  subnets(6, () => true),
-  'interval',
-)}
-${set('masqueraded4', 'ipv4_addr', subnets(4, isMasqueraded), 'interval')}
-${set('masqueraded6', 'ipv6_addr', subnets(6, isMasqueraded), 'interval')}
-${map('any4', 'inet_proto . inet_service : ipv4_addr . inet_service', ports)}
-${map('any6', 'inet_proto . inet_service : ipv6_addr . inet_service', ports)}
-${map('bound4', 'ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service', ports)}
-${map('bound6', 'ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service', ports)}
-
-  chain guard {
-    type filter hook prerouting priority raw; policy accept;
-    iifname != "lo" ip daddr 127.0.0.0/8 drop comment "route_localnet is for this host alone"
-    iifname != "lo" ip saddr 127.0.0.0/8 drop
-    iifname @bridges fib saddr . iif oif missing drop comment "a source address of another network"
-  }
-
-  chain forward {
-    type filter hook forward priority filter; policy accept;
-    iifname @bridges jump bridged
-    oifname @bridges jump bridged
-  }
-  chain bridged {
-    ct state established,related accept
-    iifname . oifname @within accept
-    ct state invalid drop
-    iifname @internal drop
-    oifname @internal drop
-    oifname @bridges ct status dnat accept
-    oifname @bridges drop
-  }
-
-  chain prerouting {
-    type nat hook prerouting priority dstnat; policy accept;
-    fib daddr type local jump publish
-  }
-  chain output {
-    type nat hook output priority -100; policy accept;
-    ip6 daddr ::1 return
-    fib daddr type local jump publish
-  }
-  chain publish {
-    dnat ip to ip daddr . meta l4proto . th dport map @bound4
-    dnat ip to meta l4proto . th dport map @any4
-    dnat ip6 to ip6 daddr . meta l4proto . th dport map @bound6
-    dnat ip6 to meta l4proto . th dport map @any6
-  }
-
-  chain postrouting {
-    type nat hook postrouting priority srcnat; policy accept;
-    oifname @bridges ct status dnat ip saddr @subnets4 masquerade
-    oifname @bridges ct status dnat ip6 saddr @subnets6 masquerade
-    oifname @bridges ip saddr 127.0.0.0/8 masquerade
-    oifname != @bridges ip saddr @masqueraded4 masquerade
-    oifname != @bridges ip6 saddr @masqueraded6 masquerade
-  }
-}
-`;
+  const hidden = (family: 4 | 6) => (network: NetworkRecord) =>
+    network.masquerade && !network.internal && gatewayMode(network, family) !== 'routed';
+  const sources = (family: 4 | 6) =>
+    networks.filter(hidden(family)).flatMap((network) => {
+      const source = sourceAddress(network, family);
+      return source === '' ? [] : subnets(family, (other) => other === network).map((net) => `${net} : ${source}`);
+    });
+  const mode = (family: 4 | 6, wanted: string) =>
+    quoted((network) => !network.internal && gatewayMode(network, family) === wanted);
+  const set = (name: string, type: string, elements: string[]): NamedSet => ({ kind: 'set', name, type, elements });
+  const map = (name: string, type: string, elements: string[]): NamedSet => ({ kind: 'map', name, type, elements });
+  const published = (name: PortSet) => ports.filter((port) => portSetOf(port) === name).map(elementOf);
+  const talkative = quoted(({ icc }) => icc).map((bridge) => `${bridge} . ${bridge}`);
+  const perFamily = ([4, 6] as const).flatMap((family) => {
+    const address = `ipv${family}_addr`;
+    const target = 'inet_proto . inet_service';
+    return [
+      set(
+        `subnets${family}`,
+        `type ${address}; flags interval;`,
+        subnets(family, () => true),
+      ),
+      set(`masqueraded${family}`, `type ${address}; flags interval;`, subnets(family, hidden(family))),
+      map(`sources${family}`, `type ${address} : ${address}; flags interval;`, sources(family)),
+      set(
+        `isolated${family}`,
+        'type ifname;',
+        quoted((network) => gatewayMode(network, family) === 'isolated'),
+      ),
+      set(`unprotected${family}`, 'type ifname;', mode(family, 'nat-unprotected')),
+      set(`pingable${family}`, 'type ifname;', mode(family, 'routed')),
+      set(`routed${family}`, `type ${address} . ${target};`, published(`routed${family}`)),
+      map(`any${family}`, `type ${target} : ${address} . inet_service;`, published(`any${family}`)),
+      map(`bound${family}`, `type ${address} . ${target} : ${address} . inet_service;`, published(`bound${family}`)),
+    ];
+  });
+  return [
+    set(
+      'bridges',
+      'type ifname;',
+      quoted(() => true),
+    ),
+    set('within', 'type ifname . ifname;', talkative),
+    set(
+      'internal',
+      'type ifname;',
+      quoted(({ internal }) => internal),
+    ),
+    ...perFamily,
+  ];
 }
 
-const quote = (name: string): string => JSON.stringify(name);
+const chains: Chain[] = [
+  {
+    name: 'guard',
+    hook: 'type filter hook prerouting priority raw; policy accept;',
+    rules: [
+      'iifname != "lo" ip daddr 127.0.0.0/8 drop comment "route_localnet is for this host alone"',
+      'iifname != "lo" ip saddr 127.0.0.0/8 drop',
+      'iifname @bridges icmpv6 type { nd-router-advert, nd-redirect } drop comment "a container is no router"',
+      'iifname @bridges icmp type { redirect, router-advertisement } drop',
+      'iifname @isolated4 meta nfproto ipv4 fib daddr type local drop',
+      'iifname @isolated6 meta nfproto ipv6 fib daddr type local drop',
+      // The host has no route to judge them by; the forward chain lets nothing of theirs out.
+      'iifname @isolated4 meta nfproto ipv4 accept',
+      'iifname @isolated6 meta nfproto ipv6 accept',
+      'iifname @bridges fib saddr . iif oif missing drop comment "a source address of another network"',
+    ],
+  },
+  {
+    name: 'forward',
+    hook: 'type filter hook forward priority filter; policy accept;',
+    rules: ['iifname @bridges goto bridged', 'oifname @bridges goto bridged'],
+  },
+  {
+    name: 'bridged',
+    hook: '',
+    rules: [
+      `jump ${USER_CHAIN}`,
+      'ct state established,related accept',
+      'iifname . oifname @within accept',
+      'ct state invalid drop',
+      'iifname @internal drop comment "an internal network reaches nothing outside"',
+      'oifname @internal drop',
+      'oifname != @bridges accept',
+      'ct status dnat accept comment "published"',
+      'ip daddr . meta l4proto . th dport @routed4 accept comment "published, without NAT"',
+      'ip6 daddr . meta l4proto . th dport @routed6 accept comment "published, without NAT"',
+      'oifname @pingable4 icmp type echo-request accept',
+      'oifname @pingable6 icmpv6 type echo-request accept',
+      'iifname != @bridges oifname @unprotected4 meta nfproto ipv4 accept',
+      'iifname != @bridges oifname @unprotected6 meta nfproto ipv6 accept',
+      'drop comment "not published"',
+    ],
+  },
+  {
+    name: 'prerouting',
+    hook: 'type nat hook prerouting priority dstnat; policy accept;',
+    rules: ['fib daddr type local jump publish'],
+  },
+  {
+    name: 'output',
+    hook: 'type nat hook output priority -100; policy accept;',
+    rules: ['ip6 daddr ::1 return', 'fib daddr type local jump publish'],
+  },
+  {
+    name: 'publish',
+    hook: '',
+    rules: [
+      'dnat ip to ip daddr . meta l4proto . th dport map @bound4',
+      'dnat ip to meta l4proto . th dport map @any4',
+      'dnat ip6 to ip6 daddr . meta l4proto . th dport map @bound6',
+      'dnat ip6 to meta l4proto . th dport map @any6',
+    ],
+  },
+  {
+    name: 'postrouting',
+    hook: 'type nat hook postrouting priority srcnat; policy accept;',
+    rules: [
+      'oifname @bridges ct status dnat ip saddr @subnets4 masquerade',
+      'oifname @bridges ct status dnat ip6 saddr @subnets6 masquerade',
+      'oifname @bridges ip saddr 127.0.0.0/8 masquerade',
+      'oifname != @bridges snat ip to ip saddr map @sources4',
+      'oifname != @bridges snat ip6 to ip6 saddr map @sources6',
+      'oifname != @bridges ip saddr @masqueraded4 masquerade',
+      'oifname != @bridges ip6 saddr @masqueraded6 masquerade',
+    ],
+  },
+];
+
+/**
+ * The whole table in one atomic batch (tracked connections go on), whatever of it is there. The administrator's chain
+ * is made when there is none, and otherwise left as it is.
+ */
+export function tableCommands(table: string, { sets, chains }: TableContents): string {
+  const declared = [
+    ...sets.map(({ kind, name, type }) => `  ${kind} ${name} { ${type} }\n`),
+    `  chain ${USER_CHAIN} { }\n`,
+    ...chains.map(({ name, hook }) => `  chain ${name} { ${hook} }\n`),
+  ];
+  const flushed = [
+    ...chains.map(({ name }) => `flush chain inet ${table} ${name}\n`),
+    ...sets.map(({ kind, name }) => `flush ${kind} inet ${table} ${name}\n`),
+  ];
+  const filled = [
+    ...sets
+      .filter(({ elements }) => elements.length > 0)
+      .map(({ name, elements }) => `add element inet ${table} ${name} { ${elements.join(', ')} }\n`),
+    ...chains.map(({ name, rules }) => `table inet ${table} {\nchain ${name} {\n  ${rules.join('\n  ')}\n}\n}\n`),
+  ];
+  return `table inet ${table} {\n${declared.join('')}}\n${flushed.join('')}${filled.join('')}`;
+}
+
+/** Takes everything of ours out of the table and leaves the administrator's chain. */
+export function emptyTableCommands(table: string): string {
+  const { sets } = tableContents([], []);
+  return [
+    ...chains.map(({ name }) => `flush chain inet ${table} ${name}\n`),
+    ...chains.map(({ name }) => `delete chain inet ${table} ${name}\n`),
+    ...sets.map(({ kind, name }) => `delete ${kind} inet ${table} ${name}\n`),
+  ].join('');
+}

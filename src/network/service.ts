@@ -10,6 +10,7 @@ import { Namespaces } from './namespaces.ts';
 import type { NetworkDeps } from './network-deps.ts';
 import type { NetworkService } from './network-service.ts';
 import { ensurePredefined } from './predefined.ts';
+import { publish, unpublish } from './publish.ts';
 import { reconcile, teardown } from './reconcile.ts';
 import { findNetwork, listEndpoints, listNetworks, publicRecord } from './records.ts';
 
@@ -26,6 +27,10 @@ export interface NetworkServiceOptions {
   enableIPv6?: boolean;
   /** '10.9.0.1/16': the default network's gateway and subnet; undefined leaves it, or takes one from the pools. */
   defaultBridgeSubnet?: string;
+  /** Where ports are published when neither the request nor the network names an address; all addresses by default. */
+  defaultBinding?: string;
+  /** How messages call a container; by its short id by default. */
+  containerName?: (id: string) => string;
 }
 
 /** Opens the networks of one engine. Nothing in the kernel changes before a network is used. */
@@ -38,6 +43,8 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
     db,
     locks,
     instance,
+    defaultBinding: options.defaultBinding ?? '',
+    containerName: options.containerName ?? ((id) => id.slice(0, 12)),
     pools: [...(options.defaultPools ?? standardPools), uniqueLocalPool(instance)],
     links: owned.use(new BridgeLinks()),
     firewall: owned.use(new Firewall(db, locks, instance)),
@@ -58,11 +65,18 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
     deleteNamespace: (containerId) => deps.namespaces.delete(containerId),
     connect: (request) => connect(deps, request),
     disconnect: (containerId, networkId, how) => disconnect(deps, containerId, networkId, how?.netns),
+    publish: (containerId, networkId, ports) => publish(deps, containerId, networkId, ports),
+    unpublish: (containerId, ports) => unpublish(deps, containerId, ports),
     endpoints: (of) => listEndpoints(db, of),
     publishedPorts: () =>
       listEndpoints(db).flatMap(({ containerId, ports, ipv4, ipv6 }) =>
-        ports.map((port) => ({ ...port, containerId, containerIp: containerAddress(port.hostIp, ipv4, ipv6) })),
+        ports
+          .filter(({ hostPort }) => hostPort !== 0)
+          .map((port) => ({ ...port, containerId, containerIp: containerAddress(port.hostIp, ipv4, ipv6) })),
       ),
+    watchRules: async () =>
+      (deps.firewall.exists || listEndpoints(db).some(({ hostInterface }) => hostInterface !== '')) &&
+      (await deps.firewall.watch()),
     reconcile: (isLive) => reconcile(deps, isLive),
     teardown: () => teardown(deps),
     warm: () => deps.firewall.warm(),
