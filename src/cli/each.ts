@@ -1,5 +1,6 @@
 import { messageOf } from '../errors/index.ts';
 import type { Context } from './command.ts';
+import type { Query } from './transport/client.ts';
 
 const AT_ONCE = 16;
 
@@ -36,6 +37,20 @@ export async function forEach(
   }
   for (const result of results) await collect(result);
   return code;
+}
+
+/** Sends `POST /containers/NAME/VERB` for each container, as `forEach` does, and prints their names. */
+export async function postEach(
+  context: Context,
+  names: readonly string[],
+  verb: 'kill' | 'pause' | 'restart' | 'stop' | 'unpause',
+  query: Query = {},
+): Promise<number> {
+  const client = await context.connect();
+  return await forEach(context, names, async (name) => {
+    await client.json('POST', `/containers/${segment(name)}/${verb}`, { query });
+    return name;
+  });
 }
 
 /** A name or id as a part of a path; docker's leading slash of a name is dropped. */

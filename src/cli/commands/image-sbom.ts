@@ -1,8 +1,8 @@
 import { TareError } from '../../errors/index.ts';
 import { command } from '../command.ts';
+import { documentOptions, problemText, writeDocument } from '../output/document.ts';
 import { table } from '../output/table.ts';
 import { visibleText } from '../output/visible-text.ts';
-import { writeFileSafely } from '../stream/output-file.ts';
 
 const formats = ['spdx-json', 'cyclonedx-json', 'table'] as const;
 
@@ -17,8 +17,7 @@ export default command({
       help: 'Format of the output: spdx-json (SPDX 2.3), cyclonedx-json (CycloneDX 1.6) or table',
       completes: formats,
     },
-    output: { type: 'string', short: 'o', help: 'Write to a file, instead of STDOUT', completes: 'files' },
-    platform: { type: 'string', help: 'Platform of a multi-platform image, "os[/arch[/variant]]"' },
+    ...documentOptions,
   },
   args: [1, 1],
   completes: 'images',
@@ -32,9 +31,7 @@ export default command({
       ...(known === 'table' ? {} : { format: known }),
       ...(platform === undefined ? {} : { platform }),
     });
-    for (const { path, message } of catalogue.problems) {
-      context.err(`WARNING: ${visibleText(message.startsWith(path) ? message : `${path}: ${message}`)}\n`);
-    }
+    for (const problem of catalogue.problems) context.err(`WARNING: ${visibleText(problemText(problem))}\n`);
     const text =
       document === undefined
         ? table([
@@ -44,12 +41,7 @@ export default command({
             ),
           ])
         : `${JSON.stringify(document, null, 2)}\n`;
-    if (output === undefined) context.out(text);
-    else await writeFileSafely(output, bytesOf(text));
+    await writeDocument(context, output, text);
     return 0;
   },
 });
-
-async function* bytesOf(text: string): AsyncGenerator<Uint8Array> {
-  yield Buffer.from(text);
-}

@@ -1,8 +1,8 @@
 import type { ScanReport } from '../../engine/index.ts';
 import { TareError } from '../../errors/index.ts';
 import { command } from '../command.ts';
+import { documentOptions, problemText, writeDocument } from '../output/document.ts';
 import { visibleText } from '../output/visible-text.ts';
-import { writeFileSafely } from '../stream/output-file.ts';
 import { VERSION } from '../version.ts';
 
 const formats = ['table', 'json', 'sarif'] as const;
@@ -42,8 +42,7 @@ export default command({
       help: 'Format of the output: table, json or sarif',
       completes: formats,
     },
-    output: { type: 'string', short: 'o', help: 'Write to a file, instead of STDOUT', completes: 'files' },
-    platform: { type: 'string', help: 'Platform of a multi-platform image, "os[/arch[/variant]]"' },
+    ...documentOptions,
   },
   args: [1, 1],
   completes: 'images',
@@ -70,8 +69,7 @@ export default command({
         : format === 'json'
           ? scanJson(report, findings)
           : scanSarif(report, findings, VERSION);
-    if (options.output === undefined) context.out(text);
-    else await writeFileSafely(options.output, bytesOf(text));
+    await writeDocument(context, options.output, text);
     return failing !== undefined && counted.some(({ severity }) => isAtLeast(severity, failing)) ? FOUND : 0;
   },
 });
@@ -85,14 +83,8 @@ function oneOf<T extends string>(allowed: readonly T[], given: string, option: s
 function warningsOf({ catalogue, unchecked, database }: ScanReport): string[] {
   const { unreadable, firstUnreadable, path } = database;
   return [
-    ...catalogue.problems.map((problem) =>
-      problem.message.startsWith(problem.path) ? problem.message : `${problem.path}: ${problem.message}`,
-    ),
+    ...catalogue.problems.map(problemText),
     ...unchecked.map((what) => `not checked: ${what}`),
     ...(unreadable > 0 ? [`${path}: ${unreadable} records could not be read, the first: ${firstUnreadable}`] : []),
   ];
-}
-
-async function* bytesOf(text: string): AsyncGenerator<Uint8Array> {
-  yield Buffer.from(text);
 }

@@ -1,5 +1,5 @@
 import { command } from '../command.ts';
-import { forEach, segment } from '../each.ts';
+import { postEach } from '../each.ts';
 
 export default command({
   usage: '[OPTIONS] CONTAINER [CONTAINER...]',
@@ -8,11 +8,5 @@ export default command({
   },
   args: [1, Number.POSITIVE_INFINITY],
   completes: 'running-containers',
-  async run(context, options, names) {
-    const client = await context.connect();
-    return await forEach(context, names, async (name) => {
-      await client.json('POST', `/containers/${segment(name)}/kill`, { query: { signal: options.signal } });
-      return name;
-    });
-  },
+  run: (context, { signal }, names) => postEach(context, names, 'kill', { signal }),
 });

@@ -1,22 +1,3 @@
-import { command } from '../command.ts';
-import { forEach, segment } from '../each.ts';
+import { stopCommand } from '../stop-command.ts';
 
-export default command({
-  usage: '[OPTIONS] CONTAINER [CONTAINER...]',
-  options: {
-    signal: { type: 'string', short: 's', help: 'Signal to send to the container' },
-    timeout: { type: 'int', short: 't', help: 'Seconds to wait before killing the container' },
-    time: { type: 'int', help: 'Seconds to wait before killing the container', hidden: true },
-  },
-  args: [1, Number.POSITIVE_INFINITY],
-  completes: 'running-containers',
-  async run(context, options, names) {
-    const client = await context.connect();
-    return await forEach(context, names, async (name) => {
-      await client.json('POST', `/containers/${segment(name)}/stop`, {
-        query: { signal: options.signal, t: options.timeout ?? options.time },
-      });
-      return name;
-    });
-  },
-});
+export default stopCommand('stop', 'running-containers');
