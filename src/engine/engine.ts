@@ -1,15 +1,14 @@
-import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf, TareError } from '../errors/index.ts';
-import { type FileLock, tryFlock } from '../linux/index.ts';
-import { openNetworkService } from '../network/index.ts';
+import { tryFlock } from '../linux/index.ts';
+import { type NameServer, openNetworkService } from '../network/index.ts';
 import { openRuntime, readHostFacts, SeccompCache, watchExits } from '../runtime/index.ts';
 import { Database, Locks } from '../state/index.ts';
 import { type Change, openContentStore, openLayerStore, openVolumeDirectories } from '../storage/index.ts';
 import { AttachHub } from './attach-hub.ts';
 import { compareRefs } from './compare.ts';
-import { configArguments, type EngineConfig, instanceName } from './config.ts';
+import { type EngineConfig, instanceName } from './config.ts';
 import { containerSkeleton } from './container-mounts.ts';
 import { ContainerStore } from './container-store.ts';
 import { createContainerService } from './containers.ts';
@@ -24,12 +23,15 @@ import { createImageMountService, type ImageMountService } from './image-mounts.
 import { openTrust } from './image-trust.ts';
 import { createImageService } from './images.ts';
 import { Intents } from './intents.ts';
+import { keeperLives, keeperStarter } from './keeper-process.ts';
 import { isRotated, needsKeeper } from './keeper-work.ts';
 import { rewriteNameFiles } from './live-name-files.ts';
 import { isUp } from './liveness.ts';
 import { parseLogOptions } from './log-options.ts';
 import { rotateLog } from './log-rotation.ts';
-import { NameReader } from './name-records.ts';
+import { neededNameServers } from './name-servers.ts';
+import { openNameServer } from './name-service.ts';
+import { NamesStandIn } from './name-stand-in.ts';
 import { createNetworksService } from './networks.ts';
 import { type ReconcileParts, reconcile, settleEnded } from './reconcile.ts';
 import { LateRegistries } from './registries.ts';
@@ -156,6 +158,7 @@ export class Engine implements EngineServices, AsyncDisposable {
       );
     };
     const facts = readHostFacts();
+    const wakeKeeper = keeperStarter(config);
     const execs = createExecService({ db, store, runtime, execRoot, runtimeFor, facts });
     const parts: ReconcileParts = {
       ...{ config, instance, db, locks, store, images, layers, volumes, networks, runtime, facts, runtimeFor },
@@ -163,8 +166,14 @@ export class Engine implements EngineServices, AsyncDisposable {
       intents: new Intents(join(execRoot, 'intents')),
       attachments: hub,
       heldPorts: opening.use(new HeldPorts(db, execRoot)),
+      names: opening.use(
+        new NamesStandIn({
+          openServer: () => openNameServer({ db, networks, report }, { isStandIn: true }),
+          wakeKeeper,
+        }),
+      ),
       forgetExecs: (id) => execs.forgetExecs(id),
-      wakeKeeper: () => wakeKeeper(config),
+      wakeKeeper,
       reconcileImages: (isUsed) => images.reconcile(isUsed),
       reconcileExecs: () => execs.reconcileExecs(),
       onError: report,
@@ -200,9 +209,11 @@ export class Engine implements EngineServices, AsyncDisposable {
     this.summonKeeper();
   }
 
-  /** Makes sure that a keeper lives if a container needs one. */
+  /** Makes sure that a keeper lives if a container needs one. Cheap while it does. */
   summonKeeper(): void {
-    if (this.keeperWork().length > 0) this.#parts.wakeKeeper();
+    if (keeperLives(this.config) || this.keeperWork().length === 0) return;
+    this.#parts.wakeKeeper();
+    this.#parts.names.cover(neededNameServers(this.#parts.networks));
   }
 
   /** Settles containers as they end, and replaces a keeper that was killed, until the engine is disposed. */
@@ -288,9 +299,9 @@ export class Engine implements EngineServices, AsyncDisposable {
     return compareRefs(this.#parts, before, after);
   }
 
-  /** What containers are called, for whoever answers them. */
-  names(): NameReader {
-    return new NameReader(this.#parts.db, this.#parts.networks, (subject, error) => this.report(subject, error));
+  /** Answers containers that ask for names, for as long as it lives. */
+  openNameServer(): NameServer {
+    return openNameServer({ ...this.#parts, report: this.#report }, { isStandIn: false });
   }
 
   /** Every published port of this engine. */
@@ -304,31 +315,4 @@ export class Engine implements EngineServices, AsyncDisposable {
 }
 
 /** How often a living engine sees to it that the keeper lives, too. */
-const KEEPER_CHECK_MS = 2_000;
-
-const keeperLock = (config: EngineConfig): string => join(config.execRoot, 'keeper.lock');
-
-/** The keeper's lock; undefined: another process is the keeper of these roots. */
-export function tryBecomeKeeper(config: EngineConfig): FileLock | undefined {
-  mkdirSync(config.execRoot, { recursive: true, mode: 0o700 });
-  return tryFlock(keeperLock(config));
-}
-
-/** Starts a keeper unless one lives. It goes its own way: nobody waits for it. */
-function wakeKeeper(config: EngineConfig): void {
-  using free = tryFlock(keeperLock(config));
-  if (free === undefined) return;
-  const [program = process.execPath, ...args] = config.command;
-  const log = openSync(join(config.execRoot, 'keeper.log'), 'w', 0o600);
-  try {
-    const child = spawn(program, [...args, 'keeper', ...configArguments(config)], {
-      detached: true,
-      cwd: '/',
-      stdio: ['ignore', log, log],
-    });
-    child.on('error', () => {}); // The next operation tries again.
-    child.unref();
-  } finally {
-    closeSync(log);
-  }
-}
+const KEEPER_CHECK_MS = 250;

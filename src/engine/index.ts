@@ -25,10 +25,11 @@ export {
   instanceName,
   loadConfig,
 } from './config.ts';
-export { Engine, type OpenOptions, tryBecomeKeeper } from './engine.ts';
+export { Engine, type OpenOptions } from './engine.ts';
 export { parseDuration, parseTime } from './filters.ts';
 export { healthTimes, nextProbeMs } from './health.ts';
 export type { ImageMount, ImageMountService } from './image-mounts.ts';
+export { tryBecomeKeeper } from './keeper-process.ts';
 export { openConfiguredRegistries, type RegistryAccess } from './registries.ts';
 export { defaultEcosystems, OSV_URL, type ScanDatabaseUpdate, updateScanDatabase } from './scan-database.ts';
 export {

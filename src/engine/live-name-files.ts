@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Endpoint, NetworkRecord } from '../network/index.ts';
 import { resolvConfText, writeHosts, writeResolvConf } from './generated-files.ts';
-import { nameServerFor, untilServed } from './name-servers.ts';
+import { nameServerFor } from './name-servers.ts';
 import type { EngineParts } from './parts.ts';
 import type { ContainerRecord } from './types.ts';
 
@@ -11,16 +11,16 @@ import type { ContainerRecord } from './types.ts';
  *
  * @param before the record as it was before
  */
-export async function rewriteNameFiles(
-  parts: Pick<EngineParts, 'networks' | 'store' | 'wakeKeeper'>,
+export function rewriteNameFiles(
+  parts: Pick<EngineParts, 'networks' | 'store' | 'names'>,
   before: ContainerRecord,
   endpoints: readonly Endpoint[],
-): Promise<void> {
+): void {
   const record = parts.store.find(before.id) ?? before;
   writeHosts(record, endpoints);
   const networks = new Map(parts.networks.list().map((network): [string, NetworkRecord] => [network.id, network]));
   const nameServer = nameServerFor(record, endpoints, networks);
-  if (nameServer !== undefined) await untilServed(nameServer, parts.wakeKeeper);
+  if (nameServer !== undefined) parts.names.cover([nameServer]);
   if (isOurs(record, networks)) writeResolvConf(record, nameServer);
 }
 

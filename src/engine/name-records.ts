@@ -17,6 +17,13 @@ interface Row {
   doc: string;
 }
 
+export interface NameReaderParts {
+  db: Database;
+  networks: NetworkService;
+  /** Told of what makes no sense, and is left out. */
+  report(subject: string, error: unknown): void;
+}
+
 interface ParsedRecord {
   doc: string;
   record: ContainerRecord;
@@ -24,26 +31,22 @@ interface ParsedRecord {
 
 /** What containers are called, read from the records; only what has changed since the last time is parsed. */
 export class NameReader {
-  readonly #db: Database;
-  readonly #networks: NetworkService;
-  readonly #report: (subject: string, error: unknown) => void;
+  readonly #parts: NameReaderParts;
   #parsed = new Map<string, ParsedRecord>();
 
-  constructor(db: Database, networks: NetworkService, report: (subject: string, error: unknown) => void) {
-    this.#db = db;
-    this.#networks = networks;
-    this.#report = report;
+  constructor(parts: NameReaderParts) {
+    this.#parts = parts;
   }
 
   /** Changes with every change of the records. */
   version(): number {
-    return this.#db.version();
+    return this.#parts.db.version();
   }
 
   read(): NameRecords {
-    const all = this.#networks.list();
+    const all = this.#parts.networks.list();
     const networks = new Map(all.map((network) => [network.id, network]));
-    const ends = Map.groupBy(this.#networks.endpoints({}), ({ containerId }) => containerId);
+    const ends = Map.groupBy(this.#parts.networks.endpoints({}), ({ containerId }) => containerId);
     const containers: NamedContainer[] = [];
     for (const [id, record] of this.#records()) {
       const endpoints = ends.get(id) ?? [];
@@ -51,7 +54,7 @@ export class NameReader {
         containers.push(namedContainer(record, endpoints, networks));
       } catch (error) {
         // One that makes no sense must not silence the others.
-        this.#report(`names of container ${id}`, error);
+        this.#parts.report(`names of container ${id}`, error);
       }
     }
     return {
@@ -66,7 +69,9 @@ export class NameReader {
 
   /** Records of the containers that have an endpoint. */
   #records(): Map<string, ContainerRecord> {
-    const rows = this.#db.all<Row>('SELECT id, doc FROM containers WHERE id IN (SELECT container_id FROM endpoints)');
+    const rows = this.#parts.db.all<Row>(
+      'SELECT id, doc FROM containers WHERE id IN (SELECT container_id FROM endpoints)',
+    );
     const parsed = new Map<string, ParsedRecord>();
     for (const { id, doc } of rows) {
       const known = this.#parsed.get(id);
@@ -77,7 +82,7 @@ export class NameReader {
       try {
         parsed.set(id, { doc, record: JSON.parse(doc) as ContainerRecord });
       } catch (error) {
-        this.#report(`record of container ${id}`, error);
+        this.#parts.report(`record of container ${id}`, error);
       }
     }
     this.#parsed = parsed;

@@ -1,11 +1,7 @@
 import { isIP } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type Endpoint, isServed, type NetworkRecord } from '../network/index.ts';
+import type { Endpoint, NetworkRecord, NetworkService } from '../network/index.ts';
 import type { ContainerRecord } from './types.ts';
 
-/** How long a start waits for the keeper to come and serve names; it goes on without. */
-const KEEPER_COMES_MS = 3_000;
-const LOOK_MS = 5;
 const SHORT_ID_LENGTH = 12;
 
 /** Networks on which containers find each other by name: all bridges but the default one, as with docker. */
@@ -15,6 +11,15 @@ export const isNamed = ({ driver, name }: Pick<NetworkRecord, 'driver' | 'name'>
 /** Where a network's containers ask for names: at its gateways. */
 export function nameServersOf({ ipam }: Pick<NetworkRecord, 'ipam'>): string[] {
   return ipam.map(({ gateway }) => gateway).filter((gateway) => isIP(gateway) !== 0);
+}
+
+/** Where names are needed now: the servers of networks that have containers. */
+export function neededNameServers(networks: NetworkService): string[] {
+  const used = new Set(networks.endpoints({}).map(({ networkId }) => networkId));
+  return networks
+    .list()
+    .filter((network) => isNamed(network) && used.has(network.id))
+    .flatMap(nameServersOf);
 }
 
 /** A container's endpoints in the order of its networks, each with what was asked of it. */
@@ -53,14 +58,4 @@ export function nameServerFor(
     if (server !== undefined) return server;
   }
   return undefined;
-}
-
-/** Waits until names are served on an address, so that a container's first look-up finds somebody. */
-export async function untilServed(address: string, wakeKeeper: () => void): Promise<void> {
-  const deadline = performance.now() + KEEPER_COMES_MS;
-  while (!isServed(address) && performance.now() < deadline) {
-    // Again and again: the one that lives may just be ending.
-    wakeKeeper();
-    await sleep(LOOK_MS);
-  }
 }

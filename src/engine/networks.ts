@@ -14,7 +14,7 @@ export interface NetworksDeps {
   store: ContainerStore;
   networks: NetworkService;
   /** Told after a running container came to or left a network: its name files name other addresses now. */
-  addressesChanged?(record: ContainerRecord, endpoints: Endpoint[]): void | Promise<void>;
+  addressesChanged?(record: ContainerRecord, endpoints: Endpoint[]): void;
 }
 
 /** The verbs of networks, and of containers on them. */
@@ -131,7 +131,7 @@ async function connect(
     await deps.networks.disconnect(id, endpoint.networkId, { netns: deps.networks.namespacePath(id) });
     throw error;
   }
-  await deps.addressesChanged?.(record, deps.networks.endpoints({ containerId: id }));
+  deps.addressesChanged?.(record, deps.networks.endpoints({ containerId: id }));
 }
 
 async function recordConnection(
@@ -211,7 +211,7 @@ async function disconnect(deps: NetworksDeps, ref: string, containerRef: string,
     current.networking = current.networking.filter((other) => !names(other.network, network));
     if (isConnected) tx.event(networkEvent(network, 'disconnect', { container: id }));
   });
-  if (isConnected) await deps.addressesChanged?.(record, deps.networks.endpoints({ containerId: id }));
+  if (isConnected) deps.addressesChanged?.(record, deps.networks.endpoints({ containerId: id }));
 }
 
 function findContainer(deps: NetworksDeps, ref: string, force: boolean): ContainerRecord | undefined {

@@ -7,6 +7,7 @@ import type { ContainerStore } from './container-store.ts';
 import type { HeldPorts } from './held-ports.ts';
 import type { ImageCommit } from './image-commit.ts';
 import type { Intents } from './intents.ts';
+import type { NamesStandIn } from './name-stand-in.ts';
 import type { ImageRecord } from './types.ts';
 import type { Volumes } from './volumes.ts';
 
@@ -52,6 +53,7 @@ export interface EngineParts {
   seccomp: SeccompCache;
   attachments: PendingAttachments;
   heldPorts: HeldPorts;
+  names: NamesStandIn;
   /** Removes the records and folders of a container's execs. */
   forgetExecs(containerID: string): Promise<void>;
   /** Makes sure that the keeper runs. */

@@ -24,7 +24,7 @@ import { writeGeneratedFiles, writeHosts, writeResolvConf } from './generated-fi
 import { isHealthchecked } from './health.ts';
 import { needsKeeper } from './keeper-work.ts';
 import { parseLogOptions } from './log-options.ts';
-import { nameServerFor, untilServed } from './name-servers.ts';
+import { nameServerFor } from './name-servers.ts';
 import type { EngineParts } from './parts.ts';
 import { removeLocked } from './remove-locked.ts';
 import type { ContainerRecord } from './types.ts';
@@ -183,7 +183,7 @@ async function connectAll(
   const nameServer = nameServerFor(record, endpoints, networks);
   if (nameServer !== undefined) {
     writeResolvConf(record, nameServer);
-    await untilServed(nameServer, parts.wakeKeeper);
+    parts.names.cover([nameServer]);
   }
   return endpoints;
 }

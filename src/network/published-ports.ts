@@ -6,6 +6,7 @@ import { bindPort, listBoundSockets, SyscallError, socketOwner } from '../linux/
 import type { Transaction } from '../state/index.ts';
 import type { PortMapping } from './driver.ts';
 import type { PortRequest } from './network-service.ts';
+import { STAND_IN_MARK } from './socket-marks.ts';
 
 /** SO_MARK of the sockets that hold our published ports ("tare"), by which a probe tells them from strangers'. */
 export const RESERVATION_MARK = 0x74617265;

@@ -18,7 +18,7 @@ beforeAll(async () => {
   store = new ContainerStore(lab.db);
   networks = createNetworksService({
     ...{ db: lab.db, locks: lab.locks, store, networks: kernel },
-    addressesChanged: (record, endpoints) => void told.push(`${record.name} ${endpoints.length}`),
+    addressesChanged: (record, endpoints) => told.push(`${record.name} ${endpoints.length}`),
   });
 });
 afterAll(() => lab[Symbol.asyncDispose]());

@@ -1,9 +1,9 @@
 export type { NamedContainer, NamedEndpoint, NamedNetwork, NameRecords } from './directory.ts';
 export {
-  isServed,
   NAME_TTL_SECONDS,
   type NameHooks,
   NameServer,
   type NameServerOptions,
   type NameSource,
+  servedAddresses,
 } from './name-server.ts';

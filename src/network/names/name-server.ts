@@ -3,6 +3,7 @@ import { isIPv6 } from 'node:net';
 import { TareError } from '../../errors/index.ts';
 import { bindPort, formatAddress, listBoundSockets } from '../../linux/index.ts';
 import { RESERVATION_MARK } from '../published-ports.ts';
+import { STAND_IN_MARK } from '../socket-marks.ts';
 import { contains, parseSubnet } from '../subnet.ts';
 import { serveDatagrams } from './datagram-server.ts';
 import { type Asker, NameDirectory, type NamedNetwork, type NameRecords } from './directory.ts';
@@ -30,10 +31,12 @@ import { serveStream } from './stream-server.ts';
 export const NAME_TTL_SECONDS = 1;
 const DNS_PORT = 53;
 
-/** Whether a name server of ours, in whatever process, listens on this address: the kernel knows. */
-export function isServed(address: string): boolean {
-  return listBoundSockets('udp', DNS_PORT).some(
-    (socket) => socket.address === address && socket.mark === RESERVATION_MARK,
+/** Where a keeper's name server listens, in whatever process: the kernel knows. */
+export function servedAddresses(): Set<string> {
+  return new Set(
+    listBoundSockets('udp', DNS_PORT)
+      .filter(({ mark }) => mark === RESERVATION_MARK)
+      .map(({ address }) => address),
   );
 }
 
@@ -69,6 +72,8 @@ export interface NameHooks {
 export interface NameServerOptions {
   source: NameSource;
   hooks?: NameHooks;
+  /** Serves only until another process does for good; see {@link servedAddresses}. */
+  isStandIn?: boolean;
   /** Told of what fails where nobody waits. */
   report: (subject: string, error: unknown) => void;
   /** Other ports and another file in tests. */
@@ -76,6 +81,9 @@ export interface NameServerOptions {
   forwarder?: Forwarder;
   resolvers?: HostResolvers;
 }
+
+/** What is told once is not told with every look. */
+const MAX_TOLD = 1_000;
 
 /** The records are read again at most so often in a row: a reading may take longer the more there is. */
 const READ_PAUSE = 4;
@@ -87,9 +95,10 @@ const MIN_READ_PAUSE_MS = 5;
  */
 export class NameServer implements Disposable {
   readonly #options: NameServerOptions;
+  readonly #told = new Set<string>();
   readonly #forwarder: Forwarder;
   readonly #resolvers: HostResolvers;
-  readonly #sockets = new Map<string, Disposable>();
+  readonly #sockets = new Map<string, { address: string; sockets: Disposable }>();
   #directory: NameDirectory;
   #version = -1;
   #readAgainMs = 0;
@@ -98,7 +107,7 @@ export class NameServer implements Disposable {
     this.#options = options;
     this.#forwarder = options.forwarder ?? new Forwarder();
     this.#resolvers = options.resolvers ?? new HostResolvers();
-    this.#directory = new NameDirectory({ networks: [], containers: [] }, options.report);
+    this.#directory = new NameDirectory({ networks: [], containers: [] }, () => {});
   }
 
   /** Listens on the addresses of all networks that have them now, and no longer on others. Must be called after changes. */
@@ -109,33 +118,40 @@ export class NameServer implements Disposable {
         network.servers.map((address) => [`${network.id} ${address}`, { network, address }] as const),
       ),
     );
-    for (const [key, socket] of this.#sockets) {
-      if (wanted.has(key)) continue;
-      this.#sockets.delete(key);
-      socket[Symbol.dispose]();
-    }
+    for (const key of this.#sockets.keys()) if (!wanted.has(key)) this.#close(key);
     for (const [key, { network, address }] of wanted) {
       if (this.#sockets.has(key)) continue;
       try {
-        this.#sockets.set(key, this.#serve(key, network, address));
+        this.#sockets.set(key, { address, sockets: this.#serve(key, network, address) });
       } catch (error) {
-        this.#options.report(`names of network ${network.name} on ${address}`, error);
+        this.#report(`names of network ${network.name} on ${address}`, error);
       }
     }
   }
 
+  /** Where it listens. */
+  get addresses(): string[] {
+    return [...this.#sockets.values()].map(({ address }) => address);
+  }
+
   [Symbol.dispose](): void {
-    for (const socket of this.#sockets.values()) socket[Symbol.dispose]();
-    this.#sockets.clear();
+    for (const key of this.#sockets.keys()) this.#close(key);
     this.#forwarder[Symbol.dispose]();
   }
 
+  #close(key: string): void {
+    const open = this.#sockets.get(key);
+    this.#sockets.delete(key);
+    open?.sockets[Symbol.dispose]();
+  }
+
   #serve(key: string, network: NamedNetwork, address: string): Disposable {
-    const { port = DNS_PORT, report } = this.#options;
+    const { port = DNS_PORT, isStandIn = false } = this.#options;
+    const mark = isStandIn ? STAND_IN_MARK : RESERVATION_MARK;
     using opening = new DisposableStack();
     const bound = (protocol: 'udp' | 'tcp'): number => {
       // Shared with what holds a published port 53 of all addresses; free, since the bridge may come later.
-      const fd = bindPort({ protocol, address, port }, { isShared: true, isFree: true, mark: RESERVATION_MARK });
+      const fd = bindPort({ protocol, address, port }, { isShared: true, isFree: true, mark });
       if (fd !== undefined) return fd;
       throw new TareError(
         'Conflict',
@@ -144,9 +160,8 @@ export class NameServer implements Disposable {
     };
     const respond: Responder = (message, source, transport) => this.#respond(network.id, message, source, transport);
     const failed = (error: Error) => {
-      report(`names of network ${network.name} on ${address}`, error);
-      this.#sockets.get(key)?.[Symbol.dispose]();
-      this.#sockets.delete(key);
+      this.#report(`names of network ${network.name} on ${address}`, error);
+      this.#close(key);
     };
     const datagrams = bound('udp');
     let stream: number;
@@ -187,7 +202,7 @@ export class NameServer implements Disposable {
 
   async #forward(asker: Asker, asked: Asked): Promise<Buffer> {
     const { message, query, transport } = asked;
-    const { hooks = {}, report } = this.#options;
+    const { hooks = {} } = this.#options;
     const { id } = asker.container;
     const resolvers = this.#resolversFor(asker);
     // Programs go on waiting when they hear SERVFAIL or REFUSED; this they believe at once.
@@ -200,9 +215,15 @@ export class NameServer implements Disposable {
       if (addresses.length > 0) await hooks.onAnswer?.(id, query.name, addresses.map(formatAddress), ttlSeconds);
       return passOn(found, message, query, transport === 'tcp' ? MAX_MESSAGE_BYTES : query.udpSizeBytes);
     } catch (error) {
-      report(`look-up for container ${id}`, error);
+      this.#report(`look-up for container ${id}`, error);
       return emptyAnswer(asked, ResponseCode.serverFailure);
     }
+  }
+
+  #report(subject: string, error: unknown): void {
+    if (this.#told.has(subject)) return;
+    if (this.#told.size < MAX_TOLD) this.#told.add(subject);
+    this.#options.report(subject, error);
   }
 
   /** Whom to ask for a container; on internal networks alone, only resolvers that stand on them. */
@@ -222,10 +243,12 @@ export class NameServer implements Disposable {
     if (version === this.#version) return false;
     this.#version = version;
     try {
-      this.#directory = new NameDirectory(this.#options.source.read(), this.#options.report);
+      this.#directory = new NameDirectory(this.#options.source.read(), (subject, error) =>
+        this.#report(subject, error),
+      );
     } catch (error) {
       // The names of a moment ago are better than none.
-      this.#options.report('names', error);
+      this.#report('names', error);
     }
     const end = performance.now();
     this.#readAgainMs = end + Math.max(MIN_READ_PAUSE_MS, READ_PAUSE * (end - now));
