@@ -1,8 +1,8 @@
-import { createWriteStream, existsSync, mkdirSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cache } from '../test/support/built.ts';
-import { dockerArchive } from '../test/support/image.ts';
+import { busyboxImage, dockerArchive, sha256 } from '../test/support/image.ts';
 import { type TarEntry, tar } from '../test/support/tar.ts';
 import type { Bench } from './bench.ts';
 import { type Contender, proportionalBytes } from './contenders.ts';
@@ -58,6 +58,59 @@ export async function growthBytes(contender: Contender, body: () => Promise<unkn
     clearInterval(timer);
   }
   return most - before;
+}
+
+/** An archive of a thousand images that share their one layer. */
+function thousand(): string {
+  const path = join(cache, 'bench', 'thousand.tar');
+  if (existsSync(path)) return path;
+  mkdirSync(join(cache, 'bench'), { recursive: true });
+  const layer = tar([{ path: 'file', content: 'the same for all' }]);
+  const images = Array.from({ length: 1000 }, (_, number) => ({
+    config: `${number}.json`,
+    names: [`bench-many:${number}`],
+    text: JSON.stringify({
+      architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
+      os: 'linux',
+      created: '2024-01-01T00:00:00Z',
+      config: { Cmd: ['sh'], Labels: { number: String(number) } },
+      rootfs: { type: 'layers', diff_ids: [sha256(layer)] },
+    }),
+  }));
+  const manifest = images.map(({ config, names }) => ({ Config: config, RepoTags: names, Layers: ['layer.tar'] }));
+  writeFileSync(
+    path,
+    tar([
+      { path: 'layer.tar', content: layer },
+      ...images.map(({ config, text }) => ({ path: config, content: text })),
+      { path: 'manifest.json', content: JSON.stringify(manifest) },
+    ]),
+  );
+  return path;
+}
+
+/** Listing many images. */
+export async function list({ tare, docker, rounds }: Bench): Promise<Row[]> {
+  const contenders = { Tare: tare, ...(docker && { Docker: docker }) };
+  for (const contender of Object.values(contenders)) {
+    await contender.cli(['load', '--quiet', '--input', thousand()], { timeoutMs: 300_000 });
+  }
+  const values = await interleaved(
+    Object.fromEntries(Object.entries(contenders).map(([name, contender]) => [name, () => contender.time(['images'])])),
+    rounds,
+  );
+  for (const contender of Object.values(contenders)) {
+    await contender.cli(['image', 'prune', '--all', '--force'], { timeoutMs: 300_000 });
+    await contender.cli(['load', '--quiet', '--input', busyboxImage().docker]);
+  }
+  return [
+    {
+      what: '`images` with 1,000 images',
+      unit: 'ms',
+      values,
+      promises: [{ who: 'Tare', bound: 'at most', times: 150 }],
+    },
+  ];
 }
 
 export async function load({ tare, daemonless, docker, podman, long }: Bench): Promise<Row[]> {

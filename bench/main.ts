@@ -10,7 +10,7 @@ import { project } from '../test/support/built.ts';
 import { busyboxImage } from '../test/support/image.ts';
 import type { Bench } from './bench.ts';
 import { openDocker, openPodman, openTare } from './contenders.ts';
-import { load } from './images.ts';
+import { list, load } from './images.ts';
 import { many, parallel, run, running } from './lifecycle.ts';
 import { memory } from './memory.ts';
 import { registry } from './registry.ts';
@@ -26,6 +26,7 @@ const parts: Record<string, (bench: Bench) => Promise<Row[]>> = {
   parallel,
   many,
   load,
+  list,
   registry,
   streams,
 };
