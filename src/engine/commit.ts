@@ -1,6 +1,6 @@
 import { TareError } from '../errors/index.ts';
 import { applyChanges, familiar, type ImageProcessConfig } from '../image/index.ts';
-import { mergeImageDefaults } from '../runtime/index.ts';
+import { healthcheckOf, mergeImageDefaults } from '../runtime/index.ts';
 import { containerEvent } from './events.ts';
 import { commitName } from './image-commit.ts';
 import type { EngineParts } from './parts.ts';
@@ -86,7 +86,6 @@ function imageConfigOf(config: ProcessConfig): ImageProcessConfig {
 
 /** The way back; what an image does not hold stays the container's. */
 function containerConfigOf(own: ProcessConfig, image: ImageProcessConfig): ProcessConfig {
-  const check = image.Healthcheck;
   return {
     ...own,
     user: image.User ?? '',
@@ -101,16 +100,7 @@ function containerConfigOf(own: ProcessConfig, image: ImageProcessConfig): Proce
     stopTimeoutSeconds: image.StopTimeout ?? null,
     onBuild: image.OnBuild ?? [],
     shell: image.Shell ?? null,
-    healthcheck: check
-      ? {
-          test: check.Test ?? [],
-          intervalNs: check.Interval ?? 0,
-          timeoutNs: check.Timeout ?? 0,
-          startPeriodNs: check.StartPeriod ?? 0,
-          startIntervalNs: check.StartInterval ?? 0,
-          retries: check.Retries ?? 0,
-        }
-      : null,
+    healthcheck: healthcheckOf(image),
   };
 }
 

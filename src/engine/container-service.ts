@@ -1,7 +1,10 @@
-import type { ContainerConfig, Resources, RestartPolicyName } from '../runtime/index.ts';
+import type { CgroupUsage } from '../linux/index.ts';
+import type { PortMapping, PortSelection } from '../network/index.ts';
+import type { ContainerConfig, HostConfig, Resources, RestartPolicyName } from '../runtime/index.ts';
 import type { Change } from '../storage/index.ts';
 import type { ContainerView, CreateContainer } from './container-types.ts';
 import type { Filters, PruneReport } from './filter-types.ts';
+import type { PortReachReport } from './port-reach.ts';
 
 export interface LogEntry {
   stream: 'stdout' | 'stderr';
@@ -69,28 +72,10 @@ export interface ExecRecord {
   createdMs: number;
 }
 
-export interface StatsSample {
+/** A container's figures at one moment. No limit is the host's memory, and 0 for processes. */
+export interface StatsSample extends CgroupUsage {
   readMs: number;
-  cpu: {
-    usageNs: number;
-    userNs: number;
-    systemNs: number;
-    perCpuNs: number[];
-    hostNs: number;
-    onlineCpus: number;
-    periods: number;
-    throttledPeriods: number;
-    throttledNs: number;
-  };
-  memory: {
-    usageBytes: number;
-    maxUsageBytes: number;
-    limitBytes: number;
-    failures: number;
-    stats: Record<string, number>;
-  };
-  pids: { current: number; limit: number };
-  blockIO: { device: [major: number, minor: number]; op: string; bytes: number; operations: number }[];
+  cpu: CgroupUsage['cpu'] & { hostNs: number; onlineCpus: number };
   networks: Record<
     string,
     {
@@ -145,6 +130,16 @@ export interface ContainerService {
     ref: string,
     change: Partial<Resources> & { restartPolicy?: { name: RestartPolicyName; maximumRetryCount: number } },
   ): Promise<{ warnings: string[] }>;
+  /**
+   * Publishes more ports, of a running container at once.
+   * @returns the new mappings; none for a container that does not run
+   * @throws {TareError} Conflict: a port is taken (names the holder); the container has no network of its own
+   */
+  addPorts(ref: string, wanted: HostConfig['portBindings']): Promise<PortMapping[]>;
+  /** Takes published ports back; open connections go on. @throws {TareError} NotFound: one is not published */
+  removePorts(ref: string, ports: readonly PortSelection[]): Promise<void>;
+  /** Who reaches a port, and through which rule. @throws {TareError} InvalidArgument: not a port */
+  portReach(ref: string, port: number, protocol: PortMapping['protocol']): Promise<PortReachReport>;
   logs(ref: string, options: LogOptions): AsyncIterable<LogEntry>;
   attach(ref: string, options: AttachOptions): Promise<AttachSession>;
   resize(ref: string, rows: number, columns: number): Promise<void>;

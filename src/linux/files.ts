@@ -7,7 +7,6 @@ export const O_WRONLY = 1;
 export const O_RDWR = 2;
 export const O_CREAT = 0o100;
 export const O_EXCL = 0o200;
-export const O_TRUNC = 0o1000;
 export const O_NONBLOCK = 0o4000;
 export const O_DIRECTORY = process.arch === 'arm64' ? 0o40000 : 0o200000;
 export const O_NOFOLLOW = process.arch === 'arm64' ? 0o100000 : 0o400000;
@@ -47,7 +46,6 @@ const calls = {
   readlinkat: libc.func('intptr_t readlinkat(int fd, const char *path, void *buffer, size_t size)'),
   ftruncate: libc.func('int ftruncate(int fd, int64_t size)'),
   lseek: libc.func('int64_t lseek(int fd, int64_t offset, int whence)'),
-  fallocate: libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t size)'),
   copyFileRange: libc.func(
     'intptr_t copy_file_range(int from, void *fromOffset, int to, void *toOffset, size_t size, uint32_t flags)',
   ),
@@ -218,16 +216,6 @@ export function nextData(fd: number, offset: number): { start: number; end: numb
   const end = Number(calls.lseek(fd, start, 4));
   check(end, 'lseek', `descriptor ${fd}`);
   return { start, end };
-}
-
-/** Sets the position of reads and writes. */
-export function seek(fd: number, offset: number): void {
-  check(Number(calls.lseek(fd, offset, 0)), 'lseek', `descriptor ${fd}`);
-}
-
-/** Reserves space, so that a full disk shows before the bytes are written. */
-export function reserveSpace(fd: number, offset: number, sizeBytes: number): void {
-  check(calls.fallocate(fd, 0, offset, sizeBytes), 'fallocate', `descriptor ${fd}`);
 }
 
 const offsets = new BigInt64Array(2);

@@ -1,12 +1,12 @@
 import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
-import { check, errno, libc, SyscallError } from './ffi.ts';
+import { errno, libc, SyscallError } from './ffi.ts';
+import { OpenFile } from './files.ts';
 
 const flock = libc.func('int flock(int fd, int operation)');
 
 const LOCK_SH = 1;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
-const LOCK_UN = 8;
 const EWOULDBLOCK = 11;
 const EINTR = 4;
 
@@ -26,27 +26,8 @@ export function tryFlockDescriptor(fd: number, mode: 'exclusive' | 'shared' = 'e
   }
 }
 
-/** Gives up a lock without closing the descriptor. */
-export function unlockDescriptor(fd: number): void {
-  check(flock(fd, LOCK_UN), 'flock', `descriptor ${fd}`);
-}
-
-/** A held lock on a file; disposing releases it. */
-export class FileLock implements Disposable {
-  /** The open, locked file. */
-  readonly fd: number;
-  #open = true;
-
-  constructor(fd: number) {
-    this.fd = fd;
-  }
-
-  [Symbol.dispose](): void {
-    if (!this.#open) return;
-    this.#open = false;
-    closeSync(this.fd);
-  }
-}
+/** A held lock on a file, which is open meanwhile; disposing releases it. */
+export class FileLock extends OpenFile {}
 
 /**
  * Takes the lock on a file, made with mode 0600 when it is missing, without waiting.

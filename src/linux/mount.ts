@@ -24,17 +24,12 @@ const SYS_fsconfig = 431;
 const SYS_fsmount = 432;
 const SYS_mount_setattr = 442;
 
-export const MS_RDONLY = 1;
 export const MS_NOSUID = 2;
 export const MS_NODEV = 4;
 export const MS_NOEXEC = 8;
-export const MS_REMOUNT = 32;
 export const MS_BIND = 4096;
 export const MS_REC = 16384;
-export const MS_UNBINDABLE = 1 << 17;
 export const MS_PRIVATE = 1 << 18;
-export const MS_SLAVE = 1 << 19;
-export const MS_SHARED = 1 << 20;
 export const MNT_DETACH = 2;
 export const UMOUNT_NOFOLLOW = 8;
 
@@ -143,7 +138,6 @@ export function openTree(path: string, options: { recursive?: boolean } = {}): n
 export const MOUNT_ATTR_RDONLY = 1n;
 export const MOUNT_ATTR_NOSUID = 2n;
 export const MOUNT_ATTR_NODEV = 4n;
-export const MOUNT_ATTR_NOEXEC = 8n;
 
 /** mount_setattr(2) on a mount's descriptor. */
 export function setMountAttributes(

@@ -37,7 +37,6 @@ const noSuchSyscall = -1;
 const maxArguments = 6;
 
 interface Libseccomp {
-  version: string;
   init(action: number): unknown;
   release(context: unknown): void;
   resolveArchitecture(name: string): number;
@@ -59,10 +58,7 @@ function libseccomp(): Libseccomp | null {
     library = null;
     return library;
   }
-  const versionOf = handle.func('const void *seccomp_version(void)');
-  const [major, minor, micro] = koffi.decode(versionOf(), 'uint32_t', 3) as number[];
   library = {
-    version: `${major}.${minor}.${micro}`,
     init: handle.func('void *seccomp_init(uint32_t action)'),
     release: handle.func('void seccomp_release(void *context)'),
     resolveArchitecture: handle.func('uint32_t seccomp_arch_resolve_name(const char *name)'),
@@ -75,9 +71,6 @@ function libseccomp(): Libseccomp | null {
   };
   return library;
 }
-
-/** libseccomp's version; undefined where the host has none. */
-export const seccompCompilerVersion = (): string | undefined => libseccomp()?.version;
 
 /**
  * The BPF program of a rule set, as the kernel takes it (struct sock_filter, 8 bytes each): instruction by instruction

@@ -44,7 +44,7 @@ export function mergeImageDefaults(config: ContainerConfig, image: ImageDefaults
     labels: { ...image?.Labels, ...config.labels },
     stopSignal: config.stopSignal || image?.StopSignal || '',
     stopTimeoutSeconds: config.stopTimeoutSeconds ?? image?.StopTimeout ?? null,
-    healthcheck: mergeHealthcheck(config.healthcheck, image?.Healthcheck ?? undefined),
+    healthcheck: mergeHealthcheck(config.healthcheck, image ? healthcheckOf(image) : null),
     shell: config.shell ?? image?.Shell ?? null,
   };
 }
@@ -88,9 +88,10 @@ export function overrideEnv(base: readonly string[], overrides: readonly string[
 
 const union = (first: readonly string[], second: readonly string[]) => [...new Set([...first, ...second])];
 
-function mergeHealthcheck(own: Healthcheck | null, image: ImageDefaults['Healthcheck']): Healthcheck | null {
-  if (!image) return own;
-  const inherited: Healthcheck = {
+/** An image's health check as a container has it. */
+export function healthcheckOf({ Healthcheck: image }: Pick<ImageDefaults, 'Healthcheck'>): Healthcheck | null {
+  if (!image) return null;
+  return {
     test: image.Test ?? [],
     intervalNs: image.Interval ?? 0,
     timeoutNs: image.Timeout ?? 0,
@@ -98,7 +99,10 @@ function mergeHealthcheck(own: Healthcheck | null, image: ImageDefaults['Healthc
     startIntervalNs: image.StartInterval ?? 0,
     retries: image.Retries ?? 0,
   };
-  if (!own) return inherited;
+}
+
+function mergeHealthcheck(own: Healthcheck | null, inherited: Healthcheck | null): Healthcheck | null {
+  if (!own || !inherited) return own ?? inherited;
   return {
     test: own.test.length > 0 ? own.test : inherited.test,
     intervalNs: own.intervalNs || inherited.intervalNs,
