@@ -105,6 +105,6 @@ export function networkEvent(
 
 /** Drops a container's network namespace and releases its addresses and ports. Repeating is safe. */
 export async function freeNetwork(parts: Pick<EngineParts, 'networks'>, id: string): Promise<void> {
-  parts.networks.deleteNamespace(id);
+  await parts.networks.deleteNamespace(id);
   await disconnectAll(parts, id);
 }

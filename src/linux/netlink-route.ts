@@ -32,13 +32,23 @@ const AF_INET6 = 10;
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
+const IFLA_LINK = 5;
 const IFLA_MASTER = 10;
 const IFLA_PROTINFO = 12;
 const IFLA_LINKINFO = 18;
+const IFLA_IFALIAS = 20;
 const IFLA_NET_NS_FD = 28;
+const IFLA_LINK_NETNSID = 37;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
+const IFLA_VLAN_ID = 1;
+const IFLA_MACVLAN_MODE = 1;
+const macvlanModes = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
+const IFLA_IPVLAN_MODE = 1;
+const IFLA_IPVLAN_FLAGS = 2;
+const ipvlanModes = { l2: 0, l3: 1, l3s: 2 } as const;
+const ipvlanFlags = { bridge: 0, private: 1, vepa: 2 } as const;
 const IFLA_BRPORT_STATE = 1;
 const IFLA_BRPORT_MODE = 4;
 const IFLA_BRPORT_ISOLATED = 33;
@@ -72,7 +82,18 @@ export interface Link {
   macAddress: string;
   mtu: number;
   isUp: boolean;
+  /** Index of the link that it sits on (VLAN, macvlan, ipvlan) or its peer's (veth), 0 for none. */
+  parent: number;
+  /** Whether `parent` is in another network namespace. */
+  isParentElsewhere: boolean;
+  /** What somebody has written to it, '' for nothing. */
+  alias: string;
 }
+
+/** A link that shares its parent's wire: with an address of its own (macvlan), or the parent's (ipvlan). */
+export type ChildLinkKind =
+  | { kind: 'macvlan'; mode: keyof typeof macvlanModes }
+  | { kind: 'ipvlan'; mode: keyof typeof ipvlanModes; flag: keyof typeof ipvlanFlags };
 
 export interface LinkAddress {
   index: number;
@@ -97,6 +118,7 @@ interface LinkChange {
   name?: string;
   /** Index of the bridge, 0 to leave. */
   master?: number;
+  alias?: string;
 }
 
 /** How a bridge treats one of its ports. */
@@ -173,6 +195,53 @@ export class RouteSocket implements Disposable {
     this.#netlink.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body.bytes, `add link ${veth.name}`);
   }
 
+  /**
+   * Makes a macvlan or ipvlan link on a parent in this namespace directly in another one, down. Its MTU and, with ipvlan,
+   * its address are the parent's if none is given.
+   *
+   * @throws {NetlinkError} ENOTSUP: the kernel knows no such kind; EBUSY: the parent serves another kind, or a bridge
+   */
+  addChild(link: {
+    name: string;
+    parent: number;
+    /** Descriptor of the namespace. */
+    namespace: number;
+    child: ChildLinkKind;
+    macAddress?: string;
+    mtu?: number;
+  }): void {
+    const { child } = link;
+    const body = linkHeader(AF_UNSPEC, 0, 0, 0).string(IFLA_IFNAME, link.name).u32(IFLA_LINK, link.parent);
+    if (link.macAddress !== undefined) body.attribute(IFLA_ADDRESS, macBytes(link.macAddress));
+    if (link.mtu !== undefined) body.u32(IFLA_MTU, link.mtu);
+    body.u32(IFLA_NET_NS_FD, link.namespace).nest(IFLA_LINKINFO, (info) =>
+      info.string(IFLA_INFO_KIND, child.kind).nest(IFLA_INFO_DATA, (data) => {
+        if (child.kind === 'macvlan') data.u32(IFLA_MACVLAN_MODE, macvlanModes[child.mode]);
+        else data.u16(IFLA_IPVLAN_MODE, ipvlanModes[child.mode]).u16(IFLA_IPVLAN_FLAGS, ipvlanFlags[child.flag]);
+      }),
+    );
+    this.#netlink.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body.bytes, `add ${child.kind} link ${link.name}`);
+  }
+
+  /** Makes a link for the frames with one VLAN's tag on another link, down. */
+  addVlan(link: { name: string; parent: number; vlanId: number }): void {
+    const body = linkHeader(AF_UNSPEC, 0, 0, 0)
+      .string(IFLA_IFNAME, link.name)
+      .u32(IFLA_LINK, link.parent)
+      .nest(IFLA_LINKINFO, (info) =>
+        info.string(IFLA_INFO_KIND, 'vlan').nest(IFLA_INFO_DATA, (data) => data.u16(IFLA_VLAN_ID, link.vlanId)),
+      );
+    this.#netlink.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body.bytes, `add VLAN link ${link.name}`);
+  }
+
+  /** Makes a link that leads nowhere, down. */
+  addSink(link: { name: string; kind: 'dummy' | 'ifb' }): void {
+    const body = linkHeader(AF_UNSPEC, 0, 0, 0)
+      .string(IFLA_IFNAME, link.name)
+      .nest(IFLA_LINKINFO, (info) => info.string(IFLA_INFO_KIND, link.kind));
+    this.#netlink.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body.bytes, `add link ${link.name}`);
+  }
+
   setLink(index: number, change: LinkChange): void {
     const hasState = change.isUp !== undefined;
     const body = linkHeader(AF_UNSPEC, index, change.isUp === true ? IFF_UP : 0, hasState ? IFF_UP : 0);
@@ -180,6 +249,7 @@ export class RouteSocket implements Disposable {
     if (change.mtu !== undefined) body.u32(IFLA_MTU, change.mtu);
     if (change.macAddress !== undefined) body.attribute(IFLA_ADDRESS, macBytes(change.macAddress));
     if (change.master !== undefined) body.u32(IFLA_MASTER, change.master);
+    if (change.alias !== undefined) body.attribute(IFLA_IFALIAS, Buffer.from(change.alias));
     this.#netlink.request(RTM_NEWLINK, 0, body.bytes, `set link ${index}`);
   }
 
@@ -226,8 +296,11 @@ export class RouteSocket implements Disposable {
     });
   }
 
-  /** @throws {NetlinkError} EEXIST: there is one to this destination */
-  addRoute(route: Route): void {
+  /**
+   * @param how.replaces the one that there is to this destination goes, in the same moment
+   * @throws {NetlinkError} EEXIST: there is one to this destination
+   */
+  addRoute(route: Route, how: { replaces?: boolean } = {}): void {
     const gateway = route.gateway === '' ? undefined : parseAddress(route.gateway);
     const family = isIPv4(route.destination) ? AF_INET : AF_INET6;
     const scope = gateway === undefined && family === AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
@@ -238,7 +311,8 @@ export class RouteSocket implements Disposable {
     if (gateway !== undefined) body.attribute(RTA_GATEWAY, gateway);
     if (route.index !== 0) body.u32(RTA_OIF, route.index);
     const subject = `add route ${route.destination}/${route.prefix}`;
-    this.#netlink.request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body.bytes, subject);
+    const unless = how.replaces === true ? NLM_F_REPLACE : NLM_F_EXCL;
+    this.#netlink.request(RTM_NEWROUTE, NLM_F_CREATE | unless, body.bytes, subject);
   }
 
   /** Unicast routes of the main table, both families. */
@@ -296,6 +370,9 @@ function readLink(message: Buffer): Link {
     macAddress: mac === undefined ? '' : [...mac].map((byte) => byte.toString(16).padStart(2, '0')).join(':'),
     mtu: attributeU32(attributes.get(IFLA_MTU)),
     isUp: (message.readUInt32LE(8) & IFF_UP) !== 0,
+    parent: attributeU32(attributes.get(IFLA_LINK)),
+    isParentElsewhere: attributes.has(IFLA_LINK_NETNSID),
+    alias: attributeText(attributes.get(IFLA_IFALIAS)),
   };
 }
 

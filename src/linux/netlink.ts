@@ -89,6 +89,13 @@ export class NetlinkWriter {
   }
 
   /** In host order. */
+  u16(type: number, value: number): this {
+    const bytes = Buffer.alloc(2);
+    bytes.writeUInt16LE(value);
+    return this.attribute(type, bytes);
+  }
+
+  /** In host order. */
   u32(type: number, value: number): this {
     const bytes = Buffer.alloc(4);
     bytes.writeUInt32LE(value >>> 0);

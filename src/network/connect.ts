@@ -1,16 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { TareError } from '../errors/index.ts';
-import type { Link } from '../linux/index.ts';
 import type { Transaction } from '../state/index.ts';
 import { assignAddress } from './address-management.ts';
-import { repickSubnets } from './create-network.ts';
 import { disconnect, releaseEndpoint } from './disconnect.ts';
 import type { Endpoint } from './driver.ts';
 import type { NetworkDeps } from './network-deps.ts';
 import type { ConnectRequest } from './network-service.ts';
 import { takePorts } from './publish.ts';
 import { findNetwork, insertEndpoint, listEndpoints, type StoredNetwork } from './records.ts';
-import { publicationsOf } from './rules.ts';
 import { macAddressFor } from './subnet.ts';
 
 /** @see NetworkService.connect */
@@ -21,15 +18,11 @@ export async function connect(deps: NetworkDeps, request: ConnectRequest): Promi
   if (listEndpoints(deps.db, { containerId, networkId: network.id }).length > 0) {
     await disconnect(deps, containerId, network.id, request.netns);
   }
-  if (network.driver !== 'bridge') return await deps.db.write((tx) => recordOnly(tx, network, request));
-
-  const bridge = await readyBridge(deps, network);
-  network = findNetwork(deps.db, network.id);
+  const driver = deps.drivers[network.driver];
+  network = await driver.ready(network);
   const endpoint = await deps.db.write((tx) => allocate(tx, deps, network, request));
   try {
-    deps.links.attach(network, bridge, endpoint, request.netns);
-    await deps.firewall.publish(publicationsOf(endpoint));
-    return endpoint;
+    return await driver.connect(network, endpoint, request);
   } catch (error) {
     try {
       await releaseEndpoint(deps, endpoint, request.netns);
@@ -40,38 +33,6 @@ export async function connect(deps: NetworkDeps, request: ConnectRequest): Promi
   }
 }
 
-/** The network's bridge and our table; both are made when they are missing, for the first container or after a flush. */
-async function readyBridge(deps: NetworkDeps, network: StoredNetwork): Promise<Link> {
-  const ready = deps.links.readyBridge(network);
-  if (ready !== undefined) {
-    if (!deps.firewall.exists) await deps.firewall.synchronize();
-    return ready;
-  }
-  using _lock = await deps.locks.acquire(`network:${network.id}`);
-  const current = await repickSubnets(deps, network);
-  // Rules first: a bridge that is up is one that is guarded.
-  await deps.firewall.synchronize();
-  return deps.links.ensureBridge(current);
-}
-
-function recordOnly(tx: Transaction, network: StoredNetwork, request: ConnectRequest): Endpoint {
-  const endpoint: Endpoint = {
-    id: randomBytes(32).toString('hex'),
-    networkId: network.id,
-    containerId: request.containerId,
-    interfaceName: '',
-    hostInterface: '',
-    macAddress: '',
-    ipv4: '',
-    ipv6: '',
-    gatewayIpv4: '',
-    gatewayIpv6: '',
-    ports: [],
-  };
-  insertEndpoint(tx, endpoint);
-  return endpoint;
-}
-
 /** Takes addresses, link names and ports: everything that could be somebody else's, in one transaction. */
 function allocate(tx: Transaction, deps: NetworkDeps, network: StoredNetwork, request: ConnectRequest): Endpoint {
   if (tx.get('SELECT 1 FROM networks WHERE id = ?', network.id) === undefined) {
@@ -79,15 +40,19 @@ function allocate(tx: Transaction, deps: NetworkDeps, network: StoredNetwork, re
   }
   const { containerId } = request;
   const id = randomBytes(32).toString('hex');
-  const v4 = network.enableIPv4 ? assignAddress(tx, network, 4, request.ipv4 ?? '') : undefined;
-  const v6 = network.enableIPv6 ? assignAddress(tx, network, 6, request.ipv6 ?? '') : undefined;
+  const shape = deps.drivers[network.driver].shape(tx, network, id, request);
+  const v4 = shape.hasAddresses && network.enableIPv4 ? assignAddress(tx, network, 4, request.ipv4 ?? '') : undefined;
+  const v6 = shape.hasAddresses && network.enableIPv6 ? assignAddress(tx, network, 6, request.ipv6 ?? '') : undefined;
   const endpoint: Endpoint = {
     id,
     networkId: network.id,
     containerId,
-    interfaceName: request.interfaceName ?? freeInterfaceName(tx, containerId),
-    hostInterface: `veth${id.slice(0, 11)}`,
-    macAddress: checkedMac(request.macAddress) ?? (v4 === undefined ? randomMac() : macAddressFor(v4.address)),
+    interfaceName: shape.hasLink ? (request.interfaceName ?? freeInterfaceName(tx, containerId)) : '',
+    hostInterface: shape.hostInterface,
+    macAddress:
+      shape.macAddress ??
+      checkedMac(request.macAddress) ??
+      (v4 !== undefined ? macAddressFor(v4.address) : shape.hasAddresses ? randomMac() : ''),
     ipv4: v4 === undefined ? '' : `${v4.address}/${v4.prefix}`,
     ipv6: v6 === undefined ? '' : `${v6.address}/${v6.prefix}`,
     gatewayIpv4: network.internal ? '' : (v4?.gateway ?? ''),
@@ -95,7 +60,7 @@ function allocate(tx: Transaction, deps: NetworkDeps, network: StoredNetwork, re
     ports: [],
   };
   // An internal network reaches nothing outside, nor is it reached.
-  takePorts(tx, deps, network, endpoint, network.internal ? [] : request.ports);
+  takePorts(tx, deps, network, endpoint, network.internal || !shape.publishes ? [] : request.ports);
   insertEndpoint(tx, endpoint);
   return endpoint;
 }

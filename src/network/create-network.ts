@@ -3,7 +3,7 @@ import { TareError } from '../errors/index.ts';
 import { occupiedSubnets, pickSubnet } from './address-pools.ts';
 import type { NetworkRecord } from './driver.ts';
 import type { NetworkDeps } from './network-deps.ts';
-import { checkedIpam, networkFrom } from './network-options.ts';
+import { checkedIpam, isGatewayOurs, networkFrom } from './network-options.ts';
 import type { Alongside, CreateNetwork } from './network-service.ts';
 import {
   findNetwork,
@@ -34,23 +34,15 @@ export async function createNetwork(
   const network = networkFrom(request, id, `br-${id.slice(0, 12)}`);
   const occupied = hostSubnets(deps);
   using _lock = await deps.locks.acquire(`network:${id}`);
-  const existing = deps.links.route.link(network.bridge);
+  const driver = deps.drivers[network.driver];
   const stored = await deps.db.write((tx) => {
-    const sameBridge = listNetworks(deps.db).find(({ bridge }) => bridge === network.bridge);
-    if (sameBridge !== undefined) {
-      throw new TareError(
-        'Conflict',
-        `cannot create network ${network.name}: bridge ${network.bridge} belongs to network ${sameBridge.name}`,
-      );
-    }
-    const complete = withSubnets(deps, { ...network, ownsBridge: existing === undefined }, occupied);
+    const complete = withSubnets(deps, driver.plan(network, listNetworks(deps.db)), occupied);
     insertNetwork(tx, complete);
     alongside?.(tx, publicRecord(complete));
     return complete;
   });
   try {
-    await deps.firewall.synchronize();
-    deps.links.ensureBridge(stored);
+    await driver.create(stored);
     return publicRecord(stored);
   } catch (error) {
     await removeRecordedNetwork(deps, stored);
@@ -69,7 +61,7 @@ export async function removeNetwork(deps: NetworkDeps, ref: string, alongside?: 
 }
 
 async function removeRecordedNetwork(deps: NetworkDeps, network: StoredNetwork, alongside?: Alongside): Promise<void> {
-  const { id, name, bridge } = network;
+  const { id, name } = network;
   await deps.db.write((tx) => {
     const { count } = tx.get<{ count: number }>('SELECT count(*) AS count FROM endpoints WHERE network_id = ?', id) ?? {
       count: 0,
@@ -80,8 +72,7 @@ async function removeRecordedNetwork(deps: NetworkDeps, network: StoredNetwork, 
     tx.run('DELETE FROM networks WHERE id = ?', id);
     alongside?.(tx, publicRecord(network));
   });
-  if (network.ownsBridge) await deps.links.remove(bridge);
-  if (deps.firewall.exists) await deps.firewall.synchronize();
+  await deps.drivers[network.driver].remove(network);
 }
 
 /**
@@ -125,7 +116,8 @@ export function withSubnets(deps: NetworkDeps, network: StoredNetwork, occupied:
   ] as const) {
     if (!enabled || ipam.some(({ subnet }) => parseSubnet(subnet).family === family)) continue;
     const subnet = pickSubnet(family, deps.pools, taken);
-    ipam.push({ subnet: subnetText(subnet), gateway: addressText(subnet.base + 1n, family), ipRange: '' });
+    const gateway = isGatewayOurs(network) ? addressText(subnet.base + 1n, family) : '';
+    ipam.push({ subnet: subnetText(subnet), gateway, ipRange: '' });
     isAutomatic = true;
   }
   return { ...network, ipam, isAutomatic: isAutomatic && network.ipam.length === 0 };

@@ -1,7 +1,7 @@
+import { existsSync } from 'node:fs';
 import type { Endpoint } from './driver.ts';
 import type { NetworkDeps } from './network-deps.ts';
 import { deleteEndpoint, findNetwork, listEndpoints } from './records.ts';
-import { publicationsOf } from './rules.ts';
 
 /** @see NetworkService.disconnect */
 export async function disconnect(
@@ -16,8 +16,22 @@ export async function disconnect(
   if (netns === undefined) return;
   for (const other of listEndpoints(deps.db, { containerId })) {
     const network = findNetwork(deps.db, other.networkId);
-    if (network.driver === 'bridge') deps.links.setDefaultRoutes(network, other, netns);
+    deps.drivers[network.driver].setDefaultRoutes(network, other, netns);
   }
+}
+
+/** @see NetworkService.deleteNamespace */
+export async function deleteNamespace(deps: NetworkDeps, containerId: string): Promise<void> {
+  const netns = deps.namespaces.path(containerId);
+  // A bridge's links have an end on the host and need nothing more: the hot path waits for nothing here.
+  const inside = listEndpoints(deps.db, { containerId }).filter(
+    ({ interfaceName, hostInterface }) => interfaceName !== '' && hostInterface === '',
+  );
+  for (const endpoint of existsSync(netns) ? inside : []) {
+    const network = findNetwork(deps.db, endpoint.networkId);
+    await deps.drivers[network.driver].leave(network, endpoint, netns);
+  }
+  deps.namespaces.delete(containerId);
 }
 
 /**
@@ -26,13 +40,7 @@ export async function disconnect(
  * @param netns a namespace that stays: its link must go now; otherwise it goes with the namespace, which is 20 times faster
  */
 export async function releaseEndpoint(deps: NetworkDeps, endpoint: Endpoint, netns: string | undefined): Promise<void> {
-  if (endpoint.hostInterface !== '') {
-    if (netns === undefined) deps.links.silence(endpoint.hostInterface);
-    else await deps.links.remove(endpoint.hostInterface);
-  }
-  await deps.firewall.withdraw(
-    publicationsOf(endpoint),
-    () => deps.db.get('SELECT 1 FROM endpoints WHERE id = ?', endpoint.id) !== undefined,
-    () => deps.db.write((tx) => deleteEndpoint(tx, endpoint.id)),
-  );
+  const network = findNetwork(deps.db, endpoint.networkId);
+  const forget = () => deps.db.write((tx) => deleteEndpoint(tx, endpoint.id));
+  await deps.drivers[network.driver].disconnect(network, endpoint, netns, forget);
 }

@@ -7,11 +7,22 @@ export interface PortMapping {
   protocol: 'tcp' | 'udp' | 'sctp';
 }
 
+/** A subnet of a network, in CIDR form. */
+export interface SubnetRecord {
+  subnet: string;
+  /** '' for none. */
+  gateway: string;
+  /** The part of the subnet that addresses are given out from; '' for all of it. */
+  ipRange: string;
+  /** Addresses that others have, by name: no container is given one. */
+  auxAddresses?: Record<string, string>;
+}
+
 /** A network as recorded; subnets in CIDR form. */
 export interface NetworkRecord {
   id: string;
   name: string;
-  driver: 'bridge' | 'host' | 'none';
+  driver: 'bridge' | 'macvlan' | 'ipvlan' | 'host' | 'none';
   createdMs: number;
   /** Name of the bridge link. */
   bridge: string;
@@ -19,8 +30,7 @@ export interface NetworkRecord {
   enableIPv4: boolean;
   enableIPv6: boolean;
   mtu: number;
-  /** `ipRange`: the part of the subnet that addresses are given out from; '' for all of it. */
-  ipam: { subnet: string; gateway: string; ipRange: string }[];
+  ipam: SubnetRecord[];
   icc: boolean;
   masquerade: boolean;
   options: Record<string, string>;

@@ -3,7 +3,7 @@ import { TareError } from '../errors/index.ts';
 import type { NetworkRecord } from './driver.ts';
 import type { CreateNetwork } from './network-service.ts';
 import type { StoredNetwork } from './records.ts';
-import { addressText, checkedAddress, contains, lastAddress, parseSubnet, subnetText } from './subnet.ts';
+import { addressText, checkedAddress, contains, lastAddress, parseSubnet, type Subnet, subnetText } from './subnet.ts';
 
 /** The option that says where a network's ports are published when no address is named. */
 export const HOST_BINDING = 'com.docker.network.bridge.host_binding_ipv4';
@@ -56,8 +56,11 @@ function checkBridgeOptions({ name, internal, options }: CreateNetwork): void {
 }
 
 const DEFAULT_MTU = 1500;
-const drivers = ['bridge', 'host', 'none'] as const;
-const isDriver = (name: string): name is NetworkRecord['driver'] => drivers.some((driver) => driver === name);
+const drivers = ['bridge', 'macvlan', 'ipvlan', 'host', 'none'] as const;
+const isDriver = (name: string): name is (typeof drivers)[number] => drivers.some((driver) => driver === name);
+
+/** Whether the host itself is a network's gateway; where it is not, there is one only if the user names it. */
+export const isGatewayOurs = ({ driver }: Pick<NetworkRecord, 'driver'>): boolean => driver === 'bridge';
 
 /**
  * A network's record from what was asked, still without subnets from the pools.
@@ -87,7 +90,7 @@ export function networkFrom(request: CreateNetwork, id: string, defaultBridge: s
       `invalid bridge name ${JSON.stringify(bridge)}: 1 to 15 letters, digits, '_', '.' or '-'`,
     );
   }
-  if (driver === 'bridge' && !request.enableIPv4 && !request.enableIPv6) {
+  if (driver !== 'host' && driver !== 'none' && !request.enableIPv4 && !request.enableIPv6) {
     throw new TareError('InvalidArgument', `network ${name}: IPv4 or IPv6 must be enabled`);
   }
   if (driver === 'bridge') checkBridgeOptions(request);
@@ -132,9 +135,9 @@ export function checkedIpam(network: NetworkRecord): NetworkRecord['ipam'] {
       const isTooSmall = subnet.prefix > (subnet.family === 4 ? 30 : 126);
       if (isTooSmall)
         throw new TareError('InvalidArgument', `network ${network.name}: subnet ${text} has no room for containers`);
-      const gateway =
-        entry.gateway === '' ? addressText(subnet.base + 1n, subnet.family) : checkedAddress(entry.gateway, 'gateway');
-      if (!contains(subnet, gateway)) {
+      const first = isGatewayOurs(network) ? addressText(subnet.base + 1n, subnet.family) : '';
+      const gateway = entry.gateway === '' ? first : checkedAddress(entry.gateway, 'gateway');
+      if (gateway !== '' && !contains(subnet, gateway)) {
         throw new TareError('InvalidArgument', `no matching subnet for gateway ${entry.gateway}`);
       }
       const range = entry.ipRange === '' ? undefined : parseSubnet(entry.ipRange);
@@ -149,8 +152,22 @@ export function checkedIpam(network: NetworkRecord): NetworkRecord['ipam'] {
         subnet: text,
         gateway,
         ipRange: range === undefined ? '' : subnetText(range),
+        auxAddresses: checkedAuxiliary(entry.auxAddresses ?? {}, subnet),
       };
     });
+}
+
+/** Addresses of others in a subnet, which no container is given. */
+function checkedAuxiliary(wanted: Record<string, string>, subnet: Subnet): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(wanted).map(([name, text]) => {
+      const address = checkedAddress(text, `auxiliary address ${name}`);
+      if (!contains(subnet, address)) {
+        throw new TareError('InvalidArgument', `no matching subnet for aux-address ${text}`);
+      }
+      return [name, address];
+    }),
+  );
 }
 
 function mtuFrom(text: string | undefined): number {

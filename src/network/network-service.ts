@@ -1,5 +1,5 @@
 import type { Transaction } from '../state/index.ts';
-import type { Endpoint, NetworkRecord, PortMapping } from './driver.ts';
+import type { Endpoint, NetworkRecord, PortMapping, SubnetRecord } from './driver.ts';
 
 export interface CreateNetwork {
   name: string;
@@ -8,7 +8,7 @@ export interface CreateNetwork {
   enableIPv4: boolean;
   enableIPv6: boolean;
   /** Empty: taken from the engine's pools. */
-  ipam: { subnet: string; gateway: string; ipRange: string }[];
+  ipam: SubnetRecord[];
   options: Record<string, string>;
   labels: Record<string, string>;
 }
@@ -75,8 +75,11 @@ export interface NetworkService {
   createNamespace(containerId: string): string;
   /** Where `createNamespace` keeps a container's namespace. */
   namespacePath(containerId: string): string;
-  /** Unmounts and removes the namespace's file; the kernel then drops its links. Repeating is safe. */
-  deleteNamespace(containerId: string): void;
+  /**
+   * Leaves networks that want it done inside, then unmounts and removes the namespace's file; the kernel then drops its
+   * links. With bridges alone it is done before it returns. Repeating is safe.
+   */
+  deleteNamespace(containerId: string): Promise<void>;
 
   /**
    * Address, veth, route, ports, in that order.

@@ -1,8 +1,7 @@
-import { existsSync } from 'node:fs';
-import { releaseEndpoint } from './disconnect.ts';
-import type { Endpoint } from './driver.ts';
+import { deleteNamespace, releaseEndpoint } from './disconnect.ts';
+import { removeStrayParents } from './drivers/parented.ts';
 import type { NetworkDeps } from './network-deps.ts';
-import { listEndpoints, listNetworks, type StoredNetwork } from './records.ts';
+import { listEndpoints, listNetworks } from './records.ts';
 
 const VETH = /^veth[0-9a-f]{11}$/;
 
@@ -18,20 +17,18 @@ export async function reconcile(deps: NetworkDeps, isLive: (containerId: string)
     }
   };
   for (const containerId of deps.namespaces.list()) {
-    if (!isLive(containerId)) await attempt(() => deps.namespaces.delete(containerId));
+    if (!isLive(containerId)) await attempt(() => deleteNamespace(deps, containerId));
   }
   for (const endpoint of listEndpoints(deps.db)) {
     if (!isLive(endpoint.containerId)) await attempt(() => releaseEndpoint(deps, endpoint, undefined));
   }
   await attempt(() => removeStrayLinks(deps));
-  const endpoints = listEndpoints(deps.db).filter(({ hostInterface }) => hostInterface !== '');
+  const endpoints = listEndpoints(deps.db);
   for (const network of listNetworks(deps.db)) {
     const joined = endpoints.filter(({ networkId }) => networkId === network.id);
-    // The default network's bridge is made on first use, the others' when they are.
-    if (network.driver !== 'bridge' || (network.name === 'bridge' && joined.length === 0)) continue;
-    await attempt(() => restore(deps, network, joined));
+    await attempt(() => deps.drivers[network.driver].reconcile(network, joined));
   }
-  if (endpoints.length > 0 || deps.firewall.exists) await attempt(() => deps.firewall.synchronize());
+  if (endpoints.some(({ hostInterface }) => hostInterface !== '') || deps.firewall.exists) await attempt(() => deps.firewall.synchronize());
   if (failures.length > 1) throw new AggregateError(failures, 'networks: not everything could be settled');
   if (failures.length === 1) throw failures[0];
 }
@@ -46,29 +43,14 @@ async function removeStrayLinks(deps: NetworkDeps): Promise<void> {
   for (const { name, master } of links) {
     if (masters.has(master) && VETH.test(name) && !recorded.has(name)) await deps.links.remove(name);
   }
-}
-
-/** Puts back a network's bridge, and the links of the live containers on it. */
-async function restore(deps: NetworkDeps, network: StoredNetwork, endpoints: readonly Endpoint[]): Promise<void> {
-  using _lock = await deps.locks.acquire(`network:${network.id}`);
-  const bridge = deps.links.ensureBridge(network);
-  for (const endpoint of endpoints) {
-    const link = deps.links.route.link(endpoint.hostInterface);
-    const netns = deps.namespaces.path(endpoint.containerId);
-    if (link === undefined) {
-      if (existsSync(netns)) deps.links.attach(network, bridge, endpoint, netns);
-    } else if (link.master !== bridge.index) {
-      deps.links.route.setLink(link.index, { master: bridge.index, isUp: true });
-      deps.links.setPortOptions(network, endpoint);
-    }
-  }
+  await removeStrayParents(deps);
 }
 
 /** @see NetworkService.teardown */
 export async function teardown(deps: NetworkDeps): Promise<void> {
   if (listEndpoints(deps.db).some(({ hostInterface }) => hostInterface !== '')) return;
   for (const network of listNetworks(deps.db)) {
-    if (network.driver === 'bridge' && network.ownsBridge) await deps.links.remove(network.bridge);
+    if (network.ownsBridge) await deps.drivers[network.driver].dismantle(network);
   }
   await deps.firewall.remove();
 }

@@ -7,7 +7,7 @@ export interface StoredNetwork extends NetworkRecord {
   /** Last address given out, '' before the first. */
   cursorIpv4: string;
   cursorIpv6: string;
-  /** Whether the bridge link is ours to make and remove; false for a link that was there before us. */
+  /** Whether the link on the host (bridge or parent) is ours to make and remove; false for one that was there before us. */
   ownsBridge: boolean;
   /** Whether the subnets came from the pools, so that another may be picked as long as nobody uses them. */
   isAutomatic: boolean;

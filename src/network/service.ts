@@ -4,7 +4,8 @@ import { type AddressPool, standardPools, uniqueLocalPool } from './address-pool
 import { BridgeLinks } from './bridge-links.ts';
 import { connect } from './connect.ts';
 import { createNetwork, removeNetwork } from './create-network.ts';
-import { disconnect } from './disconnect.ts';
+import { deleteNamespace, disconnect } from './disconnect.ts';
+import { openDrivers } from './drivers/drivers.ts';
 import { Firewall } from './firewall.ts';
 import { Namespaces } from './namespaces.ts';
 import type { NetworkDeps } from './network-deps.ts';
@@ -49,7 +50,9 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
     links: owned.use(new BridgeLinks()),
     firewall: owned.use(new Firewall(db, locks, instance)),
     namespaces: new Namespaces(options.execRoot),
+    drivers: {} as NetworkDeps['drivers'],
   };
+  Object.assign(deps.drivers, openDrivers(deps));
   await ensurePredefined(deps, {
     enableIPv6: options.enableIPv6 ?? false,
     subnet: options.defaultBridgeSubnet ?? '',
@@ -62,7 +65,7 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
     remove: (ref, alongside) => removeNetwork(deps, ref, alongside),
     createNamespace: (containerId) => deps.namespaces.create(containerId),
     namespacePath: (containerId) => deps.namespaces.path(containerId),
-    deleteNamespace: (containerId) => deps.namespaces.delete(containerId),
+    deleteNamespace: (containerId) => deleteNamespace(deps, containerId),
     connect: (request) => connect(deps, request),
     disconnect: (containerId, networkId, how) => disconnect(deps, containerId, networkId, how?.netns),
     publish: (containerId, networkId, ports) => publish(deps, containerId, networkId, ports),

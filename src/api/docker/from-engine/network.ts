@@ -15,9 +15,11 @@ export function networkOf(network: NetworkView, detailed: boolean) {
     IPAM: {
       Driver: 'default',
       Options: null,
-      Config: network.ipam.map(({ subnet, gateway }) => ({
+      Config: network.ipam.map(({ subnet, gateway, ipRange, auxAddresses = {} }) => ({
         Subnet: subnet,
+        ...(ipRange !== '' && { IPRange: ipRange }),
         ...(gateway !== '' && { Gateway: gateway }),
+        ...(Object.keys(auxAddresses).length > 0 && { AuxiliaryAddresses: auxAddresses }),
       })),
     },
     Internal: network.internal,

@@ -51,7 +51,7 @@ export function infoOf(info: SystemInfo, version: string) {
     DriverStatus: info.storageStatus,
     Plugins: {
       Volume: ['local'],
-      Network: ['bridge', 'host', 'null'],
+      Network: ['bridge', 'cni', 'host', 'ipvlan', 'macvlan', 'null'],
       Authorization: null,
       Log: ['json-file', 'none'],
     },

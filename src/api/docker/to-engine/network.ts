@@ -12,10 +12,6 @@ export function toCreateNetwork(body: NetworkCreateBody | undefined): CreateNetw
     [body.Scope !== '' && body.Scope !== 'local', `scope "${body.Scope}" is not supported; networks are local`],
     [!['', 'default'].includes(body.IPAM.Driver), `IPAM driver "${body.IPAM.Driver}" is not supported; leave it empty`],
     [Object.keys(body.IPAM.Options).length > 0, 'IPAM options are not supported'],
-    [
-      body.IPAM.Config.some(({ AuxiliaryAddresses }) => Object.keys(AuxiliaryAddresses).length > 0),
-      'auxiliary addresses are not supported; set an IP range that leaves them out',
-    ],
   ];
   for (const [holds, reason] of refused)
     if (holds) throw new TareError('Unsupported', `network ${body.Name}: ${reason}`);
@@ -25,10 +21,11 @@ export function toCreateNetwork(body: NetworkCreateBody | undefined): CreateNetw
     internal: body.Internal,
     enableIPv4: body.EnableIPv4 ?? true,
     enableIPv6: body.EnableIPv6 ?? false,
-    ipam: body.IPAM.Config.map(({ Subnet, Gateway, IPRange }) => ({
+    ipam: body.IPAM.Config.map(({ Subnet, Gateway, IPRange, AuxiliaryAddresses }) => ({
       subnet: Subnet,
       gateway: Gateway,
       ipRange: IPRange,
+      auxAddresses: AuxiliaryAddresses,
     })),
     options: body.Options,
     labels: body.Labels,
