@@ -28,8 +28,9 @@ export function assignAddress(tx: Transaction, network: StoredNetwork, family: 4
     .filter(({ subnet }) => subnet.family === family);
   const column = family === 4 ? 'ipv4' : 'ipv6';
   const isTaken = (address: string) =>
-    network.ipam.some(({ gateway, auxAddresses = {} }) => [gateway, ...Object.values(auxAddresses)].includes(address)) ||
-    tx.get(`SELECT 1 FROM endpoints WHERE network_id = ? AND ${column} = ?`, network.id, address) !== undefined;
+    network.ipam.some(({ gateway, auxAddresses = {} }) =>
+      [gateway, ...Object.values(auxAddresses)].includes(address),
+    ) || tx.get(`SELECT 1 FROM endpoints WHERE network_id = ? AND ${column} = ?`, network.id, address) !== undefined;
   if (wanted !== '') return assignWanted(network, blocks, family, wanted, isTaken);
 
   const cursor = family === 4 ? network.cursorIpv4 : network.cursorIpv6;

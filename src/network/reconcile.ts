@@ -28,7 +28,8 @@ export async function reconcile(deps: NetworkDeps, isLive: (containerId: string)
     const joined = endpoints.filter(({ networkId }) => networkId === network.id);
     await attempt(() => deps.drivers[network.driver].reconcile(network, joined));
   }
-  if (endpoints.some(({ hostInterface }) => hostInterface !== '') || deps.firewall.exists) await attempt(() => deps.firewall.synchronize());
+  if (endpoints.some(({ hostInterface }) => hostInterface !== '') || deps.firewall.exists)
+    await attempt(() => deps.firewall.synchronize());
   if (failures.length > 1) throw new AggregateError(failures, 'networks: not everything could be settled');
   if (failures.length === 1) throw failures[0];
 }
