@@ -65,6 +65,10 @@ export class BlobGrowth implements Disposable {
   }
 }
 
+/** Whether whoever reads a blob may still have to wait for its writer. */
+export const isGrowing = ({ state }: FollowedBlob): boolean =>
+  state !== undefined && Atomics.load(wordsOf(state), STATUS) === GROWING;
+
 /**
  * Reads the next bytes of a blob, waiting for them if it still grows. For threads: the wait blocks.
  *

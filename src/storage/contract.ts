@@ -343,6 +343,43 @@ export function layerStoreContract(driver: 'overlay' | 'vfs'): void {
     expect(diffID).toBe(digestOf(gunzipSync(bytes)));
   });
 
+  test(`${driver}: a layer whose blob is here does not wait for blobs that come slowly; who waits may leave`, async () => {
+    await using b = await bench();
+    using content = await openContentStore(join(b.path, 'content'));
+    await using slow = new AsyncDisposableStack();
+    const writers = await Promise.all(Array.from({ length: 8 }, async () => slow.use(await content.writer({}))));
+    const [last, ...others] = writers.map((writer, index) => {
+      const abort = new AbortController();
+      const growth = slow.use(writer.follow());
+      const work = b.store.apply({ growth, digest: digestOf(`slow ${index}`) }, undefined, abort.signal);
+      work.catch(() => {});
+      return { abort, work };
+    });
+    await vi.waitFor(() => expect(readdirSync(join(b.path, 'layers/ingest'))).toHaveLength(8));
+    for (const name of ['one', 'two']) {
+      const path = join(b.path, `${name}.tar`);
+      writeFileSync(path, tar(file(name, 'here')));
+      expect(await b.store.apply({ path, compression: 'none' })).toMatchObject({ sizeBytes: 4 });
+    }
+    for (const { abort, work } of [...others.reverse(), last!]) {
+      abort.abort();
+      await expect(work).rejects.toMatchObject({ name: 'AbortError' });
+    }
+    expect(readdirSync(join(b.path, 'layers/ingest'))).toEqual([]);
+  });
+
+  test(`${driver}: a blob that is not the layer it was taken for stops nobody who has the right one`, async () => {
+    await using b = await bench();
+    const [right, wrong] = ['right', 'wrong'].map((name) => join(b.path, `${name}.tar`)) as [string, string];
+    writeFileSync(right, tar(file('a', 'right')));
+    writeFileSync(wrong, tar({ path: 'a', type: 'file', body: Buffer.alloc(4 << 20) }));
+    const diffID = digestOf(readFileSync(right)) as string as DiffID;
+    const first = b.store.apply({ path: wrong, compression: 'none' }, diffID);
+    const second = b.store.apply({ path: right, compression: 'none' }, diffID);
+    await expect(first).rejects.toBeInstanceOf(DigestMismatch);
+    expect(await second).toEqual({ diffID, sizeBytes: 5 });
+  });
+
   test(`${driver}: a layer that power cut off is missing, and derived again`, async () => {
     await using b = await bench();
     const path = join(b.path, 'layer.tar');

@@ -128,9 +128,9 @@ export class CommittedLayers implements AsyncDisposable {
       try {
         return await known;
       } catch (error) {
-        // The other caller gave up; we did not.
-        if (isAbort(error) && !signal?.aborted) return await this.apply(input, expected, signal);
-        throw error;
+        // The other caller gave up, or its blob is not what its image says of it: ours may be.
+        if (signal?.aborted) throw error;
+        return await this.apply(input, expected, signal);
       }
     }
     const work = this.#apply(input, expected, signal).finally(() => this.#inFlight.delete(expected));
@@ -346,5 +346,3 @@ function spread(directory: string): void {
 export function missingLayer(diffID: DiffID): TareError {
   return new TareError('NotFound', `layer ${diffID} is not unpacked: unpack it from its blob again`);
 }
-
-const isAbort = (error: unknown): boolean => error instanceof Error && error.name === 'AbortError';
