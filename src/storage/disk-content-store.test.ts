@@ -166,3 +166,17 @@ test('reconciling keeps a broken download for a day', async () => {
   await store.reconcile();
   expect(readdirSync(join(dir.path, 'ingest'))).toEqual([hexOf(fresh)]);
 });
+
+test('a blob is followed also when it has its last name already', async () => {
+  using dir = scratch();
+  using store = await openContentStore(dir.path);
+  await using writer = await store.writer({ digest: digestOf('whole') });
+  await writer.write(Buffer.from('whole'));
+  await writer.commit();
+  using growth = writer.follow();
+  const buffer = Buffer.alloc(10);
+  const size = await readFollowed({ fd: growth.fd, state: growth.state }, buffer, 0);
+  expect(buffer.toString('latin1', 0, size)).toBe('whole');
+  await writer[Symbol.asyncDispose]();
+  expect(() => writer.follow()).toThrow(/its writer is closed/);
+});

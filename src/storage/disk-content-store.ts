@@ -196,6 +196,7 @@ class DiskBlobWriter implements BlobWriter {
   #flushing: Promise<void> = Promise.resolve();
   #committed: BlobInfo | undefined;
   #isDropped = false;
+  #isClosed = false;
   #isVerified = false;
   readonly #followers: BlobGrowth[] = [];
 
@@ -256,7 +257,10 @@ class DiskBlobWriter implements BlobWriter {
   }
 
   follow(): BlobGrowth {
-    const growth = new BlobGrowth(openSync(this.#path, 'r'));
+    // The number may be another file's by now.
+    if (this.#isClosed) throw new TareError('Internal', `${this.#what()}: its writer is closed`);
+    // By the open file: while `commit` waits for the disk, its name is another one already.
+    const growth = new BlobGrowth(openSync(`/proc/self/fd/${this.#lock.fd}`, 'r'));
     growth.grow(this.#offset);
     if (this.#isVerified) growth.end('whole');
     this.#followers.push(growth);
@@ -299,6 +303,7 @@ class DiskBlobWriter implements BlobWriter {
     await this.#flushing.catch(() => {});
     const isResumable = this.#expected.digest !== undefined && this.#offset > 0;
     if (this.#committed === undefined && !isResumable) await this.#drop();
+    this.#isClosed = true;
     this.#lock[Symbol.dispose]();
   }
 
