@@ -1,7 +1,7 @@
 import { TareError } from '../errors/index.ts';
 import { fromByteString } from '../linux/index.ts';
 import { type BlobIngester, type Digest, detectCompression, readTar, type TarStreamEntry } from '../storage/index.ts';
-import { archiveName, folderOf } from './archive-names.ts';
+import { archiveName, folderOf, throughLinks } from './archive-names.ts';
 import {
   type ArchiveBlob,
   type ArchiveSource,
@@ -14,7 +14,6 @@ import { type Progress, ProgressPace } from './progress.ts';
 import type { Unpacker } from './unpack.ts';
 
 const MAX_ENTRIES = 100_000;
-const MAX_LINKS = 40;
 const TAR_MAGIC_OFFSET = 257;
 const HEAD_BYTES = TAR_MAGIC_OFFSET + 5;
 
@@ -59,15 +58,7 @@ export class TarSource implements ArchiveSource, AsyncDisposable {
   }
 
   async blob(name: string): Promise<ArchiveBlob | undefined> {
-    let current = archiveName(name, this.what);
-    for (let hops = 0; hops < MAX_LINKS; hops += 1) {
-      const blob = this.#blobs.get(current);
-      if (blob !== undefined) return blob;
-      const next = this.#links.get(current);
-      if (next === undefined) return undefined;
-      current = next;
-    }
-    throw new TareError('InvalidArgument', `${this.what}: ${JSON.stringify(name)} goes through too many links`);
+    return await throughLinks(name, this.#blobs, this.#links, this.what);
   }
 
   async *#take({ header, body }: TarStreamEntry): AsyncGenerator<Progress, void> {

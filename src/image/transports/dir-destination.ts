@@ -2,9 +2,9 @@ import { TareError } from '../../errors/index.ts';
 import { type Descriptor, type Digest, digestOf, hexOf } from '../../storage/index.ts';
 import { mediaTypes } from '../manifest.ts';
 import type { BlobBytes } from '../registry/registry.ts';
+import { isFileBlob } from './file-blob.ts';
 import { FolderFiles } from './folder-files.ts';
 import { FolderWriter } from './folder-writer.ts';
-import { hasDigest } from './hashed-bytes.ts';
 import type { DestinationRules, ImageDestination, ManifestRole, PutBlobOptions } from './image-destination.ts';
 
 const VERSION = 'Directory Transport Version: 1.1\n';
@@ -45,9 +45,8 @@ export class DirDestination implements ImageDestination {
     this.#writer[Symbol.dispose]();
   }
 
-  async hasBlob({ digest, size }: Descriptor): Promise<boolean> {
-    const name = hexOf(digest);
-    return this.#files.size(name) === size && (await hasDigest(this.#files.open(name), digest));
+  hasBlob(descriptor: Descriptor): Promise<boolean> {
+    return isFileBlob(this.#files, hexOf(descriptor.digest), descriptor);
   }
 
   async putBlob(descriptor: Descriptor, bytes: BlobBytes, options: PutBlobOptions = {}): Promise<'existed' | 'stored'> {

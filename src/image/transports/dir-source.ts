@@ -1,6 +1,7 @@
 import { TareError } from '../../errors/index.ts';
 import { type Descriptor, type Digest, digestOf, hexOf } from '../../storage/index.ts';
 import { parseManifest } from '../manifest.ts';
+import { fileBlob } from './file-blob.ts';
 import { FolderFiles } from './folder-files.ts';
 import {
   type BlobRange,
@@ -10,7 +11,6 @@ import {
   requireManifestSize,
 } from './image-source.ts';
 import { readWhole } from './layout-files.ts';
-import { requireBlobSize } from './oci-layout-source.ts';
 
 const MAX_SIGNATURES = 100;
 const MAX_SIGNATURE_BYTES = 4 << 20;
@@ -47,13 +47,8 @@ export class DirSource implements ImageSource {
     return checkedDocument(bytes, descriptor, what);
   }
 
-  async *blob(descriptor: Descriptor, range: BlobRange = {}): AsyncGenerator<Uint8Array, void, void> {
-    const name = hexOf(descriptor.digest);
-    requireBlobSize(this.#files.size(name), descriptor, this.what);
-    for await (const chunk of this.#files.open(name, range.offset)) {
-      range.signal?.throwIfAborted();
-      yield chunk;
-    }
+  blob(descriptor: Descriptor, range?: BlobRange): AsyncGenerator<Uint8Array, void, void> {
+    return fileBlob(this.#files, hexOf(descriptor.digest), descriptor, range);
   }
 
   async referrers(): Promise<Descriptor[]> {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { TareError } from '../../errors/index.ts';
 import { type Descriptor, type Digest, detectCompression, digestOf, hexOf } from '../../storage/index.ts';
 import { digestInName } from '../archive-source.ts';
@@ -6,9 +5,10 @@ import { MAX_CONFIG_BYTES, parseImageConfig } from '../config.ts';
 import { type DockerArchiveEntry, parseDockerArchive } from '../load-docker.ts';
 import { mediaTypes } from '../manifest.ts';
 import { canonical, familiar, type Reference } from '../reference.ts';
+import { fileBlob } from './file-blob.ts';
+import { digestOfAll } from './hashed-bytes.ts';
 import type { BlobRange, ImageDocument, ImageSource } from './image-source.ts';
 import { type LayoutFiles, readWhole } from './layout-files.ts';
-import { requireBlobSize } from './oci-layout-source.ts';
 
 /** Which image of the archive is meant; nothing given: the only one. */
 export interface ArchiveChoice {
@@ -53,14 +53,9 @@ export class DockerArchiveSource implements ImageSource {
     throw new TareError('NotFound', `${this.what}: manifest ${descriptor.digest} is missing`);
   }
 
-  async *blob(descriptor: Descriptor, range: BlobRange = {}): AsyncGenerator<Uint8Array, void, void> {
+  async *blob(descriptor: Descriptor, range?: BlobRange): AsyncGenerator<Uint8Array, void, void> {
     await this.root();
-    const name = this.#names.get(descriptor.digest);
-    requireBlobSize(name === undefined ? undefined : this.#files.size(name), descriptor, this.what);
-    for await (const chunk of this.#files.open(name!, range.offset)) {
-      range.signal?.throwIfAborted();
-      yield chunk;
-    }
+    yield* fileBlob(this.#files, this.#names.get(descriptor.digest), descriptor, range);
   }
 
   async referrers(): Promise<Descriptor[]> {
@@ -122,7 +117,7 @@ export class DockerArchiveSource implements ImageSource {
       );
     }
     const mediaType = compression === 'gzip' ? mediaTypes.dockerLayerGzip : mediaTypes.layerZstd;
-    const digest = digestInName(name) ?? (await this.#hash(name));
+    const digest = digestInName(name) ?? (await digestOfAll(this.#files.open(name)));
     return this.#named(name, { mediaType, size, digest });
   }
 
@@ -138,12 +133,6 @@ export class DockerArchiveSource implements ImageSource {
       if (head.byteLength >= SNIFF_BYTES) break;
     }
     return head;
-  }
-
-  async #hash(name: string): Promise<Digest> {
-    const hash = createHash('sha256');
-    for await (const chunk of this.#files.open(name)) hash.update(chunk);
-    return `sha256:${hash.digest('hex')}` as Digest;
   }
 
   /** A config is named by its digest: `HEX.json`, or `blobs/sha256/HEX`. */

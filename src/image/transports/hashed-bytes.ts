@@ -45,9 +45,9 @@ export async function* abortable(
   }
 }
 
-/** Whether a stored file is what its name says. */
-export async function hasDigest(bytes: AsyncIterable<Uint8Array>, digest: Digest): Promise<boolean> {
+/** The digest of bytes that are too many to be held. */
+export async function digestOfAll(bytes: AsyncIterable<Uint8Array>): Promise<Digest> {
   const hash = createHash('sha256');
   for await (const chunk of bytes) hash.update(chunk);
-  return `sha256:${hash.digest('hex')}` === digest;
+  return `sha256:${hash.digest('hex')}` as Digest;
 }

@@ -1,7 +1,7 @@
 export { type CopyOptions, type CopyProgress, type CopyResult, copyImage } from './copy.ts';
 export { chooseInstance } from './copy-plan.ts';
-export { hasDigest, verified } from './hashed-bytes.ts';
+export { verified } from './hashed-bytes.ts';
 export type { DestinationRules, ImageDestination, ManifestRole, PutBlobOptions } from './image-destination.ts';
 export { type BlobRange, checkedDocument, type ImageDocument, type ImageSource } from './image-source.ts';
 export { openDestination, openSource, type TransportParts } from './open-transport.ts';
-export { formatTransport, isTransport, parseTransport, type TransportName } from './transport-name.ts';
+export { formatTransport, parseTransport, type TransportName } from './transport-name.ts';

@@ -3,9 +3,9 @@ import { digestOf, hexOf } from '../../storage/index.ts';
 import { blobName } from '../archive-source.ts';
 import { isIndexType, mediaTypes } from '../manifest.ts';
 import type { BlobBytes } from '../registry/registry.ts';
+import { isFileBlob } from './file-blob.ts';
 import { FolderFiles } from './folder-files.ts';
 import { FolderWriter } from './folder-writer.ts';
-import { hasDigest } from './hashed-bytes.ts';
 import {
   type DestinationRules,
   type ImageDestination,
@@ -55,9 +55,8 @@ export class OciLayoutDestination implements ImageDestination {
     this.#writer[Symbol.dispose]();
   }
 
-  async hasBlob({ digest, size }: Descriptor): Promise<boolean> {
-    const name = blobName(digest);
-    return this.#files.size(name) === size && (await hasDigest(this.#files.open(name), digest));
+  hasBlob(descriptor: Descriptor): Promise<boolean> {
+    return isFileBlob(this.#files, blobName(descriptor.digest), descriptor);
   }
 
   async putBlob(descriptor: Descriptor, bytes: BlobBytes, options: PutBlobOptions = {}): Promise<'existed' | 'stored'> {

@@ -2,7 +2,8 @@ import { TareError } from '../../errors/index.ts';
 import type { Descriptor, Digest } from '../../storage/index.ts';
 import { blobName } from '../archive-source.ts';
 import { isIndexType, isManifestType, parseManifest } from '../manifest.ts';
-import { canonical, parseReference, type Reference, withDefaultTag } from '../reference.ts';
+import { canonical, parseReference, withDefaultTag } from '../reference.ts';
+import { fileBlob, missingBlob } from './file-blob.ts';
 import {
   type BlobRange,
   checkedDocument,
@@ -47,13 +48,8 @@ export class OciLayoutSource implements ImageSource {
     return this.#document(descriptor);
   }
 
-  async *blob(descriptor: Descriptor, range: BlobRange = {}): AsyncGenerator<Uint8Array, void, void> {
-    const name = blobName(descriptor.digest);
-    requireBlobSize(this.#files.size(name), descriptor, this.what);
-    for await (const chunk of this.#files.open(name, range.offset)) {
-      range.signal?.throwIfAborted();
-      yield chunk;
-    }
+  blob(descriptor: Descriptor, range?: BlobRange): AsyncGenerator<Uint8Array, void, void> {
+    return fileBlob(this.#files, blobName(descriptor.digest), descriptor, range);
   }
 
   async referrers(digest: Digest): Promise<Descriptor[]> {
@@ -91,7 +87,7 @@ export class OciLayoutSource implements ImageSource {
     const name = blobName(descriptor.digest);
     requireManifestSize(this.#files.size(name) ?? 0, what);
     const bytes = await readWhole(this.#files, name);
-    if (bytes === undefined) throw missing(descriptor, this.what);
+    if (bytes === undefined) throw missingBlob(descriptor, this.what);
     return checkedDocument(bytes, { ...descriptor }, what);
   }
 }
@@ -160,28 +156,4 @@ function subjectOf(bytes: Buffer): string | undefined {
   const document: unknown = JSON.parse(bytes.toString('utf8'));
   const subject = (document as { subject?: { digest?: unknown } | null } | null)?.subject;
   return typeof subject?.digest === 'string' ? subject.digest : undefined;
-}
-
-const missing = (descriptor: Descriptor, what: string) =>
-  new TareError('NotFound', `${what}: blob ${descriptor.digest} (${descriptor.mediaType}) is missing`);
-
-/** @throws {TareError} NotFound: there is none; InvalidArgument: it has another size */
-export function requireBlobSize(sizeBytes: number | undefined, descriptor: Descriptor, what: string): void {
-  if (sizeBytes === undefined) throw missing(descriptor, what);
-  if (sizeBytes === descriptor.size) return;
-  throw new TareError(
-    'InvalidArgument',
-    `${what}: blob ${descriptor.digest} has ${sizeBytes} bytes, its descriptor says ${descriptor.size}`,
-  );
-}
-
-/** The name of a layout's entry as a docker reference, where it is one. */
-export function referenceOf(name: string | undefined): Reference | undefined {
-  if (name === undefined || !/[/:]/.test(name)) return undefined;
-  try {
-    const reference = parseReference(name);
-    return reference.digest === undefined ? withDefaultTag(reference) : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 import { TareError } from '../../errors/index.ts';
 import { fromByteString, OpenFile } from '../../linux/index.ts';
 import { BLOCK, detectCompression, TarParser } from '../../storage/index.ts';
-import { archiveName, folderOf } from '../archive-names.ts';
+import { archiveName, folderOf, throughLinks } from '../archive-names.ts';
 import { decompressed } from '../decompress.ts';
 import { bytesAt, bytesOf } from './file-bytes.ts';
 import type { LayoutFiles } from './layout-files.ts';
@@ -12,7 +12,6 @@ import { spool } from './spool.ts';
 const open = promisify(openCallback);
 
 const MAX_ENTRIES = 100_000;
-const MAX_LINKS = 40;
 const SNIFF_BYTES = 6;
 
 /** Where a file's bytes lie in the tar. */
@@ -73,15 +72,7 @@ export class TarFiles implements LayoutFiles {
   }
 
   #find(name: string): Extent | undefined {
-    let current = archiveName(name, this.what);
-    for (let hops = 0; hops < MAX_LINKS; hops += 1) {
-      const extent = this.#extents.get(current);
-      if (extent !== undefined) return extent;
-      const next = this.#links.get(current);
-      if (next === undefined) return undefined;
-      current = next;
-    }
-    throw new TareError('InvalidArgument', `${this.what}: ${JSON.stringify(name)} goes through too many links`);
+    return throughLinks(name, this.#extents, this.#links, this.what);
   }
 }
 

@@ -10,7 +10,7 @@ export type TransportName =
   | { transport: 'local'; name: string };
 
 /** Examples of every transport, for errors and help. */
-export const transportForms: Readonly<Record<TransportName['transport'], string>> = {
+const transportForms: Readonly<Record<TransportName['transport'], string>> = {
   docker: 'docker://REFERENCE',
   oci: 'oci:PATH[:NAME]',
   'oci-archive': 'oci-archive:FILE[:NAME]',
@@ -24,14 +24,6 @@ const localSpellings: readonly string[] = ['local', 'tare', 'containers-storage'
 
 const invalid = (text: string, problem: string, cause?: unknown) =>
   new TareError('InvalidArgument', `invalid image location ${JSON.stringify(text)}: ${problem}`, { cause });
-
-/** Whether a text names a transport, rather than an image by its plain name: `docker://busybox`, `oci:/tmp/x`. */
-export function isTransport(text: string): boolean {
-  const colon = text.indexOf(':');
-  const word = text.slice(0, Math.max(0, colon));
-  if (word === 'docker') return text.startsWith('docker://');
-  return localSpellings.includes(word) || Object.hasOwn(transportForms, word);
-}
 
 /**
  * Parses `TRANSPORT:DETAILS`.
