@@ -171,3 +171,39 @@ test('a follower sees the bytes come, from whichever source', async () => {
   }
   expect(ends).toEqual([true, false]);
 });
+
+test('what fails at the sources of one is fetched by the other from its own', async () => {
+  const { content } = await lab();
+  const bytes = randomBytes(50_000);
+  const [broken, whole] = [new Source(bytes), new Source(bytes)];
+  broken.stopAt = 10_000;
+  broken.failAt = 10_000;
+  const downloads = new Downloads(content, 3);
+  const one = downloads.fetch([broken.reader], descriptorOf(bytes), { signal: never() });
+  one.catch(() => {});
+  const sources = [whole.reader];
+  const others = [0, 1].map(() => downloads.fetch(sources, descriptorOf(bytes), { signal: never() }));
+  await expect.poll(() => broken.isStopped).toBe(true);
+  broken.go();
+  await expect(one).rejects.toThrow('the connection broke');
+  await Promise.all(others);
+  expect([broken.offsets, whole.offsets]).toEqual([[0], [10_000]]);
+  expect((await content.read(digestOf(bytes))).equals(bytes)).toBe(true);
+});
+
+test('a manifest that lies about the size of a blob fails alone', async () => {
+  const { content } = await lab();
+  const bytes = randomBytes(50_000);
+  const source = new Source(bytes);
+  source.stopAt = 10_000;
+  const downloads = new Downloads(content, 3);
+  const descriptor = descriptorOf(bytes);
+  const liar = downloads.fetch([source.reader], { ...descriptor, size: 40_000 }, { signal: never() });
+  liar.catch(() => {});
+  const honest = downloads.fetch([source.reader], descriptor, { signal: never() });
+  await expect.poll(() => source.isStopped).toBe(true);
+  source.go();
+  await expect(liar).rejects.toThrow(/longer than the 40000 bytes announced/);
+  await honest;
+  expect((await content.read(descriptor.digest)).equals(bytes)).toBe(true);
+});

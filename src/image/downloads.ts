@@ -23,6 +23,7 @@ export interface DownloadFollower {
 }
 
 interface Download {
+  sources: readonly RepositoryReader[];
   followers: Set<DownloadFollower>;
   abort: AbortController;
   writer: BlobWriter | undefined;
@@ -47,16 +48,27 @@ export class Downloads {
   }
 
   /**
-   * Makes a blob be in the store. The sources are tried in their order.
+   * Makes a blob be in the store. The sources are tried in their order, unless somebody else's have given it by then.
    *
    * @throws {TareError} as `RepositoryReader.blob`; DigestMismatch; the signal's reason
    */
   async fetch(sources: readonly RepositoryReader[], descriptor: Descriptor, follower: DownloadFollower): Promise<void> {
     follower.signal.throwIfAborted();
-    let download = this.#running.get(descriptor.digest);
-    if (download === undefined || download.abort.signal.aborted) download = this.#begin(sources, descriptor, follower);
-    else this.#join(download, follower);
-    const { followers, abort, done } = download;
+    const running = this.#running.get(descriptor.digest);
+    if (running === undefined || running.abort.signal.aborted) {
+      return await this.#untilDone(this.#begin(sources, descriptor, follower), follower);
+    }
+    try {
+      this.#join(running, follower);
+      return await this.#untilDone(running, follower);
+    } catch (error) {
+      // What went wrong at the sources of others, or with what their manifest says of the blob, need not go wrong at ours.
+      if (follower.signal.aborted || running.sources === sources) throw error;
+    }
+    await this.fetch(sources, descriptor, follower);
+  }
+
+  async #untilDone({ followers, abort, done }: Download, follower: DownloadFollower): Promise<void> {
     const left = Promise.withResolvers<never>();
     left.promise.catch(() => {}); // nobody waits any more
     const leave = () => {
@@ -83,6 +95,7 @@ export class Downloads {
 
   #begin(sources: readonly RepositoryReader[], descriptor: Descriptor, first: DownloadFollower): Download {
     const download: Download = {
+      sources,
       followers: new Set([first]),
       abort: new AbortController(),
       writer: undefined,
