@@ -10,6 +10,7 @@ import {
   isAttestation,
   isImageConfigType,
   isLayerType,
+  isStored,
   type Manifest,
   type ManifestRole,
   mediaTypes,
@@ -104,8 +105,8 @@ class LocalDestination implements ImageDestination {
     await this.#held[Symbol.asyncDispose]();
   }
 
-  hasBlob({ digest }: Descriptor): Promise<boolean> {
-    return this.#parts.content.has(digest);
+  hasBlob(descriptor: Descriptor): Promise<boolean> {
+    return isStored(this.#parts.content, descriptor, this.what);
   }
 
   async putBlob(descriptor: Descriptor, bytes: BlobBytes, options: PutBlobOptions = {}): Promise<'existed' | 'stored'> {
@@ -115,11 +116,12 @@ class LocalDestination implements ImageDestination {
   }
 
   async #storeBlob(
-    { digest, size }: Descriptor,
+    descriptor: Descriptor,
     bytes: BlobBytes,
     { signal, onProgress }: PutBlobOptions,
   ): Promise<'existed' | 'stored'> {
-    if (await this.#parts.content.has(digest)) return 'existed';
+    if (await this.hasBlob(descriptor)) return 'existed';
+    const { digest, size } = descriptor;
     await using writer = await this.#parts.content.writer({ digest, sizeBytes: size });
     if (writer.offset < size) {
       for await (const chunk of bytes(writer.offset)) {

@@ -1,7 +1,7 @@
 import { kindOf, TareError } from '../errors/index.ts';
 import type { Descriptor, DiffID, Digest, Platform } from '../storage/index.ts';
 import { type ImageConfigFile, MAX_CONFIG_BYTES } from './config.ts';
-import type { Downloads } from './downloads.ts';
+import type { DownloadFollower, Downloads } from './downloads.ts';
 import type { ImageStores } from './load.ts';
 import { readConfig, type StoredImage, type StoredLayer } from './loaded-image.ts';
 import {
@@ -17,6 +17,7 @@ import { type Progress, ProgressPace } from './progress.ts';
 import { ProgressFeed } from './progress-feed.ts';
 import { canonical, familiar, type Reference } from './reference.ts';
 import type { ManifestName, RemoteDocument, RepositoryReader } from './registry/registry.ts';
+import { isStored } from './stored-blob.ts';
 import { Unpacker } from './unpack.ts';
 
 const MAX_DEPTH = 4;
@@ -116,7 +117,8 @@ async function findRoot(
     try {
       const descriptor = await source.resolve(name, { signal });
       if (await content.has(descriptor.digest)) {
-        return { at: source, root: { descriptor, bytes: await content.read(descriptor.digest, MAX_MANIFEST_BYTES) } };
+        const bytes = await content.read(descriptor.digest, MAX_MANIFEST_BYTES);
+        return { at: source, root: { descriptor: { ...descriptor, size: bytes.byteLength }, bytes } };
       }
       return { at: source, root: await source.manifest({ digest: descriptor.digest }, { signal }) };
     } catch (error) {
@@ -165,7 +167,7 @@ async function readDocument(pull: Pull, descriptor: Descriptor): Promise<RemoteD
   if (pull.budget.documents < 0) {
     throw new TareError('InvalidArgument', `${canonical(pull.reference)}: more than ${MAX_DOCUMENTS} documents`);
   }
-  if (await pull.content.has(descriptor.digest)) {
+  if (await isStored(pull.content, descriptor, canonical(pull.reference))) {
     return { descriptor, bytes: await pull.content.read(descriptor.digest, MAX_MANIFEST_BYTES) };
   }
   let failure: unknown;
@@ -254,8 +256,18 @@ const fetchBlobs = async (pull: Pull, { config, layers }: Manifest): Promise<voi
   );
 };
 
-async function fetchPlain({ content, downloads, sources, signal }: Pull, descriptor: Descriptor): Promise<void> {
-  if (!(await content.has(descriptor.digest))) await downloads.fetch(sources, descriptor, { signal });
+async function fetchPlain(pull: Pull, descriptor: Descriptor): Promise<void> {
+  if (!(await isStored(pull.content, descriptor, canonical(pull.reference)))) await download(pull, descriptor);
+}
+
+async function download(
+  { content, downloads, sources, signal, reference }: Pull,
+  descriptor: Descriptor,
+  follower: Omit<DownloadFollower, 'signal'> = {},
+): Promise<void> {
+  await downloads.fetch(sources, descriptor, { ...follower, signal });
+  // Another pull may have brought it, by a descriptor of its own.
+  await isStored(content, descriptor, canonical(reference));
 }
 
 async function fetchPlatform(
@@ -332,18 +344,17 @@ async function fetchLayer(
   what: string,
   tells: boolean,
 ): Promise<StoredLayer> {
-  const { content, layers, unpacker, downloads, sources, signal } = pull;
+  const { content, layers, unpacker } = pull;
   const { digest, mediaType, size } = descriptor;
   const id = digest.slice('sha256:'.length, 'sha256:'.length + 12);
   const tell = (status: string, progress: Partial<Progress> = {}) => {
     if (tells) pull.feed.push({ id, status, ...progress });
   };
   const pace = new ProgressPace();
-  const isHere = await content.has(digest);
+  const isHere = await isStored(content, descriptor, what);
   if (!isHere) {
     tell('Pulling fs layer');
-    await downloads.fetch(sources, descriptor, {
-      signal,
+    await download(pull, descriptor, {
       onWaiting: () => tell('Waiting'),
       onStart: (follow) => {
         const growth = follow();

@@ -73,6 +73,25 @@ test('layers that are here by digest are not fetched, and those the same by diff
   expect(await lab.content.has(other.layers[0]!.digest as never)).toBe(true);
 });
 
+test('a blob that is here is compared with the size that another manifest gives it', async () => {
+  const lab = await openPullLab();
+  const { manifest, layers } = await lab.registry.seed('a', 'v1', { layers: [layer('one')] });
+  await lab.pull('a:v1');
+  const held = await lab.inventory();
+  const good = JSON.parse((await lab.content.read(manifest.digest as never)).toString());
+  for (const part of ['config', 'layers'] as const) {
+    const bad = structuredClone(good);
+    (part === 'config' ? bad.config : bad.layers[0]).size += 1;
+    await lab.registry.putManifest('a', bad, part);
+    const { digest, size } = part === 'config' ? good.config : layers[0];
+    await expect(lab.pull(`a:${part}`)).rejects.toMatchObject({
+      kind: 'InvalidArgument',
+      message: expect.stringContaining(`blob ${digest} has ${size} bytes, its descriptor says ${size + 1}`),
+    });
+  }
+  expect(await lab.inventory()).toEqual(held);
+});
+
 test.each(['gzip', 'zstd', 'none'] as const)(
   'layers compressed by %s, in both kinds of manifest',
   async (compression) => {
