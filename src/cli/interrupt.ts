@@ -2,7 +2,7 @@ import { TareError } from '../errors/index.ts';
 import { UsageError } from './grammar/usage-error.ts';
 
 /** The user, or somebody who ends programs, wants an end. */
-export class Interrupted extends TareError {
+class Interrupted extends TareError {
   readonly exitCode: number;
   constructor(signal: 'SIGINT' | 'SIGTERM') {
     super('Internal', 'interrupted');

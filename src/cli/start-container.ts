@@ -55,7 +55,7 @@ export async function startInForeground(client: Client, id: string, options: For
 }
 
 /** The container was made but not started. */
-export class StartFailed extends TareError {
+class StartFailed extends TareError {
   constructor(cause: unknown) {
     super('Internal', messageOf(cause), { cause });
   }

@@ -1,6 +1,6 @@
 import { TareError } from '../errors/index.ts';
 
-export const DEFAULT_DETACH_KEYS = 'ctrl-p,ctrl-q';
+const DEFAULT_DETACH_KEYS = 'ctrl-p,ctrl-q';
 
 const controlKeys = new Map<string, number>([
   ...Array.from({ length: 26 }, (_, index): [string, number] => [String.fromCharCode(97 + index), index + 1]),

@@ -26,9 +26,6 @@ import { openLocalSource } from './local-source.ts';
 import type { ImageService, ImageUsage } from './types.ts';
 import { verifyContent } from './verify.ts';
 
-export type { ImageUser } from './image-parts.ts';
-export type { RecordedImage } from './image-records.ts';
-
 export interface ImageServiceDeps {
   db: Database;
   locks: Locks;

@@ -18,7 +18,7 @@ export interface RawEntry extends LogEntry {
  * @param end index of the newline that ends the entry
  * @returns undefined: not such a line (torn by a crash, or foreign)
  */
-export function parseLogLine(buffer: Buffer, start: number, end: number): RawEntry | undefined {
+function parseLogLine(buffer: Buffer, start: number, end: number): RawEntry | undefined {
   const timeEnd = buffer.indexOf(SPACE, start);
   // "stdout" and "stderr" have six letters; a space and a tag of one letter follow, and a space even before no content.
   const content = timeEnd + 10;

@@ -5,7 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { entryTime, LogLineReader } from './log-lines.ts';
-import { parseLogOptions, readLog, rotateLog } from './logs.ts';
+import { parseLogOptions } from './log-options.ts';
+import { readLog } from './log-reader.ts';
+import { rotateLog } from './log-rotation.ts';
 import type { LogOptions } from './types.ts';
 
 let folder: string;

@@ -4,10 +4,6 @@ import { parseLogOptions } from './log-options.ts';
 import { readLog } from './log-reader.ts';
 import type { ContainerRecord, ContainerStatus, LogEntry, LogOptions } from './types.ts';
 
-export { type LogSettings, parseLogOptions } from './log-options.ts';
-export { readLog } from './log-reader.ts';
-export { type Rotation, rotateLog } from './log-rotation.ts';
-
 export interface LogDeps {
   db: Database;
   store: { get(ref: string): ContainerRecord };

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { TareError } from '../errors/index.ts';
 
 /** Where OSV publishes its databases, one `ECOSYSTEM/all.zip` each (google.github.io/osv.dev/data/). */
-export const OSV_URL = 'https://osv-vulnerabilities.storage.googleapis.com';
+const OSV_URL = 'https://osv-vulnerabilities.storage.googleapis.com';
 
 /** What a scan can use and most images need. */
-export const defaultEcosystems: readonly string[] = ['Debian', 'Ubuntu', 'Alpine', 'npm', 'PyPI', 'Go', 'Maven'];
+const defaultEcosystems: readonly string[] = ['Debian', 'Ubuntu', 'Alpine', 'npm', 'PyPI', 'Go', 'Maven'];
 
 const MAX_ARCHIVE_BYTES = 4 * 1024 ** 3;
 const IDLE_TIMEOUT_MS = 60_000;

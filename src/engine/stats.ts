@@ -14,7 +14,7 @@ export interface StatsTarget {
 }
 
 /** Reads a container's figures, many times; its cgroup's files stay open until it is disposed. */
-export class StatsReader implements Disposable {
+class StatsReader implements Disposable {
   readonly #target: StatsTarget;
   readonly #usage: CgroupUsageReader;
 
@@ -46,7 +46,7 @@ export class StatsReader implements Disposable {
 }
 
 /** The sample of a container that does not run: all zero. */
-export function emptySample(): StatsSample {
+function emptySample(): StatsSample {
   return {
     readMs: 0,
     cpu: {

@@ -1,3 +1,4 @@
-/** The engine's version; the build puts the commit in. */
+/** The engine's version; a test holds it equal to package.json's, as it does the command line's, which loads no engine to say it. */
 export const version = '0.1.0';
+/** The build puts it in. */
 export const gitCommit = process.env['TARE_GIT_COMMIT'] ?? '';

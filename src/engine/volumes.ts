@@ -205,7 +205,7 @@ export function insertVolume(tx: Transaction, record: VolumeRecord): void {
 }
 
 /** Deletes a volume's record and tells of it. */
-export function deleteVolume(tx: Transaction, name: string): void {
+function deleteVolume(tx: Transaction, name: string): void {
   if (tx.run('DELETE FROM volumes WHERE name = ?', name) > 0) {
     tx.event({ type: 'volume', action: 'destroy', actorId: name, attributes: { driver: 'local' } });
   }

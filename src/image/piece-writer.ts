@@ -1,6 +1,6 @@
 import type { BlobWriter } from '../storage/index.ts';
 
-export const PIECE_BYTES = 1 << 20;
+const PIECE_BYTES = 1 << 20;
 
 /** Two pieces of memory: one is filled while the other is written. */
 export interface Pieces {

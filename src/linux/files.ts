@@ -19,7 +19,7 @@ const AT_REMOVEDIR = 0x200;
 
 /** openat2's RESOLVE_ flags (man openat2). */
 export const RESOLVE_NO_XDEV = 0x01n;
-export const RESOLVE_NO_MAGICLINKS = 0x02n;
+const RESOLVE_NO_MAGICLINKS = 0x02n;
 export const RESOLVE_NO_SYMLINKS = 0x04n;
 export const RESOLVE_BENEATH = 0x08n;
 export const RESOLVE_IN_ROOT = 0x10n;

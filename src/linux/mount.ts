@@ -29,9 +29,9 @@ export const MS_NODEV = 4;
 export const MS_NOEXEC = 8;
 export const MS_BIND = 4096;
 export const MS_REC = 16384;
-export const MS_PRIVATE = 1 << 18;
+const MS_PRIVATE = 1 << 18;
 export const MNT_DETACH = 2;
-export const UMOUNT_NOFOLLOW = 8;
+const UMOUNT_NOFOLLOW = 8;
 
 const text = (value: string, syscall: string): string | Buffer => cString(toByteString(value), syscall);
 

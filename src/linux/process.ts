@@ -12,7 +12,7 @@ const ESRCH = 3;
  *
  * @throws {SyscallError} ESRCH: no such process
  */
-export function openPidfd(pid: number): number {
+function openPidfd(pid: number): number {
   return Number(check(Number(syscall2(SYS_PIDFD_OPEN, pid, 0)), 'pidfd_open', String(pid)));
 }
 

@@ -24,7 +24,7 @@ export interface AttachLimits {
   stalledMs: number;
 }
 
-export const DEFAULT_ATTACH_LIMITS: AttachLimits = { bufferBytes: 48 * 1024 * 1024, stalledMs: 10_000 };
+const DEFAULT_ATTACH_LIMITS: AttachLimits = { bufferBytes: 48 * 1024 * 1024, stalledMs: 10_000 };
 
 interface Segment {
   stream: 'stdout' | 'stderr';

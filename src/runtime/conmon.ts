@@ -213,7 +213,7 @@ export class SyncReader {
 }
 
 /** @returns undefined: not one of conmon's messages */
-export function parseSyncLine(line: string): SyncMessage | undefined {
+function parseSyncLine(line: string): SyncMessage | undefined {
   if (!line.startsWith('{')) return undefined;
   try {
     const parsed: { pid?: unknown; data?: unknown; exit_code?: unknown; message?: unknown } = JSON.parse(line);

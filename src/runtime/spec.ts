@@ -50,10 +50,10 @@ export interface SpecInput {
   facts: HostFacts;
 }
 
-export const defaultPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const defaultPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 export const defaultShmBytes = 64 * 1024 * 1024;
 /** Where the program of `--init` is found inside a container. */
-export const initInContainer = '/sbin/docker-init';
+const initInContainer = '/sbin/docker-init';
 
 const maskedPaths: readonly string[] = [
   '/proc/acpi',
@@ -124,7 +124,7 @@ export function buildSpec(input: SpecInput): OciSpec {
 }
 
 /** Variables of the container's first process, and the base of every exec's. */
-export function containerEnv(config: Pick<ContainerConfig, 'hostname' | 'tty' | 'env'>, home: string): string[] {
+function containerEnv(config: Pick<ContainerConfig, 'hostname' | 'tty' | 'env'>, home: string): string[] {
   const base = [defaultPath, `HOSTNAME=${config.hostname}`, ...(config.tty ? ['TERM=xterm'] : [])];
   const env = overrideEnv(base, config.env);
   return env.some((variable) => variable.startsWith('HOME=')) ? env : [...env, `HOME=${home}`];

@@ -1,7 +1,9 @@
 import { readdirSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { parseLogOptions, readLog, rotateLog } from '../../src/engine/logs.ts';
+import { parseLogOptions } from '../../src/engine/log-options.ts';
+import { readLog } from '../../src/engine/log-reader.ts';
+import { rotateLog } from '../../src/engine/log-rotation.ts';
 import { ContainerBench } from '../support/container-bench.ts';
 
 test('a log rotated under a busy container loses nothing, for followers and afterwards', async () => {

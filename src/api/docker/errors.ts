@@ -18,7 +18,7 @@ const statuses: Record<ErrorKind, number> = {
 };
 
 /** Status of any thrown value. */
-export function statusOf(error: unknown): number {
+function statusOf(error: unknown): number {
   return statuses[kindOf(error)];
 }
 

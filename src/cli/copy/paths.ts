@@ -32,7 +32,7 @@ export function asksForContents(path: string): boolean {
 }
 
 /** `a/` or `a/.`: only a folder will do. */
-export function assertsFolder(path: string): boolean {
+function assertsFolder(path: string): boolean {
   return path.endsWith('/') || asksForContents(path);
 }
 

@@ -1,4 +1,4 @@
-export { type CatalogueOptions, catalogue } from './catalogue.ts';
+export { catalogue } from './catalogue.ts';
 export { cyclonedxDocument } from './cyclonedx.ts';
 export { LicenseList } from './licenses.ts';
 export { spdxDocument } from './spdx.ts';

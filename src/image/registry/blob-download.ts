@@ -14,7 +14,7 @@ export interface BlobOptions extends RequestOptions {
 }
 
 export const blobWord = ({ name }: Place, digest: string): string => `blob ${name.path}@${digest}`;
-export const blobPath = ({ name }: Place, digest: Digest): string => `/v2/${name.path}/blobs/${digest}`;
+const blobPath = ({ name }: Place, digest: Digest): string => `/v2/${name.path}/blobs/${digest}`;
 
 /** @returns undefined: there is none */
 export async function blobSize(

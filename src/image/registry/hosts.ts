@@ -11,7 +11,7 @@ loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
 
 /** A URL's or domain's host without port and brackets, in lower case. */
-export function hostnameOf(domain: string): string {
+function hostnameOf(domain: string): string {
   const bracketed = /^\[([^\]]*)\]/.exec(domain);
   return (bracketed?.[1] ?? domain.replace(/:\d*$/, '')).toLowerCase();
 }

@@ -10,7 +10,7 @@ import { nextLink } from './response-headers.ts';
 const MAX_REFERRERS = 10_000;
 
 /** Where a registry without the API keeps an index of referrers (distribution-spec, "Referrers Tag Schema"). */
-export const fallbackTag = (digest: Digest): string => `sha256-${hexOf(digest)}`;
+const fallbackTag = (digest: Digest): string => `sha256-${hexOf(digest)}`;
 
 export async function listReferrers(
   place: Place,

@@ -1,8 +1,8 @@
 /** How bad a vulnerability is, from the least to the worst. */
-export const severities = ['unknown', 'low', 'medium', 'high', 'critical'] as const;
+const severities = ['unknown', 'low', 'medium', 'high', 'critical'] as const;
 export type Severity = (typeof severities)[number];
 
-export const atLeast = (severity: Severity, least: Severity): boolean =>
+const atLeast = (severity: Severity, least: Severity): boolean =>
   severities.indexOf(severity) >= severities.indexOf(least);
 
 export const worst = (all: readonly Severity[]): Severity =>

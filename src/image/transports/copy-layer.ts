@@ -58,7 +58,7 @@ export async function convertLayer(
 }
 
 /** Whether a media type can say so. */
-export const isTellable = (compression: Compression): compression is LayerCompression =>
+const isTellable = (compression: Compression): compression is LayerCompression =>
   compression === 'none' || compression === 'gzip' || compression === 'zstd';
 
 async function* withDiffID(

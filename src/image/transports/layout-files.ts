@@ -16,7 +16,7 @@ export interface LayoutFiles extends Disposable {
   open(name: string, offset?: number): AsyncIterable<Uint8Array>;
 }
 
-export const MAX_DESCRIBING_BYTES = 16 << 20;
+const MAX_DESCRIBING_BYTES = 16 << 20;
 
 /**
  * A small file whole; undefined: there is none.

@@ -17,7 +17,7 @@ type SignatureRepository = Pick<RepositoryReader, 'manifest' | 'blob' | 'referre
 /** The tag under which cosign stores the signatures of a manifest. */
 export const signatureTag = (digest: Digest): string => `sha256-${hexOf(digest)}.sig`;
 
-export const LEGACY_REFERRER_TYPE = 'application/vnd.dev.cosign.artifact.sig.v1+json';
+const LEGACY_REFERRER_TYPE = 'application/vnd.dev.cosign.artifact.sig.v1+json';
 const isBundleType = (type: string): boolean => /^application\/vnd\.dev\.sigstore\.bundle(\.v|\+json)/.test(type);
 
 /** Attestations come as bundles too; where a registry tells which they are, they are not fetched. */

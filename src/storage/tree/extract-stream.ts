@@ -4,8 +4,6 @@ import { TarParser } from '../tar/index.ts';
 import { ByteBudget } from './budget.ts';
 import { type ExtractOptions, TreeExtractor } from './extract.ts';
 
-export type { ExtractOptions } from './extract.ts';
-
 /** How long writing may hold the event loop in one go. */
 const SLICE_MS = 4;
 

@@ -1,4 +1,3 @@
-export { type ArchiveLimits, ByteBudget, defaultLimits } from './budget.ts';
-export { type ExtractOptions, extractInto } from './extract-stream.ts';
-export { archiveOf, type PackedLinks, packEntry, packFolder, writeTar } from './pack.ts';
-export { cleanPath } from './path.ts';
+export { ByteBudget } from './budget.ts';
+export { extractInto } from './extract-stream.ts';
+export { archiveOf, packEntry, packFolder, writeTar } from './pack.ts';

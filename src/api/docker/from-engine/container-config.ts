@@ -42,6 +42,6 @@ function healthcheckOf(healthcheck: Healthcheck) {
 }
 
 /** Go's `map[string]struct{}`. */
-export function emptyObjects(names: readonly string[]): Record<string, object> {
+function emptyObjects(names: readonly string[]): Record<string, object> {
   return Object.fromEntries(names.map((name) => [name, {}]));
 }

@@ -2,7 +2,7 @@ import type { VolumeRecord, VolumeView } from '../../../engine/index.ts';
 import { timestamp } from './time.ts';
 
 /** The label by which docker's clients tell volumes that no user named. */
-export const ANONYMOUS_LABEL = 'com.docker.volume.anonymous';
+const ANONYMOUS_LABEL = 'com.docker.volume.anonymous';
 
 export function volumeOf(volume: VolumeRecord) {
   const labels = { ...(volume.anonymous && { [ANONYMOUS_LABEL]: '' }), ...volume.labels };

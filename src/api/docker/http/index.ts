@@ -1,1 +1,1 @@
-export { type Listener, type Serving, serve } from './serve.ts';
+export { type Listener, serve } from './serve.ts';

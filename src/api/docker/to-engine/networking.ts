@@ -49,7 +49,7 @@ export function toNetworking(body: CreateBody): EndpointRequest[] {
   return [...requests.values()];
 }
 
-export function networkName(name: string): string {
+function networkName(name: string): string {
   return name === '' || name === 'default' ? 'bridge' : name;
 }
 

@@ -17,7 +17,7 @@ function parse(text: string): { epoch: string; version: string; release: string 
 }
 
 /** Runs of digits or letters, compared one by one; what stands between them only separates, but for `~` and `^`. */
-export function rpmvercmp(a: string, b: string): number {
+function rpmvercmp(a: string, b: string): number {
   if (a === b) return 0;
   const token = /~|\^|\d+|[A-Za-z]+/g;
   const [left, right] = [a.match(token) ?? [], b.match(token) ?? []];
