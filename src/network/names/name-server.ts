@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TareError } from '../../errors/index.ts';
 import { bindPort, formatAddress, listBoundSockets } from '../../linux/index.ts';
 import { RESERVATION_MARK } from '../published-ports.ts';
@@ -85,9 +86,13 @@ export interface NameServerOptions {
 /** What is told once is not told with every look. */
 const MAX_TOLD = 1_000;
 
-/** The records are read again at most so often in a row: a reading may take longer the more there is. */
-const READ_PAUSE = 4;
+/**
+ * After a reading, changes are left alone for twice as long as it took, so that a stream of them leaves time for answers.
+ * What is unknown waits for the next reading.
+ */
+const READ_PAUSE = 2;
 const MIN_READ_PAUSE_MS = 5;
+const MAX_READ_PAUSE_MS = 30;
 
 /**
  * Answers the containers' questions for names, on an address of each of their networks: names of containers from the
@@ -112,7 +117,7 @@ export class NameServer implements Disposable {
 
   /** Listens on the addresses of all networks that have them now, and no longer on others. Must be called after changes. */
   look(): void {
-    this.#readIfChanged(true);
+    this.#readIfChanged();
     const wanted = new Map<string, { network: NamedNetwork; address: string }>(
       this.#directory.networks.flatMap((network) =>
         network.servers.map((address) => [`${network.id} ${address}`, { network, address }] as const),
@@ -176,38 +181,44 @@ export class NameServer implements Disposable {
     return opening.move();
   }
 
-  #respond(networkId: string, message: Buffer, source: string, transport: Transport): Reply | Promise<Reply> {
-    const asker = this.#askerAt(networkId, source);
-    const query = asker === undefined ? undefined : readQuery(message);
-    // Strangers get nothing, so that nobody is sent answers that he did not ask for.
-    if (asker === undefined || query === undefined) return undefined;
+  /** @param isFresh the records have just been read for this message */
+  #respond(
+    networkId: string,
+    message: Buffer,
+    source: string,
+    transport: Transport,
+    isFresh = false,
+  ): Reply | Promise<Reply> {
+    if (performance.now() >= this.#readAgainMs) this.#readIfChanged();
+    const again = () => this.#respond(networkId, message, source, transport, true);
+    const asker = this.#directory.asker(networkId, source);
+    if (asker === undefined) {
+      // Strangers get nothing, so that nobody is sent answers that he did not ask for. This one may just have come.
+      const mayHaveCome = !isFresh && this.#directory.belongs(networkId, source) && this.#isStale();
+      return mayHaveCome ? this.#afterReading(again) : undefined;
+    }
+    const query = readQuery(message);
+    if (query === undefined) return undefined;
     if (!isQuery(query)) return writeRefusal(query);
-    let decision = decide(this.#directory, asker, query);
-    if (decision.kind === 'forward' && this.#readIfChanged(true)) decision = decide(this.#directory, asker, query);
-    if (decision.kind === 'forward') return this.#forward(asker, { message, query, transport });
+    const decision = decide(this.#directory, asker, query);
+    if (decision.kind === 'forward') {
+      if (!isFresh && this.#isStale()) return this.#afterReading(again);
+      return this.#forward(asker, { message, query, transport });
+    }
     const limitBytes = transport === 'tcp' ? MAX_MESSAGE_BYTES : Math.min(query.udpSizeBytes, EDNS_UDP_BYTES);
     const { rcode, records } = decision;
     const isAuthoritative = rcode !== ResponseCode.refused;
     return writeAnswer(message, query, { rcode, records, ttlSeconds: NAME_TTL_SECONDS, isAuthoritative }, limitBytes);
   }
 
-  #askerAt(networkId: string, address: string): Asker | undefined {
-    this.#readIfChanged(false);
-    const asker = this.#directory.asker(networkId, address);
-    if (asker !== undefined || !this.#directory.belongs(networkId, address)) return asker;
-    // One that has just come.
-    this.#readIfChanged(true);
-    return this.#directory.asker(networkId, address);
-  }
-
   async #forward(asker: Asker, asked: Asked): Promise<Buffer> {
     const { message, query, transport } = asked;
     const { hooks = {} } = this.#options;
     const { id } = asker.container;
-    const resolvers = this.#resolversFor(asker);
-    // Programs go on waiting when they hear SERVFAIL or REFUSED; this they believe at once.
-    if (resolvers.length === 0) return emptyAnswer(asked, ResponseCode.noSuchName);
     try {
+      const resolvers = this.#resolversFor(asker);
+      // Programs go on waiting when they hear SERVFAIL or REFUSED; this they believe at once.
+      if (resolvers.length === 0) return emptyAnswer(asked, ResponseCode.noSuchName);
       if (hooks.allows?.(id, query.name) === false) return emptyAnswer(asked, ResponseCode.refused);
       const found = await this.#forwarder.ask(id, resolvers, message, query.questionEnd, transport === 'tcp');
       if (found === undefined) return emptyAnswer(asked, ResponseCode.serverFailure);
@@ -235,24 +246,32 @@ export class NameServer implements Disposable {
     return own.filter((address) => near.some((subnet) => contains(parseSubnet(subnet), address)));
   }
 
-  /** @param isUrgent also soon after the last time. @returns whether the records had changed */
-  #readIfChanged(isUrgent: boolean): boolean {
-    const now = performance.now();
-    if (!isUrgent && now < this.#readAgainMs) return false;
+  #isStale(): boolean {
+    return this.#options.source.version() !== this.#version;
+  }
+
+  /** Goes on once the records have been read again, which is soon, but not with every question. */
+  async #afterReading(proceed: () => Reply | Promise<Reply>): Promise<Reply> {
+    await sleep(Math.max(0, this.#readAgainMs - performance.now()));
+    this.#readIfChanged();
+    return await proceed();
+  }
+
+  #readIfChanged(): void {
+    const start = performance.now();
     const version = this.#options.source.version();
-    if (version === this.#version) return false;
+    if (version === this.#version) return;
     this.#version = version;
     try {
-      this.#directory = new NameDirectory(this.#options.source.read(), (subject, error) =>
-        this.#report(subject, error),
-      );
+      const records = this.#options.source.read();
+      this.#directory = new NameDirectory(records, (subject, error) => this.#report(subject, error));
     } catch (error) {
       // The names of a moment ago are better than none.
       this.#report('names', error);
     }
     const end = performance.now();
-    this.#readAgainMs = end + Math.max(MIN_READ_PAUSE_MS, READ_PAUSE * (end - now));
-    return true;
+    const pauseMs = Math.min(Math.max(READ_PAUSE * (end - start), MIN_READ_PAUSE_MS), MAX_READ_PAUSE_MS);
+    this.#readAgainMs = end + pauseMs;
   }
 }
 
