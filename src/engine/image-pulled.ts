@@ -2,8 +2,9 @@ import { blobsOf, canonical, canonicalName, type Reference, type StoredImage } f
 import type { Transaction } from '../state/index.ts';
 import type { Descriptor } from '../storage/index.ts';
 import { putBlobSources } from './blob-sources.ts';
+import { isImageMounted } from './image-mounts.ts';
 import { formatRegistryOrigin } from './image-origin.ts';
-import { findImage, putImage, putName, retireImage, transferEvent } from './image-records.ts';
+import { findImage, listImage, putImage, putName, retireImage, transferEvent } from './image-records.ts';
 import { putVariants, releaseVariants } from './image-variants.ts';
 
 /** An image from a registry whose blobs and layers lie in the stores. */
@@ -57,7 +58,11 @@ export function recordWithVariants(
     putVariants(tx, index.digest, [image.id, ...variants.map(({ id }) => id)]);
   }
   if (indexBefore !== undefined && indexBefore.digest !== index?.digest) {
-    // Retired, not deleted: containers may use them. The next collection takes those that none uses.
-    for (const { id } of releaseVariants(tx, indexBefore.digest)) retireImage(tx, id);
+    for (const { id } of releaseVariants(tx, indexBefore.digest)) {
+      // What is mounted stays an image, so that it can be unmounted.
+      if (isImageMounted(tx, id)) listImage(tx, id);
+      // Retired, not deleted: containers may use them. The next collection takes those that none uses.
+      else retireImage(tx, id);
+    }
   }
 }

@@ -1,6 +1,6 @@
 import { kindOf } from '../errors/index.ts';
 import { isAttestation, isImageConfigType, isIndexType, isManifestType, parseManifest } from '../image/index.ts';
-import type { BlobReader, Descriptor, Digest } from '../storage/index.ts';
+import { type BlobReader, type Descriptor, type Digest, DigestMismatch } from '../storage/index.ts';
 
 /** What a manifest or an index refers to. */
 interface Links {
@@ -55,19 +55,27 @@ async function linksOf(content: Pick<BlobReader, 'has' | 'read'>, document: Desc
   const known = remembered.get(document.digest);
   if (known !== undefined) return known;
   const links = await readLinks(content, document);
+  // It may be fetched again, whole.
+  if (links === undefined) return nothing;
   if (remembered.size >= MAX_REMEMBERED) remembered.clear();
   remembered.set(document.digest, links);
   return links;
 }
 
-async function readLinks(content: Pick<BlobReader, 'has' | 'read'>, { digest, mediaType }: Descriptor): Promise<Links> {
-  const nothing = { manifests: [], blobs: [], isImage: false };
+const nothing: Links = { manifests: [], blobs: [], isImage: false };
+
+/** @returns undefined: it is not here, or damaged */
+async function readLinks(
+  content: Pick<BlobReader, 'has' | 'read'>,
+  { digest, mediaType }: Descriptor,
+): Promise<Links | undefined> {
   if (!isIndexType(mediaType) && !isManifestType(mediaType)) return nothing;
-  if (!(await content.has(digest))) return nothing;
+  if (!(await content.has(digest))) return undefined;
   let document: ReturnType<typeof parseManifest>;
   try {
     document = parseManifest(await content.read(digest), `document ${digest}`, mediaType);
   } catch (error) {
+    if (error instanceof DigestMismatch) return undefined;
     // Nobody checked what an index lists beside images; what cannot be read refers to nothing.
     if (kindOf(error) === 'InvalidArgument' || kindOf(error) === 'Unsupported') return nothing;
     throw error;

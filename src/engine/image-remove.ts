@@ -117,9 +117,19 @@ interface RemovalConflict {
   reason: string;
 }
 
-/** Containers of an image and of the other platforms that go with it. */
-export const usersOf = (parts: ImageParts, tx: Transaction, image: ImageOutline) =>
-  [image, ...variantsOf(tx, image).filter(({ isVariant }) => isVariant)].flatMap(({ id }) => parts.containersUsing(id));
+/** An image and the other platforms that go with it. */
+const goingWith = (tx: Transaction, image: ImageOutline): ImageOutline[] => [
+  image,
+  ...variantsOf(tx, image).filter(({ isVariant }) => isVariant),
+];
+
+/** Containers of these. */
+const usersOf = (parts: ImageParts, tx: Transaction, image: ImageOutline) =>
+  goingWith(tx, image).flatMap(({ id }) => parts.containersUsing(id));
+
+/** Whether an image may go without being asked for: no container uses it or what would go with it, and none is mounted. */
+export const isUnused = (parts: ImageParts, tx: Transaction, image: ImageOutline): boolean =>
+  goingWith(tx, image).every(({ id }) => parts.containersUsing(id).length === 0 && !isImageMounted(tx, id));
 
 function conflictOf(users: readonly ImageUser[], force: boolean): RemovalConflict | undefined {
   const running = users.find(({ isRunning }) => isRunning);
@@ -240,7 +250,7 @@ export async function pruneImages(
     const uses = new LayerUses(all);
     const removed = allImages(tx)
       .filter((image) => !isDanglingOnly || image.repoTags.length === 0)
-      .filter((image) => usersOf(parts, tx, image).length === 0 && !isImageMounted(tx, image.id))
+      .filter((image) => isUnused(parts, tx, image))
       .filter((image) => filterTime(filters, image.createdMs))
       .filter((image) => filterLabels(filters, image.labels))
       .flatMap((image) => eraseUnused(parts, tx, image, uses));

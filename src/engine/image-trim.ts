@@ -1,10 +1,9 @@
 import { statfs } from 'node:fs/promises';
 import { collectUnlessHeld } from './image-collect.ts';
 import { amountOf, formatThreshold, type ImageGC } from './image-gc-config.ts';
-import { isImageMounted } from './image-mounts.ts';
 import type { ImageParts } from './image-parts.ts';
 import { allImages, everyImage, findImage, type ImageOutline } from './image-records.ts';
-import { eraseUnused, LayerUses, usersOf } from './image-remove.ts';
+import { eraseUnused, isUnused, LayerUses } from './image-remove.ts';
 import { StoredParts, storedBytes } from './image-usage.ts';
 import { lastUses } from './image-uses.ts';
 
@@ -65,7 +64,7 @@ async function removeOldest(parts: ImageParts, gc: ImageGC, wantedBytes: number)
     const uses = lastUses(tx);
     const usedMs = (image: ImageOutline) => Math.max(uses.get(image.id) ?? 0, image.lastTaggedMs) || image.createdMs;
     const unused = allImages(tx)
-      .filter((image) => usersOf(parts, tx, image).length === 0 && !isImageMounted(tx, image.id))
+      .filter((image) => isUnused(parts, tx, image))
       .filter((image) => usedMs(image) < parts.now() - GRACE_MS)
       .sort((a, b) => usedMs(a) - usedMs(b) || (a.id < b.id ? -1 : 1));
     const trimmed: Trimmed = { images: [], bytes: 0 };

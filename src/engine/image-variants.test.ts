@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { mediaTypes, parseImageConfig, parseReference, type StoredImage } from '../image/index.ts';
 import type { Descriptor, DiffID, Digest } from '../storage/index.ts';
@@ -13,8 +14,12 @@ import {
   type TestImage,
   tarOf,
 } from './image-archives.fixture.ts';
+import { parseImageGC } from './image-gc-config.ts';
+import { createImageMountService } from './image-mounts.ts';
 import { recordPulled } from './image-pulled.ts';
+import { reachable } from './image-reach.ts';
 import { addSignatures, findImage } from './image-records.ts';
+import { Intents } from './intents.ts';
 
 const amd64 = imageOf([plainLayer({ 'etc/arch': 'amd64' })], { architecture: 'amd64' });
 const arm64 = imageOf([plainLayer({ 'etc/arch': 'arm64' })], { architecture: 'arm64', config: { Labels: { a: 'b' } } });
@@ -246,6 +251,31 @@ test('a newer index lets go of the platforms that only the older one listed', as
   expect(findImage(lab.db, idOf(arm64))).toBeUndefined();
 });
 
+test('a mounted platform is left by whatever removes by itself, and can be unmounted', async () => {
+  await using lab = await ImageLab.open();
+  const { db, locks, layers, images } = lab;
+  const mounts = createImageMountService({
+    db,
+    locks,
+    layers,
+    images,
+    intents: new Intents(join(lab.root, 'intents')),
+  });
+  await pullAll(lab, [amd64, arm64]);
+  await mounts.mount(idOf(arm64));
+  const all = { dangling: ['false'] };
+  expect((await images.prune(all)).removed).toEqual([]);
+  expect(await images.trim(parseImageGC('1B', '0')!, lab.root)).toBeUndefined();
+  await expect(images.remove('host:5000/app:1')).rejects.toThrow(/is mounted: unmount it first/);
+
+  await pullAll(lab, [amd64, armv6]);
+  await images.reconcile(() => false);
+  expect((await mounts.list()).map(({ id }) => id)).toEqual([idOf(arm64)]);
+  expect(await mounts.unmount(idOf(arm64))).toBe(idOf(arm64));
+  await images.prune(all);
+  expect(await lab.inventory()).toEqual(nothing);
+});
+
 test('two tags that share an image, but not its other platforms', async () => {
   await using lab = await ImageLab.open();
   await pullAll(lab, [amd64, arm64]);
@@ -261,6 +291,21 @@ test('two tags that share an image, but not its other platforms', async () => {
   await images.remove('host:5000/app:1');
   await images.remove('mine:1');
   expect(await lab.inventory()).toEqual(nothing);
+});
+
+test('what could not be read of an index is looked at again when it can', async () => {
+  await using lab = await ImageLab.open();
+  const index = await pullAll(lab, [amd64]);
+  const whole = await lab.inventory();
+  await lab.content.delete(index.digest);
+  // Somebody else looks while it is gone; nothing that it speaks of is collected, for it is held.
+  {
+    await using _ = await lab.images.hold();
+    await reachable(lab.content, [index], () => true);
+  }
+  await lab.content.put(indexOf([amd64]).bytes);
+  await lab.images.reconcile(() => false);
+  expect(await lab.inventory()).toEqual(whole);
 });
 
 test('signatures stay as long as their image', async () => {
