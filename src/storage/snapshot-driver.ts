@@ -1,5 +1,5 @@
 import type { MountOptions } from './layer-store.ts';
-import type { LayerRecord } from './layers/committed-layers.ts';
+import type { LayerRecord } from './layers/layer-record.ts';
 
 /** The layers below a snapshot. */
 export interface LayerStack {

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { type ErrorKind, TareError } from '../errors/index.ts';
 import type { UnpackRequest } from './layers/unpack.ts';
-import type { AssembleRequest } from './roots/assemble.ts';
+import type { AssembleRequest } from './roots/assemble-request.ts';
 
 export type WorkerOrder =
   | { type: 'unpack'; request: UnpackRequest }

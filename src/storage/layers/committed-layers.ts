@@ -25,14 +25,8 @@ import { paced } from '../tree/pace.ts';
 import { removeSteps } from '../tree/remove.ts';
 import { bootId } from './boot.ts';
 import { folderDamage, recordDifference, treeDifference } from './layer-difference.ts';
-import type { UnpackedLayer } from './unpack.ts';
+import type { LayerRecord, UnpackedLayer } from './layer-record.ts';
 import { UnpackPool } from './unpack-pool.ts';
-
-/** What `layer.json` says of a layer. */
-export interface LayerRecord extends UnpackedLayer {
-  /** The boot during which it was unpacked: until `synced` exists, the layer is whole only as long as that boot lasts. */
-  bootId: string;
-}
 
 const isCode = (error: unknown, ...codes: string[]): boolean =>
   codes.includes(String((error as { code?: unknown } | null)?.code));

@@ -5,7 +5,7 @@ import type { DiffID } from '../digest.ts';
 import { paced } from '../tree/pace.ts';
 import { LiveSide, type TreeSide } from '../tree/side.ts';
 import { compareTwo } from '../tree/two-trees.ts';
-import type { UnpackedLayer } from './unpack.ts';
+import type { UnpackedLayer } from './layer-record.ts';
 
 const words = { added: 'is missing', deleted: 'does not belong there', modified: 'is not as its blob has it' } as const;
 

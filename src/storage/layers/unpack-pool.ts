@@ -3,7 +3,8 @@ import type { Worker } from 'node:worker_threads';
 import { TareError } from '../../errors/index.ts';
 import { isGrowing } from '../blob-growth.ts';
 import { reviveError, startWorker, type WorkerAnswer, type WorkerOrder } from '../worker.ts';
-import type { UnpackedLayer, UnpackRequest } from './unpack.ts';
+import type { UnpackedLayer } from './layer-record.ts';
+import type { UnpackRequest } from './unpack.ts';
 
 /** Idle workers go after this long: an engine at rest weighs nothing. */
 const IDLE_MS = 3000;

@@ -21,7 +21,8 @@ import { file, folder, hardlink, link, scratch, type TestEntry, tar, whiteout } 
 import { encodeHeader, padding } from '../tar/index.ts';
 import { encodePaxRecord } from '../tar/pax.ts';
 import { type ArchiveLimits, defaultLimits } from '../tree/budget.ts';
-import { type UnpackedLayer, unpackLayer } from './unpack.ts';
+import type { UnpackedLayer } from './layer-record.ts';
+import { unpackLayer } from './unpack.ts';
 
 const diffIDOf = (bytes: Buffer): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 

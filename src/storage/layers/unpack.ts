@@ -8,6 +8,7 @@ import type { Compression } from '../layer-store.ts';
 import { TarParser } from '../tar/index.ts';
 import { type ArchiveLimits, ByteBudget } from '../tree/budget.ts';
 import { TreeExtractor } from '../tree/extract.ts';
+import type { UnpackedLayer } from './layer-record.ts';
 import { WhiteoutTranslator } from './whiteouts.ts';
 
 /** Bytes read at a time. */
@@ -25,16 +26,6 @@ export interface UnpackRequest {
   /** Mark with user.overlay.* (inside a user namespace). */
   userXattrs: boolean;
   limits: ArchiveLimits;
-}
-
-export interface UnpackedLayer {
-  diffID: DiffID;
-  /** Of its files, counted once for hard links. */
-  sizeBytes: number;
-  /** Folders that entries needed and the tar does not name: what they are is for lower layers to say. */
-  implied: ByteString[];
-  /** What the tar says of the root folder itself. */
-  root: { uid: number; gid: number; mode: number } | undefined;
 }
 
 /**

@@ -22,19 +22,11 @@ import {
   toByteString,
   unshareMountNamespace,
 } from '../../linux/index.ts';
-import { type DriverOptions, snapshotDriver } from '../drivers.ts';
-import type { OpenRoot, RootBind } from '../layer-store.ts';
-import type { LayerStack, SnapshotDriver } from '../snapshot-driver.ts';
+import { snapshotDriver } from '../drivers.ts';
+import type { OpenRoot } from '../layer-store.ts';
 import { cleanPath, parentOf } from '../tree/path.ts';
 import { reviveError, startWorker, type WorkerAnswer, type WorkerOrder } from '../worker.ts';
-
-export interface AssembleRequest extends DriverOptions {
-  driver: SnapshotDriver['name'];
-  /** The snapshot's folder. */
-  directory: string;
-  stack: LayerStack;
-  binds: RootBind[];
-}
+import type { AssembleRequest } from './assemble-request.ts';
 
 interface Assembled {
   rootFd: number;
