@@ -43,8 +43,6 @@ export interface SystemInfo {
 
 export interface SystemVersion {
   version: string;
-  gitCommit: string;
-  buildTime: string;
   kernelVersion: string;
   os: string;
   architecture: string;

@@ -16,7 +16,7 @@ import type {
   SystemVersion,
   VolumeService,
 } from './types.ts';
-import { gitCommit, version } from './version.ts';
+import { version } from './version.ts';
 
 export interface SystemDeps {
   config: EngineConfig;
@@ -110,8 +110,6 @@ function warningsOf(supports: SystemInfo['supports']): string[] {
 function engineVersion(): SystemVersion {
   return {
     version,
-    gitCommit,
-    buildTime: '',
     kernelVersion: release(),
     os: 'linux',
     architecture,

@@ -2,6 +2,7 @@ import type { SystemInfo, SystemVersion } from '../../../engine/index.ts';
 import { MAXIMUM_VERSION, MINIMUM_VERSION } from '../version.ts';
 import { timestamp } from './time.ts';
 
+/** Of what it was built and when is not recorded. */
 export function versionOf(version: SystemVersion) {
   const engine = {
     Name: 'Engine',
@@ -9,9 +10,9 @@ export function versionOf(version: SystemVersion) {
     Details: {
       ApiVersion: MAXIMUM_VERSION,
       Arch: version.architecture,
-      BuildTime: version.buildTime,
+      BuildTime: '',
       Experimental: 'false',
-      GitCommit: version.gitCommit,
+      GitCommit: '',
       GoVersion: process.version,
       KernelVersion: version.kernelVersion,
       MinAPIVersion: MINIMUM_VERSION,
@@ -29,13 +30,13 @@ export function versionOf(version: SystemVersion) {
     Version: version.version,
     ApiVersion: MAXIMUM_VERSION,
     MinAPIVersion: MINIMUM_VERSION,
-    GitCommit: version.gitCommit,
+    GitCommit: '',
     // The field is Go's; the runtime we run on is what it is asked for.
     GoVersion: process.version,
     Os: version.os,
     Arch: version.architecture,
     KernelVersion: version.kernelVersion,
-    BuildTime: version.buildTime,
+    BuildTime: '',
   };
 }
 
