@@ -7,6 +7,7 @@ import type { Option, Options, Values } from './command.ts';
 export const engineOptions = {
   'add-runtime': { type: 'list', help: 'Register an additional OCI runtime (NAME=PATH)' },
   bip: { type: 'string', help: 'Subnet of the default bridge in CIDR notation' },
+  bip6: { type: 'string', help: 'IPv6 subnet of the default bridge in CIDR notation' },
   config: { type: 'string', help: 'Configuration file', completes: 'files' },
   'config-file': { type: 'string', help: 'Configuration file', hidden: true, completes: 'files' },
   'data-root': {
@@ -15,6 +16,13 @@ export const engineOptions = {
     completes: 'directories',
   },
   debug: { type: 'bool', short: 'D', help: 'Log more, and show where an error came from' },
+  'default-address-pool': {
+    type: 'list',
+    value: 'pool-options',
+    help: 'Block that networks are cut from when no subnet is given (base=SUBNET,size=PREFIX)',
+  },
+  'default-gateway': { type: 'string', help: 'IPv4 address of the default bridge' },
+  'default-gateway-v6': { type: 'string', help: 'IPv6 address of the default bridge' },
   'default-runtime': {
     type: 'string',
     help: 'OCI runtime of containers that do not name one',
@@ -25,6 +33,9 @@ export const engineOptions = {
     help: "Folder of sockets and what runs, '/run/tare' unless given",
     completes: 'directories',
   },
+  'fixed-cidr': { type: 'string', help: 'Part of the default bridge that containers get IPv4 addresses from' },
+  'fixed-cidr-v6': { type: 'string', help: 'Part of the default bridge that containers get IPv6 addresses from' },
+  icc: { type: 'bool', help: 'Let containers on the default bridge reach each other', default: true },
   'image-gc-high': {
     type: 'string',
     help: 'Remove unused images, the oldest first, when more is used (percent of the disk such as 85%, or bytes of images such as 50GB)',
@@ -34,6 +45,8 @@ export const engineOptions = {
     type: 'list',
     help: 'Registry or subnet that is reached without TLS, or with any certificate (HOST[:PORT] or CIDR)',
   },
+  ip: { type: 'string', help: 'Address that ports are published on when none is named, all unless given' },
+  'ip-masq': { type: 'bool', help: "Let containers on the default bridge out under the host's address", default: true },
   ipv6: { type: 'bool', help: 'Give the default bridge IPv6 addresses' },
   label: { type: 'list', help: "Set key=value labels of the engine, shown by 'info'" },
   'log-level': {
@@ -45,6 +58,7 @@ export const engineOptions = {
   },
   'max-concurrent-downloads': { type: 'int', help: 'Layers that one pull fetches at the same time, 6 unless given' },
   'max-concurrent-uploads': { type: 'int', help: 'Layers that one push sends at the same time, 5 unless given' },
+  mtu: { type: 'int', help: 'MTU of the default bridge, 1500 unless given' },
   'registries-conf': {
     type: 'string',
     help: "Configuration of registries, in place of the machine's and the user's registries.conf",

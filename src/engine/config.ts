@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
 import { parse as parseToml } from 'smol-toml';
 import { TareError } from '../errors/index.ts';
@@ -7,6 +8,13 @@ import { checkRegistryOptions } from '../image/index.ts';
 import type { RuntimeBinary } from '../runtime/index.ts';
 import { formatThreshold, type ImageGC, parseImageGC } from './image-gc-config.ts';
 import type { TrustSettings } from './image-trust.ts';
+import {
+  isPoolList,
+  type NetworkConfig,
+  type NetworkFlags,
+  networkArguments,
+  parseNetworkConfig,
+} from './network-config.ts';
 
 /** Everything that an engine is told when it opens. */
 export interface EngineConfig {
@@ -20,6 +28,10 @@ export interface EngineConfig {
   enableIPv6: boolean;
   /** CIDR of the default bridge; undefined: taken from the pools. */
   bridgeSubnet?: string;
+  /** Where ports are published when no address is named; undefined: on all addresses. */
+  defaultBinding?: string;
+  /** Address pools, and what the default network is like beside its subnet. */
+  network: NetworkConfig;
   /** How to run the tare command again: conmon's exit command and the keeper use it. */
   command: string[];
   labels: string[];
@@ -59,6 +71,8 @@ export interface ConfigFlags {
   storageDriver?: string;
   enableIPv6?: boolean;
   bridgeSubnet?: string;
+  defaultBinding?: string;
+  network?: NetworkFlags;
   labels?: string[];
   debug?: boolean;
   registriesConf?: string;
@@ -106,6 +120,7 @@ export function loadConfig(flags: ConfigFlags, command: string[]): EngineConfig 
     throw new TareError('InvalidArgument', `storage driver ${JSON.stringify(storageDriver)}: want overlay or vfs`);
   }
   const bridgeSubnet = flags.bridgeSubnet ?? file.bip;
+  const defaultBinding = bindingAddress(flags.defaultBinding ?? file.ip);
   const gc = file['image-gc'];
   const imageGC = parseImageGC(flags.imageGCHigh ?? gc?.high, flags.imageGCLow ?? gc?.low);
   return {
@@ -116,6 +131,8 @@ export function loadConfig(flags: ConfigFlags, command: string[]): EngineConfig 
     storageDriver,
     enableIPv6: flags.enableIPv6 ?? file.ipv6 ?? false,
     ...(bridgeSubnet === undefined ? {} : { bridgeSubnet }),
+    ...(defaultBinding === undefined ? {} : { defaultBinding }),
+    network: parseNetworkConfig(flags.network ?? {}, file),
     command,
     labels: flags.labels ?? file.labels ?? [],
     debug: flags.debug ?? file.debug ?? false,
@@ -146,6 +163,16 @@ function trustSettings(flags: ConfigFlags, file: ConfigFile): TrustSettings {
     ...(signaturePolicy === undefined ? {} : { signaturePolicy: resolve(signaturePolicy) }),
     ...(registriesFolder === undefined ? {} : { registriesFolder: resolve(registriesFolder) }),
   };
+}
+
+/** @throws {TareError} InvalidArgument: not an IP address */
+function bindingAddress(text: string | undefined): string | undefined {
+  if (text === undefined || text === '') return undefined;
+  if (!text.includes('%') && isIP(text) !== 0) return text;
+  throw new TareError(
+    'InvalidArgument',
+    `invalid ip ${JSON.stringify(text)}: want the address that ports are published on, such as 127.0.0.1`,
+  );
 }
 
 const MAX_TRANSFERS = 64;
@@ -187,6 +214,8 @@ export const configArguments = (config: EngineConfig): string[] => [
     .flatMap(({ name, path }) => ['--add-runtime', `${name}=${path}`]),
   ...(config.enableIPv6 ? ['--ipv6'] : []),
   ...(config.bridgeSubnet === undefined ? [] : ['--bip', config.bridgeSubnet]),
+  ...networkArguments(config.network),
+  ...(config.defaultBinding === undefined ? [] : ['--ip', config.defaultBinding]),
   ...(config.registries.registriesConf === undefined ? [] : ['--registries-conf', config.registries.registriesConf]),
   ...config.registries.insecureRegistries.flatMap((registry) => ['--insecure-registry', registry]),
   ...config.registries.registryMirrors.flatMap((mirror) => ['--registry-mirror', mirror]),
@@ -201,7 +230,7 @@ export const configArguments = (config: EngineConfig): string[] => [
     : ['--image-gc-high', formatThreshold(config.imageGC.high), '--image-gc-low', formatThreshold(config.imageGC.low)]),
 ];
 
-interface ConfigFile {
+interface ConfigFile extends NetworkFlags {
   'data-root'?: string;
   'exec-root'?: string;
   'default-runtime'?: string;
@@ -209,6 +238,7 @@ interface ConfigFile {
   runtimes?: Record<string, { path: string; runtimeArgs?: string[] }>;
   ipv6?: boolean;
   bip?: string;
+  ip?: string;
   labels?: string[];
   debug?: boolean;
   hosts?: string[];
@@ -246,6 +276,16 @@ const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, wa
   runtimes: [isRuntimes, 'tables with path and runtimeArgs'],
   ipv6: [isFlag, 'true or false'],
   bip: [isText, 'a subnet in CIDR form'],
+  ip: [isText, 'an IP address'],
+  bip6: [isText, 'a subnet in CIDR form'],
+  'fixed-cidr': [isText, 'a subnet in CIDR form'],
+  'fixed-cidr-v6': [isText, 'a subnet in CIDR form'],
+  'default-gateway': [isText, 'an address'],
+  'default-gateway-v6': [isText, 'an address'],
+  mtu: [isCount, 'a whole number'],
+  icc: [isFlag, 'true or false'],
+  'ip-masq': [isFlag, 'true or false'],
+  'default-address-pools': [isPoolList, 'tables with base and size, such as { base = "10.10.0.0/16", size = 24 }'],
   labels: [isTexts, 'a list of KEY=VALUE'],
   debug: [isFlag, 'true or false'],
   hosts: [isTexts, 'a list of unix:// and tcp:// addresses'],

@@ -1,9 +1,8 @@
 import { TareError } from '../errors/index.ts';
 import type { ConnectRequest, Endpoint, NetworkRecord } from '../network/index.ts';
 import type { NewEvent } from '../state/index.ts';
-import { emptyEndpoint } from './endpoint-request.ts';
 import type { EngineParts } from './parts.ts';
-import type { ContainerRecord } from './types.ts';
+import type { ContainerRecord, EndpointRequest } from './types.ts';
 
 type Publication = ConnectRequest['ports'][number];
 
@@ -12,17 +11,20 @@ export function connectRequests(
   record: Pick<ContainerRecord, 'id' | 'networking' | 'host' | 'config'>,
   network: (ref: string) => NetworkRecord,
 ): Omit<ConnectRequest, 'netns'>[] {
-  const wanted = record.networking.length > 0 ? record.networking : [emptyEndpoint('bridge')];
   const ports = publications(record.host, record.config.exposedPorts);
-  return wanted.map((request, index) => ({
+  return record.networking.map((request, index) => ({
     containerId: record.id,
     networkId: network(request.network).id,
-    ...(request.macAddress === '' ? {} : { macAddress: request.macAddress }),
-    ...(request.ipv4 === '' ? {} : { ipv4: request.ipv4 }),
-    ...(request.ipv6 === '' ? {} : { ipv6: request.ipv6 }),
+    ...endpointWishes(request),
     // Ports lead to the first network's address.
     ports: index === 0 ? ports : [],
   }));
+}
+
+/** What the network service is to give one endpoint. */
+export function endpointWishes(request: Omit<EndpointRequest, 'network'>) {
+  const { macAddress, ipv4, ipv6, linkLocalIps, gatewayPriority, driverOptions } = request;
+  return { macAddress, ipv4, ipv6, linkLocalIps, gatewayPriority, driverOptions };
 }
 
 /**

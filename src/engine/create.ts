@@ -2,6 +2,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { hostname as hostName } from 'node:os';
 import { join } from 'node:path';
 import { TareError } from '../errors/index.ts';
+import { checkEndpoint } from '../network/index.ts';
 import {
   applyHostDefaults,
   type ContainerConfig,
@@ -164,11 +165,12 @@ function resolveNetworking(
 ): EndpointRequest[] {
   const mode = host.networkMode === '' || host.networkMode === 'default' ? 'bridge' : host.networkMode;
   if (mode.startsWith('container:')) return [];
-  const isMain = (request: EndpointRequest) =>
-    request.network === 'default' ? mode === 'bridge' : request.network === mode;
-  const main = requested.find(isMain) ?? emptyEndpoint(mode);
-  const all = [{ ...main, network: mode }, ...requested.filter((request) => !isMain(request))];
-  for (const request of all) parts.networks.get(request.network);
+  const idOf = ({ network }: Pick<EndpointRequest, 'network'>) =>
+    parts.networks.get(network === 'default' ? 'bridge' : network).id;
+  const own = idOf({ network: mode });
+  const main = requested.find((request) => idOf(request) === own) ?? emptyEndpoint(mode);
+  const all = [{ ...main, network: mode }, ...requested.filter((request) => idOf(request) !== own)];
+  for (const request of all) checkEndpoint(parts.networks.get(request.network), request);
   if (all.length > 1 && all.some(({ network }) => network === 'host' || network === 'none')) {
     throw new TareError('InvalidArgument', `conflicting options: cannot attach both ${mode} and other networks`);
   }

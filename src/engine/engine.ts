@@ -119,8 +119,15 @@ export class Engine implements EngineServices, AsyncDisposable {
     );
     const networks = opening.use(
       await openNetworkService({
-        ...{ db, locks, execRoot, instance, enableIPv6: config.enableIPv6 },
-        ...(config.bridgeSubnet === undefined ? {} : { defaultBridgeSubnet: config.bridgeSubnet }),
+        ...{ db, locks, execRoot, instance },
+        ...(config.network.pools === undefined ? {} : { defaultPools: config.network.pools }),
+        defaultNetwork: {
+          ...config.network.defaultNetwork,
+          ...(config.enableIPv6 ? { enableIPv6: true } : {}),
+          ...(config.bridgeSubnet === undefined ? {} : { subnet: config.bridgeSubnet }),
+        },
+        ...(config.defaultBinding === undefined ? {} : { defaultBinding: config.defaultBinding }),
+        containerName: (id) => store.find(id)?.name ?? id.slice(0, 12),
       }),
     );
     const runtime = opening.use(openRuntime({ execRoot }));

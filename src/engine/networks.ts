@@ -1,6 +1,13 @@
 import { TareError } from '../errors/index.ts';
-import type { CreateNetwork, Endpoint, NetworkRecord, NetworkService } from '../network/index.ts';
+import {
+  type CreateNetwork,
+  checkEndpoint,
+  type Endpoint,
+  type NetworkRecord,
+  type NetworkService,
+} from '../network/index.ts';
 import type { Database, Locks, NewEvent, Transaction } from '../state/index.ts';
+import { endpointWishes } from './container-network.ts';
 import type { ContainerStore } from './container-store.ts';
 import { filterLabels, filterTime, flagFilter, matchesName, refuseUnknownFilters } from './filters.ts';
 import { isUp } from './liveness.ts';
@@ -84,7 +91,7 @@ async function prune(deps: NetworksDeps, filters: Filters): Promise<PruneReport>
   const candidates = deps.networks
     .list()
     .map((network) => view(deps, network))
-    .filter((network) => isDangling(network) && filterLabels(filters, network.labels))
+    .filter((network) => isDangling(network) && network.configOnly !== true && filterLabels(filters, network.labels))
     .filter((network) => filterTime(filters, network.createdMs));
   const deleted: string[] = [];
   for (const { id, name } of candidates) {
@@ -117,9 +124,7 @@ async function connect(
     containerId: id,
     networkId: network.id,
     netns: deps.networks.namespacePath(id),
-    ...(request.macAddress === '' ? {} : { macAddress: request.macAddress }),
-    ...(request.ipv4 === '' ? {} : { ipv4: request.ipv4 }),
-    ...(request.ipv6 === '' ? {} : { ipv6: request.ipv6 }),
+    ...endpointWishes(request),
     // A container's ports lead to the network that it started with.
     ports: [],
   });
@@ -153,7 +158,7 @@ function refuseConnection(
   request: Omit<EndpointRequest, 'network'>,
 ): void {
   refuseSharedNamespace(network, record);
-  if (network.driver === 'none' || record.networking.some((other) => other.network === 'none')) {
+  if (network.name === 'none' || record.networking.some((other) => other.network === 'none')) {
     throw new TareError(
       'InvalidArgument',
       'container cannot be connected to multiple networks with one of the networks in private (none) mode',
@@ -162,10 +167,8 @@ function refuseConnection(
   if (record.networking.some((other) => names(other.network, network))) {
     throw new TareError('Forbidden', `endpoint with name ${record.name} already exists in network ${network.name}`);
   }
+  checkEndpoint(network, request);
   if (!predefined.has(network.name)) return;
-  if (request.ipv4 !== '' || request.ipv6 !== '') {
-    throw new TareError('InvalidArgument', 'user specified IP address is supported on user defined networks only');
-  }
   if (request.aliases.length > 0) {
     throw new TareError('InvalidArgument', 'network-scoped aliases are only supported for user-defined networks');
   }

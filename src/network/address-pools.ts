@@ -29,6 +29,13 @@ export function uniqueLocalPool(seed: string): AddressPool {
   return { base: `${addressText(value, 6)}/48`, size: 64 };
 }
 
+/** The pools that are to be used: those given, and the usual ones of a family that none was given of. */
+export function poolsFor(given: readonly AddressPool[] | undefined, instance: string): AddressPool[] {
+  const wanted = given ?? [];
+  const has = (family: 4 | 6) => wanted.some(({ base }) => parseSubnet(base).family === family);
+  return [...wanted, ...(has(4) ? [] : standardPools), ...(has(6) ? [] : [uniqueLocalPool(instance)])];
+}
+
 /** What the host already reaches: its addresses' subnets and routes, without the default routes. */
 export function occupiedSubnets(addresses: readonly LinkAddress[], routes: readonly Route[]): Subnet[] {
   return [
@@ -37,6 +44,21 @@ export function occupiedSubnets(addresses: readonly LinkAddress[], routes: reado
       .filter(({ prefix }) => prefix > 0)
       .map(({ destination, prefix }) => parseSubnet(`${destination}/${prefix}`)),
   ];
+}
+
+/** @throws {TareError} InvalidArgument: a base that is no subnet, or a size that does not fit into it */
+export function checkPools(pools: readonly AddressPool[]): void {
+  for (const { base, size } of pools) {
+    const whole = parseSubnet(base);
+    // One network of a smaller subnet would have no room for a gateway and a container.
+    const longest = whole.family === 4 ? 30 : 126;
+    if (size < whole.prefix || size > longest) {
+      throw new TareError(
+        'InvalidArgument',
+        `invalid address pool ${base}: size ${size} is not between ${whole.prefix} and ${longest}`,
+      );
+    }
+  }
 }
 
 /**

@@ -1,9 +1,11 @@
-import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { TareError } from '../errors/index.ts';
 import { type Link, RouteSocket, SyscallError, withNamespace } from '../linux/index.ts';
 import type { Endpoint, NetworkRecord } from './driver.ts';
+import { dressLink } from './endpoint-link.ts';
 import { gatewayMode } from './network-options.ts';
 import { parseSubnet } from './subnet.ts';
+import { setSysctl } from './sysctl.ts';
 
 /** The links of bridge networks, in the namespace that this was made in. */
 export class BridgeLinks implements Disposable {
@@ -70,18 +72,9 @@ export class BridgeLinks implements Disposable {
         mtu: network.mtu,
         peer: { name: interfaceName, namespace, macAddress },
       });
-      if (endpoint.ipv6 !== '') {
-        withNamespace(namespace, () => {
-          setSysctl(`net/ipv6/conf/${interfaceName}/accept_ra`, '0');
-          setSysctl(`net/ipv6/conf/${interfaceName}/disable_ipv6`, '0');
-        });
-      }
       const link = inside.link(interfaceName);
       if (link === undefined) throw new TareError('Internal', `${interfaceName} vanished from ${netns}`);
-      for (const cidr of [endpoint.ipv4, endpoint.ipv6]) {
-        const [address, prefix] = cidr.split('/');
-        if (address && prefix) inside.addAddress(link.index, address, Number(prefix));
-      }
+      dressLink(inside, namespace, link.index, endpoint);
       inside.setLink(link.index, { isUp: true });
       setDefaultRoutes(inside, network, endpoint);
       this.setPortOptions(network, endpoint);
@@ -153,24 +146,6 @@ function setDefaultRoutes(inside: RouteSocket, network: NetworkRecord, endpoint:
 }
 
 const bridgeMac = (id: string): string => `02:42:${id.slice(0, 8).replace(/..(?=.)/g, '$&:')}`;
-
-/**
- * Sets a sysctl of the calling thread's network namespace; one that the kernel lacks is skipped.
- * @throws {TareError} Unavailable: it cannot be written and has another value
- */
-export function setSysctl(name: string, value: string): void {
-  const path = `/proc/sys/${name}`;
-  try {
-    writeFileSync(path, value);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-    // Where /proc/sys is read-only, somebody may have set it for us.
-    const current = readFileSync(path, 'latin1').trim();
-    if (current === value) return;
-    const text = `cannot set ${name} to ${value} (it is ${current}): set it with sysctl, or make /proc/sys writable`;
-    throw new TareError('Unavailable', text, { cause: error });
-  }
-}
 
 /** Whether frames between ports of a bridge pass the rules for IP packets (br_netfilter). */
 function bridgedFramesAreFiltered(): boolean {

@@ -2,18 +2,21 @@ import { randomBytes } from 'node:crypto';
 import { TareError } from '../errors/index.ts';
 import type { Transaction } from '../state/index.ts';
 import { assignAddress } from './address-management.ts';
+import { settleDefaultRoutes } from './default-route.ts';
 import { disconnect, releaseEndpoint } from './disconnect.ts';
 import type { Endpoint } from './driver.ts';
+import { endpointOptions, linkLocalAddresses } from './endpoint-options.ts';
+import { lookUpNetwork } from './look-up.ts';
 import type { NetworkDeps } from './network-deps.ts';
 import type { ConnectRequest } from './network-service.ts';
 import { takePorts } from './publish.ts';
-import { findNetwork, insertEndpoint, listEndpoints, type StoredNetwork } from './records.ts';
+import { insertEndpoint, listEndpoints, type StoredNetwork } from './records.ts';
 import { macAddressFor } from './subnet.ts';
 
 /** @see NetworkService.connect */
 export async function connect(deps: NetworkDeps, request: ConnectRequest): Promise<Endpoint> {
   const { containerId } = request;
-  let network = findNetwork(deps.db, request.networkId);
+  let network = lookUpNetwork(deps, request.networkId);
   // What a run that was cut short left behind must not stand in this one's way.
   if (listEndpoints(deps.db, { containerId, networkId: network.id }).length > 0) {
     await disconnect(deps, containerId, network.id, request.netns);
@@ -22,7 +25,9 @@ export async function connect(deps: NetworkDeps, request: ConnectRequest): Promi
   network = await driver.ready(network);
   const endpoint = await deps.db.write((tx) => allocate(tx, deps, network, request));
   try {
-    return await driver.connect(network, endpoint, request);
+    const connected = await driver.connect(network, endpoint, request);
+    if (endpoint.sequence !== 0) settleDefaultRoutes(deps, containerId, request.netns);
+    return connected;
   } catch (error) {
     try {
       await releaseEndpoint(deps, endpoint, request.netns);
@@ -43,11 +48,17 @@ function allocate(tx: Transaction, deps: NetworkDeps, network: StoredNetwork, re
   const shape = deps.drivers[network.driver].shape(tx, network, id, request);
   const v4 = shape.hasAddresses && network.enableIPv4 ? assignAddress(tx, network, 4, request.ipv4 ?? '') : undefined;
   const v6 = shape.hasAddresses && network.enableIPv6 ? assignAddress(tx, network, 6, request.ipv6 ?? '') : undefined;
+  const { interfaceName, sysctls } = endpointOptions(request.driverOptions ?? {});
+  const linkLocal = linkLocalAddresses(request.linkLocalIps ?? []);
+  refuseTakenLinkLocal(tx, network, linkLocal);
+  const others = tx
+    .all<{ doc: string }>('SELECT doc FROM endpoints WHERE container_id = ?', containerId)
+    .map(({ doc }) => JSON.parse(doc) as Endpoint);
   const endpoint: Endpoint = {
     id,
     networkId: network.id,
     containerId,
-    interfaceName: shape.hasLink ? (request.interfaceName ?? freeInterfaceName(tx, containerId)) : '',
+    interfaceName: shape.hasLink ? freeInterfaceName(others, interfaceName) : '',
     hostInterface: shape.hostInterface,
     macAddress:
       shape.macAddress ??
@@ -57,6 +68,10 @@ function allocate(tx: Transaction, deps: NetworkDeps, network: StoredNetwork, re
     ipv6: v6 === undefined ? '' : `${v6.address}/${v6.prefix}`,
     gatewayIpv4: network.internal ? '' : (v4?.gateway ?? ''),
     gatewayIpv6: network.internal ? '' : (v6?.gateway ?? ''),
+    ...(linkLocal.length === 0 ? {} : { linkLocal }),
+    ...(Object.keys(sysctls).length === 0 ? {} : { sysctls }),
+    gatewayPriority: request.gatewayPriority ?? 0,
+    sequence: Math.max(-1, ...others.map(({ sequence = 0 }) => sequence)) + 1,
     ports: [],
   };
   // An internal network reaches nothing outside, nor is it reached.
@@ -65,17 +80,28 @@ function allocate(tx: Transaction, deps: NetworkDeps, network: StoredNetwork, re
   return endpoint;
 }
 
-function freeInterfaceName(tx: Transaction, containerId: string): string {
-  const used = new Set(
-    tx
-      .all<{ name: string }>(
-        "SELECT json_extract(doc, '$.interfaceName') AS name FROM endpoints WHERE container_id = ?",
-        containerId,
-      )
-      .map(({ name }) => name),
-  );
+/** @throws {TareError} Conflict: the wanted name is another endpoint's of the container */
+function freeInterfaceName(others: readonly Endpoint[], wanted: string): string {
+  const used = new Set(others.map(({ interfaceName }) => interfaceName));
+  if (wanted !== '') {
+    if (!used.has(wanted)) return wanted;
+    throw new TareError('Conflict', `interface name ${wanted} is taken by another network of the container`);
+  }
   for (let number = 0; ; number += 1) {
     if (!used.has(`eth${number}`)) return `eth${number}`;
+  }
+}
+
+/** @throws {TareError} Conflict: on the same network somebody has it */
+function refuseTakenLinkLocal(tx: Transaction, network: StoredNetwork, wanted: readonly string[]): void {
+  for (const cidr of wanted) {
+    const taken = tx.get(
+      "SELECT 1 FROM endpoints, json_each(endpoints.doc, '$.linkLocal') AS one WHERE network_id = ? AND one.value = ?",
+      network.id,
+      cidr,
+    );
+    if (taken === undefined) continue;
+    throw new TareError('Conflict', `Address already in use: ${cidr.split('/', 1)[0]} on network ${network.name}`);
   }
 }
 

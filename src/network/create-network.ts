@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { TareError } from '../errors/index.ts';
 import { occupiedSubnets, pickSubnet } from './address-pools.ts';
+import { configured, refuseRemoval } from './config-networks.ts';
 import type { NetworkRecord } from './driver.ts';
+import { lookUpNetwork } from './look-up.ts';
 import type { NetworkDeps } from './network-deps.ts';
 import { checkedIpam, isGatewayOurs, networkFrom } from './network-options.ts';
 import type { Alongside, CreateNetwork } from './network-service.ts';
@@ -27,19 +29,27 @@ export async function createNetwork(
   if (predefined.has(request.name) || request.name === 'default') {
     throw new TareError('Forbidden', `operation is not permitted on predefined ${request.name} network`);
   }
+  const complete = configured(request, (ref) => findNetwork(deps.db, ref));
   if (request.driver === 'host' || request.driver === 'none') {
     throw new TareError('Forbidden', `only one instance of "${request.driver}" network is allowed`);
   }
+  if (request.driver === 'cni') deps.drivers.cni.plan(deps.cni.find(request.name) as StoredNetwork, []);
+  if (deps.cni.find(request.name)?.name === request.name) {
+    throw new TareError('AlreadyExists', `network with name ${request.name} already exists (a conflist of CNI)`);
+  }
   const id = newId();
-  const network = networkFrom(request, id, `br-${id.slice(0, 12)}`);
+  const network = networkFrom(complete, id, `br-${id.slice(0, 12)}`);
   const occupied = hostSubnets(deps);
   using _lock = await deps.locks.acquire(`network:${id}`);
   const driver = deps.drivers[network.driver];
   const stored = await deps.db.write((tx) => {
-    const complete = withSubnets(deps, driver.plan(network, listNetworks(deps.db)), occupied);
-    insertNetwork(tx, complete);
-    alongside?.(tx, publicRecord(complete));
-    return complete;
+    const planned =
+      network.configOnly === true
+        ? { ...network, ipam: checkedIpam(network) }
+        : withSubnets(deps, driver.plan(network, listNetworks(deps.db)), occupied);
+    insertNetwork(tx, planned);
+    alongside?.(tx, publicRecord(planned));
+    return planned;
   });
   try {
     await driver.create(stored);
@@ -52,9 +62,15 @@ export async function createNetwork(
 
 /** @see NetworkService.remove */
 export async function removeNetwork(deps: NetworkDeps, ref: string, alongside?: Alongside): Promise<void> {
-  const network = findNetwork(deps.db, ref);
+  const network = lookUpNetwork(deps, ref);
   if (predefined.has(network.name)) {
     throw new TareError('Forbidden', `${network.name} is a pre-defined network and cannot be removed`);
+  }
+  if (network.driver === 'cni') {
+    throw new TareError(
+      'Forbidden',
+      `network ${network.name} is the file ${network.options['cni.conflist']}: remove that`,
+    );
   }
   using _lock = await deps.locks.acquire(`network:${network.id}`);
   await removeRecordedNetwork(deps, network, alongside);
@@ -69,6 +85,7 @@ async function removeRecordedNetwork(deps: NetworkDeps, network: StoredNetwork, 
     if (count > 0) {
       throw new TareError('Conflict', `error while removing network: network ${name} has active endpoints`);
     }
+    refuseRemoval(network, listNetworks(deps.db));
     tx.run('DELETE FROM networks WHERE id = ?', id);
     alongside?.(tx, publicRecord(network));
   });
@@ -94,7 +111,9 @@ export async function repickSubnets(deps: NetworkDeps, network: StoredNetwork): 
 /** Checks the wanted subnets against everything known, or takes some from the pools. */
 export function withSubnets(deps: NetworkDeps, network: StoredNetwork, occupied: readonly Subnet[]): StoredNetwork {
   const others = listNetworks(deps.db).filter(({ id }) => id !== network.id);
-  const known = others.flatMap(({ ipam }) => ipam.map(({ subnet }) => parseSubnet(subnet)));
+  const known = others
+    .filter(({ configOnly }) => configOnly !== true)
+    .flatMap(({ ipam }) => ipam.map(({ subnet }) => parseSubnet(subnet)));
   const ipam = checkedIpam(network);
   for (const { subnet } of ipam) {
     if (known.some((other) => overlaps(other, parseSubnet(subnet)))) {

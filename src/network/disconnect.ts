@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { settleDefaultRoutes } from './default-route.ts';
 import type { Endpoint } from './driver.ts';
 import type { NetworkDeps } from './network-deps.ts';
 import { deleteEndpoint, findNetwork, listEndpoints } from './records.ts';
@@ -14,10 +15,7 @@ export async function disconnect(
     await releaseEndpoint(deps, endpoint, netns);
   }
   if (netns === undefined) return;
-  for (const other of listEndpoints(deps.db, { containerId })) {
-    const network = findNetwork(deps.db, other.networkId);
-    deps.drivers[network.driver].setDefaultRoutes(network, other, netns);
-  }
+  settleDefaultRoutes(deps, containerId, netns);
 }
 
 /** @see NetworkService.deleteNamespace */

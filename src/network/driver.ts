@@ -22,7 +22,7 @@ export interface SubnetRecord {
 export interface NetworkRecord {
   id: string;
   name: string;
-  driver: 'bridge' | 'macvlan' | 'ipvlan' | 'host' | 'none';
+  driver: 'bridge' | 'macvlan' | 'ipvlan' | 'cni' | 'host' | 'none';
   createdMs: number;
   /** Name of the bridge link. */
   bridge: string;
@@ -35,6 +35,16 @@ export interface NetworkRecord {
   masquerade: boolean;
   options: Record<string, string>;
   labels: Record<string, string>;
+  /** Said of it, and shown: every network here takes containers that are started by hand. */
+  attachable?: boolean;
+  /** Only the settings of networks that name it: it has no links of its own, and no container. */
+  configOnly?: boolean;
+  /** Name of the network whose settings it has. */
+  configFrom?: string;
+  /** As given, for nobody here reads them. */
+  ipamOptions?: Record<string, string>;
+  /** Whether its subnets came from the pools: then another may be picked, and no container may ask for an address. */
+  isAutomatic?: boolean;
 }
 
 /** A container's place on a network, once connected. */
@@ -52,5 +62,13 @@ export interface Endpoint {
   ipv6: string;
   gatewayIpv4: string;
   gatewayIpv6: string;
+  /** Link-local addresses beside those of the network, with prefix length. */
+  linkLocal?: string[];
+  /** Of a container's networks the one with the highest leads out, 0 unless given; of equal ones the first connected. */
+  gatewayPriority?: number;
+  /** Counts a container's connections, from 0. */
+  sequence?: number;
+  /** Paths beneath /proc/sys, with IFNAME for the link's name, and what is written there. */
+  sysctls?: Record<string, string>;
   ports: PortMapping[];
 }

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createNetworkNamespace, RouteSocket, removeNetworkNamespace } from '../linux/index.ts';
-import { setSysctl } from './bridge-links.ts';
+import { setSysctl } from './sysctl.ts';
 
 const LOOPBACK_INDEX = 1;
 

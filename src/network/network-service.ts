@@ -11,6 +11,11 @@ export interface CreateNetwork {
   ipam: SubnetRecord[];
   options: Record<string, string>;
   labels: Record<string, string>;
+  attachable?: boolean;
+  configOnly?: boolean;
+  /** Name or id of a network with settings alone, '' for none. */
+  configFrom?: string;
+  ipamOptions?: Record<string, string>;
 }
 
 /** A wanted publication. */
@@ -40,10 +45,16 @@ export interface ConnectRequest {
   networkId: string;
   /** Path of the container's network namespace (bind-mounted file or /proc/PID/ns/net). */
   netns: string;
-  interfaceName?: string;
   macAddress?: string;
   ipv4?: string;
   ipv6?: string;
+  linkLocalIps?: readonly string[];
+  gatewayPriority?: number;
+  /** What {@link endpointOptions} reads, and what the network's driver does. */
+  driverOptions?: Readonly<Record<string, string>>;
+  /** Other names on this network, and where names are asked: for drivers that see to names themselves. */
+  aliases?: readonly string[];
+  dns?: { servers: readonly string[]; searches: readonly string[]; options: readonly string[] };
   ports: PortRequest[];
 }
 

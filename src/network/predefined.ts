@@ -1,14 +1,25 @@
 import { hostSubnets, newId, withSubnets } from './create-network.ts';
-import type { NetworkRecord } from './driver.ts';
+import type { SubnetRecord } from './driver.ts';
 import type { NetworkDeps } from './network-deps.ts';
 import { networkFrom } from './network-options.ts';
 import { insertNetwork, listEndpoints, listNetworks, type StoredNetwork, updateNetwork } from './records.ts';
+import { addressText, checkedAddress, parseSubnet } from './subnet.ts';
 
-/** What the configuration says of the default network. */
+/** What the configuration says of the default network; what is not said is left as it is, or as usual. */
 export interface DefaultNetwork {
-  enableIPv6: boolean;
-  /** Gateway and subnet, '10.9.0.1/16'; '' for one from the pools. */
-  subnet: string;
+  enableIPv6?: boolean;
+  /** Gateway and subnet, '10.9.0.1/16'. */
+  subnet?: string;
+  subnet6?: string;
+  /** The part of the subnet that addresses are given out from; the subnet itself where none is given. */
+  range?: string;
+  range6?: string;
+  /** The bridge's own address, in place of the one that the subnet names. */
+  gateway?: string;
+  gateway6?: string;
+  mtu?: number;
+  icc?: boolean;
+  masquerade?: boolean;
 }
 
 /**
@@ -21,7 +32,7 @@ export async function ensurePredefined(deps: NetworkDeps, wanted: DefaultNetwork
   if (bridge === undefined || !['host', 'none'].every((name) => present.some((network) => network.name === name))) {
     return await insertMissing(deps, wanted);
   }
-  if (!fits(bridge, wanted)) await refit(deps, wanted);
+  if (!fits(bridge, wanted)) await refit(deps, bridge, wanted);
 }
 
 async function insertMissing(deps: NetworkDeps, wanted: DefaultNetwork): Promise<void> {
@@ -37,11 +48,11 @@ async function insertMissing(deps: NetworkDeps, wanted: DefaultNetwork): Promise
 }
 
 /** What is not asked for is no reason to change: a command line beside a daemon knows less of the configuration. */
-const fits = (bridge: NetworkRecord, { enableIPv6, subnet }: DefaultNetwork): boolean =>
-  (bridge.enableIPv6 || !enableIPv6) && (subnet === '' || bridge.options[SUBNET_OPTION] === subnet);
+const fits = ({ asked = {} }: StoredNetwork, wanted: DefaultNetwork): boolean =>
+  (Object.keys(wanted) as (keyof DefaultNetwork)[]).every((key) => asked[key] === wanted[key]);
 
-async function refit(deps: NetworkDeps, wanted: DefaultNetwork): Promise<void> {
-  const { id } = listNetworks(deps.db).find(({ name }) => name === 'bridge') as StoredNetwork;
+async function refit(deps: NetworkDeps, { id, asked }: StoredNetwork, more: DefaultNetwork): Promise<void> {
+  const wanted = { ...asked, ...more };
   using _lock = await deps.locks.acquire(`network:${id}`);
   const occupied = hostSubnets(deps, defaultBridge(deps, wanted).bridge);
   const changed = await deps.db.write((tx) => {
@@ -54,24 +65,41 @@ async function refit(deps: NetworkDeps, wanted: DefaultNetwork): Promise<void> {
   if (changed !== undefined) await deps.links.remove(changed.bridge);
 }
 
-const SUBNET_OPTION = 'tare.default_subnet';
-
-function defaultBridge(deps: NetworkDeps, wanted: DefaultNetwork): StoredNetwork {
-  const [gateway = ''] = wanted.subnet.split('/');
+function defaultBridge(deps: NetworkDeps, asked: DefaultNetwork): StoredNetwork {
+  const { mtu, icc, masquerade } = asked;
+  const options = {
+    'com.docker.network.bridge.default_bridge': 'true',
+    ...(mtu === undefined ? {} : { 'com.docker.network.driver.mtu': String(mtu) }),
+    ...(icc === undefined ? {} : { 'com.docker.network.bridge.enable_icc': String(icc) }),
+    ...(masquerade === undefined ? {} : { 'com.docker.network.bridge.enable_ip_masquerade': String(masquerade) }),
+  };
+  const enableIPv6 = asked.enableIPv6 ?? (asked.subnet6 !== undefined || asked.range6 !== undefined);
   const request = {
     name: 'bridge',
     driver: 'bridge',
     internal: false,
     enableIPv4: true,
-    enableIPv6: wanted.enableIPv6,
-    ipam: wanted.subnet === '' ? [] : [{ subnet: wanted.subnet, gateway, ipRange: '' }],
-    options: {
-      'com.docker.network.bridge.default_bridge': 'true',
-      ...(wanted.subnet === '' ? {} : { [SUBNET_OPTION]: wanted.subnet }),
-    },
+    enableIPv6,
+    ipam: [
+      ...subnetFrom(asked.subnet, asked.range, asked.gateway),
+      ...(enableIPv6 ? subnetFrom(asked.subnet6, asked.range6, asked.gateway6) : []),
+    ],
+    options,
     labels: {},
   };
-  return networkFrom(request, newId(), deps.instance === 'tare' ? 'tare0' : deps.instance);
+  const name = deps.instance === 'tare' ? 'tare0' : deps.instance;
+  return { ...networkFrom(request, newId(), name), asked };
+}
+
+/** @param text gateway and prefix length in one, '10.9.0.1/16' */
+function subnetFrom(text: string | undefined, range: string | undefined, gateway: string | undefined): SubnetRecord[] {
+  const subnet = text ?? range;
+  if (subnet === undefined) return [];
+  const { base, family } = parseSubnet(subnet);
+  const [address = ''] = subnet.split('/');
+  // A subnet without host bits names no gateway.
+  const own = addressText(base, family) === checkedAddress(address, 'address of the default bridge') ? '' : address;
+  return [{ subnet, gateway: gateway ?? own, ipRange: range ?? '' }];
 }
 
 function linkless(name: 'host' | 'none'): StoredNetwork {

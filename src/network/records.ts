@@ -1,6 +1,7 @@
 import { TareError } from '../errors/index.ts';
 import type { Database, Transaction } from '../state/index.ts';
 import type { Endpoint, NetworkRecord, PortMapping } from './driver.ts';
+import type { DefaultNetwork } from './predefined.ts';
 
 /** A network with what only this folder needs to know. */
 export interface StoredNetwork extends NetworkRecord {
@@ -9,8 +10,9 @@ export interface StoredNetwork extends NetworkRecord {
   cursorIpv6: string;
   /** Whether the link on the host (bridge or parent) is ours to make and remove; false for one that was there before us. */
   ownsBridge: boolean;
-  /** Whether the subnets came from the pools, so that another may be picked as long as nobody uses them. */
   isAutomatic: boolean;
+  /** What was asked of the default network. */
+  asked?: DefaultNetwork;
 }
 
 interface DocRow {
@@ -21,7 +23,7 @@ const parse = <T>(row: DocRow): T => JSON.parse(row.doc) as T;
 
 /** The part of a stored network that callers see. */
 export function publicRecord(stored: StoredNetwork): NetworkRecord {
-  const { cursorIpv4, cursorIpv6, ownsBridge, isAutomatic, ...record } = stored;
+  const { cursorIpv4, cursorIpv6, ownsBridge, asked, ...record } = stored;
   return record;
 }
 

@@ -1,33 +1,37 @@
 import { stat } from 'node:fs/promises';
 import type { Database, Locks } from '../state/index.ts';
-import { type AddressPool, standardPools, uniqueLocalPool } from './address-pools.ts';
+import { type AddressPool, poolsFor } from './address-pools.ts';
 import { BridgeLinks } from './bridge-links.ts';
 import { connect } from './connect.ts';
 import { createNetwork, removeNetwork } from './create-network.ts';
 import { deleteNamespace, disconnect } from './disconnect.ts';
+import { CniCatalogue, type CniPaths, standardCniPaths } from './drivers/cni/catalogue.ts';
 import { openDrivers } from './drivers/drivers.ts';
 import { Firewall } from './firewall.ts';
+import { everyNetwork, lookUpNetwork } from './look-up.ts';
 import { Namespaces } from './namespaces.ts';
 import type { NetworkDeps } from './network-deps.ts';
 import type { NetworkService } from './network-service.ts';
-import { ensurePredefined } from './predefined.ts';
+import { type DefaultNetwork, ensurePredefined } from './predefined.ts';
 import { publish, unpublish } from './publish.ts';
 import { reconcile, teardown } from './reconcile.ts';
-import { findNetwork, listEndpoints, listNetworks, publicRecord } from './records.ts';
+import { listEndpoints, publicRecord } from './records.ts';
 
 export interface NetworkServiceOptions {
   db: Database;
   locks: Locks;
   /** Run-time root; namespaces are kept beneath its `netns/`. */
   execRoot: string;
+  /** Where conflists and plugins are; the usual folders by default. */
+  cni?: CniPaths;
+  /** Whether the conflists are this engine's alone: then reconcile lets their plugins drop what is not ours. */
+  ownsCni?: boolean;
   /** 'tare' or 'tare-xxxxxxxx': names the nftables table and the default bridge. */
   instance: string;
   /** Blocks that networks without a subnet are cut from; the private ranges by default. */
   defaultPools?: readonly AddressPool[];
-  /** IPv6 on the default network; false leaves it as it is recorded. */
-  enableIPv6?: boolean;
-  /** '10.9.0.1/16': the default network's gateway and subnet; undefined leaves it, or takes one from the pools. */
-  defaultBridgeSubnet?: string;
+  /** What the default network is to be like; what is not said leaves it as it is recorded. */
+  defaultNetwork?: DefaultNetwork;
   /** Where ports are published when neither the request nor the network names an address; all addresses by default. */
   defaultBinding?: string;
   /** How messages call a container; by its short id by default. */
@@ -46,21 +50,19 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
     instance,
     defaultBinding: options.defaultBinding ?? '',
     containerName: options.containerName ?? ((id) => id.slice(0, 12)),
-    pools: [...(options.defaultPools ?? standardPools), uniqueLocalPool(instance)],
+    pools: poolsFor(options.defaultPools, instance),
     links: owned.use(new BridgeLinks()),
     firewall: owned.use(new Firewall(db, locks, instance)),
     namespaces: new Namespaces(options.execRoot),
+    cni: new CniCatalogue(options.cni ?? standardCniPaths),
     drivers: {} as NetworkDeps['drivers'],
   };
   Object.assign(deps.drivers, openDrivers(deps));
-  await ensurePredefined(deps, {
-    enableIPv6: options.enableIPv6 ?? false,
-    subnet: options.defaultBridgeSubnet ?? '',
-  });
+  await ensurePredefined(deps, options.defaultNetwork ?? {});
   const kept = owned.move();
   return {
-    list: () => listNetworks(db).map(publicRecord),
-    get: (ref) => publicRecord(findNetwork(db, ref)),
+    list: () => everyNetwork(deps).map(publicRecord),
+    get: (ref) => publicRecord(lookUpNetwork(deps, ref)),
     create: (request, alongside) => createNetwork(deps, request, alongside),
     remove: (ref, alongside) => removeNetwork(deps, ref, alongside),
     createNamespace: (containerId) => deps.namespaces.create(containerId),
@@ -80,7 +82,7 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
     watchRules: async () =>
       (deps.firewall.exists || listEndpoints(db).some(({ hostInterface }) => hostInterface !== '')) &&
       (await deps.firewall.watch()),
-    reconcile: (isLive) => reconcile(deps, isLive),
+    reconcile: (isLive) => reconcile(deps, isLive, options.ownsCni ?? false),
     teardown: () => teardown(deps),
     warm: () => deps.firewall.warm(),
     [Symbol.dispose]: () => kept[Symbol.dispose](),

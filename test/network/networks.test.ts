@@ -358,11 +358,11 @@ describe('options', () => {
 test('the default network follows the configuration as soon as nobody is on it', async () => {
   const before = service.get('bridge').ipam;
   await service.connect({ containerId: 'a', networkId: 'bridge', netns: service.createNamespace('a'), ports: [] });
-  await lab.openService({ defaultBridgeSubnet: '10.90.0.9/24' });
+  await lab.openService({ defaultNetwork: { subnet: '10.90.0.9/24' } });
   expect(service.get('bridge').ipam).toEqual(before);
   await service.reconcile(() => false);
-  await lab.openService({ defaultBridgeSubnet: '10.90.0.9/24', enableIPv6: true });
-  expect(service.get('bridge').ipam[0]).toEqual({ subnet: '10.90.0.0/24', gateway: '10.90.0.9', ipRange: '' });
+  await lab.openService({ defaultNetwork: { subnet: '10.90.0.9/24', enableIPv6: true } });
+  expect(service.get('bridge').ipam[0]).toMatchObject({ subnet: '10.90.0.0/24', gateway: '10.90.0.9', ipRange: '' });
   const [b, peer] = await start('b');
   await using _peer = peer;
   expect(b).toMatchObject({ ipv4: '10.90.0.1/24', gatewayIpv4: '10.90.0.9' });

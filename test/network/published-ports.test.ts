@@ -29,7 +29,7 @@ async function start(containerId: string, ports: PortRequest[] = [], networkId =
 
 beforeAll(async () => {
   lab = await NetworkLab.open();
-  service = await lab.openService({ enableIPv6: true });
+  service = await lab.openService({ defaultNetwork: { enableIPv6: true } });
   outside = new Peer(lab.outside);
   host = new Peer();
   [serverEnd, server] = await start('server', [

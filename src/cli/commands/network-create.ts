@@ -9,6 +9,13 @@ export default command({
   options: {
     attachable: { type: 'bool', help: 'Enable manual container attachment' },
     'aux-address': { type: 'list', value: 'map', help: 'Auxiliary IPv4 or IPv6 addresses used by Network driver' },
+    'config-from': {
+      type: 'string',
+      value: 'network',
+      help: 'The network from which to copy the configuration',
+      completes: 'networks',
+    },
+    'config-only': { type: 'bool', help: 'Create a configuration only network' },
     driver: { type: 'string', short: 'd', help: 'Driver to manage the Network', default: 'bridge' },
     gateway: { type: 'list', value: 'strings', help: 'IPv4 or IPv6 Gateway for the master subnet' },
     internal: { type: 'bool', help: 'Restrict external access to the network' },
@@ -32,6 +39,8 @@ export default command({
       body: {
         Name: name,
         Driver: options.driver,
+        ConfigOnly: options['config-only'],
+        ...(options['config-from'] === undefined ? {} : { ConfigFrom: { Network: options['config-from'] } }),
         Attachable: options.attachable,
         Internal: options.internal,
         ...(options.ipv4 ? {} : { EnableIPv4: false }),

@@ -2,9 +2,10 @@ import { closeSync, existsSync, openSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TareError } from '../../errors/index.ts';
 import { type Link, RouteSocket, SyscallError, withNamespace } from '../../linux/index.ts';
-import { setSysctl } from '../bridge-links.ts';
 import type { Endpoint } from '../driver.ts';
+import { dressLink } from '../endpoint-link.ts';
 import type { StoredNetwork } from '../records.ts';
+import { setSysctl } from '../sysctl.ts';
 import { refusals } from './parent-links.ts';
 import { childKind, isRouted } from './parent-options.ts';
 
@@ -53,16 +54,9 @@ export async function attachChild(
       withNamespace(namespace, () => {
         // Neighbours on the wire may remember another container's MAC address for this IP address: coming up, tell them.
         setSysctl(`net/ipv4/conf/${interfaceName}/arp_notify`, '1');
-        if (endpoint.ipv6 === '') return;
-        setSysctl(`net/ipv6/conf/${interfaceName}/ndisc_notify`, '1');
-        setSysctl(`net/ipv6/conf/${interfaceName}/accept_ra`, '0');
-        setSysctl(`net/ipv6/conf/${interfaceName}/disable_ipv6`, '0');
+        if (endpoint.ipv6 !== '') setSysctl(`net/ipv6/conf/${interfaceName}/ndisc_notify`, '1');
       });
-      for (const cidr of [endpoint.ipv4, endpoint.ipv6]) {
-        const [address, prefix] = cidr.split('/');
-        if (address && prefix)
-          refusals(subject, child.kind, () => inside.addAddress(link.index, address, Number(prefix)));
-      }
+      refusals(subject, child.kind, () => dressLink(inside, namespace, link.index, endpoint));
       return link.index;
     });
   const index = await patiently(make);

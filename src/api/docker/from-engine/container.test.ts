@@ -7,6 +7,10 @@ import { goFileMode, pathStatHeader } from './path-stat.ts';
 
 const running = view().state;
 const now = running.startedMs + 5 * 60_000;
+const request = (network: string) => ({
+  ...{ network, aliases: [], links: [], ipv4: '', ipv6: '', linkLocalIps: [], macAddress: '' },
+  ...{ gatewayPriority: 0, driverOptions: {} },
+});
 const health = (status: 'starting' | 'healthy' | 'none') => ({ status, failingStreak: 0, log: [] });
 
 test.each<[Partial<ContainerState>, string]>([
@@ -72,12 +76,36 @@ test('inspect: the network as docker shows it', () => {
 });
 
 test('inspect: a stopped container keeps its networks without addresses', () => {
-  const stopped = view({ state: { ...running, status: 'exited', pid: 0 }, endpoints: [] });
+  const stopped = view({
+    state: { ...running, status: 'exited', pid: 0 },
+    networking: [request('bridge')],
+    endpoints: [],
+  });
   expect(containerInspectOf(stopped, 51).NetworkSettings).toMatchObject({
     Ports: {},
     SandboxKey: '',
     Networks: { bridge: { IPAddress: '', EndpointID: '' } },
   });
+});
+
+test('inspect: a container that was taken off all its networks has none', () => {
+  const stopped = view({ state: { ...running, status: 'exited', pid: 0 }, networking: [], endpoints: [] });
+  expect(containerInspectOf(stopped, 51).NetworkSettings.Networks).toEqual({});
+});
+
+test.each([
+  [43, ['db', 'a'.repeat(12), 'box'], undefined, undefined],
+  [44, ['db', 'a'.repeat(12), 'box'], expect.arrayContaining(['db']), undefined],
+  [45, ['db'], expect.arrayContaining(['db']), undefined],
+  [48, ['db'], expect.arrayContaining(['db']), 7],
+])('inspect at 1.%d: names and priority of a network', (version, aliases, dnsNames, priority) => {
+  const networking = [{ ...request('back'), aliases: ['db'], gatewayPriority: 7 }];
+  const stopped = view({ id: 'a'.repeat(64), networking, endpoints: [] });
+  stopped.config = { ...stopped.config, hostname: 'box' };
+  const { back } = containerInspectOf(stopped, version).NetworkSettings.Networks;
+  expect(back?.Aliases).toEqual(aliases);
+  expect(back?.DNSNames).toEqual(dnsNames);
+  expect(back?.GwPriority).toEqual(priority);
 });
 
 test('inspect: a container in another one’s network has none', () => {

@@ -35,7 +35,7 @@ export function containerInspectOf(view: ContainerView, version: ApiVersion) {
       ...containerConfigOf(view.config),
       ...(version < 44 && { MacAddress: view.endpoints[0]?.macAddress ?? '' }),
     },
-    NetworkSettings: networkSettingsOf(view),
+    NetworkSettings: networkSettingsOf(view, version),
     ...(version >= 48 && view.imageManifest && { ImageManifestDescriptor: view.imageManifest }),
   };
 }
@@ -63,7 +63,7 @@ export function containerSummaryOf(view: ContainerView, image: string, nowMs: nu
       NetworkMode: networkModeOf(view.host),
       ...(Object.keys(view.host.annotations).length > 0 && { Annotations: view.host.annotations }),
     },
-    NetworkSettings: { Networks: networksOf(view) },
+    NetworkSettings: { Networks: networksOf(view, version) },
     Mounts: view.mounts.map(mountPointOf),
   };
 }

@@ -1,11 +1,12 @@
 import type { ContainerView, EndpointRequest } from '../../../engine/index.ts';
 import type { PortMapping } from '../../../network/index.ts';
-import { networkModeOf, orNull } from './host-config.ts';
+import type { ApiVersion } from '../version.ts';
+import { orNull } from './host-config.ts';
 
 type ViewEndpoint = ContainerView['endpoints'][number];
 
 /** inspect's `NetworkSettings`. */
-export function networkSettingsOf(view: ContainerView) {
+export function networkSettingsOf(view: ContainerView, version: ApiVersion) {
   const bridge = view.endpoints.find(({ networkName }) => networkName === 'bridge');
   const sandbox = isOnline(view) ? view.id : '';
   return {
@@ -26,15 +27,17 @@ export function networkSettingsOf(view: ContainerView) {
     IPPrefixLen: prefixLength(bridge?.ipv4),
     IPv6Gateway: bridge?.gatewayIpv6 ?? '',
     MacAddress: bridge?.macAddress ?? '',
-    Networks: networksOf(view),
+    Networks: networksOf(view, version),
   };
 }
 
 /** Every network that the container is on, or will be on once started, by name. */
-export function networksOf(view: ContainerView): Record<string, ReturnType<typeof endpointSettingsOf>> {
+export function networksOf(
+  view: ContainerView,
+  version: ApiVersion,
+): Record<string, ReturnType<typeof endpointSettingsOf>> {
   const requests = new Map(view.networking.map((request) => [request.network, request]));
   const endpoints = new Map(view.endpoints.map((endpoint) => [endpoint.networkName, endpoint]));
-  const mode = networkModeOf(view.host);
   const names = new Set([...endpoints.keys()]);
   for (const [network] of requests) {
     // A request may name its network by id, under which no endpoint is listed.
@@ -43,12 +46,11 @@ export function networksOf(view: ContainerView): Record<string, ReturnType<typeo
     );
     if (!isConnected) names.add(network);
   }
-  if (names.size === 0 && !mode.startsWith('container:') && !view.config.networkDisabled) names.add(mode);
   return Object.fromEntries(
     [...names].sort().map((name) => {
       const endpoint = endpoints.get(name);
       const request = requests.get(name) ?? (endpoint && requests.get(endpoint.networkId));
-      return [name, endpointSettingsOf(view, name, endpoint, request)];
+      return [name, endpointSettingsOf(view, name, endpoint, request, version)];
     }),
   );
 }
@@ -58,16 +60,20 @@ function endpointSettingsOf(
   name: string,
   endpoint: ViewEndpoint | undefined,
   request: EndpointRequest | undefined,
+  version: ApiVersion,
 ) {
-  const aliases = request?.aliases ?? [];
   const isUserDefined = !['bridge', 'host', 'none'].includes(name);
+  const given = request?.aliases ?? [];
+  const others = [view.id.slice(0, 12), view.config.hostname];
+  // Until 1.45 the names that every container has counted as aliases.
+  const aliases = version < 45 && isUserDefined ? distinct([...given, ...others]) : given;
   return {
     IPAMConfig: ipamOf(request),
     Links: orNull(request?.links ?? []),
     Aliases: orNull(aliases),
     MacAddress: endpoint?.macAddress ?? request?.macAddress ?? '',
     DriverOpts: request && Object.keys(request.driverOptions).length > 0 ? request.driverOptions : null,
-    GwPriority: request?.gatewayPriority ?? 0,
+    ...(version >= 48 && { GwPriority: request?.gatewayPriority ?? 0 }),
     NetworkID: endpoint?.networkId ?? '',
     EndpointID: endpoint?.id ?? '',
     Gateway: endpoint?.gatewayIpv4 ?? '',
@@ -76,11 +82,11 @@ function endpointSettingsOf(
     IPv6Gateway: endpoint?.gatewayIpv6 ?? '',
     GlobalIPv6Address: address(endpoint?.ipv6),
     GlobalIPv6PrefixLen: prefixLength(endpoint?.ipv6),
-    DNSNames: isUserDefined
-      ? [...new Set([view.name, ...aliases, view.id.slice(0, 12), view.config.hostname].filter(Boolean))]
-      : null,
+    ...(version >= 44 && { DNSNames: isUserDefined ? distinct([view.name, ...given, ...others]) : null }),
   };
 }
+
+const distinct = (names: readonly string[]): string[] => [...new Set(names.filter((name) => name !== ''))];
 
 function ipamOf(request: EndpointRequest | undefined) {
   if (!request || (request.ipv4 === '' && request.ipv6 === '' && request.linkLocalIps.length === 0)) return null;
@@ -98,7 +104,7 @@ export function portMapOf(view: ContainerView): Record<string, { HostIp: string;
   for (const port of exposedPorts(view)) ports.set(port, null);
   for (const mapping of mappingsOf(view)) {
     const key = `${mapping.containerPort}/${mapping.protocol}`;
-    const binding = { HostIp: mapping.hostIp, HostPort: String(mapping.hostPort) };
+    const binding = { HostIp: mapping.hostIp, HostPort: mapping.hostPort === 0 ? '' : String(mapping.hostPort) };
     ports.set(key, [...(ports.get(key) ?? []), binding]);
   }
   return Object.fromEntries([...ports].sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -112,7 +118,9 @@ export function portListOf(view: ContainerView) {
     const shown = { PrivatePort: Number(number), Type: protocol };
     if (!bindings) list.push(shown);
     for (const binding of bindings ?? []) {
-      list.push({ IP: binding.HostIp, ...shown, PublicPort: Number(binding.HostPort) });
+      // One of a routed network has no port on the host.
+      if (binding.HostPort === '') list.push(shown);
+      else list.push({ IP: binding.HostIp, ...shown, PublicPort: Number(binding.HostPort) });
     }
   }
   return list;

@@ -1,8 +1,9 @@
 import type { NetworkView } from '../../../engine/index.ts';
+import type { ApiVersion } from '../version.ts';
 import { timestamp } from './time.ts';
 
 /** @param detailed with the containers on it, as inspect shows them; the list does not */
-export function networkOf(network: NetworkView, detailed: boolean) {
+export function networkOf(network: NetworkView, version: ApiVersion, detailed: boolean) {
   return {
     Name: network.name,
     Id: network.id,
@@ -10,11 +11,12 @@ export function networkOf(network: NetworkView, detailed: boolean) {
     Scope: 'local',
     // Docker's name for the driver of the network `none`.
     Driver: network.driver === 'none' ? 'null' : network.driver,
-    EnableIPv4: network.enableIPv4,
+    ...(version >= 48 && { EnableIPv4: network.enableIPv4 }),
     EnableIPv6: network.enableIPv6,
     IPAM: {
       Driver: 'default',
-      Options: null,
+      // The networks that nobody made have none.
+      Options: ['bridge', 'host', 'none'].includes(network.name) ? null : (network.ipamOptions ?? {}),
       Config: network.ipam.map(({ subnet, gateway, ipRange, auxAddresses = {} }) => ({
         Subnet: subnet,
         ...(ipRange !== '' && { IPRange: ipRange }),
@@ -23,10 +25,10 @@ export function networkOf(network: NetworkView, detailed: boolean) {
       })),
     },
     Internal: network.internal,
-    Attachable: false,
+    Attachable: network.attachable ?? false,
     Ingress: false,
-    ConfigFrom: { Network: '' },
-    ConfigOnly: false,
+    ConfigFrom: { Network: network.configFrom ?? '' },
+    ConfigOnly: network.configOnly ?? false,
     Containers: detailed ? containersOf(network) : {},
     Options: optionsOf(network),
     Labels: network.labels,

@@ -20,9 +20,9 @@ export const networkRoutes = [
     route({
       ...list,
       path,
-      async handler({ engine, query }) {
+      async handler({ engine, query, version }) {
         const networks = await engine.networks.list(parseFilters(query.filters, listFilters));
-        return json(networks.map((network) => networkOf(network, false)));
+        return json(networks.map((network) => networkOf(network, version, false)));
       },
     }),
   ),
@@ -31,8 +31,8 @@ export const networkRoutes = [
     method: 'POST',
     path: '/networks/create',
     body: networkCreateBody,
-    async handler({ engine, body }) {
-      const { id, warnings } = await engine.networks.create(toCreateNetwork(body));
+    async handler({ engine, body, version }) {
+      const { id, warnings } = await engine.networks.create(toCreateNetwork(body, version));
       return json({ Id: id, Warning: warnings.join('\n') }, 201);
     },
   }),
@@ -51,11 +51,11 @@ export const networkRoutes = [
     method: 'GET',
     path: '/networks/:id',
     query: T.Object({ scope: T.String() }),
-    async handler({ engine, params, query }) {
+    async handler({ engine, params, query, version }) {
       if (query.scope !== '' && query.scope !== 'local') {
         throw new TareError('NotFound', `network ${params.id} not found`);
       }
-      return json(networkOf(await engine.networks.inspect(params.id), true));
+      return json(networkOf(await engine.networks.inspect(params.id), version, true));
     },
   }),
 

@@ -1,0 +1,109 @@
+import { isIP } from 'node:net';
+import { TareError } from '../errors/index.ts';
+import { type AddressPool, checkPools, type DefaultNetwork } from '../network/index.ts';
+
+/** What an engine is told of its networks beyond the default one's subnet; undefined: as usual. */
+export interface NetworkConfig {
+  /** Blocks that networks without a subnet are cut from. */
+  pools?: AddressPool[];
+  /** What the default network is like. */
+  defaultNetwork: DefaultNetwork;
+}
+
+/** dockerd's names, of flags and of keys in the file. */
+export interface NetworkFlags {
+  'default-address-pools'?: (AddressPool | string)[];
+  bip6?: string;
+  'fixed-cidr'?: string;
+  'fixed-cidr-v6'?: string;
+  'default-gateway'?: string;
+  'default-gateway-v6'?: string;
+  mtu?: number;
+  icc?: boolean;
+  'ip-masq'?: boolean;
+}
+
+/** @throws {TareError} InvalidArgument: the key, the value and what would be right */
+export function parseNetworkConfig(flags: NetworkFlags, file: NetworkFlags): NetworkConfig {
+  const given = <K extends keyof NetworkFlags>(key: K): NetworkFlags[K] => flags[key] ?? file[key];
+  const subnet = (key: 'bip6' | 'fixed-cidr' | 'fixed-cidr-v6', family: 4 | 6) =>
+    checked(key, given(key), /^[^/]+\/\d{1,3}$/, family);
+  const gateway = (key: 'default-gateway' | 'default-gateway-v6', family: 4 | 6) =>
+    checked(key, given(key), /^[^/]+$/, family);
+  const pools = given('default-address-pools')?.map((pool) => (typeof pool === 'string' ? parsePool(pool) : pool));
+  if (pools !== undefined) checkPools(pools);
+  const mtu = given('mtu');
+  if (mtu !== undefined && mtu !== 0 && (mtu < 68 || mtu > 65_535)) {
+    throw new TareError('InvalidArgument', `invalid mtu ${mtu}: want 68 to 65535`);
+  }
+  const defaultNetwork = {
+    subnet6: subnet('bip6', 6),
+    range: subnet('fixed-cidr', 4),
+    range6: subnet('fixed-cidr-v6', 6),
+    gateway: gateway('default-gateway', 4),
+    gateway6: gateway('default-gateway-v6', 6),
+    mtu: mtu === 0 ? undefined : mtu,
+    icc: given('icc'),
+    masquerade: given('ip-masq'),
+  };
+  return {
+    ...(pools === undefined || pools.length === 0 ? {} : { pools }),
+    defaultNetwork: Object.fromEntries(Object.entries(defaultNetwork).filter(([, value]) => value !== undefined)),
+  };
+}
+
+function checked(key: string, text: string | undefined, shape: RegExp, family: 4 | 6): string | undefined {
+  if (text === undefined || text === '') return undefined;
+  const [address = ''] = text.split('/');
+  if (shape.test(text) && isIP(address) === family && !address.includes('%')) return text;
+  throw new TareError(
+    'InvalidArgument',
+    `invalid ${key} ${JSON.stringify(text)}: want IPv${family}, like ${likes[key]}`,
+  );
+}
+
+const likes: Record<string, string> = {
+  bip6: 'fd00:9::1/64',
+  'fixed-cidr': '10.9.1.0/24',
+  'fixed-cidr-v6': 'fd00:9::/80',
+  'default-gateway': '10.9.0.254',
+  'default-gateway-v6': 'fd00:9::fe',
+};
+
+/** dockerd's `base=10.10.0.0/16,size=24`. */
+function parsePool(text: string): AddressPool {
+  const fields = new Map(text.split(',').map((field) => field.split(/=(.*)/s, 2) as [string, string | undefined]));
+  const size = fields.get('size') ?? '';
+  const isKnown = [...fields.keys()].every((key) => key === 'base' || key === 'size');
+  if (!isKnown || !/^\d{1,3}$/.test(size)) {
+    throw new TareError(
+      'InvalidArgument',
+      `invalid default-address-pool ${JSON.stringify(text)}: want base=SUBNET,size=PREFIX like base=10.10.0.0/16,size=24`,
+    );
+  }
+  return { base: fields.get('base') ?? '', size: Number(size) };
+}
+
+/** The flags that say the same to another process. */
+export function networkArguments({ pools = [], defaultNetwork }: NetworkConfig): string[] {
+  const { subnet6, range, range6, gateway, gateway6, mtu, icc, masquerade } = defaultNetwork;
+  const texts = {
+    '--bip6': subnet6,
+    '--fixed-cidr': range,
+    '--fixed-cidr-v6': range6,
+    '--default-gateway': gateway,
+    '--default-gateway-v6': gateway6,
+    '--mtu': mtu,
+  };
+  return [
+    ...pools.flatMap(({ base, size }) => ['--default-address-pool', `base=${base},size=${size}`]),
+    ...Object.entries(texts).flatMap(([flag, value]) => (value === undefined ? [] : [flag, String(value)])),
+    ...(icc === undefined ? [] : [`--icc=${icc}`]),
+    ...(masquerade === undefined ? [] : [`--ip-masq=${masquerade}`]),
+  ];
+}
+
+/** For the check of the configuration file. */
+export const isPoolList = (value: unknown): boolean =>
+  Array.isArray(value) &&
+  value.every((pool) => typeof pool === 'object' && typeof pool?.base === 'string' && Number.isSafeInteger(pool?.size));

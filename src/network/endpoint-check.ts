@@ -1,0 +1,41 @@
+import { isIP } from 'node:net';
+import { TareError } from '../errors/index.ts';
+import type { NetworkRecord } from './driver.ts';
+import { endpointOptions, linkLocalAddresses } from './endpoint-options.ts';
+import type { ConnectRequest } from './network-service.ts';
+import { contains, parseSubnet } from './subnet.ts';
+
+type Wish = Pick<ConnectRequest, 'ipv4' | 'ipv6' | 'linkLocalIps' | 'driverOptions'>;
+
+/**
+ * Whether a wish makes sense on a network, as far as that is known before a container starts.
+ * @throws {TareError} InvalidArgument, in docker's words; Forbidden: a network that takes no containers
+ */
+export function checkEndpoint(network: NetworkRecord, wish: Wish): void {
+  if (network.configOnly === true) {
+    throw new TareError('Forbidden', `network ${network.name} is a configuration network: no container can be on it`);
+  }
+  endpointOptions(wish.driverOptions ?? {});
+  linkLocalAddresses(wish.linkLocalIps ?? []);
+  for (const [family, address = ''] of [
+    [4, wish.ipv4],
+    [6, wish.ipv6],
+  ] as const) {
+    if (address === '') continue;
+    const refuse = (text: string): never => {
+      throw new TareError('InvalidArgument', `invalid endpoint settings for network ${network.name}: ${text}`);
+    };
+    if (isIP(address) !== family || address.includes('%')) refuse(`invalid IPv${family} address: ${address}`);
+    if (['bridge', 'host', 'none'].includes(network.name)) {
+      refuse('user specified IP address is supported on user defined networks only');
+    }
+    if (network.isAutomatic === true) {
+      refuse(
+        'user specified IP address is supported only when connecting to networks with user configured subnets: make it with --subnet',
+      );
+    }
+    if (!network.ipam.some(({ subnet }) => contains(parseSubnet(subnet), address))) {
+      refuse(`no configured subnet contains the IP address ${address}`);
+    }
+  }
+}

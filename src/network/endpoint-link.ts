@@ -1,0 +1,40 @@
+import { writeFileSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
+import { TareError } from '../errors/index.ts';
+import { type RouteSocket, withNamespace } from '../linux/index.ts';
+import type { Endpoint } from './driver.ts';
+import { setSysctl } from './sysctl.ts';
+
+/**
+ * Gives an endpoint's link, still down, what was asked for it: settings first, as some count only for addresses that come
+ * later, then its addresses.
+ *
+ * @param namespace descriptor of the container's network namespace, where `inside` lives
+ * @throws {TareError} InvalidArgument: a setting that the kernel does not know, or does not take
+ */
+export function dressLink(inside: RouteSocket, namespace: number, index: number, endpoint: Endpoint): void {
+  const { interfaceName, sysctls = {}, linkLocal = [] } = endpoint;
+  const addresses = [endpoint.ipv4, endpoint.ipv6, ...linkLocal].filter((cidr) => cidr !== '');
+  withNamespace(namespace, () => {
+    if (addresses.some((cidr) => isIPv6(cidr.split('/', 1)[0] as string))) {
+      setSysctl(`net/ipv6/conf/${interfaceName}/accept_ra`, '0');
+      setSysctl(`net/ipv6/conf/${interfaceName}/disable_ipv6`, '0');
+    }
+    for (const [path, value] of Object.entries(sysctls)) writeSetting(path.replace('IFNAME', interfaceName), value);
+  });
+  for (const cidr of addresses) {
+    const [address = '', prefix = ''] = cidr.split('/');
+    inside.addAddress(index, address, Number(prefix));
+  }
+}
+
+function writeSetting(path: string, value: string): void {
+  try {
+    writeFileSync(`/proc/sys/${path}`, value);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const name = path.replaceAll('/', '.');
+    const why = code === 'ENOENT' ? 'this kernel has no such setting' : `the kernel does not take it (${code})`;
+    throw new TareError('InvalidArgument', `failed to set sysctl ${name}=${value}: ${why}`, { cause: error });
+  }
+}
