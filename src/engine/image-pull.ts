@@ -90,9 +90,9 @@ async function* pullOne(
   await using _lease = await holdContent(parts);
   const before = findNamed(parts.db, reference);
   let refusal: unknown;
-  const check: NonNullable<PullOptions['check']> = async (source, documents) => {
+  const check: NonNullable<PullOptions['check']> = async (source, documents, signal) => {
     try {
-      return (await parts.trust?.checkPull(source, reference, documents)) ?? [];
+      return (await parts.trust?.checkPull(source, reference, documents, signal)) ?? [];
     } catch (error) {
       refusal = error;
       throw error;

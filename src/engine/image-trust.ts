@@ -34,6 +34,7 @@ export interface ImageTrust {
     source: RepositoryReader,
     reference: Reference,
     documents: readonly RemoteDocument[],
+    signal?: AbortSignal,
   ): Promise<Descriptor[]>;
   /**
    * Whether an archive or a folder may be loaded. One that is of two formats at once passes as either.
@@ -56,7 +57,7 @@ export function openTrust(content: Pick<ContentStore, 'put' | 'read'>, settings:
     return readPolicy(path);
   };
   return {
-    checkPull: async (source, reference, documents) => {
+    checkPull: async (source, reference, documents, signal) => {
       const found = await policy();
       const origin: ImageOrigin = { transport: 'docker', reference };
       if (found === undefined || found.acceptsAnything(origin)) return [];
@@ -65,7 +66,7 @@ export function openTrust(content: Pick<ContentStore, 'put' | 'read'>, settings:
       const passedBy = await found.require({
         ...{ origin, reference },
         manifests: documents.map(({ descriptor, bytes }) => ({ digest: descriptor.digest, bytes: async () => bytes })),
-        signatures: () => signaturesInRegistry(source, reference, documents, settings, kinds),
+        signatures: () => signaturesInRegistry(source, reference, documents, settings, kinds, signal),
       });
       return await keepSignatures(
         content,
@@ -94,13 +95,16 @@ export async function signaturesInRegistry(
   documents: readonly RemoteDocument[],
   { registriesFolder }: TrustSettings,
   wanted: ReadonlySet<Requirement['type']> = new Set(['signedBy', 'sigstoreSigned']),
+  signal?: AbortSignal,
 ): Promise<FoundSignature[]> {
   const trust = await import('../image/trust/index.ts');
   const found: FoundSignature[] = [];
+  const options = signal === undefined ? {} : { signal };
   const lookaside = await trust.lookasideOf(trust.lookasideFolder(registriesFolder), reference);
   for (const { descriptor } of documents) {
-    found.push(...(await trust.lookasideSignatures(lookaside, reference, descriptor.digest)));
-    if (wanted.has('sigstoreSigned')) found.push(...(await trust.repositorySignatures(source, descriptor.digest)));
+    found.push(...(await trust.lookasideSignatures(lookaside, reference, descriptor.digest, options)));
+    if (wanted.has('sigstoreSigned'))
+      found.push(...(await trust.repositorySignatures(source, descriptor.digest, options)));
   }
   return found;
 }

@@ -290,7 +290,7 @@ async function findSubject(
       origin: { transport: 'docker', reference },
       reference,
       manifests: documents.map(({ descriptor, bytes }) => ({ digest: descriptor.digest, bytes: async () => bytes })),
-      signatures: () => signaturesInRegistry(repository, reference, documents, parts.settings),
+      signatures: () => signaturesInRegistry(repository, reference, documents, parts.settings, undefined, signal),
     },
   };
 }

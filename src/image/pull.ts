@@ -32,10 +32,10 @@ export interface PullOptions {
   /** diffIDs of blobs that were checked before. */
   known: ReadonlyMap<Digest, DiffID>;
   /**
-   * Told of the documents that lead to the image, the root first, before anything of it is fetched.
+   * Told of the documents that lead to the image, the root first, before anything of it is fetched. The signal ends it.
    * @returns documents in the store that speak for its trust @throws {TareError} Forbidden: it is not to be trusted
    */
-  check?(source: RepositoryReader, documents: readonly RemoteDocument[]): Promise<Descriptor[]>;
+  check?(source: RepositoryReader, documents: readonly RemoteDocument[], signal: AbortSignal): Promise<Descriptor[]>;
   signal: AbortSignal;
 }
 
@@ -137,7 +137,7 @@ async function fetchImage(pull: Pull, root: RemoteDocument): Promise<FetchedImag
   const chosen = chain.at(-1)!;
   const manifest = parseManifest(chosen.bytes, what, chosen.descriptor.mediaType) as Manifest;
   requireImage(manifest, what);
-  const signatures = (await options.check?.(pull.sources[0]!, chain)) ?? [];
+  const signatures = (await options.check?.(pull.sources[0]!, chain, pull.signal)) ?? [];
   const stored = chain.map(({ bytes }) => pull.content.put(bytes));
   const fetched = fetchPlatform(pull, chosen, manifest, 'unpacked');
   await together(pull, [fetched, ...stored]);

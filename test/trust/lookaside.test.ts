@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -119,6 +120,27 @@ describe('what skopeo signed', () => {
     expect((await lab.images.signed(lab.at('team/app:1'))).signatures).toHaveLength(2);
     // Registries are not asked for what this policy does not want.
     expect(lab.proxy.requests.filter(({ path }) => path.endsWith('.sig') || path.includes('referrers'))).toEqual([]);
+  });
+
+  test('a pull that is given up waits for no server of signatures', async () => {
+    const lab = await openTrustLab();
+    await lab.seed('app', '1');
+    const asked = Promise.withResolvers<void>();
+    const server = createServer(() => asked.resolve()).listen(0, '127.0.0.1');
+    onTestFinished(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    await once(server, 'listening');
+    configure(lab, `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    lab.setPolicy(docker(lab, signedBy(ours)));
+    const abort = new AbortController();
+    const pulling = Array.fromAsync(lab.images.pull(lab.at('app:1'), { signal: abort.signal }));
+    pulling.catch(() => {});
+    await asked.promise;
+    abort.abort(new Error('enough'));
+    await expect(pulling).rejects.toThrow('enough');
+    expect(await lab.inventory()).toEqual(nothing);
   });
 
   test.each([
