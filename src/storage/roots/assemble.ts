@@ -23,7 +23,7 @@ import {
   unshareMountNamespace,
 } from '../../linux/index.ts';
 import { snapshotDriver } from '../drivers.ts';
-import type { OpenRoot } from '../layer-store.ts';
+import type { OpenRoot, RootBind } from '../layer-store.ts';
 import { cleanPath, parentOf } from '../tree/path.ts';
 import { reviveError, startWorker, type WorkerAnswer, type WorkerOrder } from '../worker.ts';
 import type { AssembleRequest } from './assemble-request.ts';
