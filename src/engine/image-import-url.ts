@@ -12,18 +12,19 @@ export async function* importFrom(
   parts: ImageParts,
   ...[address, options]: Parameters<ImageService['importFrom']>
 ): AsyncGenerator<ProgressMessage> {
-  const url = parseAddress(address);
+  const { url, authorization } = parseAddress(address);
   const stop = new AbortController();
+  // Somebody who does not want the rest: nothing of it goes on, wherever he left.
+  using _stopping = { [Symbol.dispose]: () => stop.abort() };
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
-  const response = await get(url, signal);
+  const response = await get(url, authorization, signal);
   yield { status: `Downloading from ${url.href}` };
   const feed = new ProgressFeed();
-  const message = options.message || `Imported from ${address}`;
+  const message = options.message || `Imported from ${authorization === undefined ? address : url.href}`;
   const importing = importImage(parts, counted(response, feed), { ...options, message });
   try {
     yield { status: yield* feed.during(importing) };
   } finally {
-    // Somebody who does not want the rest: nothing of it goes on.
     stop.abort();
     await importing.catch(() => {});
   }
@@ -40,17 +41,36 @@ async function* counted(response: Response, feed: ProgressFeed): AsyncGenerator<
   }
 }
 
-/** @throws {TareError} InvalidArgument: no address of HTTP */
-function parseAddress(address: string): URL {
+/**
+ * A user and a password in the address go to its server alone: neither into messages nor into the image's history.
+ * @throws {TareError} InvalidArgument: no address of HTTP
+ */
+function parseAddress(address: string): { url: URL; authorization: string | undefined } {
   const url = URL.parse(address.includes('://') ? address : `http://${address}`);
-  if (url !== null && ['http:', 'https:'].includes(url.protocol)) return url;
-  throw new TareError('InvalidArgument', `cannot import from ${JSON.stringify(address)}: want an http or https URL`);
+  if (url === null || !['http:', 'https:'].includes(url.protocol)) {
+    throw new TareError('InvalidArgument', `cannot import from ${JSON.stringify(address)}: want an http or https URL`);
+  }
+  const [user, password] = [url.username, url.password].map(decoded);
+  url.username = '';
+  url.password = '';
+  if (user === '' && password === '') return { url, authorization: undefined };
+  return { url, authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` };
 }
 
-async function get(url: URL, signal: AbortSignal | undefined): Promise<Response> {
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+async function get(url: URL, authorization: string | undefined, signal: AbortSignal | undefined): Promise<Response> {
   let response: Response;
   try {
-    response = await fetch(url, { redirect: 'follow', ...(signal === undefined ? {} : { signal }) });
+    // It is taken off when the server leads elsewhere (fetch standard, "HTTP-redirect fetch").
+    const headers: Record<string, string> = authorization === undefined ? {} : { authorization };
+    response = await fetch(url, { redirect: 'follow', headers, ...(signal === undefined ? {} : { signal }) });
   } catch (cause) {
     const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
     throw new TareError('Unavailable', `failed to GET ${url.href}: ${messageOf(reason)}`, { cause });
