@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream';
 import { createGzip } from 'node:zlib';
 import {
@@ -6,6 +7,7 @@ import {
   type ContentStore,
   type Descriptor,
   type Digest,
+  DigestMismatch,
   decompress,
   detectCompression,
 } from '../storage/index.ts';
@@ -26,10 +28,11 @@ export const isSentAsItIs = (compression: Compression): boolean => compression =
 /**
  * Stores a layer once more, compressed with gzip. Equal layers give equal blobs.
  * @param onProgress told of the stored bytes that were read
+ * @throws {DigestMismatch} what is stored is damaged: it must not get a new digest, by which it would count as whole
  */
 export async function compressLayer(
   content: Pick<ContentStore, 'open' | 'writer'>,
-  layer: Pick<StoredLayer, 'digest'>,
+  layer: Pick<StoredLayer, 'digest' | 'diffID'>,
   options: { signal?: AbortSignal; onProgress?(readBytes: number): void } = {},
 ): Promise<BlobInfo> {
   await using writer = await content.writer();
@@ -43,9 +46,18 @@ export async function compressLayer(
       options.onProgress?.(readBytes);
     }
   };
+  const hash = createHash('sha256');
+  const hashed = async function* () {
+    for await (const chunk of decompress(read())) {
+      hash.update(chunk);
+      yield chunk;
+    }
+  };
   // The error, the source's too, comes out of the iteration below.
-  pipeline(decompress(read()), gzip, () => {});
+  pipeline(hashed(), gzip, () => {});
   for await (const chunk of gzip) await writer.write(chunk as Buffer);
+  const actual = `sha256:${hash.digest('hex')}`;
+  if (actual !== layer.diffID) throw new DigestMismatch(`stored layer ${layer.digest}`, layer.diffID, actual);
   return await writer.commit();
 }
 
