@@ -6,6 +6,7 @@ import type { Database } from '../state/index.ts';
 import type { LayerStore } from '../storage/index.ts';
 import type { EngineConfig } from './config.ts';
 import type { ContainerStore } from './container-store.ts';
+import { shownProxies } from './shown-proxies.ts';
 import type {
   ContainerService,
   DiskUsage,
@@ -90,9 +91,7 @@ async function info({ config, db, store, facts, images, layers }: SystemDeps): P
     registries: { insecure: config.registries.insecureRegistries, mirrors: config.registries.registryMirrors },
     labels: config.labels,
     debug: config.debug,
-    httpProxy: process.env['HTTP_PROXY'] ?? '',
-    httpsProxy: process.env['HTTPS_PROXY'] ?? '',
-    noProxy: process.env['NO_PROXY'] ?? '',
+    ...shownProxies(process.env),
   };
 }
 
