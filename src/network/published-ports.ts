@@ -117,8 +117,9 @@ function isFree({ protocol, hostIp, hostPort }: PortMapping): boolean {
     closeSync(fd);
     return true;
   }
-  // A reservation of a container that has just gone may still be bound: it shares, and bears our mark.
-  const shared = bindPort(local, { isShared: true });
+  // A reservation of a container that has just gone may still be bound, or names be served: they share, and bear our
+  // mark, as this probe does, which is listed itself.
+  const shared = bindPort(local, { isShared: true, mark: RESERVATION_MARK });
   if (shared === undefined) return false;
   try {
     if (protocol === 'sctp') return true;
