@@ -84,7 +84,9 @@ function list(deps: NetworksDeps, filters: Filters): NetworkView[] {
 /** docker's name of the driver without a network. */
 const driverName = ({ driver }: NetworkRecord): string => (driver === 'none' ? 'null' : driver);
 
-const isDangling = (network: NetworkView): boolean => !predefined.has(network.name) && network.endpoints.length === 0;
+/** Of the networks that users make: a conflist's is its administrator's. */
+const isDangling = (network: NetworkView): boolean =>
+  !predefined.has(network.name) && network.driver !== 'cni' && network.endpoints.length === 0;
 
 async function prune(deps: NetworksDeps, filters: Filters): Promise<PruneReport> {
   refuseUnknownFilters(filters, ['label', 'label!', 'until']);

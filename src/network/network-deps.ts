@@ -2,6 +2,7 @@ import type { Database, Locks } from '../state/index.ts';
 import type { AddressPool } from './address-pools.ts';
 import type { BridgeLinks } from './bridge-links.ts';
 import type { NetworkRecord } from './driver.ts';
+import type { CniCatalogue } from './drivers/cni/catalogue.ts';
 import type { NetworkDriver } from './drivers/network-driver.ts';
 import type { Firewall } from './firewall.ts';
 import type { Namespaces } from './namespaces.ts';
@@ -19,6 +20,7 @@ export interface NetworkDeps {
   links: BridgeLinks;
   firewall: Firewall;
   namespaces: Namespaces;
+  cni: CniCatalogue;
   /** By the driver's name. */
   drivers: Record<NetworkRecord['driver'], NetworkDriver>;
 }

@@ -1,4 +1,5 @@
 import { deleteNamespace, releaseEndpoint } from './disconnect.ts';
+import { collectCniGarbage } from './drivers/cni/cni.ts';
 import { removeStrayParents } from './drivers/parented.ts';
 import type { NetworkDeps } from './network-deps.ts';
 import { listEndpoints, listNetworks } from './records.ts';
@@ -6,7 +7,11 @@ import { listEndpoints, listNetworks } from './records.ts';
 const VETH = /^veth[0-9a-f]{11}$/;
 
 /** @see NetworkService.reconcile */
-export async function reconcile(deps: NetworkDeps, isLive: (containerId: string) => boolean): Promise<void> {
+export async function reconcile(
+  deps: NetworkDeps,
+  isLive: (containerId: string) => boolean,
+  ownsCni: boolean,
+): Promise<void> {
   const failures: unknown[] = [];
   // What cannot be settled for one container must not keep the others from being settled.
   const attempt = async (work: () => void | Promise<void>): Promise<void> => {
@@ -28,6 +33,7 @@ export async function reconcile(deps: NetworkDeps, isLive: (containerId: string)
     const joined = endpoints.filter(({ networkId }) => networkId === network.id);
     await attempt(() => deps.drivers[network.driver].reconcile(network, joined));
   }
+  if (ownsCni) await attempt(() => collectCniGarbage(deps));
   if (endpoints.some(({ hostInterface }) => hostInterface !== '') || deps.firewall.exists)
     await attempt(() => deps.firewall.synchronize());
   if (failures.length > 1) throw new AggregateError(failures, 'networks: not everything could be settled');

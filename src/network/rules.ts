@@ -14,6 +14,8 @@ export interface Publication extends PortMapping {
  * proxy serves it.
  */
 export function publicationsOf(endpoint: Endpoint): Publication[] {
+  // Only bridges are behind our table: other drivers' endpoints have no link on the host.
+  if (endpoint.hostInterface === '') return [];
   return endpoint.ports.flatMap((port) => {
     const address = isIPv6(port.hostIp) ? endpoint.ipv6 : endpoint.ipv4;
     return address === '' ? [] : [{ ...port, containerIp: address.split('/', 1)[0] as string }];

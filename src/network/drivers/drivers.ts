@@ -1,12 +1,10 @@
 import type { NetworkRecord } from '../driver.ts';
 import type { NetworkDeps } from '../network-deps.ts';
 import { BridgeDriver } from './bridge.ts';
+import { CniDriver } from './cni/cni.ts';
 import { linklessDriver } from './linkless.ts';
 import type { NetworkDriver } from './network-driver.ts';
 import { ParentedDriver } from './parented.ts';
-
-/** The kinds of network that users may make. */
-export const creatableDrivers = ['bridge', 'macvlan', 'ipvlan'] as const;
 
 /** Every kind of network by its driver's name. */
 export function openDrivers(deps: NetworkDeps): Record<NetworkRecord['driver'], NetworkDriver> {
@@ -15,6 +13,7 @@ export function openDrivers(deps: NetworkDeps): Record<NetworkRecord['driver'], 
     bridge: new BridgeDriver(deps),
     macvlan: parented,
     ipvlan: parented,
+    cni: new CniDriver(deps),
     host: linklessDriver,
     none: linklessDriver,
   };
