@@ -197,8 +197,9 @@ export class FolderWriter implements Disposable {
 function openPartial(folder: number, hex: string): { file: OpenFile; draft: string } {
   for (const draft of [hex, `${hex}-${randomBytes(6).toString('hex')}`]) {
     const file = new OpenFile(openAt(folder, draft, O_RDWR | O_CREAT | O_NOFOLLOW, 0o644));
-    // Its name is still there: the last holder did not publish it between our open and our lock.
-    if (tryFlockDescriptor(file.fd) && fstatSync(file.fd).nlink > 0 && isSameFile(folder, draft, file.fd)) {
+    // Its name is still there: the last holder did not publish it between our open and our lock. And it has no other name,
+    // by which it would be a file of somebody else's.
+    if (tryFlockDescriptor(file.fd) && fstatSync(file.fd).nlink === 1 && isSameFile(folder, draft, file.fd)) {
       return { file, draft };
     }
     file[Symbol.dispose]();

@@ -2,6 +2,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import {
   closeSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -19,7 +20,15 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { TareError } from '../../errors/index.ts';
 import { toByteString } from '../../linux/index.ts';
-import { type Descriptor, digestOf, encodeFile, encodeHeader, endOfArchive, hexOf } from '../../storage/index.ts';
+import {
+  type Descriptor,
+  type Digest,
+  digestOf,
+  encodeFile,
+  encodeHeader,
+  endOfArchive,
+  hexOf,
+} from '../../storage/index.ts';
 import { mediaTypes } from '../manifest.ts';
 import { type CopyOptions, copyImage } from './copy.ts';
 import { MemorySource, noise, tarOf } from './memory-source.fixture.ts';
@@ -381,6 +390,25 @@ test('a layout that is written to cannot lead outside of itself', async () => {
   symlinkSync(victim, join(folder, 'copy', blobFile(image)));
   symlinkSync(victim, join(folder, 'copy/index.json'));
   await expect(store(source, `oci:${folder}/copy`)).rejects.toThrow(/points outside of the folder/);
+  expect(readFileSync(victim, 'utf8')).toBe('precious');
+});
+
+test('a draft that is another name of some file is not written to', async () => {
+  const source = new MemorySource();
+  source.addImage(tars);
+  const victim = join(folder, 'victim');
+  writeFileSync(victim, 'precious');
+  mkdirSync(join(folder, 'copy/.tare-partial'), { recursive: true });
+  for (const digest of source.blobs.keys()) {
+    linkSync(victim, join(folder, 'copy/.tare-partial', hexOf(digest as Digest)));
+  }
+  await store(source, `oci:${folder}/copy`);
+  await copy(`oci:${folder}/copy`, `oci:${folder}/again`);
+  linkSync(victim, join(folder, '.image.tar.tare-partial'));
+  await expect(store(source, `oci-archive:${folder}/image.tar`)).rejects.toMatchObject({
+    kind: 'Forbidden',
+    message: expect.stringMatching(/\.image\.tar\.tare-partial, which is another's file: remove that/),
+  });
   expect(readFileSync(victim, 'utf8')).toBe('precious');
 });
 

@@ -90,7 +90,7 @@ export class TarWriter implements AsyncDisposable {
 
 /**
  * The file that becomes the archive, locked. What a killed process left under its name is begun anew.
- * @throws {TareError} Conflict: another process writes it; NotFound: no such folder
+ * @throws {TareError} Conflict: another process writes it; NotFound: no such folder; Forbidden: it is somebody else's
  */
 function openDraft(draft: string, what: string): OpenFile {
   for (;;) {
@@ -102,7 +102,12 @@ function openDraft(draft: string, what: string): OpenFile {
           `${what} is being written by another process: wait for it, or name another file`,
         );
       }
-      if (statSync(draft, { throwIfNoEntry: false })?.ino === fstatSync(file.fd).ino) {
+      const { ino, uid, nlink } = fstatSync(file.fd);
+      // In a folder that others write to: what has another name there, or another owner, is not ours to write over.
+      if (uid !== process.geteuid!() || nlink > 1) {
+        throw new TareError('Forbidden', `${what} is made in ${draft}, which is another's file: remove that`);
+      }
+      if (statSync(draft, { throwIfNoEntry: false })?.ino === ino) {
         ftruncateSync(file.fd, 0);
         return file;
       }
