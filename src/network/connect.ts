@@ -7,7 +7,6 @@ import { disconnect, releaseEndpoint } from './disconnect.ts';
 import type { Endpoint } from './driver.ts';
 import { endpointOptions, linkLocalAddresses } from './endpoint-options.ts';
 import { lookUpNetwork } from './look-up.ts';
-import { lookUpNetwork } from './look-up.ts';
 import type { NetworkDeps } from './network-deps.ts';
 import type { ConnectRequest } from './network-service.ts';
 import { takePorts } from './publish.ts';

@@ -4,7 +4,6 @@ import { occupiedSubnets, pickSubnet } from './address-pools.ts';
 import { configured, refuseRemoval } from './config-networks.ts';
 import type { NetworkRecord } from './driver.ts';
 import { lookUpNetwork } from './look-up.ts';
-import { lookUpNetwork } from './look-up.ts';
 import type { NetworkDeps } from './network-deps.ts';
 import { checkedIpam, isGatewayOurs, networkFrom } from './network-options.ts';
 import type { Alongside, CreateNetwork } from './network-service.ts';
@@ -33,10 +32,6 @@ export async function createNetwork(
   const complete = configured(request, (ref) => findNetwork(deps.db, ref));
   if (request.driver === 'host' || request.driver === 'none') {
     throw new TareError('Forbidden', `only one instance of "${request.driver}" network is allowed`);
-  }
-  if (request.driver === 'cni') deps.drivers.cni.plan(deps.cni.find(request.name) as StoredNetwork, []);
-  if (deps.cni.find(request.name)?.name === request.name) {
-    throw new TareError('AlreadyExists', `network with name ${request.name} already exists (a conflist of CNI)`);
   }
   if (request.driver === 'cni') deps.drivers.cni.plan(deps.cni.find(request.name) as StoredNetwork, []);
   if (deps.cni.find(request.name)?.name === request.name) {
@@ -76,9 +71,6 @@ export async function removeNetwork(deps: NetworkDeps, ref: string, alongside?: 
       'Forbidden',
       `network ${network.name} is the file ${network.options['cni.conflist']}: remove that`,
     );
-  }
-  if (network.driver === 'cni') {
-    throw new TareError('Forbidden', `network ${network.name} is the file ${network.options['cni.conflist']}: remove that`);
   }
   using _lock = await deps.locks.acquire(`network:${network.id}`);
   await removeRecordedNetwork(deps, network, alongside);

@@ -1,7 +1,6 @@
 export { type AddressPool, checkPools } from './address-pools.ts';
 export * from './driver.ts';
 export { type CniPaths, standardCniPaths } from './drivers/cni/catalogue.ts';
-export { type CniPaths, standardCniPaths } from './drivers/cni/catalogue.ts';
 export { checkEndpoint } from './endpoint-check.ts';
 export * from './names/index.ts';
 export * from './network-service.ts';

@@ -55,9 +55,6 @@ export interface ConnectRequest {
   /** Other names on this network, and where names are asked: for drivers that see to names themselves. */
   aliases?: readonly string[];
   dns?: { servers: readonly string[]; searches: readonly string[]; options: readonly string[] };
-  /** Other names on this network, and where names are asked: for drivers that see to names themselves. */
-  aliases?: readonly string[];
-  dns?: { servers: readonly string[]; searches: readonly string[]; options: readonly string[] };
   ports: PortRequest[];
 }
 

@@ -6,9 +6,7 @@ import { connect } from './connect.ts';
 import { createNetwork, removeNetwork } from './create-network.ts';
 import { deleteNamespace, disconnect } from './disconnect.ts';
 import { CniCatalogue, type CniPaths, standardCniPaths } from './drivers/cni/catalogue.ts';
-import { CniCatalogue, type CniPaths, standardCniPaths } from './drivers/cni/catalogue.ts';
 import { openDrivers } from './drivers/drivers.ts';
-import { everyNetwork, lookUpNetwork } from './look-up.ts';
 import { Firewall } from './firewall.ts';
 import { everyNetwork, lookUpNetwork } from './look-up.ts';
 import { Namespaces } from './namespaces.ts';
@@ -24,10 +22,6 @@ export interface NetworkServiceOptions {
   locks: Locks;
   /** Run-time root; namespaces are kept beneath its `netns/`. */
   execRoot: string;
-  /** Where conflists and plugins are; the usual folders by default. */
-  cni?: CniPaths;
-  /** Whether the conflists are this engine's alone: then reconcile lets their plugins drop what is not ours. */
-  ownsCni?: boolean;
   /** Where conflists and plugins are; the usual folders by default. */
   cni?: CniPaths;
   /** Whether the conflists are this engine's alone: then reconcile lets their plugins drop what is not ours. */
@@ -60,7 +54,6 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
     links: owned.use(new BridgeLinks()),
     firewall: owned.use(new Firewall(db, locks, instance)),
     namespaces: new Namespaces(options.execRoot),
-    cni: new CniCatalogue(options.cni ?? standardCniPaths),
     cni: new CniCatalogue(options.cni ?? standardCniPaths),
     drivers: {} as NetworkDeps['drivers'],
   };
