@@ -1,5 +1,6 @@
 import { commands, type Entry, groups } from './catalogue.ts';
-import { type Command, type Completes, globalOptions, type Options } from './command.ts';
+import { type Command, globalOptions } from './command.ts';
+import type { Completes, Options } from './option.ts';
 
 export type Shell = 'bash' | 'zsh' | 'fish';
 

@@ -1,4 +1,4 @@
-import type { Options } from './command.ts';
+import type { Options } from './option.ts';
 
 /** What `run` and `create` share: docker's options of a container, in docker's words. */
 export const createOptions = {

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { messageOf, TareError } from '../errors/index.ts';
-import type { Values } from './command.ts';
 import type { createOptions } from './create-options.ts';
 import {
   parseBpsDevice,
@@ -18,6 +17,7 @@ import { parseRestartPolicy } from './grammar/restart-policy.ts';
 import { parseCpus, parseSize } from './grammar/sizes.ts';
 import { durationFlag } from './grammar/times.ts';
 import { parseVolume } from './grammar/volumes.ts';
+import type { Values } from './option.ts';
 
 export type CreateValues = Values<typeof createOptions>;
 

@@ -1,4 +1,4 @@
-import type { Option, Options, Values } from './command.ts';
+import type { Option, Options, Values } from './option.ts';
 
 /**
  * Options that choose and configure the engine of a process: `serve`, `keeper` and `container cleanup` take them all, and they may

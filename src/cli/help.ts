@@ -1,5 +1,6 @@
 import { aliases, commands, groups } from './catalogue.ts';
-import { type Command, globalOptions, type Option, type Options } from './command.ts';
+import { type Command, globalOptions } from './command.ts';
+import type { Option, Options } from './option.ts';
 
 const width = () => Math.min(Math.max(process.stdout.columns ?? 100, 60), 100);
 

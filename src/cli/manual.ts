@@ -1,6 +1,7 @@
 import { commands, type Entry, groups } from './catalogue.ts';
-import { type Command, globalOptions, type Options } from './command.ts';
+import { type Command, globalOptions } from './command.ts';
 import { flags } from './help.ts';
+import type { Options } from './option.ts';
 import { VERSION } from './version.ts';
 
 /** The manual page tare(1) in roff's man macros. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { Options } from './command.ts';
 import { UsageError } from './grammar/usage-error.ts';
+import type { Options } from './option.ts';
 import { parse } from './parse.ts';
 
 const options = {

@@ -1,5 +1,5 @@
-import type { Option, Options, Values } from './command.ts';
 import { UsageError } from './grammar/usage-error.ts';
+import type { Option, Options, Values } from './option.ts';
 
 export interface Parsed<O extends Options> {
   values: Values<O>;

@@ -1,8 +1,9 @@
 import { writeSync } from 'node:fs';
 import { messageOf } from '../errors/index.ts';
 import { aliases, commands, type Entry, groups } from './catalogue.ts';
-import { type Command, type Context, globalOptions, type Options, type Values } from './command.ts';
+import { type Command, type Context, globalOptions } from './command.ts';
 import { UsageError } from './grammar/usage-error.ts';
+import type { Options, Values } from './option.ts';
 import { type Parsed, parse } from './parse.ts';
 import type { Client } from './transport/client.ts';
 import { VERSION } from './version.ts';

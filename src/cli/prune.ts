@@ -1,6 +1,7 @@
-import type { Context, Options } from './command.ts';
+import type { Context } from './command.ts';
 import { confirmed } from './confirm.ts';
 import { parseFilters } from './grammar/filters.ts';
+import type { Options } from './option.ts';
 import { humanSize } from './output/units.ts';
 
 export type PrunedKind = 'containers' | 'images' | 'networks' | 'volumes';

@@ -1,5 +1,5 @@
-import type { Options, Values } from './command.ts';
 import { UsageError } from './grammar/usage-error.ts';
+import type { Options, Values } from './option.ts';
 
 /** How a registry is reached, in words that every command about remote images knows. */
 export const accessOptions = {

@@ -1,8 +1,9 @@
 import { TareError } from '../../errors/index.ts';
-import { type Context, command, type Values } from '../command.ts';
+import { type Context, command } from '../command.ts';
 import { segment } from '../each.ts';
 import { inspectFormatOption } from '../format-option.ts';
 import { inspectObjects } from '../inspect-objects.ts';
+import type { Values } from '../option.ts';
 import { execute } from '../template/execute.ts';
 import { parseTemplate } from '../template/parse.ts';
 import { accessFrom, accessOptions } from '../transport-options.ts';

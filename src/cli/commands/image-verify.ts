@@ -1,6 +1,7 @@
-import { command, type Values } from '../command.ts';
+import { command } from '../command.ts';
 import { annotationsFrom } from '../grammar/annotations.ts';
 import { UsageError } from '../grammar/usage-error.ts';
+import type { Values } from '../option.ts';
 import { accessFrom, accessOptions } from '../transport-options.ts';
 
 const options = {

@@ -1,4 +1,5 @@
-import type { Context, Options } from '../command.ts';
+import type { Context } from '../command.ts';
+import type { Options } from '../option.ts';
 import { writeFileSafely } from '../stream/output-file.ts';
 
 /** Options of commands that tell of an image in a document. */
