@@ -74,7 +74,10 @@ export async function publish(
       throw new TareError('Conflict', `container ${containerId} has no address on network ${network.name}`);
     }
     if (endpoint.hostInterface === '') {
-      throw new TareError('Conflict', `network ${network.name} (${network.driver}) publishes no ports while it is in use`);
+      throw new TareError(
+        'Conflict',
+        `network ${network.name} (${network.driver}) publishes no ports while it is in use`,
+      );
     }
     const mappings = takePorts(tx, deps, network, endpoint, requests);
     updateEndpoint(tx, endpoint);
