@@ -111,6 +111,12 @@ function namedSets(networks: readonly NetworkRecord[], ports: readonly Publicati
     });
   const mode = (family: 4 | 6, wanted: string) =>
     quoted((network) => !network.internal && gatewayMode(network, family) === wanted);
+  const nameServers = (family: 4 | 6) =>
+    networks.flatMap(({ bridge, ipam }) =>
+      ipam
+        .filter(({ subnet, gateway }) => gateway !== '' && parseSubnet(subnet).family === family)
+        .map(({ gateway }) => `${JSON.stringify(bridge)} . ${gateway}`),
+    );
   const set = (name: string, type: string, elements: string[]): NamedSet => ({ kind: 'set', name, type, elements });
   const map = (name: string, type: string, elements: string[]): NamedSet => ({ kind: 'map', name, type, elements });
   const published = (name: PortSet) => ports.filter((port) => portSetOf(port) === name).map(elementOf);
@@ -131,6 +137,7 @@ function namedSets(networks: readonly NetworkRecord[], ports: readonly Publicati
         'type ifname;',
         quoted((network) => gatewayMode(network, family) === 'isolated'),
       ),
+      set(`names${family}`, `type ifname . ${address};`, nameServers(family)),
       set(`unprotected${family}`, 'type ifname;', mode(family, 'nat-unprotected')),
       set(`pingable${family}`, 'type ifname;', mode(family, 'routed')),
       set(`routed${family}`, `type ${address} . ${target};`, published(`routed${family}`)),
@@ -169,7 +176,15 @@ const chains: Chain[] = [
       'iifname @isolated4 meta nfproto ipv4 accept',
       'iifname @isolated6 meta nfproto ipv6 accept',
       'iifname @bridges fib saddr . iif oif missing drop comment "a source address of another network"',
+      // Names are asked for so often that remembering each question would fill the host's table of connections.
+      'udp dport 53 iifname . ip daddr @names4 notrack',
+      'udp dport 53 iifname . ip6 daddr @names6 notrack',
     ],
+  },
+  {
+    name: 'answers',
+    hook: 'type filter hook output priority raw; policy accept;',
+    rules: ['udp sport 53 oifname . ip saddr @names4 notrack', 'udp sport 53 oifname . ip6 saddr @names6 notrack'],
   },
   {
     name: 'forward',
@@ -200,7 +215,12 @@ const chains: Chain[] = [
   {
     name: 'prerouting',
     hook: 'type nat hook prerouting priority dstnat; policy accept;',
-    rules: ['fib daddr type local jump publish'],
+    rules: [
+      // Who publishes port 53 does not take the name server from its neighbours; UDP is past this already.
+      'tcp dport 53 iifname . ip daddr @names4 accept',
+      'tcp dport 53 iifname . ip6 daddr @names6 accept',
+      'fib daddr type local jump publish',
+    ],
   },
   {
     name: 'output',

@@ -1,9 +1,8 @@
-/**
- * A DNS client of the tests' own, which shares no code with the engine. As a program it asks what its argument says, a
- * JSON array of `Ask`, and prints the answers: `node dns-client.ts '[{"server":"172.18.0.1","name":"web"}]'`.
- */
+/** A DNS client of the tests' own, which shares no code with the engine. As a program it asks for an `Asker`. */
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { connect, isIPv6 } from 'node:net';
+import { createInterface } from 'node:readline';
 
 export const types = {
   A: 1,
@@ -221,7 +220,46 @@ export async function askRaw(message: Buffer, to: Omit<Ask, 'name'>): Promise<Bu
   }
 }
 
+/** Asks from inside a network namespace, by way of a process that lives there. */
+export class Asker implements Disposable {
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #waiting = new Map<number, (told: Told | string) => void>();
+  #count = 0;
+
+  /** @param start gives the process that runs a command line inside the namespace */
+  constructor(start: (argv: string[]) => ChildProcessWithoutNullStreams) {
+    this.#child = start([process.execPath, import.meta.filename]);
+    createInterface({ input: this.#child.stdout }).on('line', (line) => {
+      const { number, told } = JSON.parse(line) as { number: number; told: Told | string };
+      this.#waiting.get(number)?.(told);
+      this.#waiting.delete(number);
+    });
+    this.#child.stdin.on('error', () => {});
+  }
+
+  ask(request: Ask): Promise<Told | string> {
+    this.#count += 1;
+    const { promise, resolve } = Promise.withResolvers<Told | string>();
+    this.#waiting.set(this.#count, resolve);
+    this.#child.stdin.write(`${JSON.stringify({ number: this.#count, request })}\n`);
+    return promise;
+  }
+
+  /** The answer's records in one line, sorted; `rcode N` of an error; or why there is none. */
+  async answer(request: Ask): Promise<string> {
+    const told = await this.ask(request);
+    if (typeof told === 'string') return told;
+    return told.rcode === 0 ? told.answers.sort().join(' ') : `rcode ${told.rcode}`;
+  }
+
+  [Symbol.dispose](): void {
+    this.#child.stdin.end();
+  }
+}
+
 if (process.argv[1] === import.meta.filename) {
-  const asks = JSON.parse(process.argv[2] ?? '[]') as Ask[];
-  process.stdout.write(JSON.stringify(await Promise.all(asks.map(ask))));
+  createInterface({ input: process.stdin }).on('line', async (line) => {
+    const { number, request } = JSON.parse(line) as { number: number; request: Ask };
+    process.stdout.write(`${JSON.stringify({ number, told: await ask(request) })}\n`);
+  });
 }
