@@ -182,11 +182,11 @@ export const groups: Record<string, Group> = {
         summary: 'List known vulnerabilities of what is installed in an image',
         load: () => import('./commands/image-scan.ts'),
       },
+      sign: { summary: 'Sign an image with a key', load: () => import('./commands/image-sign.ts') },
       sync: {
         summary: 'Copy all images of repositories, folders or a list',
         load: () => import('./commands/image-sync.ts'),
       },
-      sign: { summary: 'Sign an image with a key', load: () => import('./commands/image-sign.ts') },
       tag,
       tags: { summary: 'List the tags of a repository', load: () => import('./commands/image-tags.ts') },
       unmount: { summary: 'Unmount an image', load: () => import('./commands/image-unmount.ts') },

@@ -189,7 +189,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     const services: EngineServices = {
       ...{ containers, execs, images, volumes },
       networks: createNetworksService({
-        ...{ db, store, networks, locks },
+        ...{ store, networks, locks },
         addressesChanged: (record, endpoints) => rewriteNameFiles(parts, record, endpoints),
       }),
       events: createEventService(db),

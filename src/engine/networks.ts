@@ -6,7 +6,7 @@ import {
   type NetworkRecord,
   type NetworkService,
 } from '../network/index.ts';
-import type { Database, Locks, NewEvent, Transaction } from '../state/index.ts';
+import type { Locks, NewEvent, Transaction } from '../state/index.ts';
 import { endpointWishes } from './container-network.ts';
 import type { ContainerStore } from './container-store.ts';
 import { filterLabels, filterTime, flagFilter, matchesName, refuseUnknownFilters } from './filters.ts';
@@ -16,7 +16,6 @@ import type { ContainerRecord, EndpointRequest, Filters, NetworksService, Networ
 const predefined = new Set(['bridge', 'host', 'none']);
 
 export interface NetworksDeps {
-  db: Database;
   locks: Locks;
   store: ContainerStore;
   networks: NetworkService;

@@ -221,6 +221,5 @@ export const execStartBody = Struct(
 export type CreateBody = Static<typeof createBody>;
 export type HostConfigBody = Static<typeof hostConfig>;
 export type UpdateBody = Static<typeof updateBody>;
-export type ExecCreateBody = Static<typeof execCreateBody>;
 export type MountBody = Static<typeof mount>;
 export type ResourcesBody = UpdateBody;
