@@ -53,7 +53,7 @@ const update: Entry = {
   load: () => import('./commands/update.ts'),
 };
 const port: Entry = {
-  summary: 'List port mappings or a specific mapping for the container',
+  summary: 'List port mappings of a container, add some or take some back',
   load: () => import('./commands/port.ts'),
 };
 const diff: Entry = {
@@ -221,6 +221,10 @@ export const groups: Record<string, Group> = {
       ls: { summary: 'List networks', load: () => import('./commands/network-ls.ts') },
       prune: { summary: 'Remove all unused networks', load: () => import('./commands/network-prune.ts') },
       rm: { summary: 'Remove one or more networks', load: () => import('./commands/network-rm.ts') },
+      why: {
+        summary: 'Say who reaches a port of a container, and through which rule',
+        load: () => import('./commands/network-why.ts'),
+      },
     },
   },
   'scan-db': {

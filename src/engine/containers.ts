@@ -9,10 +9,12 @@ import { createContainer } from './create.ts';
 import { containerEvent } from './events.ts';
 import { filterLabels, filterTime, refuseUnknownFilters } from './filters.ts';
 import { listContainers, sizedViewOf, viewOf } from './list.ts';
+import { addPorts, removePorts } from './live-ports.ts';
 import { isUp } from './liveness.ts';
 import { containerLogs } from './logs.ts';
 import { pauseContainer, renameContainer, unpauseContainer, updateContainer } from './modify.ts';
 import type { EngineParts } from './parts.ts';
+import { portReach } from './port-reach.ts';
 import { removeContainer } from './remove.ts';
 import { startContainer } from './start.ts';
 import { type StatsTarget, watchStats } from './stats.ts';
@@ -52,6 +54,9 @@ export function createContainerService(parts: EngineParts, hub: AttachHub): Cont
     },
     stats: (ref, options) => watchStats(() => statsTarget(parts, ref), options),
     update: (ref, change) => updateContainer(parts, ref, change),
+    addPorts: (ref, wanted) => addPorts(parts, ref, wanted),
+    removePorts: (ref, ports) => removePorts(parts, ref, ports),
+    portReach: async (ref, port, protocol) => portReach(parts, ref, port, protocol),
     logs: (ref, options) => containerLogs(parts, ref, options),
     attach: (ref, options) => attachContainer({ ...parts, hub }, ref, options),
     resize: async (ref, rows, columns) => {

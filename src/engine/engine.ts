@@ -35,6 +35,7 @@ import { NamesStandIn } from './name-stand-in.ts';
 import { createNetworksService } from './networks.ts';
 import { type ReconcileParts, reconcile, settleEnded } from './reconcile.ts';
 import { LateRegistries } from './registries.ts';
+import { watchRules } from './rule-watch.ts';
 import { startContainer } from './start.ts';
 import { createSystemService } from './system.ts';
 import type { ContainerRecord, EngineServices } from './types.ts';
@@ -231,6 +232,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     // Shared: every watcher holds it, and conmon's exit command sees whether any does.
     const lock = tryFlock(watchersLock(this.config.execRoot), 'shared');
     const settling = new Set<Promise<void>>();
+    this.#resources.use(watchRules(this.#parts, this.#report));
     const summoning = setInterval(() => this.summonKeeper(), KEEPER_CHECK_MS).unref();
     this.#resources.defer(async () => {
       stop.abort();

@@ -7,6 +7,8 @@ import {
   deleteTableCommands,
   emptyTableCommands,
   type Publication,
+  portKey,
+  portSetOf,
   publicationsOf,
   publishCommands,
   type TableContents,
@@ -58,6 +60,17 @@ export class Firewall implements Disposable {
   async synchronize(): Promise<void> {
     using _lock = await this.#locks.acquire('network-rules');
     this.#rewrite();
+  }
+
+  /** Whether the kernel has this publication now. */
+  has(port: Publication): boolean {
+    try {
+      this.#context().run(`get element inet ${this.#table} ${portSetOf(port)} { ${portKey(port)} }\n`);
+      return true;
+    } catch (error) {
+      if (error instanceof NftablesError) return false;
+      throw error;
+    }
   }
 
   async publish(ports: readonly Publication[]): Promise<void> {

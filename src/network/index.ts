@@ -5,5 +5,6 @@ export { checkEndpoint } from './endpoint-check.ts';
 export * from './names/index.ts';
 export * from './network-service.ts';
 export type { DefaultNetwork } from './predefined.ts';
+export type { PortReach } from './reach.ts';
 export * from './reservations.ts';
 export { type NetworkServiceOptions, openNetworkService } from './service.ts';

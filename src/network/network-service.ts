@@ -1,5 +1,6 @@
 import type { Transaction } from '../state/index.ts';
 import type { Endpoint, NetworkRecord, PortMapping, SubnetRecord } from './driver.ts';
+import type { PortReach } from './reach.ts';
 
 export interface CreateNetwork {
   name: string;
@@ -116,6 +117,8 @@ export interface NetworkService {
    * @throws {TareError} NotFound: one of them is not published; then none is taken back
    */
   unpublish(containerId: string, ports: readonly PortSelection[]): Promise<PortMapping[]>;
+  /** Who reaches a port of a container, and through which rule; from the records and the kernel's table. */
+  reach(containerId: string, port: number, protocol: PortMapping['protocol']): PortReach[];
   /** All endpoints of a container, or of a network. */
   endpoints(of: { containerId?: string; networkId?: string }): Endpoint[];
   /** Every published port of this engine, for the keeper's reservations. */

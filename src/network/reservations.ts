@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { TareError } from '../errors/index.ts';
 import { bindPort, SyscallError } from '../linux/index.ts';
+import { proxyDatagrams } from './datagram-proxy.ts';
 import type { PortMapping } from './driver.ts';
 import type { PublishedPort } from './network-service.ts';
 import { hostText, RESERVATION_MARK } from './published-ports.ts';
@@ -10,17 +11,20 @@ const nothing: Disposable = { [Symbol.dispose]: () => {} };
 
 /**
  * What a living process does for a published port: it keeps the port from other programs, and carries the IPv6
- * connections that the kernel's rules cannot (those of `[::1]`, and all when the container has no IPv6).
+ * connections and datagrams that the kernel's rules cannot (those of `[::1]`, and all when the container has no IPv6).
  *
  * @throws {TareError} Conflict: another program has the port
  */
 export function holdPublished(port: PublishedPort): Disposable {
   using held = new DisposableStack();
-  held.use(holdPort(port));
   const listenOn = proxiedAddress(port);
-  if (port.protocol === 'tcp' && listenOn !== undefined) {
-    held.use(proxyPort({ ...port, hostIp: listenOn }, { address: port.containerIp, port: port.containerPort }));
-  }
+  const target = { address: port.containerIp, port: port.containerPort };
+  // Of UDP sockets that share an address each gets a part of the datagrams: the proxy's own holds the port as well.
+  if (port.protocol !== 'udp' || listenOn !== port.hostIp) held.use(holdPort(port));
+  if (listenOn === undefined || port.protocol === 'sctp') return held.move();
+  const mapping = { ...port, hostIp: listenOn };
+  if (port.protocol === 'tcp') held.use(proxyPort(mapping, target));
+  else held.use(proxyDatagrams(reserve(mapping), listenOn, target));
   return held.move();
 }
 

@@ -14,6 +14,7 @@ import type { NetworkDeps } from './network-deps.ts';
 import type { NetworkService } from './network-service.ts';
 import { type DefaultNetwork, ensurePredefined } from './predefined.ts';
 import { publish, unpublish } from './publish.ts';
+import { reach } from './reach.ts';
 import { reconcile, teardown } from './reconcile.ts';
 import { listEndpoints, publicRecord } from './records.ts';
 
@@ -72,6 +73,7 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
     disconnect: (containerId, networkId, how) => disconnect(deps, containerId, networkId, how?.netns),
     publish: (containerId, networkId, ports) => publish(deps, containerId, networkId, ports),
     unpublish: (containerId, ports) => unpublish(deps, containerId, ports),
+    reach: (containerId, port, protocol) => reach(deps, containerId, port, protocol),
     endpoints: (of) => listEndpoints(db, of),
     publishedPorts: () =>
       listEndpoints(db).flatMap(({ containerId, ports, ipv4, ipv6 }) =>

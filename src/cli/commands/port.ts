@@ -1,14 +1,27 @@
 import { TareError } from '../../errors/index.ts';
-import { command } from '../command.ts';
+import { type Context, command } from '../command.ts';
 import { segment } from '../each.ts';
+import { parsePublication } from '../grammar/ports.ts';
+import { UsageError } from '../grammar/usage-error.ts';
 import { hostPort } from '../output/ports.ts';
 
 export default command({
-  usage: 'CONTAINER [PRIVATE_PORT[/PROTO]]',
+  usage:
+    'CONTAINER [PRIVATE_PORT[/PROTO]] | add CONTAINER [IP:][HOST_PORT:]PORT[/PROTO]... | rm CONTAINER [[IP:]HOST_PORT:]PORT[/PROTO]...',
+  description:
+    'add publishes more ports, of a running container at once, and rm takes some back; connections that are open go on. ' +
+    'Both are kept over a restart. Without a host port, add takes a free one and rm takes all that lead to the container port.',
   options: {},
-  args: [1, 2],
+  args: [1, Number.POSITIVE_INFINITY],
   completes: 'containers',
-  async run(context, _options, [name, wanted]) {
+  async run(context, _options, args) {
+    const [verb, ...rest] = args;
+    if ((verb === 'add' || verb === 'rm') && args.length > 2) return await change(context, verb, rest);
+    const [name, wanted, ...more] = args;
+    if (more.length > 0)
+      throw new UsageError(
+        `too many arguments for ${context.path}: expected CONTAINER [PORT[/PROTO]], or add or rm first`,
+      );
     const client = await context.connect();
     const container = await client.json<{
       NetworkSettings: { Ports: Record<string, { HostIp: string; HostPort: string }[] | null> | null };
@@ -29,3 +42,28 @@ export default command({
     return 0;
   },
 });
+
+interface Listed {
+  IP: string;
+  PrivatePort: number;
+  PublicPort: number;
+  Type: string;
+}
+
+async function change(context: Context, verb: 'add' | 'rm', [name, ...texts]: string[]): Promise<number> {
+  const bindings: Record<string, { HostIp: string; HostPort: string }[]> = {};
+  for (const { containerPort, hostIp, hostPort: port } of texts.flatMap(parsePublication)) {
+    bindings[containerPort] ??= [];
+    bindings[containerPort].push({ HostIp: hostIp, HostPort: port });
+  }
+  const client = await context.connect();
+  const path = `/tare/containers/${segment(name!)}/ports`;
+  const answer = await client.json<{ Ports?: Listed[] }>(verb === 'add' ? 'POST' : 'DELETE', path, {
+    body: { PortBindings: bindings },
+  });
+  for (const { IP, PrivatePort, PublicPort, Type } of answer.Ports ?? []) {
+    const where = PublicPort === 0 ? IP : hostPort(IP, String(PublicPort));
+    context.out(`${PrivatePort}/${Type} -> ${where}\n`);
+  }
+  return 0;
+}

@@ -7,6 +7,7 @@ import { containerRoutes } from './containers.ts';
 import { execRoutes } from './exec.ts';
 import { imageRoutes } from './images.ts';
 import { networkRoutes } from './networks.ts';
+import { portRoutes } from './ports.ts';
 import { registryRoutes } from './registry.ts';
 import { systemRoutes } from './system.ts';
 import { volumeRoutes } from './volumes.ts';
@@ -20,6 +21,7 @@ export const routes: readonly Route[] = [
   ...imageRoutes,
   ...volumeRoutes,
   ...networkRoutes,
+  ...portRoutes,
   ...registryRoutes,
   ...systemRoutes,
   ...absentRoutes,

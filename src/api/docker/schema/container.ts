@@ -9,6 +9,7 @@ import {
 } from 'typebox';
 import { consoleSize, map, stringOrList, strings } from './go.ts';
 import { endpointSettings } from './network.ts';
+import { portMap } from './ports.ts';
 
 const healthcheck = Struct(
   {
@@ -145,7 +146,7 @@ export const hostConfig = Struct(
     ContainerIDFile: Text(),
     LogConfig: Struct({ Type: Text(), Config: map(Text()) }, { title: 'LogConfig' }),
     NetworkMode: Text(),
-    PortBindings: map(List(Struct({ HostIp: Text(), HostPort: Text() }, { title: 'PortBinding' }))),
+    PortBindings: portMap,
     RestartPolicy: restartPolicy,
     AutoRemove: Bool(),
     VolumeDriver: Text(),

@@ -86,7 +86,8 @@ function checkModes(body: HostConfigBody): void {
     throw new TareError('Unsupported', `Cgroup "${body.Cgroup}" is not supported; use CgroupParent`);
 }
 
-function toPortBindings(body: HostConfigBody['PortBindings']): HostConfig['portBindings'] {
+/** @throws {TareError} InvalidArgument: a host port that is none */
+export function toPortBindings(body: HostConfigBody['PortBindings']): HostConfig['portBindings'] {
   const bindings = Object.entries(body).map(([port, wanted]) => [
     portWithProtocol(port),
     wanted.map(({ HostIp, HostPort }) => {
