@@ -13,6 +13,7 @@ import { openDocker, openPodman, openTare } from './contenders.ts';
 import { list, load } from './images.ts';
 import { many, parallel, run, running } from './lifecycle.ts';
 import { memory } from './memory.ts';
+import { names } from './names.ts';
 import { registry } from './registry.ts';
 import { machine, type Row, table } from './report.ts';
 import { startup } from './startup.ts';
@@ -25,6 +26,7 @@ const parts: Record<string, (bench: Bench) => Promise<Row[]>> = {
   exec: running,
   parallel,
   many,
+  names,
   load,
   list,
   registry,
