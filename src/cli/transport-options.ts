@@ -19,7 +19,7 @@ export const accessOptions = {
 } as const satisfies Options;
 
 /** The same for the side that a copy reads from. */
-export const sourceOptions = {
+const sourceOptions = {
   'src-authfile': { type: 'string', help: 'Authentication file for the source', completes: 'files' },
   'src-cert-dir': {
     type: 'string',
@@ -35,7 +35,7 @@ export const sourceOptions = {
 } as const satisfies Options;
 
 /** And for the side that it writes to. */
-export const destinationOptions = {
+const destinationOptions = {
   'dest-authfile': { type: 'string', help: 'Authentication file for the destination', completes: 'files' },
   'dest-cert-dir': {
     type: 'string',
@@ -48,6 +48,17 @@ export const destinationOptions = {
   'dest-registry-token': { type: 'string', help: 'Bearer token for the destination registry' },
   'dest-tls-verify': { type: 'bool', help: 'Require HTTPS and verify certificates of the destination', default: true },
   'dest-username': { type: 'string', help: 'User name for the destination registry' },
+} as const satisfies Options;
+
+/** What every command that copies knows. */
+export const copyOptions = {
+  ...sourceOptions,
+  ...destinationOptions,
+  authfile: accessOptions.authfile,
+  'preserve-digests': { type: 'bool', help: 'Fail rather than change a digest' },
+  quiet: { type: 'bool', short: 'q', help: 'Print nothing but errors' },
+  'remove-signatures': { type: 'bool', help: 'Leave signatures of SOURCE behind' },
+  'retry-times': accessOptions['retry-times'],
 } as const satisfies Options;
 
 /** Which platform is meant; skopeo's spelling of it too. */

@@ -1,9 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { command } from '../command.ts';
+import { oneOf } from '../grammar/one-of.ts';
 import { UsageError } from '../grammar/usage-error.ts';
 import { exitCodeOf, interruption } from '../interrupt.ts';
 import { CopyLines } from '../output/copy-lines.ts';
-import { accessFrom, destinationOptions, platformFrom, platformOptions, sourceOptions } from '../transport-options.ts';
+import { accessFrom, copyOptions, platformFrom, platformOptions } from '../transport-options.ts';
 
 export default command({
   usage: '[OPTIONS] SOURCE DESTINATION',
@@ -12,12 +13,10 @@ export default command({
     'dir:PATH or local:NAME. Blobs go side by side, straight through; those that the destination has are left out. Every byte is ' +
     'compared with its digest on the way.',
   options: {
-    ...sourceOptions,
-    ...destinationOptions,
+    ...copyOptions,
     ...platformOptions,
     'additional-tag': { type: 'list', help: 'One more tag for the image in a docker-archive' },
     all: { type: 'bool', short: 'a', help: 'Copy all images of an index, and the index' },
-    authfile: { type: 'string', help: 'Path of the authentication file', completes: 'files' },
     'dest-compress': { type: 'bool', help: 'Compress layers, also where they would be kept as they are' },
     'dest-compress-format': {
       type: 'string',
@@ -40,10 +39,6 @@ export default command({
       help: 'Which images of an index to copy (system, all, index-only)',
       completes: ['system', 'all', 'index-only'],
     },
-    'preserve-digests': { type: 'bool', help: 'Fail rather than change a digest' },
-    quiet: { type: 'bool', short: 'q', help: 'Print nothing but errors' },
-    'remove-signatures': { type: 'bool', help: 'Leave signatures of SOURCE behind' },
-    'retry-times': { type: 'int', help: 'How often to try again what may pass', default: 0 },
     'with-referrers': {
       type: 'bool',
       help: 'Copy what refers to the image, too: signatures, attestations, bills of materials',
@@ -81,18 +76,6 @@ export default command({
     return 0;
   },
 });
-
-/** @throws {UsageError} */
-export function oneOf<const T extends string>(
-  option: string,
-  value: string | undefined,
-  known: readonly T[],
-): T | undefined {
-  if (value === undefined) return undefined;
-  const found = known.find((one) => one === value);
-  if (found !== undefined) return found;
-  throw new UsageError(`invalid value ${JSON.stringify(value)} for --${option}: want ${known.join(', ')}`);
-}
 
 function instancesFrom(all: boolean, multiArch: string | undefined): 'system' | 'all' | 'index-only' {
   const named = oneOf('multi-arch', multiArch, ['system', 'all', 'index-only']);

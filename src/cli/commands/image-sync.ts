@@ -1,10 +1,10 @@
 import { messageOf } from '../../errors/index.ts';
 import { command } from '../command.ts';
+import { oneOf } from '../grammar/one-of.ts';
 import { UsageError } from '../grammar/usage-error.ts';
 import { exitCodeOf, interruption } from '../interrupt.ts';
 import { CopyLines } from '../output/copy-lines.ts';
-import { accessFrom, destinationOptions, sourceOptions } from '../transport-options.ts';
-import { oneOf } from './image-copy.ts';
+import { accessFrom, copyOptions } from '../transport-options.ts';
 
 export default command({
   usage: '--src TRANSPORT --dest TRANSPORT [OPTIONS] SOURCE DESTINATION',
@@ -13,11 +13,9 @@ export default command({
     'hold images as dir: makes them. With --src yaml, it is a file that lists registries, repositories and tags, as of skopeo sync. ' +
     'DESTINATION is a registry with a path for --dest docker, a folder for --dest dir.',
   options: {
-    ...sourceOptions,
-    ...destinationOptions,
+    ...copyOptions,
     all: { type: 'bool', short: 'a', help: 'Copy all images of indexes, and the indexes' },
     'append-suffix': { type: 'string', help: 'Append this to the names at DESTINATION' },
-    authfile: { type: 'string', help: 'Path of the authentication file', completes: 'files' },
     dest: { type: 'string', short: 'd', help: 'Transport of DESTINATION (docker, dir)', completes: ['docker', 'dir'] },
     'dry-run': { type: 'bool', help: 'Say what would be copied' },
     format: {
@@ -27,10 +25,6 @@ export default command({
       completes: ['oci', 'v2s2'],
     },
     'keep-going': { type: 'bool', help: 'Go on when an image cannot be copied' },
-    'preserve-digests': { type: 'bool', help: 'Fail rather than change a digest' },
-    quiet: { type: 'bool', short: 'q', help: 'Print nothing but errors' },
-    'remove-signatures': { type: 'bool', help: 'Leave signatures of SOURCE behind' },
-    'retry-times': { type: 'int', help: 'How often to try again what may pass', default: 0 },
     scoped: { type: 'bool', help: "Put images below their source's whole name at DESTINATION" },
     src: {
       type: 'string',
