@@ -175,6 +175,9 @@ const chains: Chain[] = [
       // The host has no route to judge them by; the forward chain lets nothing of theirs out.
       'iifname @isolated4 meta nfproto ipv4 accept',
       'iifname @isolated6 meta nfproto ipv6 accept',
+      // Link-local addresses that a user gave: the host has no route to judge them by, and they go no further than their network.
+      'iifname @bridges ip saddr 169.254.0.0/16 ip daddr 169.254.0.0/16 fib daddr type != local accept',
+      'iifname @bridges ip6 saddr fe80::/10 accept',
       'iifname @bridges fib saddr . iif oif missing drop comment "a source address of another network"',
       // Names are asked for so often that remembering each question would fill the host's table of connections.
       'udp dport 53 iifname . ip daddr @names4 notrack',
@@ -198,6 +201,7 @@ const chains: Chain[] = [
       `jump ${USER_CHAIN}`,
       'ct state established,related accept',
       'iifname . oifname @within accept',
+      'ip saddr 169.254.0.0/16 ip saddr != @subnets4 drop comment "a link-local address beyond its link"',
       'ct state invalid drop',
       'iifname @internal drop comment "an internal network reaches nothing outside"',
       'oifname @internal drop',

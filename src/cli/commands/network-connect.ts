@@ -1,6 +1,7 @@
 import { command } from '../command.ts';
 import { segment } from '../each.ts';
 import { pairs } from '../grammar/environment.ts';
+import { splitFields } from '../grammar/fields.ts';
 
 export default command({
   usage: '[OPTIONS] NETWORK CONTAINER',
@@ -21,6 +22,8 @@ export default command({
   completes: 'networks',
   async run(context, options, [network, container]) {
     const client = await context.connect();
+    // As docker's client reads them: one option may hold several, separated by commas.
+    const several = (texts: readonly string[]) => texts.flatMap(splitFields);
     await client.json('POST', `/networks/${segment(network!)}/connect`, {
       body: {
         Container: container,
@@ -28,11 +31,11 @@ export default command({
           IPAMConfig: {
             IPv4Address: options.ip ?? '',
             IPv6Address: options.ip6 ?? '',
-            LinkLocalIPs: options['link-local-ip'],
+            LinkLocalIPs: several(options['link-local-ip']),
           },
           Links: options.link,
-          Aliases: options.alias,
-          DriverOpts: pairs(options['driver-opt'], '--driver-opt'),
+          Aliases: several(options.alias),
+          DriverOpts: pairs(several(options['driver-opt']), '--driver-opt'),
           GwPriority: options['gw-priority'],
         },
       },
