@@ -1,7 +1,12 @@
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { type AddressInfo, connect, type LookupFunction, type Socket } from 'node:net';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import type { Credentials, OpenRegistriesOptions } from '../../src/image/index.ts';
 import type { Descriptor } from '../../src/storage/index.ts';
 import { makeCertificate } from '../support/certificates.ts';
@@ -47,6 +52,36 @@ test('an authority that certs.d names is trusted', async () => {
   };
   await at('registry.test', registry.port, { lookup, tlsFor }).resolve({ tag: 'v1' });
   expect(new Set(asked)).toEqual(new Set([`registry.test:${registry.port}`]));
+});
+
+test("the machine's own authorities are trusted, by all who ask at the same moment and by who asked others before", async () => {
+  const files = mkdtempSync(join(tmpdir(), 'tare-authorities-'));
+  onTestFinished(() => rmSync(files, { recursive: true }));
+  const file = join(files, 'ca.pem');
+  writeFileSync(file, authority.cert);
+  const program = `
+    import { Connections } from '${new URL('../../src/image/registry/connections.ts', import.meta.url).href}';
+    import { defaultLimits } from '${new URL('../../src/image/registry/limits.ts', import.meta.url).href}';
+    const open = () => new Connections({ limits: defaultLimits, env: {}, tlsFor: () => ({}) });
+    const url = new URL('https://127.0.0.1:${registry.port}/v2/');
+    const ask = async (connections, isInsecure = false) => {
+      const request = { method: 'GET', url, domain: url.host, headers: {}, isInsecure };
+      using response = await connections.request(request);
+      await response.bytes(100_000);
+      return response.status;
+    };
+    using first = open();
+    using second = open();
+    const statuses = [await ask(first, true)];
+    statuses.push(...await Promise.all([second, second, second].map((one) => ask(one))));
+    statuses.push(await ask(first));
+    process.stdout.write(JSON.stringify(statuses));
+  `;
+  // A process of its own: what it knows of authorities it knows for good.
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program], {
+    env: { ...process.env, SSL_CERT_FILE: file },
+  });
+  expect(JSON.parse(stdout)).toEqual([401, 401, 401, 401, 401]);
 });
 
 test.each([

@@ -54,7 +54,7 @@ export class Connections implements Disposable {
   readonly #options: ConnectionOptions;
   readonly #proxies: ProxySettings;
   readonly #agents = new Map<string, Agent>();
-  /** One for each host with certificates of its own, under these; '' for all others. */
+  /** One for each host with certificates of its own, under these, and one for all others; anew with the system's authorities. */
   readonly #contexts = new Map<string, SecureContext | undefined>();
   readonly #certificates = new Map<string, { tls: HostTls; readAtMs: number }>();
 
@@ -67,13 +67,14 @@ export class Connections implements Disposable {
   async request(request: WireRequest): Promise<WireResponse> {
     const loaded = await load();
     request.signal?.throwIfAborted();
+    const usedSystemAuthorities = usesSystemAuthorities;
     try {
       return await this.#send(loaded, request);
     } catch (error) {
       const isUnknown = unknownAuthority.has((error as NodeJS.ErrnoException).code ?? '');
-      if (!isUnknown || usesSystemAuthorities || request.isInsecure) throw error;
+      // Of several at once, the first to fail may have set it meanwhile.
+      if (!isUnknown || usedSystemAuthorities || request.isInsecure) throw error;
       usesSystemAuthorities = true;
-      this.#contexts.clear();
       return await this.#send(loaded, request);
     }
   }
@@ -122,7 +123,7 @@ export class Connections implements Disposable {
   #secureContext(tls: Modules['tls'], domain: string): SecureContext | undefined {
     const own = this.#certificatesOf(domain);
     const isPlain = own.ca === undefined && own.cert === undefined;
-    const key = isPlain ? '' : JSON.stringify(own);
+    const key = `${usesSystemAuthorities} ${isPlain ? '' : JSON.stringify(own)}`;
     if (!this.#contexts.has(key)) {
       if (this.#contexts.size >= MAX_HOSTS) this.#contexts.clear();
       const authorities = new Set(own.ca ?? []);
