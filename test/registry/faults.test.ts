@@ -449,6 +449,9 @@ test('names that would lead elsewhere do not get into a URL', async () => {
   expect(proxy.requests).toEqual([]);
 });
 
-test('a registry that is no host of a URL', () => {
+test('a registry that is no host of a URL', async () => {
   expect(() => registries.repository({ domain: '127.0.0.1:99999', path: 'a' })).toThrow(/want HOST or HOST:PORT/);
+  for (const domain of ['me@blocked.test', 'blocked.test#a.test', 'a.test/v2', 'a.test\\b', 'a.test?b', 'a test']) {
+    await expect(registries.authenticate(domain, {})).rejects.toThrow(/want HOST or HOST:PORT/);
+  }
 });

@@ -44,7 +44,8 @@ export class RegistryHost {
     this.#options = options;
     this.#host = options.host ?? apiHost(options.domain);
     // The grammar of references takes more than a URL does, a port of 99999 for one.
-    if (!URL.canParse(`https://${this.#host}/`)) {
+    // And a login's domain is what its client wrote: nothing of it may be read as a user, a path or a query.
+    if (/[\s@/\\?#]/.test(this.#host) || !URL.canParse(`https://${this.#host}/`)) {
       throw new TareError(
         'InvalidArgument',
         `invalid registry ${JSON.stringify(options.domain)}: want HOST or HOST:PORT`,
