@@ -53,6 +53,36 @@ test('flags add to lists of the file and take the place of its values', () => {
   expect(words).toContain('--max-concurrent-downloads 2 --max-concurrent-uploads 9');
 });
 
+test("address pools and the default network, with dockerd's names", () => {
+  const text = `
+    bip = "10.9.0.1/16"
+    fixed-cidr = "10.9.1.0/24"
+    default-gateway-v6 = "fd00:9::fe"
+    mtu = 1400
+    icc = false
+    default-address-pools = [{ base = "10.10.0.0/16", size = 24 }, { base = "fd00:10::/48", size = 64 }]`;
+  const config = load(text, { network: { bip6: 'fd00:9::1/64', mtu: 1300 } });
+  expect(config).toMatchObject({
+    bridgeSubnet: '10.9.0.1/16',
+    network: {
+      pools: [
+        { base: '10.10.0.0/16', size: 24 },
+        { base: 'fd00:10::/48', size: 64 },
+      ],
+      defaultNetwork: {
+        ...{ subnet6: 'fd00:9::1/64', range: '10.9.1.0/24', gateway6: 'fd00:9::fe', mtu: 1300, icc: false },
+      },
+    },
+  });
+  const words = configArguments(config).join(' ');
+  expect(words).toContain('--default-address-pool base=10.10.0.0/16,size=24');
+  expect(words).toContain('--default-address-pool base=fd00:10::/48,size=64');
+  expect(words).toContain('--bip6 fd00:9::1/64 --fixed-cidr 10.9.1.0/24 --default-gateway-v6 fd00:9::fe --mtu 1300');
+  expect(words).toContain('--icc=false');
+  const flags = { network: { 'default-address-pools': ['base=10.11.0.0/16,size=20'] } };
+  expect(load(text, flags).network.pools).toEqual([{ base: '10.11.0.0/16', size: 20 }]);
+});
+
 test.each<{ text: string; flags?: ConfigFlags; want: RegExp }>([
   { text: 'insecure-registries = "a.test"', want: /insecure-registries: want a list/ },
   { text: 'insecure-registries = ["http://a.test"]', want: /invalid insecure registry "http:\/\/a.test"/ },
@@ -65,6 +95,18 @@ test.each<{ text: string; flags?: ConfigFlags; want: RegExp }>([
   { text: 'max-concurrent-uploads = 1.5', want: /max-concurrent-uploads: want a whole number/ },
   { text: '', flags: { maxConcurrentDownloads: 65 }, want: /invalid max-concurrent-downloads 65/ },
   { text: '', flags: { insecureRegistries: ['a b'] }, want: /invalid insecure registry "a b"/ },
+  { text: 'bip6 = "10.0.0.1/24"', want: /invalid bip6 "10\.0\.0\.1\/24": want IPv6/ },
+  { text: 'fixed-cidr = "10.0.0.0"', want: /invalid fixed-cidr/ },
+  { text: 'mtu = 20', want: /invalid mtu 20/ },
+  { text: 'icc = "no"', want: /icc: want true or false/ },
+  { text: 'default-address-pools = [{ base = "10.0.0.0/16" }]', want: /default-address-pools: want tables/ },
+  { text: 'default-address-pools = [{ base = "10.0.0.0/16", size = 12 }]', want: /size 12 is not between 16 and 30/ },
+  { text: 'default-address-pools = [{ base = "ten", size = 24 }]', want: /invalid subnet "ten"/ },
+  {
+    text: '',
+    flags: { network: { 'default-address-pools': ['10.0.0.0/16,size=24'] } },
+    want: /want base=SUBNET,size=PREFIX/,
+  },
 ])('tare.toml %o is refused', ({ text, flags, want }) => {
   expect(() => load(text, flags)).toThrow(want);
 });

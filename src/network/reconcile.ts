@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { settleDefaultRoutes } from './default-route.ts';
 import { deleteNamespace, releaseEndpoint } from './disconnect.ts';
 import { collectCniGarbage } from './drivers/cni/cni.ts';
 import { removeStrayParents } from './drivers/parented.ts';
@@ -32,6 +34,11 @@ export async function reconcile(
   for (const network of listNetworks(deps.db)) {
     const joined = endpoints.filter(({ networkId }) => networkId === network.id);
     await attempt(() => deps.drivers[network.driver].reconcile(network, joined));
+  }
+  // A link that was put back may have come before a better way out.
+  for (const [containerId, its] of Map.groupBy(endpoints, (endpoint) => endpoint.containerId)) {
+    const netns = deps.namespaces.path(containerId);
+    if (its.length > 1 && existsSync(netns)) await attempt(() => settleDefaultRoutes(deps, containerId, netns));
   }
   if (ownsCni) await attempt(() => collectCniGarbage(deps));
   if (endpoints.some(({ hostInterface }) => hostInterface !== '') || deps.firewall.exists)

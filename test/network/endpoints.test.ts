@@ -1,6 +1,6 @@
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { busybox, type TestEngine } from '../support/engine.ts';
-import { throughEveryFace } from '../support/faces.ts';
+import { throughEveryFace, withEngine } from '../support/faces.ts';
 
 const option = (name: string, value: string): string => `com.docker.network.endpoint.${name}=${value}`;
 
@@ -244,5 +244,73 @@ throughEveryFace('networks of a container', (engine) => {
     expect((await cli('network', 'prune', '-f')).stdout).toContain('made');
     expect(await names('type=custom', 'label=tier')).toEqual(['settings']);
     await cli('network', 'rm', 'settings');
+  });
+});
+
+describe('a configured engine', () => {
+  const engine = withEngine({
+    serve: [
+      ...[
+        '--default-address-pool',
+        'base=10.200.0.0/23,size=24',
+        '--default-address-pool',
+        'base=fd00:200::/63,size=64',
+      ],
+      ...['--bip', '10.201.0.9/24', '--fixed-cidr', '10.201.0.128/25', '--ipv6', '--bip6', 'fd00:201::9/64'],
+      ...['--mtu', '1400', '--icc=false'],
+    ],
+  });
+  const cli = (...args: string[]) => engine().cli(args);
+
+  test('the default network is as configured', async () => {
+    expect(await inspect(engine(), 'network', 'bridge')).toMatchObject({
+      EnableIPv6: true,
+      IPAM: {
+        Config: [
+          { Subnet: '10.201.0.0/24', IPRange: '10.201.0.128/25', Gateway: '10.201.0.9' },
+          { Subnet: 'fd00:201::/64', Gateway: 'fd00:201::9' },
+        ],
+      },
+      Options: {
+        'com.docker.network.bridge.default_bridge': 'true',
+        'com.docker.network.bridge.enable_icc': 'false',
+        'com.docker.network.driver.mtu': '1400',
+      },
+    });
+    await serve(engine(), 'one');
+    await serve(engine(), 'two');
+    const shown = await within(engine(), 'one', 'ip', 'addr', 'show', 'eth0');
+    expect(shown).toMatch(/mtu 1400[\s\S]*inet 10\.201\.0\.1(29|28)\/24[\s\S]*inet6 fd00:201::[1-8]\/64/);
+    expect(await within(engine(), 'one', 'ip', 'route', 'show', 'default')).toContain('via 10.201.0.9');
+    const address = (await networksOf(engine(), 'one'))['bridge']!['IPAddress'] as string;
+    expect(await page(engine(), 'two', address)).not.toBe('one');
+    await cli('rm', '-f', 'one', 'two');
+  });
+
+  test('networks come from the pools, past what the host routes, until they are used up', async () => {
+    await engine().run(['ip', 'link', 'add', 'vpn0', 'type', 'bridge']);
+    await engine().run(['ip', 'address', 'add', '10.200.0.77/26', 'dev', 'vpn0']);
+    await engine().run(['ip', 'link', 'set', 'vpn0', 'up']);
+    await cli('network', 'create', '--ipv6', 'first');
+    expect(await inspect(engine(), 'network', 'first')).toMatchObject({
+      IPAM: { Config: [{ Subnet: '10.200.1.0/24' }, { Subnet: 'fd00:200::/64' }] },
+    });
+    const { stderr } = await engine().cli(['network', 'create', 'second'], { expect: 1 });
+    expect(stderr).toContain('all predefined address pools have been fully subnetted');
+    await cli('network', 'create', '--ipv4=false', '--ipv6', 'second');
+    await cli('network', 'rm', 'first', 'second');
+    await engine().run(['ip', 'link', 'delete', 'vpn0']);
+  });
+
+  test('documents of each version of the API', async () => {
+    const shown = async (version: string) =>
+      (await engine().api<Record<string, unknown>>('GET', `/v${version}/networks/bridge`)).body;
+    expect(await shown('1.47')).not.toHaveProperty('EnableIPv4');
+    expect(await shown('1.48')).toMatchObject({ EnableIPv4: true, EnableIPv6: true, ConfigFrom: { Network: '' } });
+    // A client that knows of no networks without IPv4 makes none.
+    const body = { Name: 'old', EnableIPv4: false, IPAM: { Config: [{ Subnet: '10.68.0.0/24' }] } };
+    expect((await engine().api('POST', '/v1.47/networks/create', body)).status).toBe(201);
+    expect((await engine().api<{ EnableIPv4: boolean }>('GET', '/networks/old')).body.EnableIPv4).toBe(true);
+    await cli('network', 'rm', 'old');
   });
 });
