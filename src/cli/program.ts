@@ -21,7 +21,7 @@ export async function main(argv: string[]): Promise<void> {
  *
  * @returns the exit code: docker's (0, 1, 125 for a command line or engine failure of run, 126, 127, or the program's)
  */
-export async function run(argv: string[]): Promise<number> {
+async function run(argv: string[]): Promise<number> {
   let debug = false;
   try {
     const globals = parse(globalOptions, argv, false);

@@ -56,9 +56,9 @@ export interface RegistrySettings {
   registryMirrors: string[];
 }
 
-export const DEFAULT_DATA_ROOT = '/var/lib/tare';
-export const DEFAULT_EXEC_ROOT = '/run/tare';
-export const DEFAULT_CONFIG_FILE = '/etc/tare/tare.toml';
+const DEFAULT_DATA_ROOT = '/var/lib/tare';
+const DEFAULT_EXEC_ROOT = '/run/tare';
+const DEFAULT_CONFIG_FILE = '/etc/tare/tare.toml';
 
 /** What flags may say; undefined leaves the file's or the default's word. */
 export interface ConfigFlags {
@@ -286,6 +286,9 @@ const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, wa
   icc: [isFlag, 'true or false'],
   'ip-masq': [isFlag, 'true or false'],
   'default-address-pools': [isPoolList, 'tables with base and size, such as { base = "10.10.0.0/16", size = 24 }'],
+  'cni-conf-dir': [isText, 'a path'],
+  'cni-bin-dirs': [isTexts, 'a list of paths'],
+  'cni-gc': [isFlag, 'true or false'],
   labels: [isTexts, 'a list of KEY=VALUE'],
   debug: [isFlag, 'true or false'],
   hosts: [isTexts, 'a list of unix:// and tcp:// addresses'],

@@ -30,7 +30,7 @@ import { insertVolume } from './volumes.ts';
 
 const NAME_ATTEMPTS = 6;
 
-export const initialState: ContainerState = {
+const initialState: ContainerState = {
   status: 'created',
   pid: 0,
   pidStartTicks: 0,

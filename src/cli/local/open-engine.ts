@@ -2,7 +2,7 @@ import { type EngineConfig, loadConfig } from '../../engine/index.ts';
 import type { EngineValues } from '../engine-options.ts';
 
 /** How this program was started, for processes that must run it again: conmon's exit command and the keeper. */
-export function ownCommand(): string[] {
+function ownCommand(): string[] {
   // The dashes keep Node.js from taking options for its own.
   return [process.execPath, '--disable-warning=ExperimentalWarning', '--', process.argv[1]!];
 }
@@ -31,6 +31,9 @@ export function configFrom(values: EngineValues): EngineConfig {
         // Only a word against it is one: it is true unless somebody says otherwise.
         icc: values.icc ? undefined : false,
         'ip-masq': values['ip-masq'] ? undefined : false,
+        'cni-conf-dir': values['cni-conf-dir'],
+        'cni-bin-dirs': values['cni-bin-dir'].length > 0 ? values['cni-bin-dir'] : undefined,
+        'cni-gc': values['cni-gc'] || undefined,
       },
       labels: values.label.length > 0 ? values.label : undefined,
       debug: values.debug || undefined,

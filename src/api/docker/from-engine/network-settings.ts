@@ -98,7 +98,7 @@ function ipamOf(request: EndpointRequest | undefined) {
 }
 
 /** inspect's `Ports`: every exposed port, null where nothing is published. Empty unless the container runs. */
-export function portMapOf(view: ContainerView): Record<string, { HostIp: string; HostPort: string }[] | null> {
+function portMapOf(view: ContainerView): Record<string, { HostIp: string; HostPort: string }[] | null> {
   if (!isOnline(view)) return {};
   const ports = new Map<string, { HostIp: string; HostPort: string }[] | null>();
   for (const port of exposedPorts(view)) ports.set(port, null);
@@ -151,7 +151,7 @@ function isOnline(view: ContainerView): boolean {
 }
 
 /** Address of `address/length`, '' for none. */
-export function address(cidr: string | undefined): string {
+function address(cidr: string | undefined): string {
   return cidr?.split('/', 1)[0] ?? '';
 }
 
