@@ -13,6 +13,7 @@ import {
   NLM_F_REPLACE,
   readAttributes,
 } from './netlink.ts';
+import { deleteNeighbour, setBridgeAddress, setNeighbour } from './netlink-neighbour.ts';
 
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
@@ -51,7 +52,9 @@ const ipvlanModes = { l2: 0, l3: 1, l3s: 2 } as const;
 const ipvlanFlags = { bridge: 0, private: 1, vepa: 2 } as const;
 const IFLA_BRPORT_STATE = 1;
 const IFLA_BRPORT_MODE = 4;
+const IFLA_BRPORT_LEARNING = 8;
 const IFLA_BRPORT_ISOLATED = 33;
+const IFLA_BRPORT_LOCKED = 43;
 const IFF_UP = 1;
 
 const IFA_ADDRESS = 1;
@@ -127,6 +130,8 @@ export interface BridgePortChange {
   hairpin?: boolean;
   /** No frames to and from other isolated ports. */
   isolated?: boolean;
+  /** Frames are taken from the addresses alone that {@link RouteSocket.setBridgeAddress} has put behind the port. */
+  locked?: boolean;
   /** A disabled port passes nothing, at once. */
   disabled?: boolean;
 }
@@ -257,10 +262,28 @@ export class RouteSocket implements Disposable {
     const body = linkHeader(AF_BRIDGE, index, 0, 0).nest(IFLA_PROTINFO, (port) => {
       if (change.hairpin !== undefined) port.u8(IFLA_BRPORT_MODE, change.hairpin ? 1 : 0);
       if (change.isolated !== undefined) port.u8(IFLA_BRPORT_ISOLATED, change.isolated ? 1 : 0);
+      if (change.locked !== undefined) {
+        port.u8(IFLA_BRPORT_LOCKED, change.locked ? 1 : 0).u8(IFLA_BRPORT_LEARNING, change.locked ? 0 : 1);
+      }
       if (change.disabled !== undefined) port.u8(IFLA_BRPORT_STATE, change.disabled ? 0 : 3);
     });
     // Only SETLINK is dispatched to the bridge; NEWLINK would ignore the port's options without a word.
     this.#netlink.request(RTM_SETLINK, 0, body.bytes, `set bridge port ${index}`);
+  }
+
+  /** Says for good behind which port of a bridge a MAC address is. It goes with the port. */
+  setBridgeAddress(port: number, macAddress: string): void {
+    setBridgeAddress(this.#netlink, port, macAddress);
+  }
+
+  /** Says for good which MAC address an IP address of a link has. Repeating is safe. */
+  setNeighbour(index: number, address: string, macAddress: string): void {
+    setNeighbour(this.#netlink, index, address, macAddress);
+  }
+
+  /** @throws {NetlinkError} ENOENT: there is none */
+  deleteNeighbour(index: number, address: string): void {
+    deleteNeighbour(this.#netlink, index, address);
   }
 
   /**

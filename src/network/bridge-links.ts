@@ -3,7 +3,7 @@ import { TareError } from '../errors/index.ts';
 import { type Link, RouteSocket, SyscallError, withNamespace } from '../linux/index.ts';
 import type { Endpoint, NetworkRecord } from './driver.ts';
 import { dressLink } from './endpoint-link.ts';
-import { gatewayMode } from './network-options.ts';
+import { gatewayMode, isGuarded } from './network-options.ts';
 import { parseSubnet } from './subnet.ts';
 import { setSysctl } from './sysctl.ts';
 
@@ -78,8 +78,45 @@ export class BridgeLinks implements Disposable {
       inside.setLink(link.index, { isUp: true });
       setDefaultRoutes(inside, network, endpoint);
       this.setPortOptions(network, endpoint);
+      this.guard(network, bridge, endpoint);
+      // A bridge with an address of its own: one of somebody else's may change it with its ports.
+      if (!isGuarded(network) || bridge.macAddress !== bridgeMac(network.id)) return;
+      for (const { gateway } of network.ipam) {
+        if (gateway !== '' && isReachedBy(endpoint, gateway))
+          inside.setNeighbour(link.index, gateway, bridge.macAddress);
+      }
     } finally {
       closeSync(namespace);
+    }
+  }
+
+  /**
+   * Holds a container to its own MAC address (the bridge drops frames from others), and makes the host believe nobody else
+   * about the container's addresses. Repeating is safe.
+   */
+  guard(network: NetworkRecord, bridge: Link, endpoint: Endpoint): void {
+    if (!isGuarded(network)) return;
+    const port = this.#route.link(endpoint.hostInterface);
+    if (port === undefined) {
+      throw new TareError('Internal', `${endpoint.hostInterface} vanished from bridge ${network.bridge}`);
+    }
+    this.#route.setBridgeAddress(port.index, endpoint.macAddress);
+    this.#route.setBridgePort(port.index, { locked: true });
+    for (const address of addressesOf(endpoint)) {
+      this.#route.setNeighbour(bridge.index, address, endpoint.macAddress);
+    }
+  }
+
+  /** Takes back what the host was told of an endpoint's addresses. Repeating is safe. */
+  forget(network: NetworkRecord, endpoint: Endpoint): void {
+    const bridge = isGuarded(network) ? this.#route.link(network.bridge) : undefined;
+    for (const address of bridge === undefined ? [] : addressesOf(endpoint)) {
+      try {
+        this.#route.deleteNeighbour(bridge?.index ?? 0, address);
+      } catch (error) {
+        if (!(error instanceof SyscallError)) throw error;
+        // It was not there: the bridge has gone or was made anew.
+      }
     }
   }
 
@@ -144,6 +181,13 @@ function setDefaultRoutes(inside: RouteSocket, network: NetworkRecord, endpoint:
     }
   }
 }
+
+const addressesOf = ({ ipv4, ipv6 }: Endpoint): string[] =>
+  [ipv4, ipv6].filter((cidr) => cidr !== '').map((cidr) => cidr.split('/', 1)[0] as string);
+
+/** Whether a container has an address in the family of a gateway. */
+const isReachedBy = ({ ipv4, ipv6 }: Endpoint, gateway: string): boolean =>
+  (gateway.includes(':') ? ipv6 : ipv4) !== '';
 
 const bridgeMac = (id: string): string => `02:42:${id.slice(0, 8).replace(/..(?=.)/g, '$&:')}`;
 

@@ -26,6 +26,10 @@ export class Namespaces {
     createNetworkNamespace(path, () => {
       // Links are born without IPv6 (no link-local address, no router advertisements); a network that has it turns it on.
       setSysctl('net/ipv6/conf/default/disable_ipv6', '1');
+      // Nobody on the link tells a container where to send what; links that come take this over.
+      for (const name of ['ipv4/conf/all', 'ipv4/conf/default', 'ipv6/conf/default']) {
+        setSysctl(`net/${name}/accept_redirects`, '0');
+      }
       using route = new RouteSocket();
       route.setLink(LOOPBACK_INDEX, { isUp: true });
     });

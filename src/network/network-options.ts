@@ -22,6 +22,12 @@ export function gatewayMode(network: Pick<NetworkRecord, 'options'>, family: 4 |
   return gatewayModes.find((mode) => mode === text) ?? 'nat';
 }
 
+/** Whether containers of a bridge are held to their own MAC addresses, and nobody believes others' answers to ARP. */
+export const isGuarded = (network: Pick<NetworkRecord, 'options'>): boolean =>
+  booleanFrom(network.options, SPOOF_GUARD);
+
+const SPOOF_GUARD = 'tare.bridge.spoof_guard';
+
 /** The host's address that a network's packets leave under; '' for that of the link they leave by. */
 export const sourceAddress = (network: Pick<NetworkRecord, 'options'>, family: 4 | 6): string =>
   network.options[`com.docker.network.host_ipv${family}`] ?? '';
@@ -30,6 +36,7 @@ export const sourceAddress = (network: Pick<NetworkRecord, 'options'>, family: 4
 function checkBridgeOptions({ name, internal, options }: CreateNetwork): void {
   const binding = options[HOST_BINDING] ?? '';
   if (binding !== '') checkedAddress(binding, HOST_BINDING);
+  booleanFrom(options, SPOOF_GUARD);
   for (const family of [4, 6] as const) {
     const key = `${BRIDGE}.gateway_mode_ipv${family}`;
     const mode = options[key] ?? '';

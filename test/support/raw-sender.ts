@@ -156,7 +156,7 @@ function redirect4({ to, victimRoute, gateway }: { to: string; victimRoute: stri
   head[0] = 5;
   head[1] = 1;
   parseAddress(gateway).copy(head, 4);
-  const packet = Buffer.concat([head, ipv4(to, victimRoute, UDP, Buffer.alloc(8))]);
+  const packet = Buffer.concat([head, ipv4(to, victimRoute, ICMP, Buffer.alloc(8))]);
   packet.writeUInt16BE(checksum(packet), 2);
   return packet;
 }
