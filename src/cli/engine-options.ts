@@ -8,6 +8,17 @@ export const engineOptions = {
   'add-runtime': { type: 'list', help: 'Register an additional OCI runtime (NAME=PATH)' },
   bip: { type: 'string', help: 'Subnet of the default bridge in CIDR notation' },
   bip6: { type: 'string', help: 'IPv6 subnet of the default bridge in CIDR notation' },
+  'cni-bin-dir': {
+    type: 'list',
+    help: "Folder of CNI plugins, '/opt/cni/bin' and '/usr/lib/cni' unless given",
+    completes: 'directories',
+  },
+  'cni-conf-dir': {
+    type: 'string',
+    help: "Folder of CNI's network configurations, '/etc/cni/net.d' unless given",
+    completes: 'directories',
+  },
+  'cni-gc': { type: 'bool', help: 'Let CNI plugins drop what no container of this engine has: nobody else uses them' },
   config: { type: 'string', help: 'Configuration file', completes: 'files' },
   'config-file': { type: 'string', help: 'Configuration file', hidden: true, completes: 'files' },
   'data-root': {

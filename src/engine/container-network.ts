@@ -16,6 +16,7 @@ export function connectRequests(
     containerId: record.id,
     networkId: network(request.network).id,
     ...endpointWishes(request),
+    ...chosenResolvers(record.host),
     // Ports lead to the first network's address.
     ports: index === 0 ? ports : [],
   }));
@@ -23,8 +24,25 @@ export function connectRequests(
 
 /** What the network service is to give one endpoint. */
 export function endpointWishes(request: Omit<EndpointRequest, 'network'>) {
-  const { macAddress, ipv4, ipv6, linkLocalIps, gatewayPriority, driverOptions } = request;
-  return { macAddress, ipv4, ipv6, linkLocalIps, gatewayPriority, driverOptions };
+  const { macAddress, ipv4, ipv6, linkLocalIps, gatewayPriority, driverOptions, aliases } = request;
+  return { macAddress, ipv4, ipv6, linkLocalIps, gatewayPriority, driverOptions, aliases };
+}
+
+function chosenResolvers({ dns, dnsSearch, dnsOptions }: ContainerRecord['host']): Pick<ConnectRequest, 'dns'> {
+  if (dns.length + dnsSearch.length + dnsOptions.length === 0) return {};
+  return { dns: { servers: dns, searches: dnsSearch, options: dnsOptions } };
+}
+
+/** What is said of ports that a container's first network does not publish. */
+export function publicationWarnings(
+  { host, config, networking }: Pick<ContainerRecord, 'host' | 'config' | 'networking'>,
+  network: (ref: string) => NetworkRecord,
+): string[] {
+  const [first] = networking;
+  const driver = first === undefined ? '' : network(first.network).driver;
+  if (driver !== 'macvlan' && driver !== 'ipvlan') return [];
+  if (publications(host, config.exposedPorts).length === 0) return [];
+  return [`Published ports are discarded when using ${driver} network mode: the container's own address has them all`];
 }
 
 /**

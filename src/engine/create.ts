@@ -14,6 +14,7 @@ import {
 import { copyUp } from '../storage/index.ts';
 import { bundleFolder, containerFolder } from './config.ts';
 import { makeBindSources, planMounts } from './container-mounts.ts';
+import { publicationWarnings } from './container-network.ts';
 import { emptyEndpoint } from './endpoint-request.ts';
 import { containerEvent } from './events.ts';
 import { findImage } from './image-records.ts';
@@ -65,6 +66,7 @@ export async function createContainer(
   const warnings = checkSettings(parts, config, asked);
   const host = applyHostDefaults(asked, parts.facts);
   const networking = resolveNetworking(parts, host, request.networking);
+  warnings.push(...publicationWarnings({ host, config, networking }, (ref) => parts.networks.get(ref)));
   const plan = planMounts(parts, config, host);
 
   const id = newContainerID();

@@ -128,6 +128,7 @@ export class Engine implements EngineServices, AsyncDisposable {
           ...(config.bridgeSubnet === undefined ? {} : { subnet: config.bridgeSubnet }),
         },
         ...(config.defaultBinding === undefined ? {} : { defaultBinding: config.defaultBinding }),
+        ...{ cni: config.network.cni, ownsCni: config.network.ownsCni },
         containerName: (id) => store.find(id)?.name ?? id.slice(0, 12),
       }),
     );

@@ -1,6 +1,13 @@
 import { isIP } from 'node:net';
+import { isAbsolute } from 'node:path';
 import { TareError } from '../errors/index.ts';
-import { type AddressPool, checkPools, type DefaultNetwork } from '../network/index.ts';
+import {
+  type AddressPool,
+  type CniPaths,
+  checkPools,
+  type DefaultNetwork,
+  standardCniPaths,
+} from '../network/index.ts';
 
 /** What an engine is told of its networks beyond the default one's subnet; undefined: as usual. */
 export interface NetworkConfig {
@@ -8,6 +15,9 @@ export interface NetworkConfig {
   pools?: AddressPool[];
   /** What the default network is like. */
   defaultNetwork: DefaultNetwork;
+  cni: CniPaths;
+  /** Whether the conflists are this engine's alone: then their plugins may drop what no container of ours has. */
+  ownsCni: boolean;
 }
 
 /** dockerd's names, of flags and of keys in the file. */
@@ -21,6 +31,9 @@ export interface NetworkFlags {
   mtu?: number;
   icc?: boolean;
   'ip-masq'?: boolean;
+  'cni-conf-dir'?: string;
+  'cni-bin-dirs'?: string[];
+  'cni-gc'?: boolean;
 }
 
 /** @throws {TareError} InvalidArgument: the key, the value and what would be right */
@@ -46,7 +59,18 @@ export function parseNetworkConfig(flags: NetworkFlags, file: NetworkFlags): Net
     icc: given('icc'),
     masquerade: given('ip-masq'),
   };
+  const cni = {
+    confDir: given('cni-conf-dir') ?? standardCniPaths.confDir,
+    binDirs: given('cni-bin-dirs') ?? standardCniPaths.binDirs,
+  };
+  for (const folder of [cni.confDir, ...cni.binDirs]) {
+    // They become CNI_PATH, which colons separate.
+    if (isAbsolute(folder) && !/[:\0]/.test(folder)) continue;
+    throw new TareError('InvalidArgument', `invalid folder of CNI ${JSON.stringify(folder)}: want an absolute path`);
+  }
   return {
+    cni,
+    ownsCni: given('cni-gc') ?? false,
     ...(pools === undefined || pools.length === 0 ? {} : { pools }),
     defaultNetwork: Object.fromEntries(Object.entries(defaultNetwork).filter(([, value]) => value !== undefined)),
   };
@@ -85,7 +109,7 @@ function parsePool(text: string): AddressPool {
 }
 
 /** The flags that say the same to another process. */
-export function networkArguments({ pools = [], defaultNetwork }: NetworkConfig): string[] {
+export function networkArguments({ pools = [], defaultNetwork, cni, ownsCni }: NetworkConfig): string[] {
   const { subnet6, range, range6, gateway, gateway6, mtu, icc, masquerade } = defaultNetwork;
   const texts = {
     '--bip6': subnet6,
@@ -100,6 +124,11 @@ export function networkArguments({ pools = [], defaultNetwork }: NetworkConfig):
     ...Object.entries(texts).flatMap(([flag, value]) => (value === undefined ? [] : [flag, String(value)])),
     ...(icc === undefined ? [] : [`--icc=${icc}`]),
     ...(masquerade === undefined ? [] : [`--ip-masq=${masquerade}`]),
+    ...(cni.confDir === standardCniPaths.confDir ? [] : ['--cni-conf-dir', cni.confDir]),
+    ...(cni.binDirs.join(':') === standardCniPaths.binDirs.join(':')
+      ? []
+      : cni.binDirs.flatMap((folder) => ['--cni-bin-dir', folder])),
+    ...(ownsCni ? ['--cni-gc'] : []),
   ];
 }
 
