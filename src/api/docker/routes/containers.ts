@@ -9,6 +9,7 @@ import { parseFilters } from '../schema/filters.ts';
 import { toContainerConfig } from '../to-engine/container-config.ts';
 import { containerName } from '../to-engine/container-name.ts';
 import { toHostConfig } from '../to-engine/host-config.ts';
+import { withInterfaceSysctls } from '../to-engine/interface-sysctls.ts';
 import { toNetworking } from '../to-engine/networking.ts';
 import { toResourceChange } from '../to-engine/resources.ts';
 import type { ApiVersion } from '../version.ts';
@@ -38,8 +39,9 @@ export const containerRoutes = [
     path: '/containers/create',
     query: T.Object({ name: T.String(), platform: T.String() }),
     body: createBody,
-    async handler({ engine, query, body }) {
-      if (!body) throw new TareError('InvalidArgument', 'config cannot be empty in order to create a container');
+    async handler({ engine, query, body: asked, version }) {
+      if (!asked) throw new TareError('InvalidArgument', 'config cannot be empty in order to create a container');
+      const { body, warnings: moved } = withInterfaceSysctls(asked, version);
       const { id, warnings } = await create(engine, {
         name: query.name === '' ? undefined : containerName(query.name),
         platform: query.platform === '' ? undefined : query.platform,
@@ -47,7 +49,7 @@ export const containerRoutes = [
         host: toHostConfig(body.HostConfig),
         networking: toNetworking(body),
       });
-      return json({ Id: id, Warnings: warnings }, 201);
+      return json({ Id: id, Warnings: [...moved, ...warnings] }, 201);
     },
   }),
 

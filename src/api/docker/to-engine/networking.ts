@@ -49,11 +49,12 @@ export function toNetworking(body: CreateBody): EndpointRequest[] {
   return [...requests.values()];
 }
 
-function networkName(name: string): string {
+/** Docker's clients call the default network `default`. */
+export function networkName(name: string): string {
   return name === '' || name === 'default' ? 'bridge' : name;
 }
 
-const emptySettings: EndpointSettingsBody = {
+export const emptySettings: EndpointSettingsBody = {
   IPAMConfig: { IPv4Address: '', IPv6Address: '', LinkLocalIPs: [] },
   Links: [],
   Aliases: [],
