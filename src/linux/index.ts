@@ -23,6 +23,7 @@ export * from './process.ts';
 export * from './read-in-root.ts';
 export * from './seccomp-filter.ts';
 export * from './seqpacket.ts';
+export * from './socket-spread.ts';
 export * from './sockets.ts';
 export * from './spawn.ts';
 export * from './xattr.ts';

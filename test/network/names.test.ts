@@ -246,6 +246,40 @@ describe('the server', () => {
     await cli('rm', '-f', 'web', 'client', 'mover');
   });
 
+  test('a flood from one container leaves the others their answers', async () => {
+    await cli('network', 'create', 'flooded');
+    await run('hostile', '--network', 'flooded');
+    await run('web', '--network', 'flooded');
+    using web = await askerIn(engine(), 'web');
+    const flood = `
+      const { createSocket } = require('node:dgram');
+      const socket = createSocket('udp4').on('error', () => {});
+      socket.connect(53, '${web.server}', () => {
+        const junk = Buffer.alloc(40, 7);
+        const question = Buffer.from('000101000001000000000000' + '03776562' + '0000010001', 'hex');
+        (function go() {
+          for (let count = 0; count < 100; count += 1) socket.send(count % 2 ? junk : question);
+          setImmediate(go);
+        })();
+      });
+      process.stdin.resume().on('end', () => process.exit());`;
+    const pid = await inspect(engine(), 'hostile', '{{.State.Pid}}');
+    const flooding = engine().spawn(['nsenter', `--net=/proc/${pid}/ns/net`, node, '-e', flood]);
+    try {
+      await sleep(500);
+      const address = await addressOf(engine(), 'web', 'flooded');
+      const seen: string[] = [];
+      for (let count = 0; count < 200; count += 1) {
+        seen.push(await web.answer({ server: web.server, name: 'web', timeoutMs: 1_000 }));
+      }
+      expect(seen.filter((answer) => answer === address).length).toBeGreaterThan(195);
+      expect(await web.answer({ server: web.server, transport: 'tcp', name: 'web' })).toBe(address);
+    } finally {
+      flooding.kill();
+    }
+    await cli('rm', '-f', 'hostile', 'web');
+  });
+
   test('a container that publishes port 53 takes it from nobody', async () => {
     await cli('network', 'create', 'with-dns');
     await run('resolver', '--network', 'with-dns', '-p', '53:53/udp', '-p', '53:53/tcp');

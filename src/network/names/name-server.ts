@@ -2,7 +2,7 @@ import { closeSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TareError } from '../../errors/index.ts';
-import { bindPort, formatAddress, listBoundSockets } from '../../linux/index.ts';
+import { bindPort, formatAddress, listBoundSockets, spreadBySource } from '../../linux/index.ts';
 import { RESERVATION_MARK } from '../published-ports.ts';
 import { STAND_IN_MARK } from '../socket-marks.ts';
 import { contains, parseSubnet } from '../subnet.ts';
@@ -31,6 +31,8 @@ import { serveStream } from './stream-server.ts';
  */
 export const NAME_TTL_SECONDS = 1;
 const DNS_PORT = 53;
+/** Each container's questions wait in one of so many sockets, which are read in turn: a flood delays its neighbours only. */
+const DATAGRAM_SOCKETS = 8;
 
 /** Where a keeper's name server listens, in whatever process: the kernel knows. */
 export function servedAddresses(): Set<string> {
@@ -168,16 +170,13 @@ export class NameServer implements Disposable {
       this.#report(`names of network ${network.name} on ${address}`, error);
       this.#close(key);
     };
-    const datagrams = bound('udp');
-    let stream: number;
-    try {
-      stream = bound('tcp');
-    } catch (error) {
-      closeSync(datagrams);
-      throw error;
+    const family = isIPv6(address) ? 6 : 4;
+    for (let number = 0; number < DATAGRAM_SOCKETS; number += 1) {
+      const fd = bound('udp');
+      if (number === 0) attempt(fd, () => spreadBySource(fd, family, DATAGRAM_SOCKETS));
+      opening.use(serveDatagrams(fd, family, respond, failed));
     }
-    opening.use(serveDatagrams(datagrams, isIPv6(address) ? 6 : 4, respond, failed));
-    opening.use(serveStream(stream, respond, failed));
+    opening.use(serveStream(bound('tcp'), respond, failed));
     return opening.move();
   }
 
@@ -277,3 +276,13 @@ export class NameServer implements Disposable {
 
 const emptyAnswer = ({ message, query }: Asked, rcode: number): Buffer =>
   writeAnswer(message, query, { rcode, records: [], ttlSeconds: 0, isAuthoritative: false }, MAX_MESSAGE_BYTES);
+
+/** Closes a descriptor that nobody has taken over yet when the work on it fails. */
+function attempt(fd: number, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
