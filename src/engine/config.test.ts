@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -109,4 +109,22 @@ test.each<{ text: string; flags?: ConfigFlags; want: RegExp }>([
   },
 ])('tare.toml %o is refused', ({ text, flags, want }) => {
   expect(() => load(text, flags)).toThrow(want);
+});
+
+test('the example in packaging/ shows every key, in a form that is read', () => {
+  const example = readFileSync(join(import.meta.dirname, '../../packaging/tare.toml'), 'utf8');
+  const lines = example.split('\n').filter((line) => /^# (\[|[a-zA-Z0-9-]+ = )/.test(line));
+  let keys: string[] = [];
+  try {
+    load('no-such-key = 1');
+  } catch (error) {
+    keys = /one of (.*)$/.exec((error as Error).message)![1]!.split(', ');
+  }
+  const tables = lines.findIndex((line) => line.startsWith('# ['));
+  const shown = (key: string): boolean =>
+    lines.slice(0, tables).some((line) => line.startsWith(`# ${key} = `)) ||
+    lines.slice(tables).some((line) => /^# \[([\w-]+)/.exec(line)?.[1] === key);
+  expect(keys).toContain('data-root');
+  expect(keys.filter((key) => !shown(key))).toEqual([]);
+  expect(() => load(lines.map((line) => line.slice(2)).join('\n'))).not.toThrow();
 });
