@@ -24,7 +24,6 @@ const NFTA_SET_ELEM_LIST_TABLE = 1;
 const NFTA_SET_ELEM_LIST_SET = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS = 3;
 const NFTA_GEN_ID = 1;
-const NFTA_GEN_PROC_NAME = 3;
 
 const families = { inet: 1, ip: 2, ip6: 10 } as const;
 export type NftablesFamily = keyof typeof families;
@@ -50,14 +49,11 @@ export class NftablesState implements Disposable {
     this.#netlink[Symbol.dispose]();
   }
 
-  /** The number that grows with every change of any rule in this network namespace, and the name of who made the last. */
-  generation(): { id: number; changedBy: string } {
+  /** The number that grows with every change of any rule in this network namespace. */
+  generation(): number {
     const [answer] = this.#netlink.request(NFT_MSG_GETGEN, 0, header(0).bytes, 'get generation of rules');
     const attributes = readAttributes(answer?.subarray(GENERIC_HEADER) ?? Buffer.alloc(0));
-    return {
-      id: attributes.get(NFTA_GEN_ID)?.readUInt32BE(0) ?? 0,
-      changedBy: attributeText(attributes.get(NFTA_GEN_PROC_NAME)),
-    };
+    return attributes.get(NFTA_GEN_ID)?.readUInt32BE(0) ?? 0;
   }
 
   hasChain({ family, table, name }: NftablesChain): boolean {

@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { forgetUdpFlows, Nftables, NftablesError, NftablesState, openConntrack } from '../linux/index.ts';
 import type { Database, Locks } from '../state/index.ts';
 import { keepHostFirewallOpen, leaveHostFirewall } from './host-firewall.ts';
+import { keepLegacyFirewallOpen } from './legacy-firewall.ts';
 import { listEndpoints, listNetworks } from './records.ts';
 import {
   deleteTableCommands,
@@ -109,19 +109,15 @@ export class Firewall implements Disposable {
    * @returns whether something had to be put back
    */
   async watch(): Promise<boolean> {
-    const { id, changedBy } = this.#state.generation();
-    if (id === this.#seenGeneration) return false;
+    const generation = this.#state.generation();
+    if (generation === this.#seenGeneration) return false;
     using _lock = await this.#locks.acquire('network-rules');
     const isWhole = this.#isWhole();
-    // A neighbour of this very program leaves the host's own tables alone.
-    if (isWhole && changedBy === ownName()) {
-      this.#seenGeneration = id;
-      return false;
-    }
+    // Somebody may have loaded the host's own tables anew: our place in them is looked at with each change.
     if (isWhole) this.#openHostFirewall();
     else this.#rewrite();
     // Our own writing has made another generation; a change since then shows by its count.
-    this.#seenGeneration = isWhole ? id : this.#state.generation().id;
+    this.#seenGeneration = isWhole ? generation : this.#state.generation();
     return !isWhole;
   }
 
@@ -132,6 +128,7 @@ export class Firewall implements Disposable {
     const isUsed = this.#state.countRules('inet', this.#table).has(USER_CHAIN);
     this.#context().run(isUsed ? emptyTableCommands(this.#table) : deleteTableCommands(this.#table));
     leaveHostFirewall(this.#context(), this.#state, this.#table);
+    keepLegacyFirewallOpen(this.#table, []);
   }
 
   /** A UDP client that never pauses would stay with the container, or the lack of one, that it found first. */
@@ -197,13 +194,11 @@ export class Firewall implements Disposable {
   }
 
   #openHostFirewall(): void {
-    const bridges = this.#bridgeNetworks().filter(({ internal }) => !internal);
-    keepHostFirewallOpen(
-      this.#context(),
-      this.#state,
-      this.#table,
-      bridges.map(({ bridge }) => bridge),
-    );
+    const bridges = this.#bridgeNetworks()
+      .filter(({ internal }) => !internal)
+      .map(({ bridge }) => bridge);
+    keepHostFirewallOpen(this.#context(), this.#state, this.#table, bridges);
+    keepLegacyFirewallOpen(this.#table, bridges);
   }
 
   #context(): Nftables {
@@ -211,6 +206,3 @@ export class Firewall implements Disposable {
     return this.#nftables;
   }
 }
-
-/** What the kernel notes as the author of our changes. */
-const ownName = (): string => readFileSync('/proc/thread-self/comm', 'utf8').trim();

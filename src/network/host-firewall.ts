@@ -1,99 +1,141 @@
-import type { Nftables, NftablesState } from '../linux/index.ts';
+import { type Nftables, type NftablesChain, NftablesError, type NftablesState } from '../linux/index.ts';
 
 /**
- * A verdict of ours cannot overrule another table's: a packet passes only when every table lets it. Where the host's
- * forward chain drops by default (iptables-nft's `filter` tables: ufw, docker, hand-written rules), our bridges are let
- * through by a chain of our own there, called just before the chain's last word, so that every rule the administrator
- * wrote comes first. What may reach a container is still decided in our own table.
+ * A verdict of ours cannot overrule another table's: a packet passes only when every table lets it. Where a table of the
+ * host refuses forwarded packets by default (iptables-nft's `filter`, ufw, firewalld, hand-written ones), our bridges are
+ * let through by a chain of our own there, called just before what refuses whatever is left, so that every rule the
+ * administrator wrote comes first. What may reach a container is still decided in our own table.
+ *
+ * A table that nobody else may change (firewalld's, where it owns it) stays closed.
  */
 export function keepHostFirewallOpen(
   nftables: Nftables,
-  tables: NftablesState,
+  state: NftablesState,
   instance: string,
   bridges: readonly string[],
 ): void {
-  for (const family of ['ip', 'ip6'] as const) {
-    if (!tables.hasChain({ family, table: 'filter', name: 'FORWARD' })) continue;
-    const forward = readForward(nftables, family, instance);
-    if (forward === undefined) continue;
-    const needed = forward.dropsByDefault && bridges.length > 0;
-    if (!needed && !forward.hasChain) continue;
-    const chain = chainName(instance);
-    const commands = forward.jumps.map((handle) => `delete rule ${family} filter FORWARD handle ${handle}\n`);
-    if (forward.hasChain) commands.push(`flush chain ${family} filter ${chain}\n`);
-    if (needed) {
-      commands.push(`add chain ${family} filter ${chain}\n`);
-      for (const bridge of bridges) {
-        commands.push(`add rule ${family} filter ${chain} iifname "${bridge}" counter accept\n`);
-        commands.push(`add rule ${family} filter ${chain} oifname "${bridge}" counter accept\n`);
-      }
-      const jump = `counter jump ${chain}`;
-      commands.push(
-        forward.lastWord === undefined
-          ? `add rule ${family} filter FORWARD ${jump}\n`
-          : `insert rule ${family} filter FORWARD position ${forward.lastWord} ${jump}\n`,
-      );
-    } else {
-      commands.push(`delete chain ${family} filter ${chain}\n`);
+  for (const chain of state.forwardChains()) {
+    if (isOfAnEngine(chain.table)) continue;
+    try {
+      openChain(nftables, chain, chainName(instance), bridges);
+    } catch (error) {
+      if (!(error instanceof NftablesError)) throw error;
+      // Owned by another process, or gone meanwhile: our containers start all the same.
     }
-    nftables.run(commands.join(''));
   }
 }
 
 /** Removes what {@link keepHostFirewallOpen} added. Repeating is safe. */
-export function leaveHostFirewall(nftables: Nftables, tables: NftablesState, instance: string): void {
-  keepHostFirewallOpen(nftables, tables, instance, []);
+export function leaveHostFirewall(nftables: Nftables, state: NftablesState, instance: string): void {
+  keepHostFirewallOpen(nftables, state, instance, []);
 }
 
-// iptables shows chain names of at most 28 characters.
-const chainName = (instance: string): string => `${instance.toUpperCase()}-FORWARD`;
+/** iptables shows chain names of at most 28 characters. */
+export const chainName = (instance: string): string => `${instance.toUpperCase()}-FORWARD`;
 
-interface Forward {
-  dropsByDefault: boolean;
-  hasChain: boolean;
-  /** Handles of the rules that jump to our chain. */
-  jumps: number[];
-  /** Handle of a last rule that drops or rejects whatever is left. */
-  lastWord: number | undefined;
+/** Our own table, or that of another engine of ours: they refuse what is theirs alone. */
+const isOfAnEngine = (table: string): boolean => /^tare(-[0-9a-f]{8})?$/.test(table);
+
+function openChain(nftables: Nftables, chain: NftablesChain, ours: string, bridges: readonly string[]): void {
+  const { family, table, name } = chain;
+  const found = read(nftables, chain, ours);
+  const isNeeded = found.refuses && bridges.length > 0;
+  if (!isNeeded && !found.hasChain) return;
+  if (isNeeded && found.isSettled(bridges)) return;
+  const commands = found.jumps.map((handle) => `delete rule ${family} ${table} ${name} handle ${handle}\n`);
+  if (found.hasChain) commands.push(`flush chain ${family} ${table} ${ours}\n`);
+  if (isNeeded) {
+    commands.push(`add chain ${family} ${table} ${ours}\n`);
+    for (const bridge of bridges) {
+      commands.push(`add rule ${family} ${table} ${ours} iifname "${bridge}" counter accept\n`);
+      commands.push(`add rule ${family} ${table} ${ours} oifname "${bridge}" counter accept\n`);
+    }
+    const jump = `counter jump ${ours}`;
+    commands.push(
+      found.lastWord === undefined
+        ? `add rule ${family} ${table} ${name} ${jump}\n`
+        : `insert rule ${family} ${table} ${name} position ${found.lastWord} ${jump}\n`,
+    );
+  } else {
+    commands.push(`delete chain ${family} ${table} ${ours}\n`);
+  }
+  nftables.run(commands.join(''));
 }
+
+type Expression = Record<string, unknown>;
 
 interface ListedRule {
   chain: string;
   handle: number;
-  expr: Record<string, unknown>[];
+  expr: Expression[];
 }
 
 interface Listing {
-  nftables: { chain?: { name: string; policy?: string; hook?: string }; rule?: ListedRule }[];
+  nftables: { chain?: { name: string; policy?: string }; rule?: ListedRule }[];
 }
 
-/** The FORWARD chain of the `filter` table that iptables-nft keeps, or undefined when there is none. */
-function readForward(nftables: Nftables, family: 'ip' | 'ip6', instance: string): Forward | undefined {
-  let listing: Listing;
-  try {
-    listing = nftables.list(`list table ${family} filter`) as Listing;
-  } catch {
-    return undefined;
-  }
-  const chains = listing.nftables.flatMap(({ chain }) => (chain === undefined ? [] : [chain]));
-  const forward = chains.find(({ name, hook }) => name === 'FORWARD' && hook === 'forward');
-  if (forward === undefined) return undefined;
-  const ours = chainName(instance);
-  const rules = listing.nftables.flatMap(({ rule }) => (rule?.chain === 'FORWARD' ? [rule] : []));
-  const isOurs = (rule: ListedRule) => rule.expr.some((part) => (part['jump'] as { target?: string })?.target === ours);
-  const last = rules.filter((rule) => !isOurs(rule)).at(-1);
-  const lastWord = last !== undefined && isUnconditionalRefusal(last) ? last.handle : undefined;
+interface ForwardChain {
+  /** Whether what no rule decides is dropped or rejected. */
+  refuses: boolean;
+  /** Handle of the first rule that refuses whatever is left; undefined: the policy does. */
+  lastWord: number | undefined;
+  hasChain: boolean;
+  /** Handles of the rules that jump to our chain. */
+  jumps: number[];
+  /** Whether everything is as it would be written. */
+  isSettled(bridges: readonly string[]): boolean;
+}
+
+function read(nftables: Nftables, { family, table, name }: NftablesChain, ours: string): ForwardChain {
+  const { nftables: listed } = nftables.list(`list table ${family} ${table}`) as Listing;
+  const chains = listed.flatMap(({ chain }) => (chain === undefined ? [] : [chain]));
+  const rulesOf = Map.groupBy(
+    listed.flatMap(({ rule }) => (rule === undefined ? [] : [rule])),
+    ({ chain }) => chain,
+  );
+  const rules = rulesOf.get(name) ?? [];
+  const isOurs = ({ expr }: ListedRule) => expr.some((part) => targetOf(part) === ours);
+  const refuses = (rule: ListedRule) => isRefusal(rule, rulesOf, new Set([name, ours]));
+  const lastWord = rules.filter((rule) => !isOurs(rule)).find(refuses)?.handle;
+  const jumps = rules.filter(isOurs).map(({ handle }) => handle);
   return {
-    dropsByDefault: forward.policy === 'drop' || lastWord !== undefined,
-    hasChain: chains.some(({ name }) => name === ours),
-    jumps: rules.filter(isOurs).map(({ handle }) => handle),
+    refuses: lastWord !== undefined || chains.find((chain) => chain.name === name)?.policy === 'drop',
     lastWord,
+    hasChain: chains.some((chain) => chain.name === ours),
+    jumps,
+    isSettled: (bridges) => {
+      const at = rules.findIndex(isOurs);
+      const isInPlace = jumps.length === 1 && rules[at + 1]?.handle === lastWord;
+      const links = new Set((rulesOf.get(ours) ?? []).flatMap(({ expr }) => expr.flatMap(linkOf)));
+      return isInPlace && links.size === bridges.length && bridges.every((bridge) => links.has(bridge));
+    },
   };
 }
 
-const isUnconditionalRefusal = ({ expr }: ListedRule): boolean =>
-  expr.every((part) => 'drop' in part || 'reject' in part || 'counter' in part || isRejectTarget(part)) &&
-  expr.some((part) => 'drop' in part || 'reject' in part || isRejectTarget(part));
+/** Whether a rule decides against everything that comes to it, itself or by the chain that it leads to. */
+function isRefusal(rule: ListedRule, rulesOf: Map<string, ListedRule[]>, seen: Set<string>): boolean {
+  if (!rule.expr.every((part) => isVerdict(part) || 'counter' in part || 'log' in part)) return false;
+  return rule.expr.some((part) => {
+    if ('drop' in part || 'reject' in part || isRejectTarget(part)) return true;
+    const target = targetOf(part);
+    // Each chain is looked at once: chains may lead to each other in any number of ways.
+    if (target === undefined || seen.has(target)) return false;
+    seen.add(target);
+    return (rulesOf.get(target) ?? []).some((next) => isRefusal(next, rulesOf, seen));
+  });
+}
 
-const isRejectTarget = (part: Record<string, unknown>): boolean =>
+const isVerdict = (part: Expression): boolean =>
+  'drop' in part || 'reject' in part || isRejectTarget(part) || targetOf(part) !== undefined;
+
+const targetOf = (part: Expression): string | undefined =>
+  ((part['jump'] ?? part['goto']) as { target?: string } | undefined)?.target;
+
+const isRejectTarget = (part: Expression): boolean =>
   (part['xt'] as { type?: string; name?: string } | undefined)?.name === 'REJECT';
+
+/** The link that an expression compares with. */
+function linkOf(part: Expression): string[] {
+  const right = (part['match'] as { right?: unknown } | undefined)?.right;
+  return typeof right === 'string' ? [right] : [];
+}
