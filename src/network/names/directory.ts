@@ -62,8 +62,8 @@ interface NetworkDirectory {
   suffix: string;
   subnets: Subnet[];
   names: Map<string, Addresses>;
-  /** By address: who it is, and `name.network` on the wire. */
-  members: Map<string, { container: NamedContainer; pointer: Uint8Array | undefined }>;
+  /** By address. */
+  members: Map<string, NamedContainer>;
 }
 
 const arpa4 = '.in-addr.arpa';
@@ -93,9 +93,8 @@ export class NameDirectory {
 
   /** Who has this address on a network. */
   asker(networkId: string, address: string): Asker | undefined {
-    const member = this.#networks.get(networkId)?.members.get(address);
-    if (member === undefined) return undefined;
-    const { container } = member;
+    const container = this.#networks.get(networkId)?.members.get(address);
+    if (container === undefined) return undefined;
     // A network that is not ours (macvlan, another host's) is one that leads somewhere.
     const isOpen = container.endpoints.some((end) => this.#networks.get(end.networkId)?.network.internal !== true);
     return { container, isOpen };
@@ -135,7 +134,8 @@ export class NameDirectory {
     for (const { networkId } of asker.endpoints) {
       const directory = this.#networks.get(networkId);
       if (directory === undefined) continue;
-      const pointer = directory.members.get(address)?.pointer;
+      const member = directory.members.get(address);
+      const pointer = member === undefined ? undefined : encodeName(`${member.name}.${directory.network.name}`);
       if (pointer !== undefined) return pointer;
       if (directory.subnets.some((subnet) => contains(subnet, address))) return null;
     }
@@ -158,19 +158,18 @@ export class NameDirectory {
     for (const end of container.endpoints) {
       const directory = this.#networks.get(end.networkId);
       if (directory === undefined) continue;
-      const pointer = encodeName(`${container.name}.${directory.network.name}`);
-      for (const address of [end.ipv4, end.ipv6]) {
-        if (address !== '') directory.members.set(address, { container, pointer });
-      }
+      for (const address of [end.ipv4, end.ipv6]) if (address !== '') directory.members.set(address, container);
       const own = addressesOf(end);
       const names = new Set([container.name, ...container.otherNames, ...end.aliases].map(nameKey));
+      names.delete('');
       for (const name of names) {
-        if (name === '') continue;
         const known = directory.names.get(name);
-        directory.names.set(
-          name,
-          known === undefined ? own : { ipv4: [...known.ipv4, ...own.ipv4], ipv6: [...known.ipv6, ...own.ipv6] },
-        );
+        if (known === undefined) {
+          directory.names.set(name, { ipv4: [...own.ipv4], ipv6: [...own.ipv6] });
+        } else {
+          known.ipv4.push(...own.ipv4);
+          known.ipv6.push(...own.ipv6);
+        }
       }
     }
   }
