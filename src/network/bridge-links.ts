@@ -130,17 +130,6 @@ export class BridgeLinks implements Disposable {
     if (port !== undefined) this.#route.setBridgePort(port.index, { hairpin, isolated });
   }
 
-  /** Makes the gateway of a network the default of a namespace that has no default route. */
-  setDefaultRoutes(network: NetworkRecord, endpoint: Endpoint, netns: string): void {
-    const namespace = openSync(netns, 'r');
-    try {
-      using inside = withNamespace(namespace, () => new RouteSocket());
-      setDefaultRoutes(inside, network, endpoint);
-    } finally {
-      closeSync(namespace);
-    }
-  }
-
   /** Stops all traffic of a host-side link at once; the link itself goes with its namespace. */
   silence(hostInterface: string): void {
     const link = this.#route.link(hostInterface);

@@ -1,7 +1,7 @@
-import { writeFileSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { TareError } from '../errors/index.ts';
-import { type RouteSocket, withNamespace } from '../linux/index.ts';
+import { RouteSocket, withNamespace } from '../linux/index.ts';
 import type { Endpoint } from './driver.ts';
 import { setSysctl } from './sysctl.ts';
 
@@ -13,8 +13,33 @@ import { setSysctl } from './sysctl.ts';
  * @throws {TareError} InvalidArgument: a setting that the kernel does not know, or does not take
  */
 export function dressLink(inside: RouteSocket, namespace: number, index: number, endpoint: Endpoint): void {
-  const { interfaceName, sysctls = {}, linkLocal = [] } = endpoint;
-  const addresses = [endpoint.ipv4, endpoint.ipv6, ...linkLocal].filter((cidr) => cidr !== '');
+  const { ipv4, ipv6, linkLocal = [] } = endpoint;
+  dress(inside, namespace, index, endpoint, [ipv4, ipv6, ...linkLocal]);
+}
+
+/** The same for a link that others made and gave its addresses: what they were not asked for. */
+export function dressForeignLink(netns: string, endpoint: Endpoint): void {
+  const { interfaceName, sysctls, linkLocal = [] } = endpoint;
+  if (sysctls === undefined && linkLocal.length === 0) return;
+  const namespace = openSync(netns, 'r');
+  try {
+    using inside = withNamespace(namespace, () => new RouteSocket());
+    const link = inside.link(interfaceName);
+    if (link === undefined) throw new TareError('Unavailable', `no link ${interfaceName} was made in ${netns}`);
+    dress(inside, namespace, link.index, endpoint, linkLocal);
+  } finally {
+    closeSync(namespace);
+  }
+}
+
+function dress(
+  inside: RouteSocket,
+  namespace: number,
+  index: number,
+  { interfaceName, sysctls = {} }: Endpoint,
+  cidrs: readonly string[],
+): void {
+  const addresses = cidrs.filter((cidr) => cidr !== '');
   withNamespace(namespace, () => {
     if (addresses.some((cidr) => isIPv6(cidr.split('/', 1)[0] as string))) {
       setSysctl(`net/ipv6/conf/${interfaceName}/accept_ra`, '0');

@@ -69,6 +69,7 @@ throughEveryFace('networks of a container', (engine) => {
       IPv6Gateway: 'fd00:61::1',
     });
     expect((await networksOf(engine(), 'two'))['both']).toMatchObject({ IPAddress: '10.61.0.3' });
+    const id = (await cli('inspect', '-f', '{{.Id}}', 'one')).stdout.trim();
     expect(await inspect(engine(), 'network', 'both')).toMatchObject({
       Driver: 'bridge',
       EnableIPv4: true,
@@ -80,7 +81,15 @@ throughEveryFace('networks of a container', (engine) => {
           { Subnet: 'fd00:61::/64', Gateway: 'fd00:61::1' },
         ],
       },
-      Containers: expect.objectContaining({}),
+      Containers: {
+        [id]: {
+          Name: 'one',
+          EndpointID: both?.['EndpointID'],
+          MacAddress: '02:00:00:00:00:61',
+          IPv4Address: '10.61.0.9/24',
+          IPv6Address: 'fd00:61::9/64',
+        },
+      },
     });
     const refused: [string[], RegExp][] = [
       [['--ip', '10.61.0.9'], /Address already in use/],

@@ -89,10 +89,6 @@ export class BridgeDriver implements NetworkDriver {
 
   async leave(): Promise<void> {}
 
-  setDefaultRoutes(network: StoredNetwork, endpoint: Endpoint, netns: string): void {
-    this.#deps.links.setDefaultRoutes(network, endpoint, netns);
-  }
-
   async reconcile(network: StoredNetwork, endpoints: readonly Endpoint[]): Promise<void> {
     // The default network's bridge is made on first use, the others' when they are.
     if (network.name === 'bridge' && endpoints.length === 0) return;

@@ -85,13 +85,6 @@ async function patiently<T>(work: () => T): Promise<T> {
 export const isPassthru = ({ driver, options }: StoredNetwork): boolean =>
   driver === 'macvlan' && options['macvlan_mode'] === 'passthru';
 
-export function setChildRoutes(network: StoredNetwork, endpoint: Endpoint, netns: string): void {
-  within(netns, (inside) => {
-    const link = inside.link(endpoint.interfaceName);
-    if (link !== undefined) addDefaultRoutes(inside, network, endpoint, link.index);
-  });
-}
-
 export function hasChild(network: StoredNetwork, endpoint: Endpoint, parent: Link, netns: string): boolean {
   return within(netns, (inside) => childrenOf(inside, network, endpoint, parent).length > 0);
 }

@@ -12,6 +12,5 @@ export const linklessDriver: NetworkDriver = {
   connect: async (_network, endpoint) => endpoint,
   disconnect: (_network, _endpoint, _netns, forget) => forget(),
   leave: async () => {},
-  setDefaultRoutes: () => {},
   reconcile: async () => {},
 };

@@ -56,8 +56,6 @@ export interface NetworkDriver {
   ): Promise<void>;
   /** A container has ended, and its namespace is about to go: what must be done inside before. Repeating is safe. */
   leave(network: StoredNetwork, endpoint: Endpoint, netns: string): Promise<void>;
-  /** Makes this network the way out of a namespace that has none. */
-  setDefaultRoutes(network: StoredNetwork, endpoint: Endpoint, netns: string): void;
   /** Puts back what is missing of a network and of its endpoints, all of live containers. */
   reconcile(network: StoredNetwork, endpoints: readonly Endpoint[]): Promise<void>;
 }

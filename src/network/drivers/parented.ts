@@ -5,7 +5,7 @@ import type { Endpoint } from '../driver.ts';
 import type { NetworkDeps } from '../network-deps.ts';
 import type { ConnectRequest } from '../network-service.ts';
 import { listEndpoints, listNetworks, type StoredNetwork, updateNetwork } from '../records.ts';
-import { attachChild, hasChild, isPassthru, lowerChild, removeChild, setChildRoutes } from './child-link.ts';
+import { attachChild, hasChild, isPassthru, lowerChild, removeChild } from './child-link.ts';
 import type { EndpointShape, NetworkDriver } from './network-driver.ts';
 import { ParentLinks } from './parent-links.ts';
 import { childKind, innerParent, parentOf } from './parent-options.ts';
@@ -104,10 +104,6 @@ export class ParentedDriver implements NetworkDriver {
     // Nobody else can have the parent before it is gone.
     if (isPassthru(network)) await removeChild(network, endpoint, this.#parents.find(network), netns);
     else lowerChild(network, endpoint, this.#parents.find(network), netns);
-  }
-
-  setDefaultRoutes(network: StoredNetwork, endpoint: Endpoint, netns: string): void {
-    setChildRoutes(network, endpoint, netns);
   }
 
   async reconcile(network: StoredNetwork, endpoints: readonly Endpoint[]): Promise<void> {

@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { TareError } from '../../../errors/index.ts';
 import type { Transaction } from '../../../state/index.ts';
 import type { Endpoint } from '../../driver.ts';
+import { dressForeignLink } from '../../endpoint-link.ts';
 import type { NetworkDeps } from '../../network-deps.ts';
 import type { ConnectRequest } from '../../network-service.ts';
 import { insertNetwork, listNetworks, type StoredNetwork, updateEndpoint, updateNetwork } from '../../records.ts';
@@ -9,6 +11,7 @@ import type { EndpointShape, NetworkDriver } from '../network-driver.ts';
 import { type Attachment, forgetAttachment, listAttachments, readAttachment, recordAttachment } from './attachment.ts';
 import { add, check, collectGarbage, del, hasCapability, requirePlugins, status } from './chain.ts';
 import { readConflists } from './conflist.ts';
+import { lockPlugins, type PluginLock } from './plugin-lock.ts';
 import { addressesOf } from './result.ts';
 import { argumentsOf, runtimeConfigOf } from './runtime-config.ts';
 
@@ -64,9 +67,11 @@ export class CniDriver implements NetworkDriver {
       args: argumentsOf(request),
       runtimeConfig: runtimeConfigOf(network.name, endpoint, request),
     };
+    using lock = await this.#lock(endpoint);
     await db.write((tx) => recordAttachment(tx, endpoint.id, attachment));
-    const result = await add(attachment);
+    const result = await add(attachment, lock.fd);
     const connected: Endpoint = { ...endpoint, ...addressesOf(result, endpoint.interfaceName) };
+    dressForeignLink(request.netns, connected);
     await db.write((tx) => {
       updateEndpoint(tx, connected);
       recordAttachment(tx, endpoint.id, { ...attachment, result });
@@ -95,9 +100,6 @@ export class CniDriver implements NetworkDriver {
     await this.#hasDetached(endpoint, netns);
   }
 
-  /** Routes are the plugins'. */
-  setDefaultRoutes(): void {}
-
   async reconcile(network: StoredNetwork, endpoints: readonly Endpoint[]): Promise<void> {
     const { db } = this.#deps;
     if (endpoints.length === 0) {
@@ -123,11 +125,17 @@ export class CniDriver implements NetworkDriver {
     }
   }
 
+  #lock(endpoint: Endpoint): Promise<PluginLock> {
+    return lockPlugins(join(this.#deps.execRoot, 'cni'), endpoint.id);
+  }
+
   async #detach(endpoint: Endpoint, netns: string): Promise<void> {
     const { db } = this.#deps;
+    if (readAttachment(db, endpoint.id) === undefined) return;
+    using lock = await this.#lock(endpoint);
     const attachment = readAttachment(db, endpoint.id);
     if (attachment === undefined) return;
-    await del(attachment, netns);
+    await del(attachment, netns, lock.fd);
     await db.write((tx) => forgetAttachment(tx, endpoint.id));
   }
 }
