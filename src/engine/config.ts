@@ -7,7 +7,6 @@ import { TareError } from '../errors/index.ts';
 import { checkRegistryOptions } from '../image/index.ts';
 import type { RuntimeBinary } from '../runtime/index.ts';
 import { formatThreshold, type ImageGC, parseImageGC } from './image-gc-config.ts';
-import type { TrustSettings } from './image-trust.ts';
 import {
   isPoolList,
   type NetworkConfig,
@@ -54,6 +53,14 @@ export interface RegistrySettings {
   insecureRegistries: string[];
   /** Mirrors of docker.io, `https://HOST[:PORT]`. */
   registryMirrors: string[];
+}
+
+/** Where policies are, as the engine is told. */
+export interface TrustSettings {
+  /** The only policy.json that is read; undefined: the user's or the machine's. */
+  signaturePolicy?: string;
+  /** The only registries.d that is read; undefined: the user's or the machine's. */
+  registriesFolder?: string;
 }
 
 const DEFAULT_DATA_ROOT = '/var/lib/tare';

@@ -1,23 +1,12 @@
 import { canonical, parseAnyReference, type Reference, withDefaultTag } from '../image/index.ts';
-import type { ImageOrigin, Signature, SignedManifest } from '../image/trust/index.ts';
-import type { ContentStore, Descriptor } from '../storage/index.ts';
+import type { Signature, SignedManifest } from '../image/trust/index.ts';
+import type { ContentStore } from '../storage/index.ts';
 import { holdContent } from './image-leases.ts';
 import { parseOrigin } from './image-origin.ts';
 import type { ImageParts } from './image-parts.ts';
 import { addSignatures, type RecordedImage } from './image-records.ts';
 import { resolveImage } from './image-resolve.ts';
-
-/** What the store holds of an image that signatures speak of. */
-export interface SignedImage {
-  /** The name that it was asked for by, or its first. */
-  reference?: Reference;
-  /** What a signature of this image is of: the index, or the manifest when it came without one. */
-  root: Descriptor;
-  manifests: SignedManifest[];
-  signatures: Signature[];
-  /** The ways that it came from elsewhere. */
-  origins: ImageOrigin[];
-}
+import type { SignedImage } from './image-types.ts';
 
 /** See `ImageService.signed`. */
 export async function signedImage({ db, content }: ImageParts, ref: string): Promise<SignedImage> {

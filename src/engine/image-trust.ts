@@ -11,17 +11,10 @@ import {
 } from '../image/index.ts';
 import type { FoundSignature, ImageOrigin, PolicySubject, Requirement, SignaturePolicy } from '../image/trust/index.ts';
 import type { ContentStore, Descriptor } from '../storage/index.ts';
+import type { TrustSettings } from './config.ts';
 import { parseOrigin } from './image-origin.ts';
 import type { RecordedImage } from './image-records.ts';
 import { keptSignatures, manifestsOf } from './image-signatures.ts';
-
-/** Where policies are, as the engine is told. */
-export interface TrustSettings {
-  /** The only policy.json that is read; undefined: the user's or the machine's. */
-  signaturePolicy?: string;
-  /** The only registries.d that is read; undefined: the user's or the machine's. */
-  registriesFolder?: string;
-}
 
 /** Asks the signature policy before an image is stored, and again before it runs. */
 export interface ImageTrust {

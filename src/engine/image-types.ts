@@ -10,10 +10,9 @@ import type {
   ScanResult,
   SearchResult,
 } from '../image/index.ts';
-import type { Signature } from '../image/trust/index.ts';
+import type { ImageOrigin, Signature, SignedManifest } from '../image/trust/index.ts';
 import type { Descriptor, Platform } from '../storage/index.ts';
 import type { Filters } from './filter-types.ts';
-import type { SignedImage } from './image-signatures.ts';
 import type { VerifyMessage, VerifyOptions } from './verify-types.ts';
 
 export interface ImageRecord {
@@ -166,6 +165,18 @@ export interface LocalDestinationOptions {
 export type CopyOrigin =
   | { transport: 'docker'; reference: Reference; reader: RepositoryReader }
   | { transport: 'oci' | 'oci-archive' | 'docker-archive' | 'dir'; path: string };
+
+/** What the store holds of an image that signatures speak of. */
+export interface SignedImage {
+  /** The name that it was asked for by, or its first. */
+  reference?: Reference;
+  /** What a signature of this image is of: the index, or the manifest when it came without one. */
+  root: Descriptor;
+  manifests: SignedManifest[];
+  signatures: Signature[];
+  /** The ways that it came from elsewhere. */
+  origins: ImageOrigin[];
+}
 
 export interface ImageService {
   /** Makes an image of one layer from a root filesystem's tar, compressed or not. Returns its id. */

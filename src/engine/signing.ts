@@ -22,7 +22,8 @@ import type {
   TextRule,
 } from '../image/trust/index.ts';
 import type { Descriptor, Digest } from '../storage/index.ts';
-import { signaturesInRegistry, type TrustSettings } from './image-trust.ts';
+import type { TrustSettings } from './config.ts';
+import { signaturesInRegistry } from './image-trust.ts';
 import type { ImageService } from './image-types.ts';
 
 /** What signing and verifying work with. Each is asked for only when a name calls for it. */
