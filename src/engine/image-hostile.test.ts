@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { mediaTypes } from '../image/index.ts';
-import { encodeFile, encodeHeader, endOfArchive } from '../storage/index.ts';
+import { type DiffID, encodeFile, encodeHeader, endOfArchive } from '../storage/index.ts';
 import {
   blobFile,
   descriptorOf,
@@ -236,4 +236,20 @@ test('a layer that lies about its name in a docker archive is not hidden by an e
   const file = encodeFile(layerNames[1]!, 'not a tar');
   await expect(lab.load(Buffer.concat([tarOf(docker).subarray(0, -1024), file, endOfArchive()]))).rejects.toThrow();
   expect(await lab.inventory()).toEqual(nothing);
+});
+
+test('a blob that is not what its name says brings no layer of that name, though its refusal is collected later', async () => {
+  await using lab = await ImageLab.open();
+  const evil = plainLayer({ 'etc/base': 'evil' });
+  {
+    await using _held = await lab.images.hold();
+    const files = { [baseName]: evil.stored, 'index.json': oci['index.json']! };
+    await expect(lab.load(tarOf(files))).rejects.toThrow(
+      new RegExp(`content of blob ${sha256(base.stored)} has the digest`),
+    );
+    expect(await lab.layers.has(sha256(base.plain) as DiffID)).toBe(false);
+  }
+  await lab.load(tarOf(oci));
+  const messages = await Array.fromAsync(lab.images.verify({ deep: true }));
+  expect(messages.filter(({ type }) => type === 'damage')).toEqual([]);
 });

@@ -308,6 +308,22 @@ test('what could not be read of an index is looked at again when it can', async 
   expect(await lab.inventory()).toEqual(whole);
 });
 
+test('what an image that nobody unpacked says of a layer stops nobody who knows better', async () => {
+  await using lab = await ImageLab.open();
+  const other = sha256(amd64.layers[0]!.plain);
+  const lying = imageOf(arm64.layers, { architecture: 'riscv64', rootfs: { type: 'layers', diff_ids: [other] } });
+  await using _ = await lab.images.hold();
+  const [liar, host] = [await store(lab, lying, false), await store(lab, amd64, true)];
+  liar.layers[0]!.diffID = other as DiffID;
+  const { bytes, descriptor } = indexOf([amd64, lying]);
+  await lab.content.put(bytes);
+  await lab.db.write((tx) =>
+    recordPulled(tx, { image: host, index: descriptor, variants: [liar], names: [name], nowMs }),
+  );
+  await lab.load(tarOf(ociFiles([{ image: arm64, name: 'docker.io/library/honest:1' }])));
+  expect((await lab.images.inspect('honest:1')).id).toBe(idOf(arm64));
+});
+
 test('signatures stay as long as their image', async () => {
   await using lab = await ImageLab.open();
   await pullAll(lab, [amd64]);

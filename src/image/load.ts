@@ -23,7 +23,7 @@ export interface ImageStores {
 export interface LoadOptions {
   /** Choose and demand this platform; undefined: the host's where there is a choice. */
   platform?: Platform;
-  /** diffIDs of blobs that were checked before: their layers need not be unpacked again. */
+  /** diffIDs of blobs as images that are here have them: such layers need not be unpacked again. */
   known?: ReadonlyMap<Digest, DiffID>;
   /** Told of the formats that the archive is in, before its images are read; throws to refuse it. */
   accept?(formats: readonly ('oci' | 'docker')[]): Promise<void>;

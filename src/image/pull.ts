@@ -29,7 +29,7 @@ export interface PullOptions {
   platform?: Platform | undefined;
   /** Fetch all that an index lists; only the chosen image is unpacked. */
   allPlatforms?: boolean;
-  /** diffIDs of blobs that were checked before. */
+  /** diffIDs of blobs as images that are here have them. */
   known: ReadonlyMap<Digest, DiffID>;
   /**
    * Told of the documents that lead to the image, the root first, before anything of it is fetched. The signal ends it.

@@ -25,9 +25,11 @@ export class Unpacker implements AsyncDisposable {
   readonly #stores: UnpackStores;
   readonly #known: ReadonlyMap<Digest, DiffID>;
   readonly #jobs = new Map<Digest, Promise<Layer>>();
+  /** Blobs whose job goes by what is known of them. */
+  readonly #guessed = new Set<Digest>();
   readonly #abort = new AbortController();
 
-  /** @param known diffIDs of blobs that were unpacked and checked before */
+  /** @param known diffIDs that blobs are said to have: most were unpacked before, some only by an image's own word */
   constructor(stores: UnpackStores, known: ReadonlyMap<Digest, DiffID>) {
     this.#stores = stores;
     this.#known = known;
@@ -63,8 +65,12 @@ export class Unpacker implements AsyncDisposable {
    */
   async finish(digest: Digest, compression: Compression | undefined, expected: DiffID, what: string): Promise<Layer> {
     this.start(digest, compression, expected);
+    const job = this.#jobs.get(digest);
     const { diffID, layer } = await this.#end(digest, compression, expected);
     if (layer !== undefined && diffID === expected) return layer;
+    // Two images contradict each other, and nobody may have unpacked the other one: the blob itself decides.
+    if (this.#guessed.delete(digest)) this.#keep(digest, this.#measure(digest, compression));
+    if (this.#jobs.get(digest) !== job) return await this.finish(digest, compression, expected, what);
     throw new TareError(
       'InvalidArgument',
       `${what}: layer ${digest} unpacks to diffID ${diffID}, but the config says ${expected}`,
@@ -99,16 +105,27 @@ export class Unpacker implements AsyncDisposable {
     }
   }
 
+  #guess(digest: Digest): DiffID | undefined {
+    const known = this.#known.get(digest);
+    if (known !== undefined) this.#guessed.add(digest);
+    return known;
+  }
+
   async #follow(digest: Digest, growth: BlobGrowth, expected: DiffID | undefined): Promise<Layer> {
     using _owned = growth;
-    return await this.#apply({ growth, digest }, expected ?? this.#known.get(digest));
+    return await this.#apply({ growth }, expected ?? this.#guess(digest));
   }
 
   async #unpack(digest: Digest, compression: Compression | undefined, expected: DiffID | undefined): Promise<Layer> {
     // An uncompressed blob is its own layer: both names are the hash of the same bytes.
-    const diffID = compression === 'none' ? (digest as string as DiffID) : (this.#known.get(digest) ?? expected);
+    const diffID = compression === 'none' ? (digest as string as DiffID) : (this.#guess(digest) ?? expected);
     const path = await this.#stores.content.path(digest);
     return await this.#apply(compression === undefined ? { path } : { path, compression }, diffID);
+  }
+
+  async #measure(digest: Digest, compression: Compression | undefined): Promise<Layer> {
+    const path = await this.#stores.content.path(digest);
+    return await this.#apply(compression === undefined ? { path } : { path, compression }, undefined);
   }
 
   async #apply(input: LayerInput, diffID: DiffID | undefined): Promise<Layer> {

@@ -1,5 +1,6 @@
 import { closeSync, readSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
+import { type Digest, hexOf } from './digest.ts';
 
 /** How long a thread that waits for bytes stays deaf to its messages. */
 const WAIT_MS = 50;
@@ -8,7 +9,13 @@ const GROWING = 0;
 const WHOLE = 1;
 const ABANDONED = 2;
 
-/** Views of the shared memory: bytes in the file (8 bytes), then the status and a count of changes (4 bytes each). */
+/**
+ * Views of the shared memory: bytes in the file (8 bytes), then the status and a count of changes (4 bytes each), and once it is
+ * whole its SHA-256.
+ */
+const STATE_BYTES = 16;
+const HASH_BYTES = 32;
+const hashOf = (state: SharedArrayBuffer) => Buffer.from(state, STATE_BYTES, HASH_BYTES);
 const sizeOf = (state: SharedArrayBuffer) => new BigInt64Array(state, 0, 1);
 const wordsOf = (state: SharedArrayBuffer) => new Int32Array(state, 8, 2);
 const STATUS = 0;
@@ -28,7 +35,7 @@ export interface FollowedBlob {
  */
 export class BlobGrowth implements Disposable {
   readonly fd: number;
-  readonly state = new SharedArrayBuffer(16);
+  readonly state = new SharedArrayBuffer(STATE_BYTES + HASH_BYTES);
   readonly #size = sizeOf(this.state);
   readonly #words = wordsOf(this.state);
 
@@ -48,9 +55,20 @@ export class BlobGrowth implements Disposable {
     this.#tell();
   }
 
-  /** Says how it ended; the first word counts. */
-  end(as: 'whole' | 'abandoned'): void {
-    Atomics.compareExchange(this.#words, STATUS, GROWING, as === 'whole' ? WHOLE : ABANDONED);
+  /** Says that all bytes are there, and what their digest is. Of this and `abandon` the first counts. */
+  complete(digest: Digest): void {
+    if (Atomics.load(this.#words, STATUS) !== GROWING) return;
+    hashOf(this.state).write(hexOf(digest), 'hex');
+    this.#end(WHOLE);
+  }
+
+  /** Says that no more will come. */
+  abandon(): void {
+    this.#end(ABANDONED);
+  }
+
+  #end(status: number): void {
+    Atomics.compareExchange(this.#words, STATUS, GROWING, status);
     this.#tell();
   }
 
@@ -64,6 +82,12 @@ export class BlobGrowth implements Disposable {
     Atomics.notify(this.#words, CHANGES);
   }
 }
+
+/** The digest that a blob's writer found, for whoever has read all of it; undefined: nobody wrote it meanwhile. */
+export const digestFound = ({ state }: FollowedBlob): Digest | undefined =>
+  state === undefined || Atomics.load(wordsOf(state), STATUS) !== WHOLE
+    ? undefined
+    : (`sha256:${hashOf(state).toString('hex')}` as Digest);
 
 /** Whether whoever reads a blob may still have to wait for its writer. */
 export const isGrowing = ({ state }: FollowedBlob): boolean =>

@@ -322,7 +322,7 @@ export function layerStoreContract(driver: 'overlay' | 'vfs'): void {
     {
       await using writer = await content.writer({ digest });
       using growth = writer.follow();
-      const work = b.store.apply({ growth, digest });
+      const work = b.store.apply({ growth });
       work.catch(() => {});
       await writer.write(bytes.subarray(0, 100_000));
       await vi.waitFor(() => {
@@ -336,7 +336,7 @@ export function layerStoreContract(driver: 'overlay' | 'vfs'): void {
     }
     await using writer = await content.writer({ digest });
     using growth = writer.follow();
-    const work = b.store.apply({ growth, digest });
+    const work = b.store.apply({ growth });
     await writer.write(bytes.subarray(writer.offset));
     await writer.commit();
     const { diffID } = await work;
@@ -348,10 +348,10 @@ export function layerStoreContract(driver: 'overlay' | 'vfs'): void {
     using content = await openContentStore(join(b.path, 'content'));
     await using slow = new AsyncDisposableStack();
     const writers = await Promise.all(Array.from({ length: 8 }, async () => slow.use(await content.writer({}))));
-    const [last, ...others] = writers.map((writer, index) => {
+    const [last, ...others] = writers.map((writer) => {
       const abort = new AbortController();
       const growth = slow.use(writer.follow());
-      const work = b.store.apply({ growth, digest: digestOf(`slow ${index}`) }, undefined, abort.signal);
+      const work = b.store.apply({ growth }, undefined, abort.signal);
       work.catch(() => {});
       return { abort, work };
     });

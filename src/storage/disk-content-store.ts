@@ -197,7 +197,7 @@ class DiskBlobWriter implements BlobWriter {
   #committed: BlobInfo | undefined;
   #isDropped = false;
   #isClosed = false;
-  #isVerified = false;
+  #verified: Digest | undefined;
   readonly #followers: BlobGrowth[] = [];
 
   constructor(lock: FileLock, path: string, blobs: string, expected: ExpectedBlob) {
@@ -262,7 +262,7 @@ class DiskBlobWriter implements BlobWriter {
     // By the open file: while `commit` waits for the disk, its name is another one already.
     const growth = new BlobGrowth(openSync(`/proc/self/fd/${this.#lock.fd}`, 'r'));
     growth.grow(this.#offset);
-    if (this.#isVerified) growth.end('whole');
+    if (this.#verified !== undefined) growth.complete(this.#verified);
     this.#followers.push(growth);
     return growth;
   }
@@ -282,8 +282,8 @@ class DiskBlobWriter implements BlobWriter {
       throw new DigestMismatch('a blob', expected, digest);
     }
     // The bytes are right: whoever reads along need not wait for the disk.
-    for (const follower of this.#followers) follower.end('whole');
-    this.#isVerified = true;
+    for (const follower of this.#followers) follower.complete(digest);
+    this.#verified = digest;
     return digest;
   }
 
@@ -299,7 +299,7 @@ class DiskBlobWriter implements BlobWriter {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const follower of this.#followers) follower.end('abandoned');
+    for (const follower of this.#followers) follower.abandon();
     await this.#flushing.catch(() => {});
     const isResumable = this.#expected.digest !== undefined && this.#offset > 0;
     if (this.#committed === undefined && !isResumable) await this.#drop();

@@ -1,5 +1,5 @@
 import type { BlobGrowth } from './blob-growth.ts';
-import type { DiffID, Digest } from './digest.ts';
+import type { DiffID } from './digest.ts';
 import type { VisibleFiles } from './layers/visible-files.ts';
 
 /** One entry that differs between an active snapshot and the layers below it. */
@@ -20,10 +20,10 @@ export interface Layer {
 export type Compression = 'none' | 'gzip' | 'zstd' | 'bzip2' | 'xz';
 
 /**
- * A layer's bytes as stored: a committed blob, or one that still comes and whose digest its writer checks. Without a
+ * A layer's bytes as stored: a committed blob, or one that still comes and whose digest its writer finds. Without a
  * compression the first bytes tell it.
  */
-export type LayerInput = { path: string; compression?: Compression } | { growth: BlobGrowth; digest: Digest };
+export type LayerInput = { path: string; compression?: Compression } | { growth: BlobGrowth };
 
 /** A tree in the store: layers merged, base first, or a snapshot with what it changed. */
 export type TreeName = { layers: readonly DiffID[] } | { snapshot: string };

@@ -164,7 +164,6 @@ export class CommittedLayers implements AsyncDisposable {
       await mkdir(directory, { mode: 0o755 });
       const unpacked = await this.#pool.run(
         {
-          checked: 'growth' in input ? input.digest : undefined,
           blob: 'growth' in input ? { fd: input.growth.fd, state: input.growth.state } : { fd: file!.fd },
           compression: 'growth' in input ? undefined : input.compression,
           directory,

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { AT_FDCWD, type ByteString, O_DIRECTORY, OpenFile, openAt, toByteString } from '../../linux/index.ts';
-import { type FollowedBlob, readFollowed } from '../blob-growth.ts';
+import { digestFound, type FollowedBlob, readFollowed } from '../blob-growth.ts';
 import { decompress, detectCompression } from '../compression.ts';
-import type { DiffID, Digest } from '../digest.ts';
+import type { DiffID } from '../digest.ts';
 import type { Compression } from '../layer-store.ts';
 import { TarParser } from '../tar/index.ts';
 import { type ArchiveLimits, ByteBudget } from '../tree/budget.ts';
@@ -19,8 +19,6 @@ export interface UnpackRequest {
   blob: FollowedBlob;
   /** Undefined: told by its first bytes. */
   compression: Compression | undefined;
-  /** The digest that the blob's writer compares its bytes with, before the blob is whole. */
-  checked?: Digest | undefined;
   /** An existing, empty folder. */
   directory: string;
   /** Mark with user.overlay.* (inside a user namespace). */
@@ -75,8 +73,9 @@ export async function unpackLayer(request: UnpackRequest, signal?: AbortSignal):
   };
 
   const compression = request.compression ?? (await compressionOf(request.blob, signal));
-  // The uncompressed bytes of an uncompressed blob are hashed by whoever writes it.
-  const hash = compression === 'none' && request.checked !== undefined ? undefined : createHash('sha256');
+  // The uncompressed bytes of an uncompressed blob are hashed by whoever writes it. What it is said to be says nothing.
+  const isHashed = compression === 'none' && request.blob.state !== undefined;
+  const hash = isHashed ? undefined : createHash('sha256');
   const counted = (async function* () {
     // What was read is used up before more is.
     const piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
@@ -106,7 +105,7 @@ export async function unpackLayer(request: UnpackRequest, signal?: AbortSignal):
   }
   whiteouts.finish();
   extractor.finish();
-  result.diffID = (hash === undefined ? request.checked : `sha256:${hash.digest('hex')}`) as DiffID;
+  result.diffID = (hash === undefined ? digestFound(request.blob) : `sha256:${hash.digest('hex')}`) as DiffID;
   for (const path of whiteouts.replaced) implied.delete(path);
   result.implied = [...implied].sort();
   if (result.root) result.root = { uid: result.root.uid, gid: result.root.gid, mode: result.root.mode };
