@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { settleDefaultRoutes } from './default-route.ts';
 import type { Endpoint } from './driver.ts';
 import type { NetworkDeps } from './network-deps.ts';
@@ -25,7 +24,7 @@ export async function deleteNamespace(deps: NetworkDeps, containerId: string): P
   const inside = listEndpoints(deps.db, { containerId }).filter(
     ({ interfaceName, hostInterface }) => interfaceName !== '' && hostInterface === '',
   );
-  for (const endpoint of existsSync(netns) ? inside : []) {
+  for (const endpoint of inside.length > 0 && deps.namespaces.isThere(containerId) ? inside : []) {
     const network = findNetwork(deps.db, endpoint.networkId);
     await deps.drivers[network.driver].leave(network, endpoint, netns);
   }

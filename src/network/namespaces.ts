@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createNetworkNamespace, RouteSocket, removeNetworkNamespace } from '../linux/index.ts';
 import { setSysctl } from './sysctl.ts';
@@ -16,6 +16,12 @@ export class Namespaces {
 
   path(containerId: string): string {
     return join(this.#directory, containerId);
+  }
+
+  /** Whether a container's namespace is at its path: not only the file that a killed process made for it, or left of it. */
+  isThere(containerId: string): boolean {
+    const file = statSync(this.path(containerId), { throwIfNoEntry: false });
+    return file !== undefined && file.dev !== statSync(this.#directory).dev;
   }
 
   /** Makes a namespace with `lo` up, replacing what a dead creator left at its path. */

@@ -12,6 +12,8 @@ export interface NetworkDeps {
   db: Database;
   locks: Locks;
   instance: string;
+  /** Gone with a reboot. */
+  execRoot: string;
   /** Where ports are published when neither the request nor the network names an address; '' for all addresses. */
   defaultBinding: string;
   /** How messages call a container. */

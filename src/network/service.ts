@@ -49,6 +49,7 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
     db,
     locks,
     instance,
+    execRoot: options.execRoot,
     defaultBinding: options.defaultBinding ?? '',
     containerName: options.containerName ?? ((id) => id.slice(0, 12)),
     pools: poolsFor(options.defaultPools, instance),

@@ -1,3 +1,7 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { RouteSocket } from '../../src/linux/index.ts';
 import type { ConnectRequest, CreateNetwork, Endpoint, NetworkService } from '../../src/network/index.ts';
@@ -245,3 +249,44 @@ describe('macvlan', () => {
     await service.create(beside('second', 'macvlan', {}));
   });
 });
+
+/** Starts the churn of a driver's networks and containers, and kills it after a while, again and again. */
+async function killAtRandom(driver: string, rounds: number, longestMs: number): Promise<void> {
+  const program = join(import.meta.dirname, '../support/driver-churn.ts');
+  for (let round = 0; round < rounds; round += 1) {
+    const child = spawn(process.execPath, [program, lab.root, String(round), driver], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await once(child.stdout, 'data');
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * longestMs));
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+}
+
+test('macvlan: killed at random points, ten times: reconcile leaves nothing', async () => {
+  await killAtRandom('macvlan', 10, 40);
+  await service.reconcile(() => false);
+  for (const { name, driver } of service.list()) if (driver === 'macvlan') await service.remove(name);
+  expect(service.endpoints({})).toEqual([]);
+  expect(hostLinks().filter((name) => /^dm-|^tare[0-9a-f]{11}$/.test(name))).toEqual([]);
+  expect(readdirSync(join(lab.execRoot, 'netns'))).toEqual([]);
+}, 60_000);
+
+test('CNI: killed at random points, ten times: reconcile leaves nothing, and waits for plugins that still work', async () => {
+  mkdirSync(join(lab.root, 'net.d'), { recursive: true });
+  const ipam = { type: 'host-local', subnet: '10.85.0.0/24', dataDir: join(lab.root, 'ipam') };
+  const plugins = [{ type: 'bridge', bridge: 'cni5', isDefaultGateway: true, ipMasq: true, ipam }];
+  const list = { cniVersion: '1.0.0', name: 'bridged', plugins };
+  writeFileSync(join(lab.root, 'net.d', 'bridged.conflist'), JSON.stringify(list));
+  await killAtRandom('cni', 10, 250);
+  await service.reconcile(() => false);
+  expect(service.endpoints({})).toEqual([]);
+  expect(lab.db.all("SELECT name FROM networks WHERE json_extract(doc, '$.driver') = 'cni'")).toEqual([]);
+  const given = existsSync(ipam.dataDir) ? readdirSync(join(ipam.dataDir, 'bridged')) : [];
+  expect(given.filter((name) => name.startsWith('10.'))).toEqual([]);
+  expect(await lab.sh('iptables-save -t nat')).not.toContain('10.85.0.');
+  const ports = async () => (await lab.sh('ip -o link show master cni5 || true')).trim();
+  await expect.poll(ports, { timeout: 5000 }).toBe('');
+  await lab.sh('ip link delete cni5');
+}, 120_000);

@@ -61,6 +61,8 @@ export class TestEngine implements AsyncDisposable {
       for (const folder of [engine.dataRoot, engine.execRoot, join(engine.root, 'docker-config')]) {
         mkdirSync(folder, { mode: 0o700 });
       }
+      // The machine may have networks of CNI, which are none of ours here.
+      await engine.run(['sh', '-c', '[ ! -d /etc/cni ] || mount -t tmpfs tmpfs /etc/cni']);
       if (face !== 'in-process') await engine.serve(serve);
       if (image) await engine.cli(['load', '--quiet', '--input', busyboxImage().docker]);
     } catch (error) {

@@ -92,7 +92,9 @@ export class NetworkLab implements AsyncDisposable {
 
   async openService(options: Partial<NetworkServiceOptions> = {}): Promise<NetworkService & Disposable> {
     const { db, locks, execRoot } = this;
-    const service = await openNetworkService({ db, locks, execRoot, instance: 'tare-1ab00000', ...options });
+    // The machine may have networks of CNI, which are none of ours here.
+    const cni = { confDir: join(this.root, 'net.d'), binDirs: ['/usr/lib/cni'] };
+    const service = await openNetworkService({ db, locks, execRoot, cni, instance: 'tare-1ab00000', ...options });
     this.#opened.push(service);
     return service;
   }

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { TareError } from '../../errors/index.ts';
 import type { Transaction } from '../../state/index.ts';
 import type { Endpoint } from '../driver.ts';
@@ -113,7 +112,7 @@ export class ParentedDriver implements NetworkDriver {
     const parent = this.#parents.ensure(network);
     for (const endpoint of endpoints) {
       const netns = this.#deps.namespaces.path(endpoint.containerId);
-      if (!existsSync(netns) || hasChild(network, endpoint, parent, netns)) continue;
+      if (!this.#deps.namespaces.isThere(endpoint.containerId) || hasChild(network, endpoint, parent, netns)) continue;
       await attachChild(this.#deps.links.route, network, parent, endpoint, netns);
     }
   }

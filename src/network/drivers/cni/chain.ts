@@ -8,12 +8,13 @@ import { type CniCommand, type PluginRun, pluginPath, runPlugin } from './plugin
  */
 
 /** Each plugin in order, each with the result of the one before. @returns the last one's result */
-export async function add(attachment: Attachment): Promise<Record<string, unknown>> {
+export async function add(attachment: Attachment, lockFd: number): Promise<Record<string, unknown>> {
   const { list } = attachment;
   let result: Record<string, unknown> | undefined;
   for (const plugin of list.plugins) {
     const answer = await runPlugin({
       ...runOf('ADD', attachment, plugin),
+      lockFd,
       config: configOf(list, plugin, attachment.runtimeConfig, result),
     });
     // One that has nothing to say leaves what others said.
@@ -23,7 +24,7 @@ export async function add(attachment: Attachment): Promise<Record<string, unknow
 }
 
 /** Each plugin in reverse order; the first failure ends it, for the next try to begin again. Repeating is safe. */
-export async function del(attachment: Attachment, netns: string): Promise<void> {
+export async function del(attachment: Attachment, netns: string, lockFd: number): Promise<void> {
   const { list, result } = attachment;
   // Before 0.4.0 plugins are not told.
   const previous = isAtLeast(list.cniVersion, '0.4.0') ? result : undefined;
@@ -31,6 +32,7 @@ export async function del(attachment: Attachment, netns: string): Promise<void> 
     await runPlugin({
       ...runOf('DEL', attachment, plugin),
       netns,
+      lockFd,
       config: configOf(list, plugin, attachment.runtimeConfig, previous),
     });
   }

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { TareError } from '../../../errors/index.ts';
 import type { Transaction } from '../../../state/index.ts';
@@ -88,7 +87,7 @@ export class CniDriver implements NetworkDriver {
     const path = this.#deps.namespaces.path(endpoint.containerId);
     if (netns !== undefined) {
       await this.#detach(endpoint, netns);
-    } else if (!existsSync(path) || !(await this.#hasDetached(endpoint, path))) {
+    } else if (!this.#deps.namespaces.isThere(endpoint.containerId) || !(await this.#hasDetached(endpoint, path))) {
       // Without the namespace plugins must take back what they can (section 4, DEL), and get over what ADD did not come to.
       await this.#detach(endpoint, '');
     }

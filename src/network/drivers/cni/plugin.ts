@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ErrorKind, TareError } from '../../../errors/index.ts';
@@ -20,6 +20,8 @@ export interface PluginRun {
   args: string;
   /** Folders with plugins; the first that has one counts. */
   binDirs: readonly string[];
+  /** A lock that is held until the plugin and whatever it starts have ended; undefined for none. */
+  lockFd?: number | undefined;
 }
 
 const TIMEOUT_MS = 60_000;
@@ -79,11 +81,12 @@ async function execute(path: string, run: PluginRun): Promise<Output> {
       ...(run.ifName === '' ? {} : { CNI_IFNAME: run.ifName }),
       ...(run.args === '' ? {} : { CNI_ARGS: run.args }),
     },
-    stdio: ['pipe', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe', ...(run.lockFd === undefined ? [] : [run.lockFd])],
     cwd: '/',
     // A group of its own, so that the plugins it calls end with it.
     detached: true,
   });
+  const { stdin, stdout, stderr } = child as ChildProcessWithoutNullStreams;
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   let refusal: TareError | undefined;
   const stop = (why: string): void => {
@@ -94,14 +97,14 @@ async function execute(path: string, run: PluginRun): Promise<Output> {
       // It has ended by itself.
     }
   };
-  const output = collect(child.stdout, MAX_OUTPUT, () => stop(`it printed more than ${MAX_OUTPUT} bytes`));
-  const errors = collect(child.stderr, MAX_ERRORS);
+  const output = collect(stdout, MAX_OUTPUT, () => stop(`it printed more than ${MAX_OUTPUT} bytes`));
+  const errors = collect(stderr, MAX_ERRORS);
   const timer = setTimeout(() => stop(`not done after ${TIMEOUT_MS / 1000} s`), TIMEOUT_MS);
   child.once('error', (error) => reject(failure(run, 'Unavailable', error.message)));
   child.once('close', (code) => resolve(code ?? -1));
   // A plugin may end without having read everything.
-  child.stdin.on('error', () => {});
-  child.stdin.end(JSON.stringify(run.config));
+  stdin.on('error', () => {});
+  stdin.end(JSON.stringify(run.config));
   try {
     const code = await promise;
     if (refusal !== undefined) throw refusal;
