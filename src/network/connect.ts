@@ -5,6 +5,7 @@ import { assignAddress } from './address-management.ts';
 import { settleDefaultRoutes } from './default-route.ts';
 import { disconnect, releaseEndpoint } from './disconnect.ts';
 import type { Endpoint } from './driver.ts';
+import { refuseSettings } from './endpoint-check.ts';
 import { endpointOptions, linkLocalAddresses } from './endpoint-options.ts';
 import { lookUpNetwork } from './look-up.ts';
 import type { NetworkDeps } from './network-deps.ts';
@@ -17,6 +18,7 @@ import { macAddressFor } from './subnet.ts';
 export async function connect(deps: NetworkDeps, request: ConnectRequest): Promise<Endpoint> {
   const { containerId } = request;
   let network = lookUpNetwork(deps, request.networkId);
+  refuseSettings(network);
   // What a run that was cut short left behind must not stand in this one's way.
   if (listEndpoints(deps.db, { containerId, networkId: network.id }).length > 0) {
     await disconnect(deps, containerId, network.id, request.netns);

@@ -12,9 +12,7 @@ type Wish = Pick<ConnectRequest, 'ipv4' | 'ipv6' | 'linkLocalIps' | 'driverOptio
  * @throws {TareError} InvalidArgument, in docker's words; Forbidden: a network that takes no containers
  */
 export function checkEndpoint(network: NetworkRecord, wish: Wish): void {
-  if (network.configOnly === true) {
-    throw new TareError('Forbidden', `network ${network.name} is a configuration network: no container can be on it`);
-  }
+  refuseSettings(network);
   endpointOptions(wish.driverOptions ?? {});
   linkLocalAddresses(wish.linkLocalIps ?? []);
   for (const [family, address = ''] of [
@@ -38,4 +36,10 @@ export function checkEndpoint(network: NetworkRecord, wish: Wish): void {
       refuse(`no configured subnet contains the IP address ${address}`);
     }
   }
+}
+
+/** @throws {TareError} Forbidden: a network of settings alone */
+export function refuseSettings({ configOnly, name }: NetworkRecord): void {
+  if (configOnly !== true) return;
+  throw new TareError('Forbidden', `network ${name} is a configuration network: no container can be on it`);
 }

@@ -40,13 +40,17 @@ function dress(
   cidrs: readonly string[],
 ): void {
   const addresses = cidrs.filter((cidr) => cidr !== '');
-  withNamespace(namespace, () => {
-    if (addresses.some((cidr) => isIPv6(cidr.split('/', 1)[0] as string))) {
-      setSysctl(`net/ipv6/conf/${interfaceName}/accept_ra`, '0');
-      setSysctl(`net/ipv6/conf/${interfaceName}/disable_ipv6`, '0');
-    }
-    for (const [path, value] of Object.entries(sysctls)) writeSetting(path.replace('IFNAME', interfaceName), value);
-  });
+  const hasIPv6 = addresses.some((cidr) => isIPv6(cidr.split('/', 1)[0] as string));
+  const settings = Object.entries(sysctls);
+  if (hasIPv6 || settings.length > 0) {
+    withNamespace(namespace, () => {
+      if (hasIPv6) {
+        setSysctl(`net/ipv6/conf/${interfaceName}/accept_ra`, '0');
+        setSysctl(`net/ipv6/conf/${interfaceName}/disable_ipv6`, '0');
+      }
+      for (const [path, value] of settings) writeSetting(path.replace('IFNAME', interfaceName), value);
+    });
+  }
   for (const cidr of addresses) {
     const [address = '', prefix = ''] = cidr.split('/');
     inside.addAddress(index, address, Number(prefix));
