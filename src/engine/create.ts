@@ -65,7 +65,7 @@ export async function createContainer(
   const asked: HostConfig = { ...request.host, runtime: request.host.runtime || engine.defaultRuntime };
   const warnings = checkSettings(parts, config, asked);
   const host = applyHostDefaults(asked, parts.facts);
-  const networking = resolveNetworking(parts, host, request.networking);
+  const networking = config.networkDisabled ? [] : resolveNetworking(parts, host, request.networking);
   warnings.push(...publicationWarnings({ host, config, networking }, (ref) => parts.networks.get(ref)));
   const plan = planMounts(parts, config, host);
 

@@ -32,7 +32,8 @@ export function checkEndpoint(network: NetworkRecord, wish: Wish): void {
         'user specified IP address is supported only when connecting to networks with user configured subnets: make it with --subnet',
       );
     }
-    if (!network.ipam.some(({ subnet }) => contains(parseSubnet(subnet), address))) {
+    // A plugin's addresses are not ours to know.
+    if (network.driver !== 'cni' && !network.ipam.some(({ subnet }) => contains(parseSubnet(subnet), address))) {
       refuse(`no configured subnet contains the IP address ${address}`);
     }
   }

@@ -311,6 +311,15 @@ describe('a configured engine', () => {
     await engine().run(['ip', 'link', 'delete', 'vpn0']);
   });
 
+  test('a container without networking has nothing but lo', async () => {
+    const body = { Image: busybox, Cmd: ['ip', '-o', 'link'], NetworkDisabled: true };
+    const { body: made } = await engine().api<{ Id: string }>('POST', '/containers/create?name=alone', body);
+    const { stdout } = await cli('start', '-a', made.Id);
+    expect(stdout.trim().split('\n')).toEqual([expect.stringMatching(/^\d+: lo: /)]);
+    expect(await networksOf(engine(), 'alone')).toEqual({});
+    await cli('rm', 'alone');
+  });
+
   test('documents of each version of the API', async () => {
     const shown = async (version: string) =>
       (await engine().api<Record<string, unknown>>('GET', `/v${version}/networks/bridge`)).body;
