@@ -250,6 +250,111 @@ describe('macvlan', () => {
   });
 });
 
+/** Whether the kernel can make such a link; where it cannot, what we say of it is tested instead. */
+const knows = async (link: string): Promise<boolean> =>
+  (await lab.sh(`ip link add link lan0 name probe type ${link} && ip link del probe && echo yes || echo no`)) ===
+  'yes\n';
+
+describe('ipvlan', () => {
+  test.each([
+    { mode: 'l2', flag: 'bridge', route: 'default via 10.77.0.254 dev eth0', neighbour: /^10\.77\.0\.1$/ },
+    { mode: 'l2', flag: 'private', route: 'default via 10.77.0.254 dev eth0', neighbour: /timeout|EHOSTUNREACH/ },
+    { mode: 'l3', flag: 'bridge', route: 'default dev eth0', neighbour: /^10\.77\.0\.1$/ },
+    { mode: 'l3s', flag: 'bridge', route: 'default dev eth0', neighbour: /^10\.77\.0\.1$/ },
+  ])('mode $mode $flag: the way out and the neighbour as the mode says', async ({ mode, flag, route, neighbour }) => {
+    await service.create(onLan('lan', { ipvlan_mode: mode, ipvlan_flag: flag }, 'ipvlan'));
+    if (!(await knows('ipvlan'))) {
+      await expect(start('a', 'lan')).rejects.toThrow(
+        expect.objectContaining({
+          kind: 'Unsupported',
+          message:
+            'network lan: failed to create the ipvlan link on lan0: this kernel has no ipvlan: load its module ipvlan',
+        }),
+      );
+      expect(service.endpoints({})).toEqual([]);
+      return;
+    }
+    const [a, peerA] = await start('a', 'lan');
+    const [b, peerB] = await start('b', 'lan');
+    await using _a = peerA;
+    await using _b = peerB;
+    expect(a.macAddress).toBe('');
+    expect(await lab.sh('ip route show default', service.namespacePath('a'))).toContain(route);
+    expect(await peerA.ask('tcp', '10.77.0.254', 7000)).toBe('10.77.0.1');
+    expect(await peerA.ask('tcp', ip(b.ipv4), 80, 700)).toMatch(neighbour);
+  });
+
+  test('has no address of its own to choose', async () => {
+    await service.create(onLan('lan', {}, 'ipvlan'));
+    await expect(start('a', 'lan', { macAddress: '02:00:00:00:00:01' })).rejects.toThrow(
+      'ipvlan interfaces do not support custom mac address assignment',
+    );
+  });
+
+  test('two modes on one parent, and two drivers, are refused', async () => {
+    await service.create(onLan('lan', { ipvlan_mode: 'l3' }, 'ipvlan'));
+    const beside = (driver: string, options: Record<string, string>) =>
+      service.create({ ...onLan('other', options, driver), ipam: [subnet('10.80.0.0/24')] });
+    await expect(beside('ipvlan', { ipvlan_mode: 'l2' })).rejects.toThrow('in mode l3 bridge');
+    await expect(beside('ipvlan', { ipvlan_mode: 'l3', ipvlan_flag: 'vepa' })).rejects.toThrow('in mode l3 bridge');
+    await expect(beside('macvlan', {})).rejects.toThrow('ipvlan network lan is already using parent interface lan0');
+    await beside('ipvlan', { ipvlan_mode: 'l3' });
+  });
+});
+
+test('a parent LINK.VLAN is made with the first network on it, and removed with the last', async () => {
+  const tagged = (name: string, pool: string) =>
+    service.create({ ...onLan(name, { parent: 'lan0.50' }), ipam: [subnet(pool)] });
+  if (!(await knows('vlan id 50'))) {
+    await expect(tagged('one', '10.81.0.0/24')).rejects.toThrow(
+      'failed to create lan0.50 vlan link: this kernel has no 8021q: load its module 8021q',
+    );
+    expect(service.list().map(({ name }) => name)).not.toContain('one');
+    return;
+  }
+  await lab.sh(
+    'ip link add link lan0 name lan0.50 type vlan id 50; ip address add 10.81.0.254/24 dev lan0.50; ip link set lan0.50 up',
+    lab.outside,
+  );
+  await tagged('one', '10.81.0.0/24');
+  await tagged('two', '10.82.0.0/24');
+  const [a, peer] = await start('a', 'one');
+  await using _peer = peer;
+  expect(await peer.ask('tcp', '10.81.0.254', 7000)).toBe(ip(a.ipv4));
+  await service.disconnect('a', a.networkId, { netns: service.namespacePath('a') });
+  await service.remove('one');
+  expect(hostLinks()).toContain('lan0.50');
+  await service.remove('two');
+  expect(hostLinks()).not.toContain('lan0.50');
+  await lab.sh('ip link delete lan0.50', lab.outside);
+});
+
+/** The kind of a link and its attributes in the request that makes one, as strace shows them. */
+async function asked(command: string): Promise<{ kind: string; data: string }> {
+  const traced = await lab.sh(`strace -f -v -s 4096 -e trace=sendmsg,sendto ${command} 2>&1 || true`);
+  const line = traced.split('\n').find((text) => text.includes('RTM_NEWLINK') && text.includes('IFLA_INFO_KIND')) ?? '';
+  return {
+    kind: /IFLA_INFO_KIND\}, "(\w+)/.exec(line)?.[1] ?? line,
+    data: /IFLA_INFO_DATA\}, (.*?)\]\]/.exec(line)?.[1]?.replaceAll('NLA_F_NESTED|', '') ?? line,
+  };
+}
+
+test.each([
+  { ip: 'macvlan mode private', ours: { kind: 'macvlan', mode: 'private' } },
+  { ip: 'macvlan mode vepa', ours: { kind: 'macvlan', mode: 'vepa' } },
+  { ip: 'ipvlan mode l2 bridge', ours: { kind: 'ipvlan', mode: 'l2', flag: 'bridge' } },
+  { ip: 'ipvlan mode l3 private', ours: { kind: 'ipvlan', mode: 'l3', flag: 'private' } },
+  { ip: 'ipvlan mode l3s vepa', ours: { kind: 'ipvlan', mode: 'l3s', flag: 'vepa' } },
+  { ip: 'vlan id 50', ours: { kind: 'vlan', vlanId: 50 } },
+])('the kernel is asked for $ip as iproute2 asks', async ({ ip: words, ours }) => {
+  const program = join(import.meta.dirname, '../support/ask-link.ts');
+  const theirs = await asked(`ip link add link lan0 name probe type ${words}`);
+  expect(theirs.kind).toBe(words.split(' ', 1)[0]);
+  await lab.sh('ip link delete probe || true');
+  expect(await asked(`${process.execPath} ${program} '${JSON.stringify(ours)}'`)).toEqual(theirs);
+  await lab.sh('ip link delete probe || true');
+});
+
 /** Starts the churn of a driver's networks and containers, and kills it after a while, again and again. */
 async function killAtRandom(driver: string, rounds: number, longestMs: number): Promise<void> {
   const program = join(import.meta.dirname, '../support/driver-churn.ts');

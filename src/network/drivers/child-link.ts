@@ -49,17 +49,22 @@ export async function attachChild(
       const link = inside.link(passing);
       if (link === undefined) throw new TareError('Internal', `${passing} vanished from ${netns}`);
       inside.setLink(link.index, { name: interfaceName });
-      // In this mode the address is the parent's, and setting it sets the parent's.
+      // With passthru the address is the parent's, and setting it sets the parent's.
       if (isPassthru(network) && link.macAddress !== macAddress) inside.setLink(link.index, { macAddress });
       withNamespace(namespace, () => {
         // Neighbours on the wire may remember another container's MAC address for this IP address: coming up, tell them.
         setSysctl(`net/ipv4/conf/${interfaceName}/arp_notify`, '1');
         if (endpoint.ipv6 !== '') setSysctl(`net/ipv6/conf/${interfaceName}/ndisc_notify`, '1');
       });
-      refusals(subject, child.kind, () => dressLink(inside, namespace, link.index, endpoint));
       return link.index;
     });
+  // Step by step: what is done is not done again when the kernel lets us wait.
   const index = await patiently(make);
+  await patiently(() =>
+    within(netns, (inside, namespace) => {
+      refusals(subject, network.driver, () => dressLink(inside, namespace, index, endpoint));
+    }),
+  );
   await patiently(() =>
     within(netns, (inside) => {
       refusals(subject, network.driver, () => inside.setLink(index, { isUp: true }));
