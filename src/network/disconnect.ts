@@ -13,7 +13,8 @@ export async function disconnect(
   for (const endpoint of listEndpoints(deps.db, { containerId, networkId })) {
     await releaseEndpoint(deps, endpoint, netns);
   }
-  if (netns === undefined) return;
+  // A container that ended meanwhile needs no way out.
+  if (netns === undefined || !deps.namespaces.isThere(containerId)) return;
   settleDefaultRoutes(deps, containerId, netns);
 }
 

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { settleDefaultRoutes } from './default-route.ts';
 import { deleteNamespace, releaseEndpoint } from './disconnect.ts';
 import { collectCniGarbage } from './drivers/cni/cni.ts';
@@ -37,8 +36,9 @@ export async function reconcile(
   }
   // A link that was put back may have come before a better way out.
   for (const [containerId, its] of Map.groupBy(endpoints, (endpoint) => endpoint.containerId)) {
-    const netns = deps.namespaces.path(containerId);
-    if (its.length > 1 && existsSync(netns)) await attempt(() => settleDefaultRoutes(deps, containerId, netns));
+    if (its.length > 1 && deps.namespaces.isThere(containerId)) {
+      await attempt(() => settleDefaultRoutes(deps, containerId, deps.namespaces.path(containerId)));
+    }
   }
   if (ownsCni) await attempt(() => collectCniGarbage(deps));
   if (endpoints.some(({ hostInterface }) => hostInterface !== '') || deps.firewall.exists)

@@ -138,7 +138,13 @@ test('what cannot be connected or disconnected says why', async () => {
   await refused('sharing network namespace', networks.connect('mine', 'joined', nothing));
   await refused('private (none) mode', networks.connect('mine', 'alone', nothing));
   await refused('is not connected to network mine', networks.disconnect('mine', 'runs', false));
-  await refused('does not belong to any', networks.connect('mine', 'runs', { ...nothing, ipv4: '1.2.3.4' }));
+  await refused('user configured subnets', networks.connect('mine', 'runs', { ...nothing, ipv4: '1.2.3.4' }));
+  await networks.create(wanted('own', { ipam: [{ subnet: '10.77.0.0/24', gateway: '', ipRange: '' }] }));
+  await refused('no configured subnet contains', networks.connect('own', 'runs', { ...nothing, ipv4: '1.2.3.4' }));
+  await refused('invalid IPv6 address', networks.connect('own', 'runs', { ...nothing, ipv6: '10.77.0.9' }));
+  await networks.create(wanted('settings', { configOnly: true }));
+  await refused('configuration network', networks.connect('settings', 'runs', nothing));
+  await networks.remove('settings');
   expect(store.get('runs').networking).toHaveLength(1);
 });
 
