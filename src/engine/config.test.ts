@@ -128,3 +128,15 @@ test('the example in packaging/ shows every key, in a form that is read', () => 
   expect(keys.filter((key) => !shown(key))).toEqual([]);
   expect(() => load(lines.map((line) => line.slice(2)).join('\n'))).not.toThrow();
 });
+
+test('the address that ports are published on: the flag before the file, and passed on', () => {
+  expect(load('').defaultBinding).toBeUndefined();
+  expect(load('ip = "127.0.0.1"').defaultBinding).toBe('127.0.0.1');
+  const config = load('ip = "127.0.0.1"', { defaultBinding: '::1' });
+  expect(config.defaultBinding).toBe('::1');
+  expect(configArguments(config).join(' ')).toContain('--ip ::1');
+});
+
+test.each(['localhost', '10.0.0.0/8', 'fe80::1%eth0', '0'])('no address to publish ports on: %s', (text) => {
+  expect(() => load(`ip = "${text}"`)).toThrow(`invalid ip "${text}": want the address`);
+});

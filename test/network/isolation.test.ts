@@ -211,6 +211,18 @@ describe('a container that spoofs', () => {
     }
   });
 
+  test.each([
+    ['127.0.0.1', 4],
+    ['127.8.8.8', 4],
+    ['::1', 6],
+  ] as const)("what is meant for the host's own loopback does not arrive: %s", async (to, family) => {
+    const [a] = await start('a', 'bridge', [wish(8080, { hostIp: '127.0.0.1' })]);
+    const destinationMac = macOf(service.get('bridge').bridge);
+    const from = ip(family === 4 ? a.ipv4 : a.ipv6);
+    const send = () => attack('a', { kind: 'udp', from, to, port: 4006, destinationMac, count: 3 });
+    expect(await arriving(4006, undefined, send)).toBe(0);
+  });
+
   test('a flood of spoofed packets leaves neither tracked connections nor other containers without service', async () => {
     const [a] = await start('a');
     const [b] = await start('b', 'bridge', [wish(8080)]);

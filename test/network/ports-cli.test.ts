@@ -75,6 +75,23 @@ describe.each(['tare', 'in-process'] as const)('ports of a running container, th
     await cli('rm', '-f', 'bare');
   });
 
+  test('one family of a port, and one of all exposed ports, stay away after a restart', async () => {
+    await cli('run', '-d', '--name', 'web', '-p', '18095:80', busybox, ...server('here'));
+    await cli('port', 'rm', 'web', '[::]:18095:80');
+    expect((await cli('port', 'web')).stdout).toBe('80/tcp -> 0.0.0.0:18095\n');
+    await cli('restart', '-t', '0', 'web');
+    expect((await cli('port', 'web')).stdout).toBe('80/tcp -> 0.0.0.0:18095\n');
+    await cli('rm', '-f', 'web');
+
+    await cli('run', '-d', '--name', 'all', '-P', '--expose', '80', '--expose', '81', busybox, ...server('here'));
+    await cli('port', 'rm', 'all', '81');
+    expect((await cli('port', 'all')).stdout).toMatch(/^80\/tcp -> 0\.0\.0\.0:\d+\n80\/tcp -> \[::\]:\d+\n$/);
+    await cli('restart', '-t', '0', 'all');
+    expect((await cli('port', 'all')).stdout).not.toContain('81/tcp');
+    expect((await cli('port', 'all')).stdout).toContain('80/tcp');
+    await cli('rm', '-f', 'all');
+  });
+
   test('rules that somebody flushed are back within a second', async () => {
     await using outside = await engine().outside();
     const url = `http://${outside.insideAddress}:18094/`;

@@ -41,7 +41,8 @@ afterAll(async () => {
 afterEach(async () => {
   await inside?.[Symbol.asyncDispose]();
   await service.reconcile(() => false);
-  for (const { name, driver } of service.list()) if (driver === 'bridge' && name !== 'bridge') await service.remove(name);
+  for (const { name, driver } of service.list())
+    if (driver === 'bridge' && name !== 'bridge') await service.remove(name);
 });
 
 async function start(containerId: string, networkId = 'bridge', ports: PortRequest[] = []): Promise<Endpoint> {
