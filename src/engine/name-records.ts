@@ -1,13 +1,14 @@
-import type {
-  Endpoint,
-  NamedContainer,
-  NamedEndpoint,
-  NameRecords,
-  NetworkRecord,
-  NetworkService,
+import {
+  type Endpoint,
+  type NamedContainer,
+  type NamedEndpoint,
+  type NameRecords,
+  type NetworkRecord,
+  type NetworkService,
+  nameServersOf,
 } from '../network/index.ts';
 import type { Database } from '../state/index.ts';
-import { inOrder, isNamed, nameServersOf } from './name-servers.ts';
+import { inOrder } from './name-servers.ts';
 import type { ContainerRecord } from './types.ts';
 
 const SHORT_ID_LENGTH = 12;
@@ -58,11 +59,13 @@ export class NameReader {
       }
     }
     return {
-      networks: all.filter(isNamed).map(({ id, name, ipam, internal }) => ({
-        ...{ id, name, internal },
-        servers: nameServersOf({ ipam }),
-        subnets: ipam.map(({ subnet }) => subnet),
-      })),
+      networks: all
+        .map((network) => ({ network, servers: nameServersOf(network) }))
+        .filter(({ servers }) => servers.length > 0)
+        .map(({ network: { id, name, ipam, internal }, servers }) => ({
+          ...{ id, name, internal, servers },
+          subnets: ipam.map(({ subnet }) => subnet),
+        })),
       containers,
     };
   }

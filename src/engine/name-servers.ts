@@ -1,24 +1,15 @@
 import { isIP } from 'node:net';
-import type { Endpoint, NetworkRecord, NetworkService } from '../network/index.ts';
+import { type Endpoint, type NetworkRecord, type NetworkService, nameServersOf } from '../network/index.ts';
 import type { ContainerRecord } from './types.ts';
 
 const SHORT_ID_LENGTH = 12;
-
-/** Networks on which containers find each other by name: all bridges but the default one, as with docker. */
-export const isNamed = ({ driver, name }: Pick<NetworkRecord, 'driver' | 'name'>): boolean =>
-  driver === 'bridge' && name !== 'bridge';
-
-/** Where a network's containers ask for names: at its gateways. */
-export function nameServersOf({ ipam }: Pick<NetworkRecord, 'ipam'>): string[] {
-  return ipam.map(({ gateway }) => gateway).filter((gateway) => isIP(gateway) !== 0);
-}
 
 /** Where names are needed now: the servers of networks that have containers. */
 export function neededNameServers(networks: NetworkService): string[] {
   const used = new Set(networks.endpoints({}).map(({ networkId }) => networkId));
   return networks
     .list()
-    .filter((network) => isNamed(network) && used.has(network.id))
+    .filter(({ id }) => used.has(id))
     .flatMap(nameServersOf);
 }
 
@@ -49,8 +40,7 @@ export function nameServerFor(
 ): string | undefined {
   for (const { endpoint } of inOrder(record, endpoints, networks)) {
     const network = networks.get(endpoint.networkId);
-    if (network === undefined || !isNamed(network)) continue;
-    const servers = nameServersOf(network);
+    const servers = network === undefined ? [] : nameServersOf(network);
     // Of a family that it speaks; IPv4 first, which every program does.
     const usable = (family: 4 | 6, own: string) =>
       own === '' ? undefined : servers.find((address) => isIP(address) === family);

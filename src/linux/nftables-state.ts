@@ -27,7 +27,8 @@ const NFTA_GEN_ID = 1;
 
 const families = { inet: 1, ip: 2, ip6: 10 } as const;
 export type NftablesFamily = keyof typeof families;
-const NF_INET_FORWARD = 2;
+/** enum nf_inet_hooks */
+const hooks = { input: 1, forward: 2 };
 const ENOENT = 2;
 /** struct nfgenmsg: family, version, resource id. */
 const GENERIC_HEADER = 4;
@@ -61,14 +62,14 @@ export class NftablesState implements Disposable {
     return this.#ask(NFT_MSG_GETCHAIN, 0, body, `get chain ${family} ${table} ${name}`) !== undefined;
   }
 
-  /** Chains that see forwarded packets, of every table of the families for IP. */
-  forwardChains(): NftablesChain[] {
+  /** Chains that see forwarded packets, or those for this host, of every table of the families for IP. */
+  baseChains(hook: keyof typeof hooks): NftablesChain[] {
     return this.#netlink.request(NFT_MSG_GETCHAIN, NLM_F_DUMP, header(0).bytes, 'list chains').flatMap((answer) => {
       const family = (Object.keys(families) as NftablesFamily[]).find((name) => families[name] === answer[0]);
       const attributes = readAttributes(answer.subarray(GENERIC_HEADER));
-      const hook = attributes.get(NFTA_CHAIN_HOOK);
-      if (family === undefined || hook === undefined) return [];
-      if (readAttributes(hook).get(NFTA_HOOK_HOOKNUM)?.readUInt32BE(0) !== NF_INET_FORWARD) return [];
+      const place = attributes.get(NFTA_CHAIN_HOOK);
+      if (family === undefined || place === undefined) return [];
+      if (readAttributes(place).get(NFTA_HOOK_HOOKNUM)?.readUInt32BE(0) !== hooks[hook]) return [];
       return [
         {
           family,

@@ -1,7 +1,8 @@
 import { forgetUdpFlows, Nftables, NftablesError, NftablesState, openConntrack } from '../linux/index.ts';
 import type { Database, Locks } from '../state/index.ts';
-import { keepHostFirewallOpen, leaveHostFirewall } from './host-firewall.ts';
+import { keepHostFirewallOpen, leaveHostFirewall, noBridges, type OpenBridges } from './host-firewall.ts';
 import { keepLegacyFirewallOpen } from './legacy-firewall.ts';
+import { nameServersOf } from './named-networks.ts';
 import { listEndpoints, listNetworks } from './records.ts';
 import {
   deleteTableCommands,
@@ -128,7 +129,7 @@ export class Firewall implements Disposable {
     const isUsed = this.#state.countRules('inet', this.#table).has(USER_CHAIN);
     this.#context().run(isUsed ? emptyTableCommands(this.#table) : deleteTableCommands(this.#table));
     leaveHostFirewall(this.#context(), this.#state, this.#table);
-    keepLegacyFirewallOpen(this.#table, []);
+    keepLegacyFirewallOpen(this.#table, noBridges);
   }
 
   /** A UDP client that never pauses would stay with the container, or the lack of one, that it found first. */
@@ -194,9 +195,11 @@ export class Firewall implements Disposable {
   }
 
   #openHostFirewall(): void {
-    const bridges = this.#bridgeNetworks()
-      .filter(({ internal }) => !internal)
-      .map(({ bridge }) => bridge);
+    const networks = this.#bridgeNetworks();
+    const bridges: OpenBridges = {
+      forwarded: networks.filter(({ internal }) => !internal).map(({ bridge }) => bridge),
+      named: networks.filter((network) => nameServersOf(network).length > 0).map(({ bridge }) => bridge),
+    };
     keepHostFirewallOpen(this.#context(), this.#state, this.#table, bridges);
     keepLegacyFirewallOpen(this.#table, bridges);
   }

@@ -1,10 +1,56 @@
 import { type Nftables, type NftablesChain, NftablesError, type NftablesState } from '../linux/index.ts';
 
+/** Bridges that a host firewall must let through. */
+export interface OpenBridges {
+  /** Their packets are forwarded. */
+  forwarded: readonly string[];
+  /** Their containers ask this host for names. */
+  named: readonly string[];
+}
+
+/** A chain of the host, and what we add to those of its kind. */
+export interface Opening {
+  hook: 'forward' | 'input';
+  /** As iptables calls the chain. */
+  chain: 'FORWARD' | 'INPUT';
+  bridges: readonly string[];
+  /** In nftables' words and in those of iptables. */
+  rules(bridge: string): { nft: string; iptables: string }[];
+}
+
+/** With these, everything that was added goes. */
+export const noBridges: OpenBridges = { forwarded: [], named: [] };
+
+export function openings({ forwarded, named }: OpenBridges): Opening[] {
+  return [
+    {
+      hook: 'forward',
+      chain: 'FORWARD',
+      bridges: forwarded,
+      rules: (bridge) => [
+        { nft: `iifname "${bridge}"`, iptables: `-i ${bridge}` },
+        { nft: `oifname "${bridge}"`, iptables: `-o ${bridge}` },
+      ],
+    },
+    {
+      hook: 'input',
+      chain: 'INPUT',
+      bridges: named,
+      rules: (bridge) =>
+        ['udp', 'tcp'].map((protocol) => ({
+          nft: `iifname "${bridge}" ${protocol} dport 53`,
+          iptables: `-i ${bridge} -p ${protocol} -m ${protocol} --dport 53`,
+        })),
+    },
+  ];
+}
+
 /**
  * A verdict of ours cannot overrule another table's: a packet passes only when every table lets it. Where a table of the
  * host refuses forwarded packets by default (iptables-nft's `filter`, ufw, firewalld, hand-written ones), our bridges are
  * let through by a chain of our own there, called just before what refuses whatever is left, so that every rule the
- * administrator wrote comes first. What may reach a container is still decided in our own table.
+ * administrator wrote comes first; and so are questions for names where packets for the host are refused. What may reach
+ * a container is still decided in our own table.
  *
  * A table that nobody else may change (firewalld's, where it owns it) stays closed.
  */
@@ -12,12 +58,14 @@ export function keepHostFirewallOpen(
   nftables: Nftables,
   state: NftablesState,
   instance: string,
-  bridges: readonly string[],
+  bridges: OpenBridges,
 ): void {
-  for (const chain of state.forwardChains()) {
+  for (const { opening, chain } of openings(bridges).flatMap((opening) =>
+    state.baseChains(opening.hook).map((chain) => ({ opening, chain })),
+  )) {
     if (isOfAnEngine(chain.table)) continue;
     try {
-      openChain(nftables, chain, chainName(instance), bridges);
+      openChain(nftables, chain, chainName(instance, opening), opening);
     } catch (error) {
       if (!(error instanceof NftablesError)) throw error;
       // Owned by another process, or gone meanwhile: our containers start all the same.
@@ -27,16 +75,17 @@ export function keepHostFirewallOpen(
 
 /** Removes what {@link keepHostFirewallOpen} added. Repeating is safe. */
 export function leaveHostFirewall(nftables: Nftables, state: NftablesState, instance: string): void {
-  keepHostFirewallOpen(nftables, state, instance, []);
+  keepHostFirewallOpen(nftables, state, instance, noBridges);
 }
 
 /** iptables shows chain names of at most 28 characters. */
-export const chainName = (instance: string): string => `${instance.toUpperCase()}-FORWARD`;
+export const chainName = (instance: string, { chain }: Pick<Opening, 'chain'>): string =>
+  `${instance.toUpperCase()}-${chain}`;
 
 /** Our own table, or that of another engine of ours: they refuse what is theirs alone. */
 const isOfAnEngine = (table: string): boolean => /^tare(-[0-9a-f]{8})?$/.test(table);
 
-function openChain(nftables: Nftables, chain: NftablesChain, ours: string, bridges: readonly string[]): void {
+function openChain(nftables: Nftables, chain: NftablesChain, ours: string, { bridges, rules }: Opening): void {
   const { family, table, name } = chain;
   const found = read(nftables, chain, ours);
   const isNeeded = found.refuses && bridges.length > 0;
@@ -46,9 +95,8 @@ function openChain(nftables: Nftables, chain: NftablesChain, ours: string, bridg
   if (found.hasChain) commands.push(`flush chain ${family} ${table} ${ours}\n`);
   if (isNeeded) {
     commands.push(`add chain ${family} ${table} ${ours}\n`);
-    for (const bridge of bridges) {
-      commands.push(`add rule ${family} ${table} ${ours} iifname "${bridge}" counter accept\n`);
-      commands.push(`add rule ${family} ${table} ${ours} oifname "${bridge}" counter accept\n`);
+    for (const { nft } of bridges.flatMap(rules)) {
+      commands.push(`add rule ${family} ${table} ${ours} ${nft} counter accept\n`);
     }
     const jump = `counter jump ${ours}`;
     commands.push(

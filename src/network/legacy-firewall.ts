@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { chainName } from './host-firewall.ts';
+import { chainName, type OpenBridges, type Opening, openings } from './host-firewall.ts';
 
 const families = [
   { names: '/proc/thread-self/net/ip_tables_names', program: 'iptables-legacy' },
@@ -8,42 +8,47 @@ const families = [
 ];
 
 /**
- * The old xtables rules are out of nftables' reach. Where they are in use and refuse forwarded packets by default, our
+ * The old xtables rules are out of nftables' reach. Where they are in use and refuse packets by default, our
  * bridges are let through as in {@link keepHostFirewallOpen}, by the program that comes with them: the only one this
  * folder starts, and only then. Without the program the administrator lets the bridges through.
  *
  * @param bridges none: what was added is removed
  */
-export function keepLegacyFirewallOpen(instance: string, bridges: readonly string[]): void {
-  const ours = chainName(instance);
+export function keepLegacyFirewallOpen(instance: string, bridges: OpenBridges): void {
   for (const { names, program } of families) {
     if (!isInUse(names)) continue;
     const listed = run(program, ['-t', 'filter', '-S']);
     if (listed === undefined) continue;
-    const rules = listed.split('\n');
-    const forward = rules.filter((rule) => rule.startsWith('-A FORWARD '));
-    const jump = `-A FORWARD -j ${ours}`;
-    const others = forward.filter((rule) => rule !== jump);
-    const lastWord = others.findIndex((rule) => /^-A FORWARD -j (DROP|REJECT)( |$)/.test(rule));
-    const refuses = lastWord !== -1 || rules.includes('-P FORWARD DROP');
-    const isNeeded = refuses && bridges.length > 0;
-    const hasChain = rules.includes(`-N ${ours}`);
-    if (!isNeeded && !hasChain) continue;
-    const position = lastWord === -1 ? others.length + 1 : lastWord + 1;
-    const wanted = bridges.flatMap((bridge) => [
-      `-A ${ours} -i ${bridge} -j ACCEPT`,
-      `-A ${ours} -o ${bridge} -j ACCEPT`,
-    ]);
-    const present = rules.filter((rule) => rule.startsWith(`-A ${ours} `));
-    const isInPlace = forward.indexOf(jump) === position - 1 && forward.length === others.length + 1;
-    if (isNeeded && isInPlace && present.join('\n') === wanted.join('\n')) continue;
-    const changes = [
-      ...forward.filter((rule) => rule === jump).map(() => `-D FORWARD -j ${ours}`),
-      ...(isNeeded ? [...wanted, `-I FORWARD ${position} -j ${ours}`] : [`-X ${ours}`]),
-    ];
-    // One batch, all or nothing; naming the chain makes it anew and empty.
-    run(`${program}-restore`, ['--noflush', '-w', '2'], `*filter\n:${ours} - [0:0]\n${changes.join('\n')}\nCOMMIT\n`);
+    for (const opening of openings(bridges))
+      openLegacyChain(program, listed.split('\n'), chainName(instance, opening), opening);
   }
+}
+
+function openLegacyChain(
+  program: string,
+  rules: string[],
+  ours: string,
+  { chain, bridges, rules: rulesFor }: Opening,
+): void {
+  const theirs = rules.filter((rule) => rule.startsWith(`-A ${chain} `));
+  const jump = `-A ${chain} -j ${ours}`;
+  const others = theirs.filter((rule) => rule !== jump);
+  const lastWord = others.findIndex((rule) => /^ -j (DROP|REJECT)( |$)/.test(rule.slice(`-A ${chain}`.length)));
+  const refuses = lastWord !== -1 || rules.includes(`-P ${chain} DROP`);
+  const isNeeded = refuses && bridges.length > 0;
+  const hasChain = rules.includes(`-N ${ours}`);
+  if (!isNeeded && !hasChain) return;
+  const position = lastWord === -1 ? others.length + 1 : lastWord + 1;
+  const wanted = bridges.flatMap(rulesFor).map(({ iptables }) => `-A ${ours} ${iptables} -j ACCEPT`);
+  const present = rules.filter((rule) => rule.startsWith(`-A ${ours} `));
+  const isInPlace = theirs.indexOf(jump) === position - 1 && theirs.length === others.length + 1;
+  if (isNeeded && isInPlace && present.join('\n') === wanted.join('\n')) return;
+  const changes = [
+    ...theirs.filter((rule) => rule === jump).map(() => `-D ${chain} -j ${ours}`),
+    ...(isNeeded ? [...wanted, `-I ${chain} ${position} -j ${ours}`] : [`-X ${ours}`]),
+  ];
+  // One batch, all or nothing; naming the chain makes it anew and empty.
+  run(`${program}-restore`, ['--noflush', '-w', '2'], `*filter\n:${ours} - [0:0]\n${changes.join('\n')}\nCOMMIT\n`);
 }
 
 /** Asked of the kernel first: the program itself would bring the tables into being. */

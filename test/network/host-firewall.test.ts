@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { NetworkService, PortRequest } from '../../src/network/index.ts';
 import { NetworkLab, Peer } from '../support/network-lab.ts';
 
@@ -106,6 +106,63 @@ test('what the administrator drops by a rule of their own stays dropped', async 
   await lab.sh(`${firewalld}\nnft insert rule inet firewalld filter_FORWARD ip daddr ${lab.outsideAddress} drop`);
   const client = await start();
   expect(await client.ask('tcp', lab.outsideAddress, 7000, 400)).toBe('timeout');
+});
+
+describe('a host that refuses what is for itself', () => {
+  const unused = {
+    driver: 'bridge',
+    internal: true,
+    enableIPv4: true,
+    enableIPv6: true,
+    ipam: [],
+    options: {},
+    labels: {},
+  };
+  let host: Peer;
+  beforeAll(async () => {
+    host = new Peer();
+    await Promise.all([host.serve('tcp', 53), host.serve('udp', 53), host.serve('tcp', 54)]);
+  });
+  afterAll(() => host[Symbol.asyncDispose]());
+
+  const icmp = 'ip6tables-nft -A INPUT -p icmpv6 -j ACCEPT';
+  const undoLegacy = 'iptables-legacy -P INPUT ACCEPT; iptables-legacy -F; iptables-legacy -X';
+
+  test.each([
+    {
+      style: 'iptables-nft',
+      setup: `iptables-nft -P INPUT DROP; ${icmp}; ip6tables-nft -P INPUT DROP`,
+      list: 'nft --stateless list ruleset',
+    },
+    {
+      style: 'iptables-nft, rejecting at the end',
+      setup: `iptables-nft -A INPUT -j REJECT; ${icmp}; ip6tables-nft -A INPUT -j REJECT`,
+      list: 'nft --stateless list ruleset',
+    },
+    { style: 'iptables-legacy', setup: 'iptables-legacy -P INPUT DROP', list: 'iptables-legacy -S', undo: undoLegacy },
+  ])('$style: who has names can ask for them, and reaches nothing else', async ({ setup, list, undo = 'true' }) => {
+    await using undone = new AsyncDisposableStack();
+    undone.defer(async () => void (await lab.sh(undo)));
+    await lab.sh(setup);
+    const before = await lab.sh(list);
+    const network = await service.create({ ...unused, name: 'named' });
+    const leave = async () => {
+      await stop();
+      if (service.list().some(({ name }) => name === 'named')) await service.remove('named');
+      await service.teardown();
+    };
+    undone.defer(leave);
+    const netns = service.createNamespace('a');
+    await service.connect({ containerId: 'a', networkId: network.id, netns, ports: [] });
+    peer = new Peer(netns);
+    const [gateway4, gateway6] = network.ipam.map(({ gateway }) => gateway) as [string, string];
+    expect(await peer.ask('tcp', gateway4, 53, 1000)).toMatch(/^\d+\./);
+    expect(await peer.ask('udp', gateway4, 53, 1000)).toMatch(/^\d+\./);
+    expect(await peer.ask('tcp', gateway6, 53, 1000)).toMatch(/^fd/);
+    expect(await peer.ask('tcp', gateway4, 54, 300)).toMatch(/timeout|ECONNREFUSED/);
+    await leave();
+    expect(await lab.sh(list)).toBe(before);
+  });
 });
 
 test('chains that lead in circles end the search', async () => {
