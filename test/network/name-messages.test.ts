@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decode, encodeName as encode, encodeQuestion, types } from '../../../test/support/dns-client.ts';
 import {
   answeredAddresses,
   answers,
@@ -14,7 +13,8 @@ import {
   readQuery,
   writeAnswer,
   writeRefusal,
-} from './message.ts';
+} from '../../src/network/names/message.ts';
+import { decode, encodeName as encode, encodeQuestion, types } from '../support/dns-client.ts';
 
 function queryOf(message: Buffer): Query {
   const read = readQuery(message);

@@ -4,12 +4,12 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type Ask, ask, askRaw, decode, encodeQuestion } from '../../../test/support/dns-client.ts';
-import { reply, type Script, startUpstream, truncated, type Upstream } from '../../../test/support/dns-upstream.ts';
-import type { NamedContainer, NamedNetwork, NameRecords } from './directory.ts';
-import { Forwarder } from './forwarder.ts';
-import { HostResolvers } from './host-resolvers.ts';
-import { type NameHooks, NameServer } from './name-server.ts';
+import type { NamedContainer, NamedNetwork, NameRecords } from '../../src/network/names/directory.ts';
+import { Forwarder } from '../../src/network/names/forwarder.ts';
+import { HostResolvers } from '../../src/network/names/host-resolvers.ts';
+import { type NameHooks, NameServer } from '../../src/network/names/name-server.ts';
+import { type Ask, ask, askRaw, decode, encodeQuestion } from '../support/dns-client.ts';
+import { reply, type Script, startUpstream, truncated, type Upstream } from '../support/dns-upstream.ts';
 
 /*
  * Everything on loopback, which has 16 million addresses: the servers of two networks, containers that ask from an
