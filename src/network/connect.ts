@@ -9,6 +9,7 @@ import { refuseSettings } from './endpoint-check.ts';
 import { endpointOptions, linkLocalAddresses } from './endpoint-options.ts';
 import { lookUpNetwork } from './look-up.ts';
 import type { NetworkDeps } from './network-deps.ts';
+import { linkPrefix } from './network-options.ts';
 import type { ConnectRequest } from './network-service.ts';
 import { takePorts } from './publish.ts';
 import { insertEndpoint, listEndpoints, type StoredNetwork } from './records.ts';
@@ -60,7 +61,7 @@ function allocate(tx: Transaction, deps: NetworkDeps, network: StoredNetwork, re
     id,
     networkId: network.id,
     containerId,
-    interfaceName: shape.hasLink ? freeInterfaceName(others, interfaceName) : '',
+    interfaceName: shape.hasLink ? freeInterfaceName(others, interfaceName, linkPrefix(network)) : '',
     hostInterface: shape.hostInterface,
     macAddress:
       shape.macAddress ??
@@ -83,14 +84,14 @@ function allocate(tx: Transaction, deps: NetworkDeps, network: StoredNetwork, re
 }
 
 /** @throws {TareError} Conflict: the wanted name is another endpoint's of the container */
-function freeInterfaceName(others: readonly Endpoint[], wanted: string): string {
+function freeInterfaceName(others: readonly Endpoint[], wanted: string, prefix: string): string {
   const used = new Set(others.map(({ interfaceName }) => interfaceName));
   if (wanted !== '') {
     if (!used.has(wanted)) return wanted;
     throw new TareError('Conflict', `interface name ${wanted} is taken by another network of the container`);
   }
   for (let number = 0; ; number += 1) {
-    if (!used.has(`eth${number}`)) return `eth${number}`;
+    if (!used.has(`${prefix}${number}`)) return `${prefix}${number}`;
   }
 }
 

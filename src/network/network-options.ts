@@ -62,6 +62,22 @@ function checkBridgeOptions({ name, internal, options }: CreateNetwork): void {
   }
 }
 
+const LINK_PREFIX = 'com.docker.network.container_iface_prefix';
+
+/** What the links of a network's containers are called, before their number. */
+export const linkPrefix = ({ options }: Pick<NetworkRecord, 'options'>): string => options[LINK_PREFIX] || 'eth';
+
+/** @throws {TareError} InvalidArgument */
+function checkLinkPrefix(network: CreateNetwork): void {
+  const prefix = linkPrefix(network);
+  // Three bytes of the fifteen are for the number.
+  if (/^[a-zA-Z][a-zA-Z0-9_.-]{0,11}$/.test(prefix)) return;
+  throw new TareError(
+    'InvalidArgument',
+    `network ${network.name}: invalid ${LINK_PREFIX} ${JSON.stringify(prefix)}: 1 to 12 letters, digits, '_', '.' or '-', beginning with a letter`,
+  );
+}
+
 const DEFAULT_MTU = 1500;
 const drivers = ['bridge', 'macvlan', 'ipvlan', 'host', 'none'] as const;
 const isDriver = (name: string): name is (typeof drivers)[number] => drivers.some((driver) => driver === name);
@@ -101,6 +117,7 @@ export function networkFrom(request: CreateNetwork, id: string, defaultBridge: s
     throw new TareError('InvalidArgument', `network ${name}: IPv4 or IPv6 must be enabled`);
   }
   if (driver === 'bridge') checkBridgeOptions(request);
+  checkLinkPrefix(request);
   return {
     id,
     name,

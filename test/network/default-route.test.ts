@@ -142,6 +142,8 @@ test('names of links are given once', async () => {
   await expect(connect('two', { driverOptions: { [IFNAME]: 'eth0' } })).rejects.toThrow('interface name eth0 is taken');
   expect(service.endpoints({ networkId: service.get('two').id })).toEqual([]);
   expect(await connect('three')).toMatchObject({ interfaceName: 'eth1' });
+  await network('lan', 4, { options: { 'com.docker.network.container_iface_prefix': 'lan' } });
+  expect(await connect('lan')).toMatchObject({ interfaceName: 'lan0' });
 });
 
 test('a value that the kernel refuses undoes the connection', async () => {

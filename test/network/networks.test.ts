@@ -185,6 +185,22 @@ describe('several networks', () => {
     expect(await peer.ask('tcp', lab.outsideAddress, 7000)).toBe(lab.hostAddress);
   });
 
+  test('several subnets of one family: the next one when the first is full, and they reach each other', async () => {
+    const subnet = (text: string) => ({ subnet: text, gateway: '', ipRange: '' });
+    await service.create(wanted('wide', { ipam: [subnet('10.71.0.0/30'), subnet('10.72.0.0/24')] }));
+    const [a, peerA] = await start('a', 'wide');
+    const [b, peerB] = await start('b', 'wide');
+    await using _a = peerA;
+    await using _b = peerB;
+    expect([a.ipv4, a.gatewayIpv4, b.ipv4, b.gatewayIpv4]).toEqual([
+      ...['10.71.0.2/30', '10.71.0.1'],
+      ...['10.72.0.2/24', '10.72.0.1'],
+    ]);
+    expect(await peerA.ask('tcp', '10.72.0.2', 80)).toBe('10.71.0.2');
+    expect(await peerB.ask('tcp', '10.71.0.2', 80)).toBe('10.72.0.2');
+    expect(await peerB.ask('tcp', lab.outsideAddress, 7000)).toBe(lab.hostAddress);
+  });
+
   test('IPv6 only', async () => {
     await service.create(wanted('six', { enableIPv4: false, enableIPv6: true }));
     const [a, peer] = await start('a', 'six', [publish(8086)]);
@@ -287,6 +303,11 @@ describe('options', () => {
       what: 'a bridge name with rules in it',
       request: { options: { 'com.docker.network.bridge.name': 'x"; flush' } },
       text: 'invalid bridge name',
+    },
+    {
+      what: 'a prefix that leaves no room for a number',
+      request: { options: { 'com.docker.network.container_iface_prefix': 'thirteen-more' } },
+      text: 'invalid com.docker.network.container_iface_prefix',
     },
     {
       what: 'a huge MTU',
