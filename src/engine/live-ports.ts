@@ -1,5 +1,6 @@
-import { isIPv6 } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 import { TareError } from '../errors/index.ts';
+import { parseAddress } from '../linux/index.ts';
 import type { PortMapping, PortSelection } from '../network/index.ts';
 import { publications } from './container-network.ts';
 import { containerEvent } from './events.ts';
@@ -71,7 +72,8 @@ export async function removePorts(
     const { host } = current;
     for (const selection of isLive ? removed : selections) {
       const key = `${selection.containerPort}/${selection.protocol}`;
-      const left = (host.portBindings[key] ?? []).flatMap((binding) => without(binding, selection));
+      const bindings = host.portBindings[key] ?? [];
+      const left = isLive ? withoutMapping(bindings, selection) : bindings.flatMap((one) => without(one, selection));
       if (left.length > 0) host.portBindings[key] = left;
       else delete host.portBindings[key];
     }
@@ -104,12 +106,26 @@ function without(binding: Binding, { hostIp, hostPort }: Pick<PortSelection, 'ho
   const [first = 0, last = first] = binding.hostPort.split('-').map(Number);
   const hasPort = hostPort === 0 || binding.hostPort === '' || (hostPort >= first && hostPort <= last);
   if (!hasPort) return [binding];
-  if (hostIp === '' || hostIp === binding.hostIp) return [];
+  if (hostIp === '' || isSame(hostIp, binding.hostIp)) return [];
   if (binding.hostIp !== '') return [binding];
   // A binding without an address is one of each family.
   if (hostIp !== '0.0.0.0' && hostIp !== '::') return [];
   return [{ ...binding, hostIp: isIPv6(hostIp) ? '0.0.0.0' : '::' }];
 }
+
+/** Bindings less the one that a mapping came from: several may have taken a free port. */
+function withoutMapping(bindings: readonly Binding[], mapping: PortSelection): Binding[] {
+  const likeness = (binding: Binding): number =>
+    without(binding, mapping)[0] === binding
+      ? -1
+      : (binding.hostPort === String(mapping.hostPort) ? 2 : 0) + (isSame(binding.hostIp, mapping.hostIp) ? 1 : 0);
+  const [best] = bindings.toSorted((a, b) => likeness(b) - likeness(a));
+  return bindings.flatMap((binding) => (binding === best ? without(binding, mapping) : [binding]));
+}
+
+/** Whether two texts are one address: the record has it as the user wrote it. */
+const isSame = (a: string, b: string): boolean =>
+  a === b || (isIP(a) !== 0 && isIP(b) !== 0 && parseAddress(a).equals(parseAddress(b)));
 
 function refuseRepeated(record: ContainerRecord, wanted: Bindings): void {
   for (const [key, bindings] of Object.entries(wanted)) {

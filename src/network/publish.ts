@@ -28,13 +28,18 @@ export function takePorts(
   return requests.map((request) => {
     const { protocol, containerPort } = request;
     const addresses = hostAddresses(deps.defaultBinding, network, request);
-    const routed = addresses.filter((hostIp) => gatewayMode(network, isIPv6(hostIp) ? 6 : 4) === 'routed');
-    const translated = addresses.filter((hostIp) => !routed.includes(hostIp));
+    const isRouted = (hostIp: string) => gatewayMode(network, isIPv6(hostIp) ? 6 : 4) === 'routed';
+    const isThere = (mapping: PortMapping) => endpoint.ports.some((other) => same(other, mapping));
+    const translated = addresses.filter((hostIp) => !isRouted(hostIp));
+    // Reached by the container's own address: no port of the host is taken.
+    const routed = addresses
+      .filter(isRouted)
+      .map((hostIp): PortMapping => ({ protocol, containerPort, hostIp, hostPort: 0 }))
+      .filter((mapping) => !isThere(mapping));
     const chosen =
       translated.length === 0 ? [] : choosePort(tx, request, translated, address ?? '', deps.containerName);
     for (const mapping of chosen) insertPort(tx, endpoint, mapping);
-    // Reached by the container's own address: no port of the host is taken.
-    const mappings = [...chosen, ...routed.map((hostIp) => ({ protocol, containerPort, hostIp, hostPort: 0 }))];
+    const mappings = [...chosen, ...routed];
     endpoint.ports.push(...mappings);
     return mappings;
   });

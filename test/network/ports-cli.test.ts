@@ -83,6 +83,24 @@ describe.each(['tare', 'in-process'] as const)('ports of a running container, th
     expect((await cli('port', 'web')).stdout).toBe('80/tcp -> 0.0.0.0:18095\n');
     await cli('rm', '-f', 'web');
 
+    await cli(
+      'run',
+      '-d',
+      '--name',
+      'two',
+      '-p',
+      '127.0.0.1::80',
+      '-p',
+      '[0:0::1]:18096:80',
+      busybox,
+      ...server('here'),
+    );
+    await cli('port', 'rm', 'two', '[::1]:18096:80');
+    expect((await cli('port', 'two')).stdout).toMatch(/^80\/tcp -> 127\.0\.0\.1:\d+\n$/);
+    await cli('restart', '-t', '0', 'two');
+    expect((await cli('port', 'two')).stdout).toMatch(/^80\/tcp -> 127\.0\.0\.1:\d+\n$/);
+    await cli('rm', '-f', 'two');
+
     await cli('run', '-d', '--name', 'all', '-P', '--expose', '80', '--expose', '81', busybox, ...server('here'));
     await cli('port', 'rm', 'all', '81');
     expect((await cli('port', 'all')).stdout).toMatch(/^80\/tcp -> 0\.0\.0\.0:\d+\n80\/tcp -> \[::\]:\d+\n$/);
