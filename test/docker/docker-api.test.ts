@@ -202,7 +202,7 @@ describe('the Docker Engine API over a real engine', () => {
   });
 
   test.each([
-    ['a missing image', ['run', 'no-such-image', 'true'], 'cannot pull'],
+    ['a missing image', ['run', 'no-such-image', 'true'], "Unable to find image 'no-such-image:latest' locally"],
     ['a missing network', ['run', '--network', 'nope', busybox, 'true'], 'network nope not found'],
     ['a name that is none', ['run', '--name', 'x', busybox, 'true'], 'Invalid container name (x)'],
     ['an unknown restart policy', ['run', '--restart', 'foo', busybox, 'true'], "unknown policy 'foo'"],
