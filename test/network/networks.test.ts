@@ -409,6 +409,7 @@ test('killed in the middle of connecting and disconnecting, twelve times: reconc
   expect(readdirSync(join(lab.execRoot, 'netns'))).toEqual([]);
   expect(await lab.sh('cat /proc/self/mounts')).not.toContain(join(lab.execRoot, 'netns'));
   expect(await lab.sh('nft list maps')).not.toContain('elements');
+  expect(await lab.sh('ip neighbour show nud permanent')).not.toContain('dev tare-1ab00000');
   const veths = (): string[] => {
     using route = new RouteSocket();
     return route.links().flatMap(({ name }) => (name.startsWith('veth') ? [name] : []));

@@ -148,6 +148,16 @@ test('an internal network, one without communication, one that is unprotected', 
   });
 });
 
+test('a routed network: published ports by their own address, no others', async () => {
+  await create('direct', { options: { 'com.docker.network.bridge.gateway_mode_ipv4': 'routed' } });
+  const [a] = await start('a', 'direct', [wish(8080, { hostIp: '0.0.0.0' })]);
+  expect(told(why('a'), 'other hosts and other networks, by routing', `${ip(a.ipv4)}:80`)).toMatchObject({
+    isReachable: true,
+    rule: expect.stringContaining(`@routed4 accept, element ${ip(a.ipv4)} . tcp . 80`),
+  });
+  expect(told(why('a', 81), 'other hosts and other networks, by routing', ':81').isReachable).toBe(false);
+});
+
 test('an element that somebody took out of the kernel is told as missing', async () => {
   await start('a', 'bridge', [wish(8080)]);
   await lab.sh(`nft flush map inet ${TABLE} any4`);
