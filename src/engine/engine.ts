@@ -281,6 +281,11 @@ export class Engine implements EngineServices, AsyncDisposable {
     return this.#parts.store.withStatus('running', 'paused', 'restarting').filter(needsKeeper);
   }
 
+  /** Whether anything counts on a keeper: also a container that is just starting, and may ask for names at once. */
+  needsKeeper(): boolean {
+    return this.keeperWork().length > 0 || neededNameServers(this.#parts.networks).length > 0;
+  }
+
   /** Starts a container whose back-off is over; nothing happens when it no longer waits. */
   async restartByPolicy(id: string): Promise<void> {
     await startContainer(this.#parts, id, { byPolicy: true });

@@ -4,7 +4,9 @@ import { servedAddresses } from '../network/index.ts';
 
 /** How long an ending process waits for the keeper to take names over. */
 const KEEPER_COMES_MS = 2_000;
+/** How often it is looked for: less and less, should it be kept from coming. */
 const LOOK_MS = 20;
+const SLOWEST_LOOK_MS = 500;
 
 export interface StandInParts {
   openServer(): NameServer;
@@ -41,12 +43,16 @@ export class NamesStandIn implements AsyncDisposable {
   }
 
   async #untilKeeper(): Promise<void> {
-    while (performance.now() < this.#deadline) {
+    for (
+      let pauseMs = LOOK_MS;
+      performance.now() < this.#deadline;
+      pauseMs = Math.min(pauseMs * 1.2, SLOWEST_LOOK_MS)
+    ) {
       const served = servedAddresses();
       if (this.#server?.addresses.every((address) => served.has(address)) === true) break;
       // Again and again: the one that lives may just be ending.
       this.#parts.wakeKeeper();
-      await sleep(LOOK_MS);
+      await sleep(pauseMs);
     }
     this.#server?.[Symbol.dispose]();
     this.#server = undefined;

@@ -39,11 +39,15 @@ export async function runKeeper(config: EngineConfig, signal: AbortSignal): Prom
     engine.look(() => {
       for (const duty of all) duty.look();
     });
-    if (engine.keeperWork().length > 0) {
+    if (engine.needsKeeper()) {
       clearTimeout(idle);
       idle = undefined;
     } else {
-      idle ??= setTimeout(() => stop.abort(), IDLE_MS);
+      idle ??= setTimeout(() => {
+        // Somebody may have counted on it since the last look.
+        if (!engine.needsKeeper()) stop.abort();
+        idle = undefined;
+      }, IDLE_MS);
     }
     await sleep(SETTLE_MS, undefined, { signal: ended }).catch(() => {});
   }

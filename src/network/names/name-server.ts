@@ -37,7 +37,8 @@ const DATAGRAM_SOCKETS = 8;
 /** Where a keeper's name server listens, in whatever process: the kernel knows. */
 export function servedAddresses(): Set<string> {
   return new Set(
-    listBoundSockets('udp', DNS_PORT)
+    // Opened last, and one a server.
+    listBoundSockets('tcp', DNS_PORT)
       .filter(({ mark }) => mark === RESERVATION_MARK)
       .map(({ address }) => address),
   );
