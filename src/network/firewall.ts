@@ -160,7 +160,8 @@ export class Firewall implements Disposable {
       // Something of our names is there with another shape: an earlier version's table.
       this.#context().run(this.#anew(contents));
     }
-    this.#openHostFirewall();
+    // Programs are started with our own table's writing alone, never by the watch.
+    keepLegacyFirewallOpen(this.#table, this.#openHostFirewall());
   }
 
   /** Commands that replace the table by a new one, with the administrator's rules as they are listed. */
@@ -186,7 +187,7 @@ export class Firewall implements Disposable {
     const { chains, sets } = this.#contents();
     return (
       this.exists &&
-      chains.every((chain) => rules.get(chain.name) === chain.rules.length) &&
+      chains.every((chain) => (rules.get(chain.name) ?? 0) === chain.rules.length) &&
       sets.every(({ name, elements }) => {
         const count = elements.length === 0 ? 0 : this.#state.countElements('inet', this.#table, name);
         return count >= elements.length;
@@ -194,14 +195,15 @@ export class Firewall implements Disposable {
     );
   }
 
-  #openHostFirewall(): void {
+  /** @returns what the host's firewall is to let through */
+  #openHostFirewall(): OpenBridges {
     const networks = this.#bridgeNetworks();
     const bridges: OpenBridges = {
       forwarded: networks.filter(({ internal }) => !internal).map(({ bridge }) => bridge),
       named: networks.filter((network) => nameServersOf(network).length > 0).map(({ bridge }) => bridge),
     };
     keepHostFirewallOpen(this.#context(), this.#state, this.#table, bridges);
-    keepLegacyFirewallOpen(this.#table, bridges);
+    return bridges;
   }
 
   #context(): Nftables {
