@@ -257,30 +257,33 @@ const knows = async (link: string): Promise<boolean> =>
 
 describe('ipvlan', () => {
   test.each([
-    { mode: 'l2', flag: 'bridge', route: 'default via 10.77.0.254 dev eth0', neighbour: /^10\.77\.0\.1$/ },
-    { mode: 'l2', flag: 'private', route: 'default via 10.77.0.254 dev eth0', neighbour: /timeout|EHOSTUNREACH/ },
-    { mode: 'l3', flag: 'bridge', route: 'default dev eth0', neighbour: /^10\.77\.0\.1$/ },
-    { mode: 'l3s', flag: 'bridge', route: 'default dev eth0', neighbour: /^10\.77\.0\.1$/ },
-  ])('mode $mode $flag: the way out and the neighbour as the mode says', async ({ mode, flag, route, neighbour }) => {
-    await service.create(onLan('lan', { ipvlan_mode: mode, ipvlan_flag: flag }, 'ipvlan'));
+    { mode: 'l2', flag: 'bridge', neighbour: /^10\.77\.0\.1$/ },
+    { mode: 'l2', flag: 'private', neighbour: /timeout|EHOSTUNREACH/ },
+    { mode: 'l3', flag: 'bridge', neighbour: /^10\.60\.0\.1$/ },
+    { mode: 'l3s', flag: 'bridge', neighbour: /^10\.60\.0\.1$/ },
+  ])('mode $mode $flag: the way out and the neighbour as the mode says', async ({ mode, flag, neighbour }) => {
+    const isRouted = mode !== 'l2';
+    const pool = isRouted ? subnet('10.60.0.0/24', '10.60.0.254') : subnet('10.77.0.0/24', '10.77.0.254');
+    await service.create({ ...onLan('lan', { ipvlan_mode: mode, ipvlan_flag: flag }, 'ipvlan'), ipam: [pool] });
     if (!(await knows('ipvlan'))) {
-      await expect(start('a', 'lan')).rejects.toThrow(
-        expect.objectContaining({
-          kind: 'Unsupported',
-          message:
-            'network lan: failed to create the ipvlan link on lan0: this kernel has no ipvlan: load its module ipvlan',
-        }),
-      );
+      const message =
+        'network lan: failed to create the ipvlan link on lan0: this kernel has no ipvlan: load its module ipvlan';
+      await expect(start('a', 'lan')).rejects.toThrow(expect.objectContaining({ kind: 'Unsupported', message }));
       expect(service.endpoints({})).toEqual([]);
       return;
     }
+    // A network that is routed has no neighbours on the wire: the host's routes lead out, and the other host's lead back.
+    await lab.sh('ip address replace 10.78.0.1/24 dev lan0');
+    await lab.sh('ip address replace 10.78.0.254/24 dev lan0; ip route replace 10.60.0.0/24 via 10.78.0.1', lab.outside);
     const [a, peerA] = await start('a', 'lan');
     const [b, peerB] = await start('b', 'lan');
     await using _a = peerA;
     await using _b = peerB;
-    expect(a.macAddress).toBe('');
-    expect(await lab.sh('ip route show default', service.namespacePath('a'))).toContain(route);
-    expect(await peerA.ask('tcp', '10.77.0.254', 7000)).toBe('10.77.0.1');
+    expect([a.macAddress, a.gatewayIpv4]).toEqual(['', isRouted ? '' : '10.77.0.254']);
+    const route = await lab.sh('ip route show default', service.namespacePath('a'));
+    expect(route).toContain(isRouted ? 'default dev eth0' : 'default via 10.77.0.254 dev eth0');
+    expect(await peerA.ask('tcp', isRouted ? '10.78.0.254' : '10.77.0.254', 7000)).toBe(ip(a.ipv4));
+    expect(await outside.ask('tcp', ip(b.ipv4), 80)).toBe(isRouted ? '10.78.0.254' : '10.77.0.254');
     expect(await peerA.ask('tcp', ip(b.ipv4), 80, 700)).toMatch(neighbour);
   });
 

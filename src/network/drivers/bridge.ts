@@ -58,7 +58,13 @@ export class BridgeDriver implements NetworkDriver {
   }
 
   shape(_tx: Transaction, _network: StoredNetwork, id: string): EndpointShape {
-    return { hasLink: true, hasAddresses: true, hostInterface: `veth${id.slice(0, 11)}`, publishes: true };
+    return {
+      hasLink: true,
+      hasAddresses: true,
+      hasGateway: true,
+      hostInterface: `veth${id.slice(0, 11)}`,
+      publishes: true,
+    };
   }
 
   async connect(network: StoredNetwork, endpoint: Endpoint, request: ConnectRequest): Promise<Endpoint> {

@@ -9,6 +9,8 @@ export interface EndpointShape {
   hasLink: boolean;
   /** Whether addresses come from the network's subnets; otherwise the driver says later what they are. */
   hasAddresses: boolean;
+  /** Whether the subnets' gateways lead out; otherwise the link itself does. */
+  hasGateway: boolean;
   /** Name of the endpoint's link on the host, '' for none. */
   hostInterface: string;
   /** Whether ports are published. */

@@ -7,7 +7,7 @@ import { listEndpoints, listNetworks, type StoredNetwork, updateNetwork } from '
 import { attachChild, hasChild, isPassthru, lowerChild, removeChild } from './child-link.ts';
 import type { EndpointShape, NetworkDriver } from './network-driver.ts';
 import { ParentLinks } from './parent-links.ts';
-import { childKind, innerParent, parentOf } from './parent-options.ts';
+import { childKind, innerParent, isRouted, parentOf } from './parent-options.ts';
 
 const isParented = ({ driver }: StoredNetwork): boolean => driver === 'macvlan' || driver === 'ipvlan';
 
@@ -64,7 +64,8 @@ export class ParentedDriver implements NetworkDriver {
   }
 
   shape(_tx: Transaction, network: StoredNetwork, _id: string, request: ConnectRequest): EndpointShape {
-    const shape = { hasLink: true, hasAddresses: true, hostInterface: '', publishes: false };
+    const hasGateway = !isRouted(network);
+    const shape = { hasLink: true, hasAddresses: true, hasGateway, hostInterface: '', publishes: false };
     if (network.driver === 'ipvlan') {
       if ((request.macAddress ?? '') !== '') {
         throw new TareError('InvalidArgument', 'ipvlan interfaces do not support custom mac address assignment');

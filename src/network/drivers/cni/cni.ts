@@ -52,7 +52,7 @@ export class CniDriver implements NetworkDriver {
 
   shape(_tx: Transaction, network: StoredNetwork): EndpointShape {
     const publishes = hasCapability(this.#deps.cni.conflist(network.name), 'portMappings');
-    return { hasLink: true, hasAddresses: false, hostInterface: '', publishes, macAddress: '' };
+    return { hasLink: true, hasAddresses: false, hasGateway: false, hostInterface: '', publishes, macAddress: '' };
   }
 
   async connect(network: StoredNetwork, endpoint: Endpoint, request: ConnectRequest): Promise<Endpoint> {
