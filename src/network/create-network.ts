@@ -33,7 +33,12 @@ export async function createNetwork(
   if (request.driver === 'host' || request.driver === 'none') {
     throw new TareError('Forbidden', `only one instance of "${request.driver}" network is allowed`);
   }
-  if (request.driver === 'cni') deps.drivers.cni.plan(deps.cni.find(request.name) as StoredNetwork, []);
+  if (request.driver === 'cni') {
+    throw new TareError(
+      'Forbidden',
+      `networks of the driver cni are the conflists in ${deps.cni.paths.confDir}: add one there`,
+    );
+  }
   if (deps.cni.find(request.name)?.name === request.name) {
     throw new TareError('AlreadyExists', `network with name ${request.name} already exists (a conflist of CNI)`);
   }

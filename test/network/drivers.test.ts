@@ -215,6 +215,8 @@ describe('macvlan', () => {
 
   test.each([
     { what: 'a loopback', more: { parent: 'lo' }, text: 'loopback interface is not a valid macvlan parent link' },
+    { what: 'a name too long', more: { parent: 'x'.repeat(16) }, text: 'invalid parent interface "xxxxxxxxxxxxxxxx"' },
+    { what: 'no name at all', more: { parent: 'a b/c' }, text: 'invalid parent interface "a b/c"' },
     { what: 'no such link', more: { parent: 'eth7' }, text: 'invalid subinterface vlan name eth7, example formatting' },
     { what: 'no carrier', more: { parent: 'eth7.5' }, text: 'failed to find master interface eth7' },
     { what: 'no VLAN id', more: { parent: 'eth7.x' }, text: 'required interface name format is: name.vlan_id' },
@@ -274,7 +276,10 @@ describe('ipvlan', () => {
     }
     // A network that is routed has no neighbours on the wire: the host's routes lead out, and the other host's lead back.
     await lab.sh('ip address replace 10.78.0.1/24 dev lan0');
-    await lab.sh('ip address replace 10.78.0.254/24 dev lan0; ip route replace 10.60.0.0/24 via 10.78.0.1', lab.outside);
+    await lab.sh(
+      'ip address replace 10.78.0.254/24 dev lan0; ip route replace 10.60.0.0/24 via 10.78.0.1',
+      lab.outside,
+    );
     const [a, peerA] = await start('a', 'lan');
     const [b, peerB] = await start('b', 'lan');
     await using _a = peerA;

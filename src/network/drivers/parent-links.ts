@@ -30,6 +30,13 @@ export class ParentLinks {
    */
   check(network: StoredNetwork): { owns: boolean } {
     const parent = parentOf(network);
+    // dev_valid_name in net/core/dev.c
+    if (!/^[^\s/:\0]{1,15}$/u.test(parent) || parent === '.' || parent === '..') {
+      throw new TareError(
+        'InvalidArgument',
+        `invalid parent interface ${JSON.stringify(parent)}: want the name of a link, 1 to 15 characters`,
+      );
+    }
     if (parent === 'lo') {
       throw new TareError('InvalidArgument', `loopback interface is not a valid ${network.driver} parent link`);
     }
