@@ -209,7 +209,8 @@ describe('changes', () => {
     expect(complaints).toHaveLength(1);
     expect(complaints[0]).toMatch(/port 20053\/udp of 127\.30\.6\.1 is taken/);
     await new Promise<void>((resolve) => holder.close(resolve));
-    names.look();
+    // It looks by itself.
+    await new Promise((resolve) => setTimeout(resolve, 1_300));
     expect(await answered({ server: '127.30.6.1', port: PORT, from: '127.30.6.2', name: 'newcomer' })).toBe(
       '127.30.6.2',
     );

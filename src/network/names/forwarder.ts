@@ -7,7 +7,7 @@ import { answers, isTruncated, MAX_MESSAGE_BYTES, ResponseCode, rcodeOf } from '
 const NEXT_RESOLVER_MS = 1_000;
 /** A client gives up, or asks again, after 5 s. */
 const GIVE_UP_MS = 4_500;
-const MAX_OUTSTANDING = 1_024;
+const MAX_OUTSTANDING = 2_048;
 const MAX_OUTSTANDING_OF_ONE = 128;
 const DNS_PORT = 53;
 

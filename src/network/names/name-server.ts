@@ -86,6 +86,9 @@ export interface NameServerOptions {
   resolvers?: HostResolvers;
 }
 
+/** How long an address whose port is taken, or whose socket failed, is left alone. */
+const LOOK_AGAIN_MS = 1_000;
+
 /** What is told once is not told with every look. */
 const MAX_TOLD = 1_000;
 
@@ -110,6 +113,7 @@ export class NameServer implements Disposable {
   #directory: NameDirectory;
   #version = -1;
   #readAgainMs = 0;
+  #looking: NodeJS.Timeout | undefined;
 
   constructor(options: NameServerOptions) {
     this.#options = options;
@@ -133,8 +137,17 @@ export class NameServer implements Disposable {
         this.#sockets.set(key, { address, sockets: this.#serve(key, network, address) });
       } catch (error) {
         this.#report(`names of network ${network.name} on ${address}`, error);
+        this.#lookAgain();
       }
     }
+  }
+
+  /** What failed may work a moment later, without any change of the records. */
+  #lookAgain(): void {
+    this.#looking ??= setTimeout(() => {
+      this.#looking = undefined;
+      this.look();
+    }, LOOK_AGAIN_MS).unref();
   }
 
   /** Where it listens. */
@@ -143,6 +156,7 @@ export class NameServer implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    clearTimeout(this.#looking);
     for (const key of this.#sockets.keys()) this.#close(key);
     this.#forwarder[Symbol.dispose]();
   }
@@ -170,6 +184,7 @@ export class NameServer implements Disposable {
     const failed = (error: Error) => {
       this.#report(`names of network ${network.name} on ${address}`, error);
       this.#close(key);
+      this.#lookAgain();
     };
     const family = isIPv6(address) ? 6 : 4;
     for (let number = 0; number < DATAGRAM_SOCKETS; number += 1) {
@@ -247,7 +262,16 @@ export class NameServer implements Disposable {
   }
 
   #isStale(): boolean {
-    return this.#options.source.version() !== this.#version;
+    return this.#currentVersion() !== this.#version;
+  }
+
+  #currentVersion(): number {
+    try {
+      return this.#options.source.version();
+    } catch (error) {
+      this.#report('names', error);
+      return this.#version;
+    }
   }
 
   /** Goes on once the records have been read again, which is soon, but not with every question. */
@@ -259,7 +283,7 @@ export class NameServer implements Disposable {
 
   #readIfChanged(): void {
     const start = performance.now();
-    const version = this.#options.source.version();
+    const version = this.#currentVersion();
     if (version === this.#version) return;
     this.#version = version;
     try {
