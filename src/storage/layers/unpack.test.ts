@@ -136,6 +136,20 @@ describe('what a layer may hold', () => {
     expect(statSync(join(layer.path, 'a/b')).mode).toBe(0o040700);
   });
 
+  test('a folder is what its last entry says, also through a link or below another name', async () => {
+    using dir = scratch();
+    const named = { mode: 0o700, uid: 5, modifyNs: 1_000_000_000_000_000_000n };
+    const layer = await unpack(
+      dir.path,
+      tar(file('a/x'), link('c', '/'), folder('c/a', named), file('l/d/x'), folder('d', named), link('l', '.')),
+    );
+    for (const name of ['a', 'd']) {
+      const { mode, uid, mtimeMs } = lstatSync(join(layer.path, name));
+      expect({ mode, uid, mtimeMs }, name).toEqual({ mode: 0o040700, uid: 5, mtimeMs: 1_000_000_000_000 });
+    }
+    expect(layer.implied).toEqual([]);
+  });
+
   test('a hard link to itself, also by another way, leaves the file', async () => {
     using dir = scratch();
     const layer = await unpack(

@@ -41,9 +41,7 @@ export async function unpackLayer(request: UnpackRequest, signal?: AbortSignal):
     budget,
     intercept: (header, path) => {
       if (path === '' && header.type === 'directory') result.root = header;
-      if (whiteouts.take(header, path, extractor)) return true;
-      if (header.type === 'directory') implied.delete(path);
-      return false;
+      return whiteouts.take(header, path, extractor);
     },
     onImpliedDirectory: (path) => implied.add(path),
   });

@@ -50,7 +50,7 @@ export interface ExtractOptions {
   budget?: ByteBudget;
   /** Sees each entry first with its cleaned path; true: it is dealt with. */
   intercept?: (header: TarHeader, path: ByteString) => boolean;
-  /** Learns of each folder that an entry needed and the archive has not named (yet). */
+  /** Learns, at the end, of each folder that entries needed and the archive does not name. */
   onImpliedDirectory?: (path: ByteString) => void;
 }
 
@@ -58,7 +58,14 @@ export interface ExtractOptions {
 interface PendingTimes {
   path: ByteString;
   modifyNs: bigint;
+  isImplied: boolean;
 }
+
+/** One folder may have several paths, by way of links, and one path several folders, one after the other. */
+const identityOf = (fd: number): string => {
+  const { fileSystem, inode } = statusOf(fd);
+  return `${fileSystem} ${inode}`;
+};
 
 /** Set-group-id. */
 const S_ISGID = 0o2000;
@@ -82,7 +89,9 @@ export class TreeExtractor implements Disposable {
   readonly #prefix: ByteString;
   readonly #uid = process.geteuid?.() ?? 0;
   readonly #gid = process.getegid?.() ?? 0;
-  readonly #times: PendingTimes[] = [];
+  /** What the last entry of each folder says, by identity. */
+  readonly #times = new Map<string, PendingTimes>();
+  readonly #folders = new Set<ByteString>();
   /** The folder of the last entry: tars come in folder order. With its set-group-id bit, what is made in it has its group. */
   #parent: { path: ByteString; fd: number; givesGroup: boolean } | undefined;
   #file: { fd: number; header: TarHeader; end: number } | undefined;
@@ -139,20 +148,22 @@ export class TreeExtractor implements Disposable {
 
   /** Sets the times of folders: after the last entry. */
   finish(): void {
-    // Last first: a folder's later entry must win over its earlier one.
-    const seen = new Set<ByteString>();
-    for (const { path, modifyNs } of this.#times.reverse()) {
-      if (seen.has(path)) continue;
-      seen.add(path);
+    for (const path of this.#folders) {
       try {
         using directory = new OpenFile(openAt2(this.#rootFd, path || '.', O_DIRECTORY | O_NOFOLLOW));
-        changeTimes(directory.fd, modifyNs, modifyNs);
+        const identity = identityOf(directory.fd);
+        const times = this.#times.get(identity);
+        if (times === undefined) continue;
+        this.#times.delete(identity);
+        changeTimes(directory.fd, times.modifyNs, times.modifyNs);
+        if (times.isImplied) this.#options.onImpliedDirectory?.(times.path.slice(this.#prefix.length));
       } catch (error) {
         // A later entry put something else there, or on its way: perhaps a link to a name that cannot be.
         if (!hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG')) throw error;
       }
     }
-    this.#times.length = 0;
+    this.#times.clear();
+    this.#folders.clear();
   }
 
   [Symbol.dispose](): void {
@@ -194,6 +205,7 @@ export class TreeExtractor implements Disposable {
       existing = existing === '' ? name : `${existing}/${name}`;
       this.#makeImplied(above.fd, name, existing);
       fd = openAt(above.fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+      this.#remember(fd, { path: existing, modifyNs: 0n, isImplied: true });
     }
     return fd;
   }
@@ -218,8 +230,11 @@ export class TreeExtractor implements Disposable {
     const { uid, gid } = this.#options.owner ?? { uid: this.#uid, gid: this.#gid };
     changeOwnerAt(dirfd, name, uid, gid);
     changeModeAt(dirfd, name, 0o755);
-    this.#times.push({ path, modifyNs: 0n });
-    this.#options.onImpliedDirectory?.(path.slice(this.#prefix.length));
+  }
+
+  #remember(fd: number, times: PendingTimes): void {
+    this.#folders.add(times.path);
+    this.#times.set(identityOf(fd), times);
   }
 
   #make(header: TarHeader, path: ByteString): void {
@@ -352,7 +367,7 @@ export class TreeExtractor implements Disposable {
     changeMode(fd, header.mode);
     for (const [key, value] of header.xattrs) this.#attribute(key, () => setXattr(fd, key, value));
     this.#options.budget?.folder(path);
-    this.#times.push({ path, modifyNs: header.modifyNs });
+    this.#remember(fd, { path, modifyNs: header.modifyNs, isImplied: false });
   }
 
   #attribute(key: ByteString, set: () => void): void {
