@@ -144,17 +144,21 @@ interface Part {
 
 /**
  * GNU tar refuses to put anything but a folder in the place of a folder that is not empty; docker and this engine replace
- * it. So the archive is cut before an entry that may do so, and the folder is removed between the parts.
+ * it. So the archive is cut before an entry that may do so, and the folder is removed between the parts. What GNU tar does
+ * not refuse is a folder that is a hard link to itself: where links may have made a folder of a name, it is always cut
+ * before a hard link.
  *
  * @param everywhere cut before every entry that is no folder: links may give a folder names that nobody foresees
  */
 function partsOf(entries: readonly ForeignEntry[], everywhere: boolean): Part[] {
   const parts: Part[] = [{ entries: [], clear: undefined }];
   const seen = new Set<string>();
+  const hasLinks = entries.some(({ kind }) => kind === 'link');
   for (const entry of entries) {
     const path = plainPath(entry.path);
     const isFolder = entry.kind === 'directory' || (entry.kind === 'file' && entry.path.endsWith('/'));
-    if (!isFolder && path !== '' && (everywhere || seen.has(path))) parts.push({ entries: [], clear: path });
+    const mayBeFolder = everywhere || seen.has(path) || (hasLinks && entry.kind === 'hardlink');
+    if (!isFolder && path !== '' && mayBeFolder) parts.push({ entries: [], clear: path });
     for (let at = path; at !== ''; at = at.slice(0, Math.max(0, at.lastIndexOf('/')))) seen.add(at);
     parts.at(-1)!.entries.push(entry);
   }

@@ -32,7 +32,8 @@ const seed = Number(process.env['TARE_SEED'] ?? (given === undefined ? 1 : Date.
  *
  * - `..` in the path of an entry or hard link is taken lexically, as docker does, not through links; so is all of a hard link's target;
  * - what leads out of the root by `..` is refused, GNU tar (in its root) stays in the root;
- * - a folder gives way to anything that is put in its place, GNU tar refuses when it is not empty (GnuTar.extract);
+ * - a folder gives way to anything that is put in its place, GNU tar refuses when it is not empty, and
+ *   leaves one that is a hard link to itself (GnuTar.extract);
  * - folders that no entry names are of root, 0755 and of 1970; GNU tar's are of now, and may have their folder's group;
  * - a folder has the mode that its entry says; GNU tar's may keep a set-group-id bit that it inherited;
  * - whiteouts become overlayfs' own, which GNU tar knows nothing of (`translated`). Where a layer names a folder both by
