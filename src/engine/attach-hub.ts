@@ -12,10 +12,10 @@ interface Waiting {
  * and start, so they see its first byte.
  */
 export class AttachHub {
-  readonly #runtime: Pick<Runtime, 'attach'>;
+  readonly #runtime: Pick<Runtime, 'attach' | 'attached'>;
   readonly #waiting = new Map<string, Set<Waiting>>();
 
-  constructor(runtime: Pick<Runtime, 'attach'>) {
+  constructor(runtime: Pick<Runtime, 'attach' | 'attached'>) {
     this.#runtime = runtime;
   }
 
@@ -45,13 +45,16 @@ export class AttachHub {
 
   /** Joins the waiting sessions to the container whose bundle this is: after its create, before its start. */
   async connect(id: string, bundle: string): Promise<void> {
-    for (const waiting of this.#take(id)) {
+    const all = this.#take(id);
+    for (const waiting of all) {
       try {
         waiting.resolve(await this.#runtime.attach(bundle));
       } catch (error) {
         waiting.reject(error);
       }
     }
+    // The first is taken in before any output is read.
+    if (all.length > 1) await this.#runtime.attached();
   }
 
   /** The container did not start, or is gone: the waiting sessions end without output. */

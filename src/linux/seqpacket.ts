@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { type OnReadOpts, Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -80,4 +80,15 @@ function streamOf(fd: number, onread: OnReadOpts): Socket {
     throw error;
   }
   return stream;
+}
+
+/**
+ * Whether a client of some Unix socket with this name, in whatever folder, still waits to be accepted.
+ *
+ * @see Linux net/unix/af_unix.c, unix_seq_show: who waits has the listener's path and no inode
+ */
+export function hasWaitingClients(name: string): boolean {
+  return readFileSync('/proc/net/unix', 'latin1')
+    .split('\n')
+    .some((line) => line.endsWith(`/${name}`) && line.split(/ +/)[6] === '0');
 }

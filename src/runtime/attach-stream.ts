@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TareError } from '../errors/index.ts';
-import { connectSeqpacket, SyscallError } from '../linux/index.ts';
+import { connectSeqpacket, hasWaitingClients, SyscallError } from '../linux/index.ts';
 import type { AttachStream } from './runtime.ts';
 
 /** One packet from conmon: a byte that names the stream, then at most 8 KiB (32 KiB in later versions). */
@@ -222,6 +222,14 @@ export async function attachTo(directory: string): Promise<AttachStream> {
       await sleep(1);
     }
   }
+}
+
+/** A conmon that does not look for so long is not waited for: it may be stopped. */
+const ACCEPT_TRIES = 200;
+
+/** See `Runtime.attached`. */
+export async function clientsAccepted(): Promise<void> {
+  for (let tries = 0; tries < ACCEPT_TRIES && hasWaitingClients('attach'); tries++) await sleep(1);
 }
 
 /** Ends the input of a container or exec that nobody will write to. @param directory where its attach socket is */

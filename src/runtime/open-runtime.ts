@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { completeHybridCgroups, signalProcess } from '../linux/index.ts';
-import { attachTo, endInput } from './attach-stream.ts';
+import { attachTo, clientsAccepted, endInput } from './attach-stream.ts';
 import { ConmonStart, createArgs, getsEndedInput, identify } from './conmon.ts';
 import { reopenLogFile, resizeTerminal } from './control.ts';
 import { ExecStarter } from './exec.ts';
@@ -47,6 +47,7 @@ export function openRuntime(options: RuntimeOptions): Runtime & Disposable {
     exec: (request) => execs.start(request),
     waitExec: (directory, execId, process) => execs.wait(directory, execId, process),
     attach: attachTo,
+    attached: clientsAccepted,
     async resize(directory, rows, columns) {
       resizeTerminal(directory, rows, columns);
     },

@@ -103,6 +103,11 @@ export interface Runtime {
   waitExec(directory: string, execId: string, process: ProcessIdentity): Promise<number>;
   /** @param directory a bundle or an exec's folder */
   attach(directory: string): Promise<AttachStream>;
+  /**
+   * Waits until those who attached are taken in: conmon accepts one each time it looks, and what the program says meanwhile
+   * is lost to the others.
+   */
+  attached(): Promise<void>;
   resize(directory: string, rows: number, columns: number): Promise<void>;
   /** Makes conmon reopen its log file after a rotation. */
   reopenLog(bundle: string): Promise<void>;

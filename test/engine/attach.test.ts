@@ -87,6 +87,24 @@ describe('attached before the start', () => {
     expect(third).toBe('out\n');
   });
 
+  test('none is left waiting at the door when the program speaks', async () => {
+    const container = await create(['sh', '-c', 'echo out']);
+    const conmon = container.monitor.pid;
+    const texts = [await attach(), await attach(), await attach()].map(read);
+    process.kill(conmon, 'SIGSTOP');
+    let areIn = false;
+    const connected = hub.connect(container.id, container.bundle).then(() => {
+      areIn = true;
+    });
+    await sleep(50);
+    expect(areIn).toBe(false);
+    process.kill(conmon, 'SIGCONT');
+    await connected;
+    await bench.start(container);
+    await setStatus('running');
+    expect(await Promise.all(texts)).toEqual(['out\n', 'out\n', 'out\n']);
+  });
+
   test('input given meanwhile arrives', async () => {
     const container = await create(['cat'], { stdinOnce: true });
     const session = await attach();
