@@ -296,7 +296,8 @@ function entries(outside: string): fc.Arbitrary<ForeignEntry> {
       const isDevice = one.kind === 'character' || one.kind === 'block';
       const device: [number, number] = isDevice ? one.device : [0, 0];
       // `a/.` is a folder's path, `a/` too: but a file of that name is one, as it was before tar knew folders.
-      const ending = one.kind === 'directory' ? /$/ : one.kind === 'file' ? /(\/\.)+$|^\/+$/ : /(\/\.?)+$/;
+      // Not so `/`, also as `//.`: as a file, GNU tar cannot open it.
+      const ending = one.kind === 'directory' ? /$/ : one.kind === 'file' ? /^\/+(\/\.)*$|(\/\.)+$/ : /(\/\.?)+$/;
       const path = one.path.replace(ending, '') || 'a';
       const body = path.endsWith('/') ? Buffer.alloc(0) : one.body;
       // Only programs have capabilities.
