@@ -102,8 +102,9 @@ function comparable(request: Recorded): unknown {
       );
     } else query[name] = value === '1' ? 'true' : value;
   }
-  // docker's client keeps binds in a Go map, whose order is any.
+  // docker's client keeps binds and what -e says in Go maps, whose order is any. Ours is tested below.
   (request.body as { HostConfig?: { Binds?: string[] | null } } | undefined)?.HostConfig?.Binds?.sort();
+  (request.body as { Env?: string[] | null } | undefined)?.Env?.sort();
   const pools = (request.body as { IPAM?: { Config?: { Subnet: string }[] } } | undefined)?.IPAM?.Config;
   // docker's client sends them in whatever order its map has.
   pools?.sort((a, b) => (a.Subnet < b.Subnet ? -1 : 1));
@@ -254,6 +255,14 @@ test.each(lines.trim().split('\n'))('tare %s asks what docker asks', async (line
   if (!line.startsWith('logout')) expect(theirs.requests.length, theirs.stderr).toBeGreaterThan(0);
   expect(ours.requests.map(comparable), ours.stderr).toEqual(theirs.requests.map(comparable));
   expect(ours.code).toBe(theirs.code);
+});
+
+test('our variables come in the order given, the file of them first', async () => {
+  const words = 'create -e A=1 -e FOO -e UNSET --env-file env img'.split(' ');
+  const { requests, stderr } = await ask([join(built(), 'bin/tare')], words);
+  const { Env } = requests.find(({ body }) => body !== undefined)!.body as { Env: string[] };
+  expect(Env.slice(-3), stderr).toEqual(['A=1', 'FOO=from outside', 'UNSET']);
+  expect(Env.slice(0, -3)).toContain('FOO=from outside');
 });
 
 const refused = `
