@@ -11,7 +11,7 @@ ARGS ?=
 # Parts of the benchmark: make bench ONLY=run,exec
 ONLY ?=
 
-.PHONY: help run test lint build soak bench install clean bootstrap
+.PHONY: help run test lint build soak bench compatibility install clean bootstrap
 
 help:
 	@echo 'make run      install what is needed, build, and show a web server in a container'
@@ -19,6 +19,7 @@ help:
 	@echo 'make lint     format, types, imports'
 	@echo 'make build    the bundles in dist/ that bin/tare runs'
 	@echo 'make soak     the tests that take long: 200 kills, 300 losses of power, 20,000 archives'
+	@echo 'make compatibility  run the tests of clients and endpoints; writes docs/compatibility.md (ARGS= for some of them)'
 	@echo 'make bench    compare with Docker and Podman; writes docs/benchmarks.md (ONLY=run,exec for parts)'
 	@echo 'make install  to $$DESTDIR$$PREFIX (now $(DESTDIR)$(PREFIX))'
 	@echo 'make clean    remove what was built; keeps node_modules'
@@ -52,6 +53,10 @@ soak:
 	@$(MAKE) --no-print-directory build
 	@TARE_KILLS=200 TARE_POWER_CUTS=300 TARE_ARCHIVES=20000 $(NODE) scripts/test.ts \
 		test/never-lost.test.ts test/power-loss.test.ts src/storage/layers/unpack-reference.test.ts $(ARGS)
+
+compatibility: build
+	@scripts/bootstrap test
+	@TARE_COMPATIBILITY=write $(NODE) scripts/test.ts $(or $(ARGS),$$(grep -rl --include='*.test.ts' '/compatibility.ts' test))
 
 bench:
 	@scripts/bootstrap bench

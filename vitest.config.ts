@@ -7,6 +7,7 @@ export default defineConfig({
     // Processes, not threads: the engine's system calls enter namespaces and change what a whole process sees.
     pool: 'forks',
     maxWorkers: availableParallelism(),
+    reporters: ['default', './test/support/compatibility-reporter.ts'],
     globalSetup: 'test/support/host-cgroups.ts',
     // The machine may be busy with everything else that runs.
     expect: { poll: { timeout: 10_000 } },

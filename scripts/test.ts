@@ -24,6 +24,7 @@ const { status } = spawnSync(
     join(home, 'node_modules/vitest/vitest.mjs'),
     'run',
     '--reporter=default',
+    '--reporter=./test/support/compatibility-reporter.ts',
     '--reporter=json',
     `--outputFile.json=${report}`,
     ...process.argv.slice(2),
