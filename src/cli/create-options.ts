@@ -101,6 +101,11 @@ export const createOptions = {
   'net-alias': { type: 'list', help: 'Add network-scoped alias for the container', hidden: true },
   network: { type: 'list', value: 'network', help: 'Connect a container to a network', completes: 'networks' },
   'network-alias': { type: 'list', help: 'Add network-scoped alias for the container' },
+  'network-bandwidth': {
+    type: 'list',
+    value: 'in=RATE,out=RATE',
+    help: "Limit what comes in and goes out by each network, such as in=10mbit,out=5mbit ('none' for no limit)",
+  },
   'no-healthcheck': { type: 'bool', help: 'Disable any container-specified HEALTHCHECK' },
   'oom-kill-disable': { type: 'bool', help: 'Disable OOM Killer' },
   'oom-score-adj': { type: 'int', help: "Tune host's OOM preferences (-1000 to 1000)" },

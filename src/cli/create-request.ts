@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { messageOf, TareError } from '../errors/index.ts';
 import type { createOptions } from './create-options.ts';
+import { parseBandwidth } from './grammar/bandwidth.ts';
 import {
   parseBpsDevice,
   parseDevice,
@@ -83,6 +84,9 @@ export function createBody(
         : {}),
       VolumesFrom: options['volumes-from'],
       VolumeDriver: options['volume-driver'] ?? '',
+      ...(options['network-bandwidth'].length > 0
+        ? { NetworkBandwidth: parseBandwidth(options['network-bandwidth']) }
+        : {}),
       NetworkMode: networks[0]?.name ?? 'default',
       PortBindings: portBindings,
       PublishAllPorts: options['publish-all'],

@@ -1,5 +1,5 @@
 import { TareError } from '../errors/index.ts';
-import type { ConnectRequest, Endpoint, NetworkRecord } from '../network/index.ts';
+import { bandwidthFor, type ConnectRequest, type Endpoint, type NetworkRecord } from '../network/index.ts';
 import type { NewEvent } from '../state/index.ts';
 import type { EngineParts } from './parts.ts';
 import type { ContainerRecord, EndpointRequest } from './types.ts';
@@ -15,7 +15,7 @@ export function connectRequests(
   return record.networking.map((request, index) => ({
     containerId: record.id,
     networkId: network(request.network).id,
-    ...endpointWishes(request),
+    ...endpointWishes(request, record.host),
     ...chosenResolvers(record.host),
     // Ports lead to the first network's address.
     ports: index === 0 ? ports : [],
@@ -23,9 +23,14 @@ export function connectRequests(
 }
 
 /** What the network service is to give one endpoint. */
-export function endpointWishes(request: Omit<EndpointRequest, 'network'>) {
+export function endpointWishes(
+  request: Omit<EndpointRequest, 'network'>,
+  host: Pick<ContainerRecord['host'], 'networkBandwidth'>,
+) {
   const { macAddress, ipv4, ipv6, linkLocalIps, gatewayPriority, driverOptions, aliases } = request;
-  return { macAddress, ipv4, ipv6, linkLocalIps, gatewayPriority, driverOptions, aliases };
+  const bandwidth = bandwidthFor(host.networkBandwidth, driverOptions);
+  const limits = bandwidth.inBits + bandwidth.outBits > 0 ? { bandwidth } : {};
+  return { macAddress, ipv4, ipv6, linkLocalIps, gatewayPriority, driverOptions, aliases, ...limits };
 }
 
 function chosenResolvers({ dns, dnsSearch, dnsOptions }: ContainerRecord['host']): Pick<ConnectRequest, 'dns'> {

@@ -128,7 +128,11 @@ export interface ContainerService {
   stats(ref: string, options: { stream: boolean; signal?: AbortSignal }): AsyncIterable<StatsSample>;
   update(
     ref: string,
-    change: Partial<Resources> & { restartPolicy?: { name: RestartPolicyName; maximumRetryCount: number } },
+    change: Partial<Resources> & {
+      restartPolicy?: { name: RestartPolicyName; maximumRetryCount: number };
+      /** '' leaves one as it is, 'none' ends it. */
+      networkBandwidth?: { in: string; out: string };
+    },
   ): Promise<{ warnings: string[] }>;
   /**
    * Publishes more ports, of a running container at once.

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { TareError } from '../errors/index.ts';
 import { listPids } from '../linux/index.ts';
 import { exportRoot, readArchive, rootOf, statPath, writeArchive } from './archive.ts';
@@ -84,8 +85,15 @@ export function createContainerService(parts: EngineParts, hub: AttachHub): Cont
 function statsTarget(parts: EngineParts, ref: string): StatsTarget | undefined {
   const record = parts.store.get(ref);
   if (!isUp(record)) return undefined;
-  const ownNetwork = record.host.networkMode !== 'host';
-  return { pid: record.state.pid, cgroupPath: cgroupPath(parts, record), ownNetwork };
+  const { pid } = record.state;
+  return { pid, cgroupPath: cgroupPath(parts, record), ownNetwork: !sharesHostNetwork(pid) };
+}
+
+/** By its own choice, or that of the container whose network it shares. */
+function sharesHostNetwork(pid: number): boolean {
+  const namespace = statSync(`/proc/${pid}/ns/net`, { throwIfNoEntry: false });
+  const own = statSync('/proc/self/ns/net');
+  return namespace?.ino === own.ino && namespace.dev === own.dev;
 }
 
 function requireRunning(record: ContainerRecord): void {

@@ -13,6 +13,7 @@ import {
 } from '../runtime/index.ts';
 import { copyUp } from '../storage/index.ts';
 import { bundleFolder, containerFolder } from './config.ts';
+import { checkContainerBandwidth } from './container-bandwidth.ts';
 import { makeBindSources, planMounts } from './container-mounts.ts';
 import { publicationWarnings } from './container-network.ts';
 import { emptyEndpoint } from './endpoint-request.ts';
@@ -142,6 +143,7 @@ function checkSettings(parts: EngineParts, config: ContainerConfig, host: HostCo
   const badHost = host.extraHosts.find((entry) => !isExtraHost(entry));
   if (badHost !== undefined)
     throw new TareError('InvalidArgument', `bad format for add-host: ${JSON.stringify(badHost)}`);
+  checkContainerBandwidth(host);
   const joined = /^container:(.*)$/.exec(host.networkMode)?.[1];
   if (joined !== undefined) {
     parts.store.get(joined);

@@ -1,5 +1,6 @@
 import { TareError } from '../errors/index.ts';
 import { toRuntimeResources } from '../runtime/index.ts';
+import { applyBandwidth, changedBandwidth } from './container-bandwidth.ts';
 import { containerEvent } from './events.ts';
 import { needsKeeper } from './keeper-work.ts';
 import { isUp } from './liveness.ts';
@@ -71,7 +72,7 @@ export async function updateContainer(
   if (record.state.status === 'removing' || record.state.status === 'dead') {
     throw new TareError('Conflict', `Container ${id} is marked for removal and cannot be "update".`);
   }
-  const { restartPolicy, ...limits } = change;
+  const { restartPolicy, networkBandwidth, ...limits } = change;
   if (restartPolicy !== undefined) {
     if (record.host.autoRemove && restartPolicy.name !== 'no') {
       throw new TareError(
@@ -81,12 +82,15 @@ export async function updateContainer(
     }
     checkRestartPolicy({ restartPolicy, autoRemove: record.host.autoRemove });
   }
+  const bandwidth = networkBandwidth && changedBandwidth(record, networkBandwidth);
   const { resources, limits: newLimits, warnings } = toRuntimeResources(limits, record.host, parts.facts);
   if (isUp(record) && Object.keys(resources).length > 0) {
     await parts.runtime.update(id, parts.runtimeFor(record.host.runtime), resources);
   }
+  if (isUp(record) && bandwidth !== undefined) await applyBandwidth(parts, record, bandwidth);
   const updated = await parts.store.update(id, (current, tx) => {
     Object.assign(current.host, newLimits);
+    if (bandwidth !== undefined) current.host.networkBandwidth = bandwidth;
     if (restartPolicy !== undefined) current.host.restartPolicy = restartPolicy;
     tx.event(containerEvent(current, 'update'));
   });

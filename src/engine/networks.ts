@@ -125,7 +125,7 @@ async function connect(
     containerId: id,
     networkId: network.id,
     netns: deps.networks.namespacePath(id),
-    ...endpointWishes(request),
+    ...endpointWishes(request, record.host),
     // A container's ports lead to the network that it started with.
     ports: [],
   });

@@ -2,6 +2,7 @@ import { totalmem } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type CgroupUsageReader, cgroupLayout, KernelFile, openCgroupUsage, readKernelFile } from '../linux/index.ts';
+import { IFB } from '../network/index.ts';
 import type { StatsSample } from './types.ts';
 
 /** Where a running container's figures are found. */
@@ -129,7 +130,8 @@ export function parseNetworkCounters(text: string): StatsSample['networks'] {
     const colon = line.lastIndexOf(':');
     if (colon < 0) continue;
     const name = line.slice(0, colon).trim();
-    if (name === 'lo') continue;
+    // An ifb is where what a limited link received waits once more.
+    if (name === 'lo' || IFB.test(name)) continue;
     const [rxBytes, rxPackets, rxErrors, rxDropped, , , , , txBytes, txPackets, txErrors, txDropped] = line
       .slice(colon + 1)
       .trim()

@@ -14,6 +14,9 @@ import {
   readAttributes,
 } from './netlink.ts';
 import { deleteNeighbour, setBridgeAddress, setNeighbour } from './netlink-neighbour.ts';
+import { limitSending, type RateLimit, redirectReceived } from './netlink-traffic.ts';
+
+export type { RateLimit };
 
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
@@ -284,6 +287,16 @@ export class RouteSocket implements Disposable {
   /** @throws {NetlinkError} ENOENT: there is none */
   deleteNeighbour(index: number, address: string): void {
     deleteNeighbour(this.#netlink, index, address);
+  }
+
+  /** Lets a link send no faster, or (undefined) as fast as it can. Repeating is safe. */
+  limitSending(index: number, limit: RateLimit | undefined): void {
+    limitSending(this.#netlink, index, limit);
+  }
+
+  /** Sends what a link receives through an ifb first, or (undefined) no longer. Repeating is safe. */
+  redirectReceived(index: number, through: number | undefined): void {
+    redirectReceived(this.#netlink, index, through);
   }
 
   /**

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { TareError } from '../errors/index.ts';
 import type { Transaction } from '../state/index.ts';
 import { assignAddress } from './address-management.ts';
+import { checkBandwidth, isLimited, shapeTraffic } from './bandwidth.ts';
 import { settleDefaultRoutes } from './default-route.ts';
 import { disconnect, releaseEndpoint } from './disconnect.ts';
 import type { Endpoint } from './driver.ts';
@@ -29,6 +30,7 @@ export async function connect(deps: NetworkDeps, request: ConnectRequest): Promi
   const endpoint = await deps.db.write((tx) => allocate(tx, deps, network, request));
   try {
     const connected = await driver.connect(network, endpoint, request);
+    if (isLimited(connected)) shapeTraffic(deps, connected, request.netns);
     if (endpoint.sequence !== 0) settleDefaultRoutes(deps, containerId, request.netns);
     return connected;
   } catch (error) {
@@ -73,10 +75,12 @@ function allocate(tx: Transaction, deps: NetworkDeps, network: StoredNetwork, re
     gatewayIpv6: network.internal || !shape.hasGateway ? '' : (v6?.gateway ?? ''),
     ...(linkLocal.length === 0 ? {} : { linkLocal }),
     ...(Object.keys(sysctls).length === 0 ? {} : { sysctls }),
+    ...(request.bandwidth !== undefined && shape.hasLink ? { bandwidth: request.bandwidth } : {}),
     gatewayPriority: request.gatewayPriority ?? 0,
     sequence: Math.max(-1, ...others.map(({ sequence = 0 }) => sequence)) + 1,
     ports: [],
   };
+  checkBandwidth(deps, endpoint);
   // An internal network reaches nothing outside, nor is it reached.
   takePorts(tx, deps, network, endpoint, network.internal || !shape.publishes ? [] : request.ports);
   insertEndpoint(tx, endpoint);

@@ -47,6 +47,14 @@ export interface NetworkRecord {
   isAutomatic?: boolean;
 }
 
+/** How fast a link may be, in bits a second; 0 for no limit. */
+export interface Bandwidth {
+  /** To the container. */
+  inBits: number;
+  /** From it. */
+  outBits: number;
+}
+
 /** A container's place on a network, once connected. */
 export interface Endpoint {
   id: string;
@@ -70,5 +78,6 @@ export interface Endpoint {
   sequence?: number;
   /** Paths beneath /proc/sys, with IFNAME for the link's name, and what is written there. */
   sysctls?: Record<string, string>;
+  bandwidth?: Bandwidth;
   ports: PortMapping[];
 }

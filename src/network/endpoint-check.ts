@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { TareError } from '../errors/index.ts';
+import { bandwidthFor } from './bandwidth.ts';
 import type { NetworkRecord } from './driver.ts';
 import { endpointOptions, linkLocalAddresses } from './endpoint-options.ts';
 import type { ConnectRequest } from './network-service.ts';
@@ -15,6 +16,7 @@ export function checkEndpoint(network: NetworkRecord, wish: Wish): void {
   refuseSettings(network);
   endpointOptions(wish.driverOptions ?? {});
   linkLocalAddresses(wish.linkLocalIps ?? []);
+  bandwidthFor(undefined, wish.driverOptions ?? {});
   for (const [family, address = ''] of [
     [4, wish.ipv4],
     [6, wish.ipv6],

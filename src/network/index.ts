@@ -1,4 +1,5 @@
 export { type AddressPool, checkPools } from './address-pools.ts';
+export { BANDWIDTH_IN, BANDWIDTH_OUT, bandwidthFor, IFB } from './bandwidth.ts';
 export * from './driver.ts';
 export { type CniPaths, standardCniPaths } from './drivers/cni/catalogue.ts';
 export { checkEndpoint } from './endpoint-check.ts';

@@ -1,5 +1,5 @@
 import type { Transaction } from '../state/index.ts';
-import type { Endpoint, NetworkRecord, PortMapping, SubnetRecord } from './driver.ts';
+import type { Bandwidth, Endpoint, NetworkRecord, PortMapping, SubnetRecord } from './driver.ts';
 import type { PortReach } from './reach.ts';
 
 export interface CreateNetwork {
@@ -53,6 +53,7 @@ export interface ConnectRequest {
   gatewayPriority?: number;
   /** What {@link endpointOptions} reads, and what the network's driver does. */
   driverOptions?: Readonly<Record<string, string>>;
+  bandwidth?: Bandwidth;
   /** Other names on this network, and where names are asked: for drivers that see to names themselves. */
   aliases?: readonly string[];
   dns?: { servers: readonly string[]; searches: readonly string[]; options: readonly string[] };
@@ -105,6 +106,11 @@ export interface NetworkService {
    *   network's gateway becomes the default. Without it the link is only silenced, and goes with its namespace.
    */
   disconnect(containerId: string, networkId: string, options?: { netns?: string }): Promise<void>;
+  /**
+   * Changes how fast a connected container's link is; nothing where it has none.
+   * @throws {TareError} Unsupported: the kernel, or the network's driver, cannot
+   */
+  setBandwidth(containerId: string, networkId: string, bandwidth: Bandwidth): Promise<void>;
   /**
    * Publishes more ports of a connected container, all or none.
    *

@@ -1,3 +1,4 @@
+import { isLimited, shapeTraffic } from './bandwidth.ts';
 import { settleDefaultRoutes } from './default-route.ts';
 import { deleteNamespace, releaseEndpoint } from './disconnect.ts';
 import { collectCniGarbage } from './drivers/cni/cni.ts';
@@ -33,6 +34,10 @@ export async function reconcile(
   for (const network of listNetworks(deps.db)) {
     const joined = endpoints.filter(({ networkId }) => networkId === network.id);
     await attempt(() => deps.drivers[network.driver].reconcile(network, joined));
+  }
+  for (const endpoint of endpoints.filter(isLimited)) {
+    if (!deps.namespaces.isThere(endpoint.containerId)) continue;
+    await attempt(() => shapeTraffic(deps, endpoint, deps.namespaces.path(endpoint.containerId)));
   }
   // A link that was put back may have come before a better way out.
   for (const [containerId, its] of Map.groupBy(endpoints, (endpoint) => endpoint.containerId)) {

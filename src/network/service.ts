@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import type { Database, Locks } from '../state/index.ts';
 import { type AddressPool, poolsFor } from './address-pools.ts';
+import { setBandwidth } from './bandwidth.ts';
 import { BridgeLinks } from './bridge-links.ts';
 import { connect } from './connect.ts';
 import { createNetwork, removeNetwork } from './create-network.ts';
@@ -72,6 +73,7 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
     deleteNamespace: (containerId) => deleteNamespace(deps, containerId),
     connect: (request) => connect(deps, request),
     disconnect: (containerId, networkId, how) => disconnect(deps, containerId, networkId, how?.netns),
+    setBandwidth: (containerId, networkId, bandwidth) => setBandwidth(deps, containerId, networkId, bandwidth),
     publish: (containerId, networkId, ports) => publish(deps, containerId, networkId, ports),
     unpublish: (containerId, ports) => unpublish(deps, containerId, ports),
     reach: (containerId, port, protocol) => reach(deps, containerId, port, protocol),

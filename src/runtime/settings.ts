@@ -140,6 +140,8 @@ export interface HostConfig extends Resources {
   /** `80/tcp` → bindings. */
   portBindings: Record<string, PortBinding[]>;
   publishAllPorts: boolean;
+  /** How fast each of its links may be, in the words of `--network-bandwidth`; '' for no limit. */
+  networkBandwidth?: { in: string; out: string };
   restartPolicy: { name: RestartPolicyName; maximumRetryCount: number };
   autoRemove: boolean;
   capAdd: string[];

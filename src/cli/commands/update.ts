@@ -3,6 +3,7 @@ import { command } from '../command.ts';
 import { createOptions } from '../create-options.ts';
 import { parseSwap } from '../create-request.ts';
 import { forEach, segment } from '../each.ts';
+import { parseBandwidth } from '../grammar/bandwidth.ts';
 import { parseRestartPolicy } from '../grammar/restart-policy.ts';
 import { parseCpus, parseSize } from '../grammar/sizes.ts';
 
@@ -21,6 +22,7 @@ export default command({
     memory: createOptions.memory,
     'memory-reservation': createOptions['memory-reservation'],
     'memory-swap': createOptions['memory-swap'],
+    'network-bandwidth': createOptions['network-bandwidth'],
     'pids-limit': createOptions['pids-limit'],
     restart: { ...createOptions.restart, default: '' },
   },
@@ -44,6 +46,8 @@ export default command({
       Memory: size('memory'),
       MemoryReservation: size('memory-reservation'),
       MemorySwap: options['memory-swap'] === undefined ? undefined : parseSwap(options['memory-swap']),
+      NetworkBandwidth:
+        options['network-bandwidth'].length > 0 ? parseBandwidth(options['network-bandwidth']) : undefined,
       PidsLimit: options['pids-limit'],
       RestartPolicy: options.restart === '' ? undefined : parseRestartPolicy(options.restart, '--restart'),
     };

@@ -62,13 +62,17 @@ export function parseNetwork(text: string): NetworkChoice {
         choice.driverOptions[name.toLowerCase()] = option;
         break;
       }
+      case 'bandwidth-in':
+      case 'bandwidth-out':
+        choice.driverOptions[`tare.bandwidth.${key.trim().toLowerCase().slice('bandwidth-'.length)}`] = value;
+        break;
       case 'gw-priority':
         if (!/^[+-]?\d{1,9}$/.test(value)) throw refuse(`gw-priority is a whole number, not ${JSON.stringify(value)}`);
         choice.gatewayPriority = Number(value);
         break;
       default:
         throw refuse(
-          `unknown field ${JSON.stringify(key)}: name, alias, ip, ip6, mac-address, link-local-ip, driver-opt or gw-priority`,
+          `unknown field ${JSON.stringify(key)}: name, alias, ip, ip6, mac-address, link-local-ip, driver-opt, gw-priority, bandwidth-in or bandwidth-out`,
         );
     }
   }

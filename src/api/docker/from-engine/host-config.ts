@@ -51,6 +51,9 @@ export function hostConfigOf(host: HostConfig) {
     MaskedPaths: host.maskedPaths ?? (host.privileged ? null : maskedByDefault),
     ReadonlyPaths: host.readonlyPaths ?? (host.privileged ? null : readonlyByDefault),
     ...(host.init !== null && { Init: host.init }),
+    ...(host.networkBandwidth && {
+      NetworkBandwidth: { In: host.networkBandwidth.in, Out: host.networkBandwidth.out },
+    }),
   };
 }
 

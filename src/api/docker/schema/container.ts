@@ -99,6 +99,9 @@ const resources = {
   IOMaximumBandwidth: Int(),
 };
 
+/** Ours: how fast each of a container's links may be. */
+const networkBandwidth = Optional(Struct({ In: Text(), Out: Text() }, { title: 'NetworkBandwidth' }));
+
 const restartPolicy = Struct({ Name: Text(), MaximumRetryCount: Int() }, { title: 'RestartPolicy' });
 
 const mount = Struct(
@@ -182,6 +185,7 @@ export const hostConfig = Struct(
     MaskedPaths: Optional(strings()),
     ReadonlyPaths: Optional(strings()),
     Init: Optional(Bool()),
+    NetworkBandwidth: networkBandwidth,
   },
   { title: 'HostConfig' },
 );
@@ -195,7 +199,10 @@ export const createBody = Struct(
   { title: 'CreateRequest' },
 );
 
-export const updateBody = Struct({ ...resources, RestartPolicy: restartPolicy }, { title: 'UpdateConfig' });
+export const updateBody = Struct(
+  { ...resources, RestartPolicy: restartPolicy, NetworkBandwidth: networkBandwidth },
+  { title: 'UpdateConfig' },
+);
 
 export const execCreateBody = Struct(
   {

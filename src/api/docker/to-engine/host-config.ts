@@ -31,6 +31,9 @@ export function toHostConfig(body: HostConfigBody): HostConfig {
     networkMode: body.NetworkMode === 'default' ? '' : body.NetworkMode,
     portBindings: toPortBindings(body.PortBindings),
     publishAllPorts: body.PublishAllPorts,
+    ...(body.NetworkBandwidth && {
+      networkBandwidth: { in: body.NetworkBandwidth.In, out: body.NetworkBandwidth.Out },
+    }),
     restartPolicy,
     autoRemove: body.AutoRemove,
     capAdd: body.CapAdd,

@@ -4,7 +4,7 @@ import type { ResourcesBody, UpdateBody } from '../schema/container.ts';
 import { invalid } from './container-config.ts';
 import { toRestartPolicy } from './restart-policy.ts';
 
-type ResourceFields = Omit<ResourcesBody, 'RestartPolicy' | 'CgroupParent'>;
+type ResourceFields = Omit<ResourcesBody, 'RestartPolicy' | 'CgroupParent' | 'NetworkBandwidth'>;
 
 /**
  * Limits in the engine's words.
@@ -71,9 +71,10 @@ function refuseForeignFields(body: ResourceFields): void {
 }
 
 /** Only what an update names: zero values mean "leave it". */
-export function toResourceChange(
-  body: UpdateBody,
-): Partial<Resources> & { restartPolicy?: ReturnType<typeof toRestartPolicy> } {
+export function toResourceChange(body: UpdateBody): Partial<Resources> & {
+  restartPolicy?: ReturnType<typeof toRestartPolicy>;
+  networkBandwidth?: { in: string; out: string };
+} {
   const change: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(toResources(body))) {
     const isGiven = Array.isArray(value)
@@ -82,6 +83,8 @@ export function toResourceChange(
     // For processes 0 has a meaning of its own: no limit.
     if (isGiven || (name === 'pidsLimit' && value !== null)) change[name] = value;
   }
+  const { NetworkBandwidth: bandwidth } = body;
+  if (bandwidth !== undefined) change.networkBandwidth = { in: bandwidth.In, out: bandwidth.Out };
   if (body.RestartPolicy.Name !== '') change.restartPolicy = toRestartPolicy(body.RestartPolicy);
   return change;
 }
