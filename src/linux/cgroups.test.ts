@@ -15,6 +15,7 @@ import {
   processCgroupDirectory,
   readCgroupLayout,
 } from './cgroup-layout.ts';
+import { expectCgroupMove } from './cgroup-move.ts';
 import { keyed, openCgroupUsage, v1BlockIO, v2BlockIO } from './cgroup-stats.ts';
 import {
   cgroupExists,
@@ -279,4 +280,12 @@ describe('on a v2 host', () => {
     expect(isFrozen('/c', layout)).toBe(true);
     expect(listPids('/c', layout)).toEqual([3, 4, 12]);
   });
+});
+
+test('to expect a move leaves this process where it is', async () => {
+  const before = cgroupsOfProcess('self');
+  expectCgroupMove();
+  // It is done in a thread, which says nothing when it is done.
+  await delay(200);
+  expect(cgroupsOfProcess('self')).toEqual(before);
 });

@@ -1,6 +1,7 @@
 export * from './byte-string.ts';
 export { completeHybridCgroups } from './cgroup-hybrid.ts';
 export * from './cgroup-layout.ts';
+export { expectCgroupMove } from './cgroup-move.ts';
 export * from './cgroup-stats.ts';
 export * from './cgroups.ts';
 export * from './conntrack.ts';

@@ -2,7 +2,7 @@ import { closeSync, writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { TareError } from '../errors/index.ts';
-import { openPipe, readProcessStat, SyscallError, spawnProcess } from '../linux/index.ts';
+import { expectCgroupMove, openPipe, readProcessStat, SyscallError, spawnProcess } from '../linux/index.ts';
 import { CHILD_ENVIRONMENT, pipeReader, reap } from './child.ts';
 import { runtimeArgs } from './oci-runtime.ts';
 import type { CreateRequest, ExecRequest, ProcessIdentity, RuntimeBinary } from './runtime.ts';
@@ -122,6 +122,8 @@ export class ConmonStart implements Disposable {
       writeSync(start.writeFd, '\n');
       this.#startFd = start.writeFd;
     }
+    // The runtime will move the new process: by then the kernel is ready.
+    expectCgroupMove();
     try {
       this.#launcherPid = spawnProcess({ path: conmonPath, args, env, descriptors });
     } catch (error) {
