@@ -14,6 +14,7 @@ import {
 import { resolveUserIn } from '../runtime/index.ts';
 import type { OpenRoot, RootBind } from '../storage/index.ts';
 import { isContainerAlive } from './liveness.ts';
+import { holdSources } from './mount-sources.ts';
 import type { EngineParts } from './parts.ts';
 import type { ContainerRecord, MountPoint } from './types.ts';
 
@@ -24,7 +25,9 @@ export interface ContainerRoot {
   /** A process of the container, 0 when none runs. While one does, its own view of the tree is used. */
   pid: number;
   readonlyRoot: boolean;
-  mounts: readonly Pick<MountPoint, 'type' | 'source' | 'destination' | 'readWrite'>[];
+  mounts: readonly Pick<MountPoint, 'destination' | 'readWrite'>[];
+  /** What is mounted in it when it runs, kept ready until disposal. */
+  hold(): Promise<AsyncDisposable & { binds: RootBind[] }>;
   /** Opens the root filesystem by itself, with these binds (see LayerStore.openRoot). */
   open(binds: readonly RootBind[]): Promise<OpenRoot>;
   /** Whom copied files belong to when the client asks for the container's own user. @param root a path */
@@ -32,12 +35,16 @@ export interface ContainerRoot {
 }
 
 /** Where the files of a recorded container are. */
-export function rootOf(parts: Pick<EngineParts, 'layers'>, record: ContainerRecord): ContainerRoot {
+export function rootOf(
+  parts: Pick<EngineParts, 'images' | 'layers' | 'locks' | 'volumes'>,
+  record: ContainerRecord,
+): ContainerRoot {
   return {
     id: record.id,
     pid: isContainerAlive(record) ? record.state.pid : 0,
     readonlyRoot: record.host.readonlyRootfs,
     mounts: record.mounts,
+    hold: () => holdSources(parts, record),
     open: (binds) => parts.layers.openRoot(record.id, binds),
     owner: (root) => resolveUserIn(root, record.config.user),
   };
@@ -57,10 +64,9 @@ export async function openView(where: ContainerRoot): Promise<OpenRoot> {
       if (!(error instanceof SyscallError && /^(ENOENT|ESRCH)$/.test(error.code))) throw error;
     }
   }
-  const binds = where.mounts
-    .filter(({ type, source }) => type !== 'tmpfs' && source !== '')
-    .map(({ source, destination, readWrite }) => ({ source, destination, readOnly: !readWrite }));
-  return await where.open(binds);
+  // The view has copies of the mounts, which last when ours are given back.
+  await using held = await where.hold();
+  return await where.open(held.binds);
 }
 
 /**

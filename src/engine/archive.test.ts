@@ -25,11 +25,16 @@ beforeAll(async () => {
   await layers.prepare('c', [diffID]);
   for (const name of ['volume', 'frozen']) mkdirSync(join(base, name));
   writeFileSync(join(base, 'volume/in-volume'), 'volume');
-  const volume = { type: 'volume', source: join(base, 'volume'), destination: '/data', readWrite: true } as const;
-  const frozen = { type: 'bind', source: join(base, 'frozen'), destination: '/frozen', readWrite: false } as const;
+  const volume = { destination: '/data', readWrite: true };
+  const frozen = { destination: '/frozen', readWrite: false };
+  const binds = [
+    { source: join(base, 'volume'), subpath: '', destination: '/data', readOnly: false },
+    { source: join(base, 'frozen'), subpath: '', destination: '/frozen', readOnly: true },
+  ];
   where = {
     ...{ id: 'c', pid: 0, readonlyRoot: false, mounts: [volume, frozen] },
-    open: (binds) => layers.openRoot('c', binds),
+    hold: async () => ({ binds, [Symbol.asyncDispose]: async () => undefined }),
+    open: (wanted) => layers.openRoot('c', wanted),
     owner: () => ({ uid: 33, gid: 34 }),
   };
 });

@@ -1,10 +1,14 @@
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { TareError } from '../errors/index.ts';
-import type { ContainerConfig, HostConfig } from '../runtime/index.ts';
+import { mountRestrictions } from '../linux/index.ts';
+import type { ContainerConfig, HostConfig, MountRequest } from '../runtime/index.ts';
 import type { ContainerStore } from './container-store.ts';
-import { checkMountRequest, cleanPath, parseBindSpec } from './mount-spec.ts';
+import { checkMountRequest, cleanPath, parseBindSpec, parseVolumesFrom } from './mount-spec.ts';
+import type { ImageSource } from './parts.ts';
 import type { MountPoint, VolumeRecord } from './types.ts';
-import type { Volumes } from './volumes.ts';
+import { requireLocalDriver, type Volumes } from './volumes.ts';
+
+const invalid = (why: string) => new TareError('InvalidArgument', why);
 
 /** Where every container has something mounted, and the file by which programs tell that they run in one. */
 export const containerSkeleton = {
@@ -26,6 +30,7 @@ export interface MountPlan {
 export interface MountPlanDeps {
   store: ContainerStore;
   volumes: Volumes;
+  images: Pick<ImageSource, 'resolve'>;
 }
 
 /**
@@ -33,124 +38,145 @@ export interface MountPlanDeps {
  * forms come before what `--volumes-from` brings, and that before the image's own volumes.
  *
  * @param config with the image's defaults merged in
- * @throws {TareError} InvalidArgument: a bad form, a missing bind source in the long form, a destination given twice
+ * @throws {TareError} InvalidArgument: a bad form, a missing bind source in the long form, a destination given twice;
+ *   NotFound: a volume driver, an image, or a container of `--volumes-from`
  */
 export function planMounts(deps: MountPlanDeps, config: ContainerConfig, host: HostConfig): MountPlan {
-  const plan: MountPlan = { mounts: [], newVolumes: [], copyUp: [], newDirectories: [] };
-  const taken = new Set<string>();
-  const claim = (destination: string) => {
-    if (taken.has(destination)) throw new TareError('InvalidArgument', `Duplicate mount point: ${destination}`);
-    taken.add(destination);
-  };
-  const volume = (name: string, labels: Record<string, string>): VolumeRecord => {
-    const known = name === '' ? undefined : (deps.volumes.find(name) ?? plan.newVolumes.find((v) => v.name === name));
-    if (known !== undefined) return known;
-    const made = deps.volumes.newRecord(name, labels);
-    plan.newVolumes.push(made);
-    return made;
-  };
-  const addVolume = (record: VolumeRecord, destination: string, mode: string, readWrite: boolean, copy: boolean) => {
-    plan.mounts.push({
-      type: 'volume',
-      name: record.name,
-      source: record.mountpoint,
-      destination,
-      driver: 'local',
-      mode,
-      readWrite,
-      propagation: '',
-    });
-    if (copy) plan.copyUp.push({ destination, volume: record.name });
-  };
+  const plan = new MountPlanner(deps, host.volumeDriver);
+  for (const destination of Object.keys(host.tmpfs)) plan.addTmpfs(destination);
+  for (const text of host.binds) plan.addBind(text);
+  for (const mount of host.mounts) plan.addMount(mount);
+  for (const from of host.volumesFrom) plan.addVolumesFrom(from);
+  for (const path of config.volumes) plan.addAnonymous(path);
+  return plan;
+}
 
-  for (const destination of Object.keys(host.tmpfs)) {
-    if (!destination.startsWith('/') || cleanPath(destination) === '/') {
-      throw new TareError(
-        'InvalidArgument',
-        `invalid tmpfs mount path ${JSON.stringify(destination)}: want an absolute path other than /`,
-      );
-    }
-    claim(cleanPath(destination));
+class MountPlanner implements MountPlan {
+  readonly mounts: MountPoint[] = [];
+  readonly newVolumes: VolumeRecord[] = [];
+  readonly copyUp: MountPlan['copyUp'] = [];
+  readonly newDirectories: string[] = [];
+  readonly #deps: MountPlanDeps;
+  readonly #volumeDriver: string;
+  readonly #taken = new Set<string>();
+
+  constructor(deps: MountPlanDeps, volumeDriver: string) {
+    this.#deps = deps;
+    this.#volumeDriver = volumeDriver;
   }
-  for (const text of host.binds) {
+
+  addTmpfs(given: string): void {
+    if (!given.startsWith('/') || cleanPath(given) === '/') {
+      throw invalid(`invalid tmpfs mount path ${JSON.stringify(given)}: want an absolute path other than /`);
+    }
+    this.#claim(cleanPath(given));
+  }
+
+  /** `SOURCE:DESTINATION[:MODE]` */
+  addBind(text: string): void {
     const bind = parseBindSpec(text);
-    claim(bind.destination);
-    if (bind.source.startsWith('/')) {
-      if (!existsSync(bind.source)) plan.newDirectories.push(bind.source);
-      plan.mounts.push({
-        ...{ type: 'bind', name: '', source: bind.source, destination: bind.destination, driver: '', mode: bind.mode },
-        ...{ readWrite: !bind.readOnly, propagation: bind.propagation || 'rprivate' },
-      });
-    } else {
-      addVolume(volume(bind.source, {}), bind.destination, bind.mode || 'z', !bind.readOnly, !bind.noCopy);
+    this.#claim(bind.destination);
+    if (!bind.source.startsWith('/')) {
+      const volume = this.#volume(bind.source, this.#volumeDriver);
+      this.#addVolume(volume, bind.destination, { mode: bind.mode || 'z', readWrite: !bind.readOnly });
+      if (!bind.noCopy) this.copyUp.push({ destination: bind.destination, volume: volume.name });
+      return;
     }
+    if (!existsSync(bind.source)) this.newDirectories.push(bind.source);
+    this.mounts.push({
+      ...{ type: 'bind', name: '', source: bind.source, destination: bind.destination, driver: '', mode: bind.mode },
+      ...{ readWrite: !bind.readOnly, propagation: bind.propagation || 'rprivate' },
+    });
   }
-  for (const mount of host.mounts) {
+
+  /** The long form. */
+  addMount(mount: MountRequest): void {
     checkMountRequest(mount);
     const destination = cleanPath(mount.target);
-    claim(destination);
-    if (mount.type === 'bind') {
-      if (!existsSync(mount.source)) {
-        if (mount.bind?.createMountpoint !== true) {
-          throw new TareError(
-            'InvalidArgument',
-            `invalid mount config for type "bind": bind source path does not exist: ${mount.source}`,
-          );
+    this.#claim(destination);
+    const point = { name: '', destination, driver: '', mode: '', readWrite: !mount.readOnly, spec: mount };
+    switch (mount.type) {
+      case 'bind': {
+        const source = cleanPath(mount.source);
+        if (!existsSync(source)) {
+          if (mount.bind?.createMountpoint !== true) {
+            throw invalid(`invalid mount config for type "bind": bind source path does not exist: ${mount.source}`);
+          }
+          this.newDirectories.push(source);
         }
-        plan.newDirectories.push(mount.source);
+        this.mounts.push({ ...point, type: 'bind', source, propagation: mount.bind?.propagation || 'rprivate' });
+        return;
       }
-      plan.mounts.push({
-        ...{ type: 'bind', name: '', source: cleanPath(mount.source), destination, driver: '', mode: '' },
-        ...{ readWrite: !mount.readOnly, propagation: mount.bind?.propagation || 'rprivate' },
-      });
-    } else if (mount.type === 'volume') {
-      const driver = mount.volume?.driver ?? '';
-      if (driver !== '' && driver !== 'local') {
-        throw new TareError('NotFound', `error looking up volume plugin ${driver}: plugin "${driver}" not found`);
+      case 'volume': {
+        const { driver = '', driverOptions = {}, labels = {}, subpath = '', noCopy } = mount.volume ?? {};
+        const volume = this.#volume(mount.source, driver || this.#volumeDriver, labels, driverOptions);
+        this.#addVolume(volume, destination, { mode: 'z', readWrite: !mount.readOnly, spec: mount });
+        if (noCopy !== true && subpath === '') this.copyUp.push({ destination, volume: volume.name });
+        return;
       }
-      if (Object.keys(mount.volume?.driverOptions ?? {}).length > 0) {
-        throw new TareError('InvalidArgument', 'volumes of the local driver take no driver options yet');
+      case 'image': {
+        const imageId = this.#deps.images.resolve(mount.source).id;
+        // An image's layers are everybody's: nobody writes there.
+        this.mounts.push({ ...point, type: 'image', source: '', readWrite: false, propagation: '', imageId });
+        return;
       }
-      if (mount.volume?.subpath) {
-        // The OCI runtime would follow a link that a container planted in the volume, out to the host.
-        throw new TareError(
-          'Unsupported',
-          `volume subpath ${JSON.stringify(mount.volume.subpath)}: mount the whole volume`,
-        );
-      }
-      const record = volume(mount.source, mount.volume?.labels ?? {});
-      addVolume(record, destination, 'z', !mount.readOnly, mount.volume?.noCopy !== true);
-    } else {
-      plan.mounts.push({
-        ...{ type: 'tmpfs', name: '', source: '', destination, driver: '', mode: '' },
-        ...{ readWrite: !mount.readOnly, propagation: '' },
-      });
+      case 'tmpfs':
+        this.mounts.push({ ...point, type: 'tmpfs', source: '', propagation: '' });
     }
   }
-  for (const from of host.volumesFrom) {
-    const [ref = '', mode = ''] = from.split(/:(.*)/s);
-    if (!['', 'ro', 'rw', 'z', 'Z'].includes(mode)) {
-      throw new TareError('InvalidArgument', `invalid volumes-from mode: ${mode}`);
-    }
-    for (const mount of deps.store.get(ref).mounts) {
-      if (mount.type === 'tmpfs' || taken.has(mount.destination)) continue;
-      taken.add(mount.destination);
-      plan.mounts.push({ ...mount, readWrite: mount.readWrite && mode !== 'ro' });
+
+  /** `CONTAINER[:MODE]` */
+  addVolumesFrom(text: string): void {
+    const { container, readOnly } = parseVolumesFrom(text);
+    for (const mount of this.#deps.store.get(container).mounts) {
+      if (this.#taken.has(mount.destination)) continue;
+      this.#taken.add(mount.destination);
+      this.mounts.push({ ...mount, readWrite: mount.readWrite && !readOnly });
     }
   }
-  for (const path of config.volumes) {
+
+  /** A volume that the image or `-v PATH` asks for. */
+  addAnonymous(path: string): void {
     if (!path.startsWith('/') || cleanPath(path) === '/') {
-      throw new TareError(
-        'InvalidArgument',
-        `invalid volume path ${JSON.stringify(path)}: want an absolute path other than /`,
-      );
+      throw invalid(`invalid volume path ${JSON.stringify(path)}: want an absolute path other than /`);
     }
     const destination = cleanPath(path);
-    if (taken.has(destination)) continue;
-    taken.add(destination);
-    addVolume(volume('', {}), destination, '', true, true);
+    if (this.#taken.has(destination)) return;
+    this.#taken.add(destination);
+    const volume = this.#volume('', this.#volumeDriver);
+    this.#addVolume(volume, destination, { mode: '', readWrite: true });
+    this.copyUp.push({ destination, volume: volume.name });
   }
-  return plan;
+
+  #claim(destination: string): void {
+    if (this.#taken.has(destination)) throw invalid(`Duplicate mount point: ${destination}`);
+    this.#taken.add(destination);
+  }
+
+  /** The volume of this name, which may be still to be made. */
+  #volume(
+    name: string,
+    driver: string,
+    labels: Record<string, string> = {},
+    options: Record<string, string> = {},
+  ): VolumeRecord {
+    requireLocalDriver(driver, name);
+    const { volumes } = this.#deps;
+    const known = name === '' ? undefined : (volumes.find(name) ?? this.newVolumes.find((made) => made.name === name));
+    if (known !== undefined) return known;
+    const made = volumes.newRecord(name, labels, options);
+    this.newVolumes.push(made);
+    return made;
+  }
+
+  #addVolume(
+    { name, mountpoint }: VolumeRecord,
+    destination: string,
+    how: Pick<MountPoint, 'mode' | 'readWrite' | 'spec'>,
+  ): void {
+    const what = { type: 'volume' as const, name, source: mountpoint, destination, driver: 'local' };
+    this.mounts.push({ ...what, ...how, propagation: '' });
+  }
 }
 
 /** Makes the host folders that short-form binds name and that are missing, as docker does. */
@@ -173,6 +199,8 @@ export interface RuntimeMount {
   readOnlyNonRecursive: boolean;
   /** Read-only binds: refuse rather than leave anything below the source writable. */
   readOnlyForceRecursive: boolean;
+  /** Binds: what the mount below the source forbids. */
+  restrictions: string[];
   /** Binds: the source is no folder. */
   isFile: boolean;
   /** tmpfs: mount options as given. */
@@ -185,7 +213,7 @@ export interface RuntimeMount {
  */
 export function runtimeMounts(mounts: readonly MountPoint[], host: HostConfig): RuntimeMount[] {
   const result: RuntimeMount[] = mounts.map((mount) => {
-    const request = host.mounts.find((candidate) => cleanPath(candidate.target) === mount.destination);
+    const request = mount.spec;
     const source = mount.type === 'tmpfs' ? undefined : statSync(mount.source, { throwIfNoEntry: false });
     if (mount.type !== 'tmpfs' && source === undefined) {
       throw new TareError(
@@ -202,6 +230,7 @@ export function runtimeMounts(mounts: readonly MountPoint[], host: HostConfig): 
       nonRecursive: request?.bind?.nonRecursive ?? false,
       readOnlyNonRecursive: request?.bind?.readOnlyNonRecursive ?? false,
       readOnlyForceRecursive: request?.bind?.readOnlyForceRecursive ?? false,
+      restrictions: mount.type === 'tmpfs' ? [] : mountRestrictions(mount.source),
       isFile: source?.isDirectory() === false,
       options: tmpfsOptions(request?.tmpfs),
     };
@@ -209,7 +238,8 @@ export function runtimeMounts(mounts: readonly MountPoint[], host: HostConfig): 
   for (const [destination, options] of Object.entries(host.tmpfs)) {
     result.push({
       ...{ type: 'tmpfs', source: 'tmpfs', destination: cleanPath(destination), readOnly: false, propagation: '' },
-      ...{ nonRecursive: false, readOnlyNonRecursive: false, readOnlyForceRecursive: false, isFile: false },
+      ...{ nonRecursive: false, readOnlyNonRecursive: false, readOnlyForceRecursive: false, restrictions: [] },
+      isFile: false,
       options: options === '' ? [] : options.split(','),
     });
   }

@@ -1,5 +1,5 @@
 import type { Endpoint } from '../network/index.ts';
-import type { ContainerConfig, HostConfig } from '../runtime/index.ts';
+import type { ContainerConfig, HostConfig, MountRequest } from '../runtime/index.ts';
 import type { Descriptor, Platform } from '../storage/index.ts';
 
 export type ContainerStatus = 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead';
@@ -52,6 +52,10 @@ export interface MountPoint {
   mode: string;
   readWrite: boolean;
   propagation: string;
+  /** The request in the long form that it came from. */
+  spec?: MountRequest;
+  /** Images: which one, by digest of its config. */
+  imageId?: string;
 }
 
 /** What a user asked of one network for one container. */

@@ -69,6 +69,9 @@ export async function createContainer(
   const networking = config.networkDisabled ? [] : resolveNetworking(parts, host, request.networking);
   warnings.push(...publicationWarnings({ host, config, networking }, (ref) => parts.networks.get(ref)));
   const plan = planMounts(parts, config, host);
+  for (const { imageId, spec } of plan.mounts) {
+    if (imageId !== undefined) await parts.images.requireTrusted(imageId, spec?.source ?? imageId);
+  }
 
   const id = newContainerID();
   const folder = containerFolder(engine, id);
@@ -107,6 +110,7 @@ export async function createContainer(
 
   const volumes = plan.mounts
     .filter((mount) => mount.type === 'volume')
+    .filter(({ name }, index, all) => all.findIndex((other) => other.name === name) === index)
     .map(
       ({ name }) =>
         plan.newVolumes.find((made) => made.name === name) ??
@@ -214,6 +218,7 @@ async function fillVolumes(
   const root = parts.layers.mount(id);
   try {
     for (const { destination, volume } of wanted) {
+      await using _mounted = await parts.volumes.hold(volume);
       using _lock = await parts.locks.acquire(`volume:${volume}`);
       await copyUp(root, destination, parts.volumes.get(volume).mountpoint);
     }

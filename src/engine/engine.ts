@@ -140,7 +140,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     const containersUsing = (imageID: string) =>
       store
         .all()
-        .filter(({ imageId }) => imageId === imageID)
+        .filter(({ imageId, mounts }) => imageId === imageID || mounts.some((mount) => mount.imageId === imageID))
         .map(({ id, name, state }) => ({ id, name, isRunning: isUp({ state }) }));
     const registries = opening.use(new LateRegistries(config, { anonymous: options.asUser !== true }));
     const images = createImageService({

@@ -9,8 +9,9 @@ import { freeNetwork, networkEvent } from './container-network.ts';
 import { containerEvent } from './events.ts';
 import { needsKeeper } from './keeper-work.ts';
 import { isContainerAlive, isUp } from './liveness.ts';
+import { releaseSources } from './mount-sources.ts';
 import type { EngineParts } from './parts.ts';
-import { anonymousVolumes, deleteRecord, removeFiles, removeVolumes } from './remove-locked.ts';
+import { anonymousVolumes, deleteRecord, releaseImages, removeFiles, removeVolumes } from './remove-locked.ts';
 import { restartDelayMs } from './restart-policy.ts';
 import type { ContainerRecord } from './types.ts';
 
@@ -113,13 +114,14 @@ export async function settleLocked(parts: EngineParts, record: ContainerRecord, 
   if (failure !== undefined) throw failure.reason;
   if (isGoing) {
     await removeVolumes(parts, volumes);
-    await parts.images.release(record.imageId);
+    await releaseImages(parts, record);
   } else if (settled?.state.status === 'restarting' && needsKeeper(settled)) parts.wakeKeeper();
 }
 
 async function free(parts: EngineParts, record: ContainerRecord, isGoing: boolean): Promise<void> {
   await freeNetwork(parts, record.id);
   parts.layers.unmount(record.id);
+  await releaseSources(parts, record);
   await parts.forgetExecs(record.id);
   if (isGoing) await removeFiles(parts, record);
 }

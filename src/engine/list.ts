@@ -1,5 +1,6 @@
 import { TareError } from '../errors/index.ts';
 import { filterLabels, flagFilter, matchesName, refuseUnknownFilters } from './filters.ts';
+import { imageViewKey } from './mount-sources.ts';
 import type { EngineParts } from './parts.ts';
 import type { ContainerRecord, ContainerView, Filters } from './types.ts';
 
@@ -18,8 +19,14 @@ export function viewOf(parts: EngineParts, record: ContainerRecord): ContainerVi
     return { ...endpoint, networkName: network.name, aliases: request?.aliases ?? [] };
   });
   const execs = parts.db.all<{ id: string }>('SELECT id FROM execs WHERE container_id = ?', record.id);
-  return { ...record, endpoints, execIds: execs.map(({ id }) => id) };
+  return { ...record, mounts: shownMounts(parts, record), endpoints, execIds: execs.map(({ id }) => id) };
 }
+
+/** An image has its place from the container's start on. */
+const shownMounts = ({ layers }: EngineParts, { id, mounts }: ContainerRecord): ContainerRecord['mounts'] =>
+  mounts.map((mount) =>
+    mount.type === 'image' ? { ...mount, source: layers.mountPath(imageViewKey(id, mount.destination)) } : mount,
+  );
 
 /** `viewOf` with what the snapshot and its layers occupy. */
 export async function sizedViewOf(parts: EngineParts, record: ContainerRecord): Promise<ContainerView> {

@@ -110,15 +110,35 @@ export function checkMountRequest(mount: MountRequest): void {
       }
       if (mount.source === '' && mount.readOnly)
         throw invalid('must not set ReadOnly mode when using anonymous volumes');
-      if (mount.volume?.subpath.split('/').includes('..'))
-        throw invalid(`subpath must be a relative path within the volume: ${mount.volume.subpath}`);
+      checkSubpath(mount.volume?.subpath ?? '', 'volume');
       break;
     case 'tmpfs':
       if (mount.source !== '') throw invalid('field Source must not be specified');
       break;
     case 'image':
-      throw new TareError('Unsupported', 'mount type "image" is not supported: copy the files into a volume instead');
+      if (mount.source === '') throw invalid('field Source must not be empty');
+      checkSubpath(mount.image?.subpath ?? '', 'image');
   }
+
+  function checkSubpath(subpath: string, what: string): void {
+    if (!subpath.startsWith('/') && !subpath.split('/').includes('..')) return;
+    throw invalid(`subpath must be a relative path within the ${what}: ${subpath}`);
+  }
+}
+
+/**
+ * Splits `CONTAINER[:MODE]` of `--volumes-from`. How a mount propagates and whether it is filled stays as it is there.
+ * @throws {TareError} InvalidArgument with docker's text
+ */
+export function parseVolumesFrom(text: string): { container: string; readOnly: boolean } {
+  if (text === '') throw new TareError('InvalidArgument', 'volumes-from specification cannot be an empty string');
+  const [container = '', mode] = text.split(/:(.*)/s, 2);
+  if (mode === undefined) return { container, readOnly: false };
+  const words = mode.split(',');
+  const knows = words.every((word) => accessModes.has(word) || labelModes.has(word));
+  const repeats = [accessModes, labelModes].some((group) => words.filter((word) => group.has(word)).length > 1);
+  if (!knows || repeats) throw new TareError('InvalidArgument', `invalid mode: ${mode}`);
+  return { container, readOnly: words.includes('ro') };
 }
 
 /** A path without `.`, `..`, doubled or trailing slashes (Go's path.Clean for absolute paths). */

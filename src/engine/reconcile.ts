@@ -7,6 +7,7 @@ import { freeNetwork } from './container-network.ts';
 import { handleExit } from './exit.ts';
 import { forgetEarlierBoots, isMountKey } from './image-mounts.ts';
 import { isContainerAlive, isUp } from './liveness.ts';
+import { releaseSources, viewerOf } from './mount-sources.ts';
 import type { EngineParts } from './parts.ts';
 import { resumeAbandoned } from './quiesce.ts';
 import { removeLocked } from './remove-locked.ts';
@@ -44,10 +45,15 @@ export async function reconcile(parts: ReconcileParts): Promise<void> {
   await attempt('networks', () => parts.networks.reconcile((id) => isSpared(parts, id, (record) => isUp(record))));
   await attempt('image mounts', () => forgetEarlierBoots(parts.db));
   await attempt('snapshots', () =>
-    parts.layers.reconcile((key) => isMountKey(parts.db, key) || isSpared(parts, key, () => true)),
+    parts.layers.reconcile((key) => {
+      const viewer = viewerOf(key);
+      return viewer === undefined
+        ? isMountKey(parts.db, key) || isSpared(parts, key, () => true)
+        : isSpared(parts, viewer, isUp);
+    }),
   );
   await attempt('container folders', async () => removeOrphanFolders(parts));
-  await attempt('volumes', () => parts.volumes.reconcile());
+  await attempt('volumes', () => parts.volumes.reconcile((id) => isSpared(parts, id, isUp)));
   await attempt('images', () => {
     const used = new Set(parts.store.all().map(({ imageId }) => imageId));
     return parts.reconcileImages((imageID) => used.has(imageID));
@@ -106,6 +112,7 @@ async function undoStart(parts: EngineParts, record: ContainerRecord): Promise<v
   await parts.forgetExecs(record.id);
   parts.layers.unmount(record.id);
   removeBundle(record.bundle);
+  await releaseSources(parts, record);
   rmSync(join(parts.config.execRoot, 'exits', record.id), { force: true });
 }
 

@@ -28,7 +28,13 @@ export async function removeLocked(parts: EngineParts, record: ContainerRecord, 
   const volumes = options.volumes === true ? anonymousVolumes(parts, record) : [];
   await parts.db.write((tx) => deleteRecord(tx, record));
   await removeVolumes(parts, volumes);
-  await parts.images.release(record.imageId);
+  await releaseImages(parts, record);
+}
+
+/** The images that a container needed may go now. */
+export async function releaseImages(parts: EngineParts, record: ContainerRecord): Promise<void> {
+  const mounted = record.mounts.flatMap(({ imageId }) => (imageId === undefined ? [] : [imageId]));
+  for (const id of new Set([record.imageId, ...mounted])) await parts.images.release(id);
 }
 
 /** Removes a container's snapshot, folder and bundle. */

@@ -24,6 +24,7 @@ import { writeGeneratedFiles, writeHosts, writeResolvConf } from './generated-fi
 import { isHealthchecked } from './health.ts';
 import { needsKeeper } from './keeper-work.ts';
 import { parseLogOptions } from './log-options.ts';
+import { prepareSources, releaseSources } from './mount-sources.ts';
 import { nameServerFor } from './name-servers.ts';
 import type { EngineParts } from './parts.ts';
 import { removeLocked } from './remove-locked.ts';
@@ -88,16 +89,17 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
   undo.defer(() => layers.unmount(id));
   const rootfs = layers.mount(id, { volatile: record.host.autoRemove });
   makeBindSources(record.mounts);
-  const mounts = runtimeMounts(record.mounts, record.host);
+  undo.defer(() => releaseSources(parts, record));
+  undo.defer(() => removeBundle(bundle));
+  removeBundle(bundle);
+  mkdirSync(bundle, { recursive: true, mode: 0o700 });
+  const mounts = runtimeMounts(await prepareSources(parts, record), record.host);
   checkPropagation(mounts, mountTable);
   const user = resolveUserIn(rootfs, record.config.user, record.host.groupAdd);
   const generatedFiles = writeGeneratedFiles(record, sharesNetworkOf(parts, record));
 
   undo.defer(() => networks.deleteNamespace(id));
   const namespaces = chooseNamespaces(parts, record);
-  undo.defer(() => removeBundle(bundle));
-  removeBundle(bundle);
-  mkdirSync(bundle, { recursive: true, mode: 0o700 });
   const spec = buildSpec({
     ...{ id, config: record.config, host: record.host, user, rootfs, mounts, generatedFiles, namespaces },
     shm: sharedMemory(parts, record),

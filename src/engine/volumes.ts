@@ -5,6 +5,7 @@ import { directorySize, type VolumeDirectories } from '../storage/index.ts';
 import type { ContainerStore } from './container-store.ts';
 import { filterLabels, filterTime, refuseUnknownFilters } from './filters.ts';
 import type { Filters, PruneReport, VolumeRecord, VolumeService, VolumeView } from './types.ts';
+import { checkVolumeOptions, isCountable, VolumeMounts } from './volume-mounts.ts';
 
 interface Row {
   doc: string;
@@ -22,27 +23,18 @@ export interface VolumeDeps {
 /** Volumes of the local driver: a record and a folder each. The record is written first and deleted first. */
 export class Volumes implements VolumeService {
   readonly #deps: VolumeDeps;
+  readonly #mounts: VolumeMounts;
 
   constructor(deps: VolumeDeps) {
     this.#deps = deps;
+    this.#mounts = new VolumeMounts(deps.db, deps.locks);
   }
 
   async create(request: Parameters<VolumeService['create']>[0]): Promise<VolumeRecord> {
-    const driver = request.driver || 'local';
-    if (driver !== 'local') {
-      throw new TareError('NotFound', `error looking up volume plugin ${driver}: plugin "${driver}" not found`);
-    }
-    const options = request.options ?? {};
-    const unknown = Object.keys(options)[0];
-    if (unknown !== undefined) {
-      throw new TareError(
-        'InvalidArgument',
-        `invalid option: "${unknown}": volumes of the local driver take no options yet`,
-      );
-    }
-    const record = this.newRecord(request.name || '', request.labels ?? {});
-    const existing = this.find(record.name);
+    requireLocalDriver(request.driver ?? '', request.name);
+    const existing = request.name ? this.find(request.name) : undefined;
     if (existing !== undefined) return existing;
+    const record = this.newRecord(request.name || '', request.labels ?? {}, request.options);
     using _lock = await this.#deps.locks.acquire(`volume:${record.name}`);
     try {
       await this.#deps.db.write((tx) => insertVolume(tx, record));
@@ -58,9 +50,9 @@ export class Volumes implements VolumeService {
   /**
    * A record that is not stored yet; `insertVolume` stores it in the caller's transaction.
    * @param name '' makes an anonymous volume
-   * @throws {TareError} InvalidArgument: a name that the local driver refuses
+   * @throws {TareError} InvalidArgument: a name or an option that the local driver refuses
    */
-  newRecord(name: string, labels: Record<string, string>): VolumeRecord {
+  newRecord(name: string, labels: Record<string, string>, options: Record<string, string> = {}): VolumeRecord {
     const anonymous = name === '';
     const chosen = anonymous ? randomBytes(32).toString('hex') : name;
     if (!namePattern.test(chosen)) {
@@ -69,13 +61,14 @@ export class Volumes implements VolumeService {
         `create ${chosen}: "${chosen}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`,
       );
     }
+    checkVolumeOptions(chosen, options);
     return {
       name: chosen,
       driver: 'local',
       mountpoint: this.#deps.directories.volumePath(chosen),
       createdMs: Date.now(),
       labels: anonymous ? { ...labels, 'com.docker.volume.anonymous': '' } : labels,
-      options: {},
+      options,
       anonymous,
     };
   }
@@ -131,6 +124,9 @@ export class Volumes implements VolumeService {
       if (users !== undefined) {
         throw new TareError('Conflict', `remove ${name}: volume is in use - [${users.join(', ')}]`);
       }
+      if (this.#mounts.isHeld(name)) {
+        throw new TareError('Conflict', `remove ${name}: volume is in use by a copy, an export or an import`);
+      }
       deleteVolume(tx, name);
     });
     await this.#deps.directories.removeVolumeDirectory(name);
@@ -144,7 +140,7 @@ export class Volumes implements VolumeService {
     for (const volume of this.all()) {
       if (users.has(volume.name) || (!all && !volume.anonymous)) continue;
       if (!filterLabels(filters, volume.labels) || !filterTime(filters, volume.createdMs)) continue;
-      const sizeBytes = await directorySize(volume.mountpoint);
+      const sizeBytes = await sizeOf(volume);
       try {
         await this.remove(volume.name);
       } catch (error) {
@@ -158,13 +154,28 @@ export class Volumes implements VolumeService {
     return report;
   }
 
+  /** Mounts a volume for a container, if it is one to be mounted. @throws {TareError} InvalidArgument: the kernel refuses */
+  async acquire(name: string, containerId: string): Promise<void> {
+    await this.#mounts.acquire(this.get(name), containerId);
+  }
+
+  /** A container has ended, and uses its volumes no more. */
+  async release(containerId: string): Promise<void> {
+    await this.#mounts.release(containerId, (name) => this.#deps.directories.volumePath(name));
+  }
+
+  /** Keeps a volume mounted while this process works with it. @throws {TareError} NotFound */
+  async hold(name: string): Promise<AsyncDisposable> {
+    return await this.#mounts.hold(this.get(name));
+  }
+
   async usage(): Promise<VolumeView[]> {
     const users = this.#users();
     const views: VolumeView[] = [];
     for (const volume of this.all()) {
       views.push({
         ...volume,
-        sizeBytes: await directorySize(volume.mountpoint),
+        sizeBytes: await sizeOf(volume),
         refCount: users.get(volume.name)?.length ?? 0,
       });
     }
@@ -172,8 +183,9 @@ export class Volumes implements VolumeService {
   }
 
   /** Removes the folders of volumes that have no record, and makes those that records miss. */
-  async reconcile(): Promise<void> {
+  async reconcile(isUp: (containerId: string) => boolean): Promise<void> {
     await this.#deps.directories.reconcile();
+    await this.#mounts.reconcile(this.all(), isUp);
     for (const volume of this.all()) await this.ensureDirectory(volume);
     for (const name of await this.#deps.directories.volumeNames()) {
       using lock = this.#deps.locks.tryAcquire(`volume:${name}`);
@@ -196,6 +208,17 @@ export class Volumes implements VolumeService {
     }
     return users;
   }
+}
+
+/** What would be gone with it: files that it shows of another place are not counted. */
+const sizeOf = async (volume: VolumeRecord): Promise<number> =>
+  isCountable(volume) ? await directorySize(volume.mountpoint) : 0;
+
+/** @throws {TareError} NotFound: this engine has no plugins */
+export function requireLocalDriver(driver: string, volume = ''): void {
+  if (driver === '' || driver === 'local') return;
+  const missing = `error looking up volume plugin ${driver}: plugin "${driver}" not found`;
+  throw new TareError('NotFound', volume === '' ? missing : `create ${volume}: ${missing}`);
 }
 
 /** Stores a new volume's record and its event. */

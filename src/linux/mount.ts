@@ -8,6 +8,7 @@ const calls = {
   ),
   unshare: libc.func('int unshare(int flags)'),
   umount2: libc.func('int umount2(const char *target, int flags)'),
+  statvfs: libc.func('int statvfs(const char *path, void *buffer)'),
   fsopen: libc.func('syscall', 'long', ['long', 'const char *', 'uint32_t']),
   fsconfig: libc.func('syscall', 'long', ['long', 'int', 'uint32_t', 'const char *', 'const char *', 'int']),
   fsmount: libc.func('syscall', 'long', ['long', 'int', 'uint32_t', 'uint32_t']),
@@ -24,12 +25,24 @@ const SYS_fsconfig = 431;
 const SYS_fsmount = 432;
 const SYS_mount_setattr = 442;
 
+export const MS_RDONLY = 1;
 export const MS_NOSUID = 2;
 export const MS_NODEV = 4;
 export const MS_NOEXEC = 8;
+export const MS_SYNCHRONOUS = 16;
+export const MS_REMOUNT = 32;
+export const MS_MANDLOCK = 64;
+export const MS_DIRSYNC = 128;
+export const MS_NOATIME = 1024;
+export const MS_NODIRATIME = 2048;
 export const MS_BIND = 4096;
 export const MS_REC = 16384;
-const MS_PRIVATE = 1 << 18;
+export const MS_UNBINDABLE = 1 << 17;
+export const MS_PRIVATE = 1 << 18;
+export const MS_SLAVE = 1 << 19;
+export const MS_SHARED = 1 << 20;
+export const MS_RELATIME = 1 << 21;
+export const MS_STRICTATIME = 1 << 24;
 export const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
 
@@ -45,6 +58,22 @@ export function mount(source: string, target: string, type: string, flags: numbe
     data === '' ? null : text(data, 'mount'),
   );
   check(result, 'mount', `${type} at ${target}`);
+}
+
+// struct statvfs of every 64-bit glibc: eleven words first, and f_flag is the tenth.
+const vfsStatus = new BigUint64Array(16);
+const F_FLAG = 9;
+const restrictions: readonly (readonly [flag: bigint, option: string])[] = [
+  [1n, 'ro'],
+  [2n, 'nosuid'],
+  [4n, 'nodev'],
+  [8n, 'noexec'],
+];
+
+/** What the mount that a path lies on forbids, as mount options: `ro`, `nosuid`, `nodev`, `noexec`. */
+export function mountRestrictions(path: string): string[] {
+  check(calls.statvfs(text(path, 'statvfs'), vfsStatus), 'statvfs', path);
+  return restrictions.filter(([flag]) => (vfsStatus[F_FLAG]! & flag) !== 0n).map(([, option]) => option);
 }
 
 /** umount2(2), never through a link. @param flags MNT_DETACH: out of sight now, gone with its last user */

@@ -11,6 +11,8 @@ export interface SpecMount {
   readOnly: boolean;
   /** '' is `rprivate`. */
   propagation?: string;
+  /** Bind: what the mount below the source forbids (`ro`, `nosuid` …), which crun 1.8 would take away in the container. */
+  restrictions?: readonly string[];
   /** Bind: the source is no folder, so nothing can be mounted below it. */
   isFile?: boolean;
   /** Bind: leave out what is mounted below the source. */
@@ -71,6 +73,9 @@ export function userMount(request: SpecMount, recursiveReadOnly: boolean): OciMo
   }
   const options = [request.nonRecursive ? 'bind' : 'rbind'];
   if (request.readOnly) options.push(readOnlyOption(request, recursiveReadOnly));
+  for (const option of request.restrictions ?? []) {
+    if (!(option === 'ro' && request.readOnly)) options.push(option);
+  }
   options.push(request.propagation || 'rprivate');
   return mount(request.destination, 'bind', request.source, options);
 }

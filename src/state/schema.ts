@@ -89,4 +89,13 @@ export const migrations: readonly string[] = [
   ) WITHOUT ROWID, STRICT;
   `,
   'ALTER TABLE image_references ADD COLUMN root TEXT',
+  `
+  CREATE TABLE volume_mounts (
+    volume TEXT NOT NULL,
+    container_id TEXT NOT NULL,
+    boot_id TEXT NOT NULL,
+    PRIMARY KEY (volume, container_id)
+  ) WITHOUT ROWID, STRICT;
+  CREATE INDEX volume_mounts_by_container ON volume_mounts (container_id);
+  `,
 ];

@@ -241,7 +241,7 @@ export function layerStoreContract(driver: 'overlay' | 'vfs'): void {
     const volume = join(b.path, 'volume');
     mkdirSync(volume);
     writeFileSync(join(volume, 'x'), 'volume');
-    const binds = [{ source: volume, destination: '/data', readOnly: true }];
+    const binds = [{ source: volume, subpath: '', destination: '/data', readOnly: true }];
     {
       using root = await b.store.openRoot('c', binds);
       using opened = new OpenFile(openAt2(root.fd, '/real/x', O_RDONLY));

@@ -9,4 +9,6 @@ export * from './layer-store.ts';
 export type { VisibleFile, VisibleFiles } from './layers/visible-files.ts';
 export * from './tar/index.ts';
 export * from './tree/index.ts';
-export * from './volumes.ts';
+export { openBeneath } from './volumes/beneath.ts';
+export * from './volumes/folders.ts';
+export { isMountPoint, mountVolume, unmountVolume, type VolumeSource } from './volumes/mounted-volume.ts';

@@ -47,6 +47,8 @@ export interface SnapshotUsage {
 /** A bind mount to be seen in an opened root. */
 export interface RootBind {
   source: string;
+  /** Beneath the source, which a container may write to; '' is the source itself. */
+  subpath: string;
   /** Absolute, in the root filesystem. */
   destination: string;
   readOnly: boolean;

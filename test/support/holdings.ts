@@ -4,7 +4,17 @@ import { node } from './built.ts';
 import type { TestEngine } from './engine.ts';
 import { hierarchies } from './namespaces.ts';
 
-const tables = ['containers', 'execs', 'volumes', 'endpoints', 'ports', 'images', 'image_references', 'leases'];
+const tables = [
+  'containers',
+  'execs',
+  'volumes',
+  'endpoints',
+  'ports',
+  'images',
+  'image_references',
+  'leases',
+  'volume_mounts',
+];
 
 /** Files that come and go by themselves: locks, the database, what the keeper notes, marks of layers that reached the disk. */
 const bookkeeping = /^(locks\/|tare\.db|keeper\.|watchers\.lock|layers\/[0-9a-f]+\/synced$)/;

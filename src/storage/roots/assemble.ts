@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { closeSync, statSync } from 'node:fs';
+import { closeSync, existsSync } from 'node:fs';
+import { TareError } from '../../errors/index.ts';
 import {
   AT_FDCWD,
   type ByteString,
@@ -17,14 +18,18 @@ import {
   OpenFile,
   openAt,
   openAt2,
+  S_IFDIR,
+  S_IFMT,
   SyscallError,
   setMountAttributes,
+  statusOf,
   toByteString,
   unshareMountNamespace,
 } from '../../linux/index.ts';
 import { snapshotDriver } from '../drivers.ts';
 import type { OpenRoot, RootBind } from '../layer-store.ts';
 import { cleanPath, parentOf } from '../tree/path.ts';
+import { openBeneath } from '../volumes/beneath.ts';
 import { reviveError, startWorker, type WorkerAnswer, type WorkerOrder } from '../worker.ts';
 import type { AssembleRequest } from './assemble-request.ts';
 
@@ -78,19 +83,31 @@ export function assembleHere(request: AssembleRequest): Assembled {
   }
 }
 
-function attach(rootFd: number, { source, destination, readOnly }: RootBind): void {
-  const status = statSync(source, { throwIfNoEntry: false });
+function attach(rootFd: number, { source, subpath, destination, readOnly }: RootBind): void {
+  using opened = openSource(source, subpath);
   // A source that is gone stops the container's next start, not a look at its files.
-  if (status === undefined) return;
+  if (opened === undefined) return;
   const path = cleanPath(toByteString(destination)) ?? '';
   if (path === '') return;
   {
-    using target = new OpenFile(openOrMake(rootFd, path, status.isDirectory()));
-    mount(source, `/proc/self/fd/${target.fd}`, '', MS_BIND | MS_REC);
+    const isFolder = (statusOf(opened.fd).mode & S_IFMT) === S_IFDIR;
+    using target = new OpenFile(openOrMake(rootFd, path, isFolder));
+    mount(`/proc/self/fd/${opened.fd}`, `/proc/self/fd/${target.fd}`, '', MS_BIND | MS_REC);
   }
   if (!readOnly) return;
   using mounted = new OpenFile(openAt2(rootFd, path, O_PATH));
   setMountAttributes(mounted.fd, { set: MOUNT_ATTR_RDONLY }, { recursive: true });
+}
+
+function openSource(source: string, subpath: string): OpenFile | undefined {
+  if (!existsSync(source)) return undefined;
+  if (subpath === '') return new OpenFile(openAt(AT_FDCWD, toByteString(source), O_PATH));
+  try {
+    return new OpenFile(openBeneath(source, subpath));
+  } catch (error) {
+    if (error instanceof TareError) return undefined;
+    throw error;
+  }
 }
 
 /** A mount point, made as the runtime would make it. */

@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { scratch } from './scratch.fixture.ts';
-import { copyUp, directorySize, openVolumeDirectories } from './volumes.ts';
+import { scratch } from '../scratch.fixture.ts';
+import { copyUp, directorySize, openVolumeDirectories } from './folders.ts';
 
 test('volumes are made, found and removed', async () => {
   using dir = scratch();

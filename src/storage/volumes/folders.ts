@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { TareError } from '../errors/index.ts';
+import { TareError } from '../../errors/index.ts';
 import {
   AT_FDCWD,
   type ByteString,
@@ -16,11 +16,12 @@ import {
   SyscallError,
   statusAt,
   toByteString,
-} from '../linux/index.ts';
-import { type CopiedLinks, copyEntry, copyStatus, openFolder } from './tree/copy.ts';
-import { paced } from './tree/pace.ts';
-import { removeSteps } from './tree/remove.ts';
-import { sizeSteps } from './tree/size.ts';
+} from '../../linux/index.ts';
+import { type CopiedLinks, copyEntry, copyStatus, openFolder } from '../tree/copy.ts';
+import { paced } from '../tree/pace.ts';
+import { removeSteps } from '../tree/remove.ts';
+import { sizeSteps } from '../tree/size.ts';
+import { unmountVolume } from './mounted-volume.ts';
 
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{1,254}$/;
 const REMOVING = '.removing-';
@@ -29,7 +30,7 @@ const REMOVING = '.removing-';
 export interface VolumeDirectories {
   /** Makes a volume's folder and returns its path; returns it as it is when there is one. */
   createVolumeDirectory(name: string): Promise<string>;
-  /** Removes a volume with all that is in it. Repeating is safe. */
+  /** Removes a volume with all that is in it, save what is mounted there. Repeating is safe. */
   removeVolumeDirectory(name: string): Promise<void>;
   /** Where a volume's files are, whether it exists or not. @throws {TareError} InvalidArgument: not a name */
   volumePath(name: string): string;
@@ -63,6 +64,8 @@ export async function openVolumeDirectories(directory: string): Promise<VolumeDi
       return path;
     },
     async removeVolumeDirectory(name) {
+      // What is shown there is somebody else's, and must not be emptied.
+      unmountVolume(join(folder(name), '_data'));
       const removing = `${REMOVING}${randomBytes(8).toString('hex')}`;
       try {
         await rename(folder(name), join(directory, removing));
