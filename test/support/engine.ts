@@ -1,6 +1,6 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { built, cache } from './built.ts';
 import { type ExecuteOptions, eventually, execute, type Result } from './execute.ts';
@@ -61,6 +61,10 @@ export class TestEngine implements AsyncDisposable {
       for (const folder of [engine.dataRoot, engine.execRoot, join(engine.root, 'docker-config')]) {
         mkdirSync(folder, { mode: 0o700 });
       }
+      symlinkSync(
+        join(dockerClient, 'usr/libexec/docker/cli-plugins'),
+        join(engine.root, 'docker-config', 'cli-plugins'),
+      );
       // The machine may have networks of CNI, which are none of ours here.
       await engine.run(['sh', '-c', '[ ! -d /etc/cni ] || mount -t tmpfs tmpfs /etc/cni']);
       if (face !== 'in-process') await engine.serve(serve);
