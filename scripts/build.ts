@@ -51,7 +51,6 @@ const shared: BuildOptions = {
   format: 'cjs',
   minifySyntax: true,
   minifyWhitespace: true,
-  keepNames: true,
   legalComments: 'none',
   metafile: true,
   logLevel: 'warning',

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs';
-import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
 import { parse as parseToml } from 'smol-toml';
 import { TareError } from '../errors/index.ts';
 import { checkRegistryOptions } from '../image/index.ts';
+import { isIP } from '../linux/index.ts';
 import type { RuntimeBinary } from '../runtime/index.ts';
 import { formatThreshold, type ImageGC, parseImageGC } from './image-gc-config.ts';
 import {

@@ -1,6 +1,5 @@
-import { isIP, isIPv6 } from 'node:net';
 import { TareError } from '../errors/index.ts';
-import { parseAddress } from '../linux/index.ts';
+import { isIP, isIPv6, parseAddress } from '../linux/index.ts';
 import type { PortMapping, PortSelection } from '../network/index.ts';
 import { publications } from './container-network.ts';
 import { containerEvent } from './events.ts';

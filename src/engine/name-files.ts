@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
+import { isIP } from '../linux/index.ts';
 
 /** What the container's hosts file must say. */
 export interface HostsInput {

@@ -1,4 +1,4 @@
-import { isIP } from 'node:net';
+import { isIP } from '../linux/index.ts';
 import { type Endpoint, type NetworkRecord, type NetworkService, nameServersOf } from '../network/index.ts';
 import type { ContainerRecord } from './types.ts';
 

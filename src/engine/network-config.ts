@@ -1,6 +1,6 @@
-import { isIP } from 'node:net';
 import { isAbsolute } from 'node:path';
 import { TareError } from '../errors/index.ts';
+import { isIP } from '../linux/index.ts';
 import {
   type AddressPool,
   type CniPaths,

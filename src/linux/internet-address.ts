@@ -1,4 +1,22 @@
-import { isIPv4, isIPv6 } from 'node:net';
+import { isIPv4, SocketAddress } from 'node:net';
+
+export { isIPv4 };
+
+/** What `isIPv6` of node:net says, without its regular expression: to compile that takes 5 ms, once in each process. */
+export function isIPv6(text: string): boolean {
+  // SocketAddress stops reading at a NUL.
+  const [, address] = /^([\da-fA-F:.]*:[\da-fA-F:.]*)(?:%[\w.:-]+)?$/.exec(text) ?? [];
+  if (address === undefined) return false;
+  try {
+    new SocketAddress({ address, family: 'ipv6' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What `isIP` of node:net says: 4, 6, or 0 for no address. */
+export const isIP = (text: string): 0 | 4 | 6 => (isIPv4(text) ? 4 : isIPv6(text) ? 6 : 0);
 
 /**
  * An address's bytes in network order: 4 or 16.

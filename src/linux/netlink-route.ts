@@ -1,6 +1,5 @@
-import { isIPv4 } from 'node:net';
 import { SyscallError } from './ffi.ts';
-import { formatAddress, parseAddress } from './internet-address.ts';
+import { formatAddress, isIPv4, parseAddress } from './internet-address.ts';
 import {
   attributeText,
   attributeU32,

@@ -1,7 +1,6 @@
 import { closeSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { isIPv6 } from 'node:net';
 import { check, errno, libc, SyscallError } from './ffi.ts';
-import { formatAddress, parseAddress } from './internet-address.ts';
+import { formatAddress, isIPv6, parseAddress } from './internet-address.ts';
 import {
   attributeU32,
   NETLINK_SOCK_DIAG,

@@ -1,5 +1,5 @@
-import { isIP } from 'node:net';
 import { TareError } from '../errors/index.ts';
+import { isIP } from '../linux/index.ts';
 import type { Transaction } from '../state/index.ts';
 import type { StoredNetwork } from './records.ts';
 import { addressText, addressValue, contains, lastAddress, parseSubnet, type Subnet } from './subnet.ts';

@@ -1,5 +1,5 @@
 import { createSocket, type Socket } from 'node:dgram';
-import { isIPv6 } from 'node:net';
+import { isIPv6 } from '../linux/index.ts';
 
 /** Clients of one port at a time; beyond it the one that was silent the longest gives way. */
 const MAX_SESSIONS = 1024;

@@ -1,5 +1,5 @@
-import { isIP } from 'node:net';
 import { TareError } from '../errors/index.ts';
+import { isIP } from '../linux/index.ts';
 import { bandwidthFor } from './bandwidth.ts';
 import type { NetworkRecord } from './driver.ts';
 import { endpointOptions, linkLocalAddresses } from './endpoint-options.ts';

@@ -1,7 +1,6 @@
 import { closeSync, openSync, writeFileSync } from 'node:fs';
-import { isIPv6 } from 'node:net';
 import { TareError } from '../errors/index.ts';
-import { RouteSocket, withNamespace } from '../linux/index.ts';
+import { isIPv6, RouteSocket, withNamespace } from '../linux/index.ts';
 import type { Endpoint } from './driver.ts';
 import { setSysctl } from './sysctl.ts';
 

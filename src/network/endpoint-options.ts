@@ -1,5 +1,5 @@
-import { isIP } from 'node:net';
 import { TareError } from '../errors/index.ts';
+import { isIP } from '../linux/index.ts';
 import { checkedAddress, contains, parseSubnet } from './subnet.ts';
 
 /** What may be asked of an endpoint's link beyond its addresses. */

@@ -1,4 +1,4 @@
-import { isIP } from 'node:net';
+import { isIP } from '../linux/index.ts';
 import type { NetworkRecord } from './driver.ts';
 import { gatewayMode } from './network-options.ts';
 

@@ -1,5 +1,5 @@
-import { isIP } from 'node:net';
 import { TareError } from '../errors/index.ts';
+import { isIP } from '../linux/index.ts';
 import type { NetworkRecord } from './driver.ts';
 import type { CreateNetwork } from './network-service.ts';
 import type { StoredNetwork } from './records.ts';

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { isIPv6 } from 'node:net';
 import { TareError } from '../errors/index.ts';
+import { isIPv6 } from '../linux/index.ts';
 import type { Transaction } from '../state/index.ts';
 import type { Endpoint, NetworkRecord, PortMapping } from './driver.ts';
 import type { NetworkDeps } from './network-deps.ts';

@@ -1,8 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { closeSync } from 'node:fs';
-import { isIPv6 } from 'node:net';
 import { TareError } from '../errors/index.ts';
-import { bindPort, listBoundSockets, SyscallError, socketOwner } from '../linux/index.ts';
+import { bindPort, isIPv6, listBoundSockets, SyscallError, socketOwner } from '../linux/index.ts';
 import type { Transaction } from '../state/index.ts';
 import type { PortMapping } from './driver.ts';
 import type { PortRequest } from './network-service.ts';

@@ -1,4 +1,4 @@
-import { isIPv6 } from 'node:net';
+import { isIPv6 } from '../linux/index.ts';
 import type { Endpoint, NetworkRecord, PortMapping } from './driver.ts';
 import type { NetworkDeps } from './network-deps.ts';
 import { gatewayMode } from './network-options.ts';

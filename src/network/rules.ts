@@ -1,4 +1,4 @@
-import { isIPv4, isIPv6 } from 'node:net';
+import { isIPv4, isIPv6 } from '../linux/index.ts';
 import type { Endpoint, NetworkRecord, PortMapping } from './driver.ts';
 import { gatewayMode, sourceAddress } from './network-options.ts';
 import { isWildcard } from './published-ports.ts';

@@ -1,6 +1,5 @@
-import { isIP } from 'node:net';
 import { TareError } from '../errors/index.ts';
-import { formatAddress, parseAddress } from '../linux/index.ts';
+import { formatAddress, isIP, parseAddress } from '../linux/index.ts';
 
 /** A block of addresses; `base` is its first one, host bits zero. */
 export interface Subnet {

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
-import { connect, isIPv6 } from 'node:net';
+import { connect } from 'node:net';
+import { isIPv6 } from '../../linux/index.ts';
 import { answers, isTruncated, MAX_MESSAGE_BYTES, ResponseCode, rcodeOf } from './message.ts';
 
 /** After so long without an answer the next resolver is asked, too; the earlier ones may still answer. */

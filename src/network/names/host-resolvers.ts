@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
-import { isIP } from 'node:net';
+import { isIP } from '../../linux/index.ts';
 
 /** How long the file may have changed before we see it. */
 const LOOK_MS = 250;

@@ -1,8 +1,7 @@
 import { closeSync } from 'node:fs';
-import { isIPv6 } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TareError } from '../../errors/index.ts';
-import { bindPort, formatAddress, listBoundSockets, spreadBySource } from '../../linux/index.ts';
+import { bindPort, formatAddress, isIPv6, listBoundSockets, spreadBySource } from '../../linux/index.ts';
 import { RESERVATION_MARK } from '../published-ports.ts';
 import { STAND_IN_MARK } from '../socket-marks.ts';
 import { contains, parseSubnet } from '../subnet.ts';

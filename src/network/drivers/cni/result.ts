@@ -1,4 +1,4 @@
-import { isIP } from 'node:net';
+import { isIP } from '../../../linux/index.ts';
 import type { Endpoint } from '../../driver.ts';
 import { isObject } from './conflist.ts';
 
