@@ -39,6 +39,8 @@ export const engineOptions = {
     help: 'OCI runtime of containers that do not name one',
     completes: ['crun', 'runc', 'runsc'],
   },
+  'events-max-age': { type: 'string', help: 'Forget events that are older, 168h unless given' },
+  'events-max-size': { type: 'string', help: 'Forget the oldest events when all take more, 32m unless given' },
   'exec-root': {
     type: 'string',
     help: "Folder of sockets and what runs, '/run/tare' unless given",

@@ -140,3 +140,12 @@ test('the address that ports are published on: the flag before the file, and pas
 test.each(['localhost', '10.0.0.0/8', 'fe80::1%eth0', '0'])('no address to publish ports on: %s', (text) => {
   expect(() => load(`ip = "${text}"`)).toThrow(`invalid ip "${text}": want the address`);
 });
+
+test('how long events are kept is said by the file and by flags, and passed on', () => {
+  expect(load('').events).toEqual({ maxAgeSeconds: 604_800, maxBytes: 32 * 1024 ** 2 });
+  const config = load('[events]\nmax-age = "2h"\nmax-size = "1m"', { eventsMaxSize: '100k' });
+  expect(config.events).toEqual({ maxAgeSeconds: 7200, maxBytes: 102_400 });
+  expect(configArguments(config).slice(-4)).toEqual(['--events-max-age', '7200s', '--events-max-size', '102400']);
+  for (const eventsMaxAge of ['0', 'soon', '1ms', '-1h']) expect(() => load('', { eventsMaxAge })).toThrow(/max-age/);
+  for (const eventsMaxSize of ['0', '1k', 'big']) expect(() => load('', { eventsMaxSize })).toThrow(/max-size/);
+});

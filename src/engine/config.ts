@@ -6,6 +6,8 @@ import { TareError } from '../errors/index.ts';
 import { checkRegistryOptions } from '../image/index.ts';
 import { isIP } from '../linux/index.ts';
 import type { RuntimeBinary } from '../runtime/index.ts';
+import type { EventLimits } from '../state/index.ts';
+import { eventArguments, parseEventLimits } from './event-config.ts';
 import { formatThreshold, type ImageGC, parseImageGC } from './image-gc-config.ts';
 import {
   isPoolList,
@@ -44,6 +46,8 @@ export interface EngineConfig {
   maxConcurrentUploads: number;
   /** When unused images are removed by themselves; undefined: never. */
   imageGC?: ImageGC;
+  /** How long events are kept. */
+  events: EventLimits;
 }
 
 export interface RegistrySettings {
@@ -91,6 +95,8 @@ export interface ConfigFlags {
   maxConcurrentUploads?: number;
   imageGCHigh?: string;
   imageGCLow?: string;
+  eventsMaxAge?: string;
+  eventsMaxSize?: string;
 }
 
 /**
@@ -148,6 +154,10 @@ export function loadConfig(flags: ConfigFlags, command: string[]): EngineConfig 
     maxConcurrentDownloads: transfers('max-concurrent-downloads', flags.maxConcurrentDownloads, file, 6),
     maxConcurrentUploads: transfers('max-concurrent-uploads', flags.maxConcurrentUploads, file, 5),
     ...(imageGC === undefined ? {} : { imageGC }),
+    events: parseEventLimits(
+      flags.eventsMaxAge ?? file.events?.['max-age'],
+      flags.eventsMaxSize ?? file.events?.['max-size'],
+    ),
   };
 }
 
@@ -235,6 +245,7 @@ export const configArguments = (config: EngineConfig): string[] => [
   ...(config.imageGC === undefined
     ? []
     : ['--image-gc-high', formatThreshold(config.imageGC.high), '--image-gc-low', formatThreshold(config.imageGC.low)]),
+  ...eventArguments(config.events),
 ];
 
 interface ConfigFile extends NetworkFlags {
@@ -257,6 +268,7 @@ interface ConfigFile extends NetworkFlags {
   'max-concurrent-downloads'?: number;
   'max-concurrent-uploads'?: number;
   'image-gc'?: { high?: string; low?: string };
+  events?: { 'max-age'?: string; 'max-size'?: string };
 }
 
 const isText = (value: unknown): boolean => typeof value === 'string';
@@ -270,10 +282,12 @@ const isRuntimes = (value: unknown): boolean =>
     (entry) => isText(entry?.path) && (entry.runtimeArgs === undefined || isTexts(entry.runtimeArgs)),
   );
 
-const isImageGC = (value: unknown): boolean =>
-  typeof value === 'object' &&
-  value !== null &&
-  Object.entries(value).every(([key, text]) => (key === 'high' || key === 'low') && isText(text));
+const isTextsOf =
+  (...keys: string[]) =>
+  (value: unknown): boolean =>
+    typeof value === 'object' &&
+    value !== null &&
+    Object.entries(value).every(([key, text]) => keys.includes(key) && isText(text));
 
 const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, want: string]> = {
   'data-root': [isText, 'a path'],
@@ -306,7 +320,8 @@ const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, wa
   'registries-d': [isText, 'a path'],
   'max-concurrent-downloads': [isCount, 'a whole number'],
   'max-concurrent-uploads': [isCount, 'a whole number'],
-  'image-gc': [isImageGC, 'a table with high and low, such as "85%" or "50GB"'],
+  'image-gc': [isTextsOf('high', 'low'), 'a table with high and low, such as "85%" or "50GB"'],
+  events: [isTextsOf('max-age', 'max-size'), 'a table with max-age and max-size, such as "168h" and "32m"'],
 };
 
 /** The addresses that `tare serve` listens on by the file's word. */

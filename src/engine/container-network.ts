@@ -1,6 +1,7 @@
 import { TareError } from '../errors/index.ts';
 import { bandwidthFor, type ConnectRequest, type Endpoint, type NetworkRecord } from '../network/index.ts';
 import type { NewEvent } from '../state/index.ts';
+import { networkEvent } from './events.ts';
 import type { EngineParts } from './parts.ts';
 import type { ContainerRecord, EndpointRequest } from './types.ts';
 
@@ -113,20 +114,13 @@ export async function disconnectAll(parts: Pick<EngineParts, 'networks'>, id: st
   }
 }
 
-/** An event about a container's coming to or going from a network. */
-export function networkEvent(
-  parts: Pick<EngineParts, 'networks'>,
-  endpoint: Endpoint,
+/** One event for each network that a container's start joined, or its end left. */
+export const endpointEvents = (
+  { networks }: Pick<EngineParts, 'networks'>,
+  endpoints: readonly Endpoint[],
   action: 'connect' | 'disconnect',
-): NewEvent {
-  const network = parts.networks.get(endpoint.networkId);
-  return {
-    type: 'network',
-    action,
-    actorId: network.id,
-    attributes: { container: endpoint.containerId, name: network.name, type: network.driver },
-  };
-}
+): NewEvent[] =>
+  endpoints.map(({ networkId, containerId }) => networkEvent(networks.get(networkId), action, containerId));
 
 /** Drops a container's network namespace and releases its addresses and ports. Repeating is safe. */
 export async function freeNetwork(parts: Pick<EngineParts, 'networks'>, id: string): Promise<void> {

@@ -34,6 +34,8 @@ export interface ContainerState {
   health: Health | null;
   /** Stopped by a user: no restart policy starts it again until a user does. */
   stoppedByUser: boolean;
+  /** A stop is under way: its event follows the end. */
+  isStopping: boolean;
   /** While restarting: when the keeper starts it next. */
   restartAtMs: number;
   /** While removing: its anonymous volumes go too. */

@@ -7,7 +7,7 @@ import type { AttachHub } from './attach-hub.ts';
 import { commitContainer } from './commit.ts';
 import { cgroupPath } from './container-cgroup.ts';
 import { createContainer } from './create.ts';
-import { containerEvent } from './events.ts';
+import { containerEvent, pruneEvent } from './events.ts';
 import { filterLabels, filterTime, refuseUnknownFilters } from './filters.ts';
 import { listContainers, sizedViewOf, viewOf } from './list.ts';
 import { addPorts, removePorts } from './live-ports.ts';
@@ -119,5 +119,6 @@ async function pruneContainers(parts: EngineParts, filters: Filters = {}): Promi
     report.deleted.push(record.id);
     report.spaceReclaimedBytes += sizeBytes;
   }
+  await parts.db.write((tx) => tx.event(pruneEvent('container', report.spaceReclaimedBytes)));
   return report;
 }

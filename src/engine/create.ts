@@ -45,6 +45,7 @@ const initialState: ContainerState = {
   finishedMs: 0,
   health: null,
   stoppedByUser: false,
+  isStopping: false,
   restartAtMs: 0,
   removesVolumes: false,
 };

@@ -4,7 +4,7 @@ import { messageOf, TareError } from '../errors/index.ts';
 import { tryFlock } from '../linux/index.ts';
 import { type NameServer, openNetworkService } from '../network/index.ts';
 import { openRuntime, readHostFacts, SeccompCache, watchExits } from '../runtime/index.ts';
-import { Database, Locks } from '../state/index.ts';
+import { Database, Locks, trimEvents } from '../state/index.ts';
 import { type Change, openContentStore, openLayerStore, openVolumeDirectories } from '../storage/index.ts';
 import { AttachHub } from './attach-hub.ts';
 import { compareRefs } from './compare.ts';
@@ -12,7 +12,7 @@ import { type EngineConfig, instanceName } from './config.ts';
 import { containerSkeleton } from './container-mounts.ts';
 import { ContainerStore } from './container-store.ts';
 import { createContainerService } from './containers.ts';
-import { createEventService, trimEvents } from './events.ts';
+import { createEventService } from './event-stream.ts';
 import { createExecService } from './exec.ts';
 import { handleExit } from './exit.ts';
 import { watchersLock } from './exit-command.ts';
@@ -106,7 +106,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     for (const folder of [dataRoot, execRoot, join(execRoot, 'exits')])
       mkdirSync(folder, { recursive: true, mode: 0o700 });
     const instance = instanceName(dataRoot);
-    const db = opening.use(await Database.open(join(dataRoot, 'tare.db')));
+    const db = opening.use(await Database.open(join(dataRoot, 'tare.db'), config.events));
     const locks = new Locks(join(execRoot, 'locks'));
     const store = new ContainerStore(db);
     const content = opening.use(await openContentStore(join(dataRoot, 'content')));
@@ -191,7 +191,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     const services: EngineServices = {
       ...{ containers, execs, images, volumes },
       networks: createNetworksService({
-        ...{ store, networks, locks },
+        ...{ db, store, networks, locks },
         addressesChanged: (record, endpoints) => rewriteNameFiles(parts, record, endpoints),
       }),
       events: createEventService(db),
@@ -211,7 +211,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     if (options.watchesExits === true) this.watchExits();
     if (options.reconciles === true || this.#parts.intents.abandoned().length > 0) {
       await reconcile(this.#parts);
-      await trimEvents(this.#parts.db);
+      await this.#parts.db.write((tx) => trimEvents(tx, this.config.events));
     } else {
       await settleEnded(this.#parts);
     }

@@ -9,7 +9,7 @@ import {
   resolveUserIn,
 } from '../runtime/index.ts';
 import { attachSession } from './attach-session.ts';
-import { containerEvent } from './events.ts';
+import { execEvent } from './events.ts';
 import type { ExecDeps } from './exec-deps.ts';
 import type { ExecEnds } from './exec-ends.ts';
 import type { ExecStore, StoredExec } from './exec-store.ts';
@@ -44,7 +44,7 @@ export async function startExec(
   refuseSecondStart(record);
   using lock = ends.lock(id);
   if (lock === undefined) throw alreadyRunning(id);
-  await claim(store, id);
+  await claim(store, container, id);
   try {
     return await run(deps, store, ends, container, record, options);
   } catch (error) {
@@ -55,11 +55,11 @@ export async function startExec(
   }
 }
 
-async function claim(store: ExecStore, id: string): Promise<void> {
+async function claim(store: ExecStore, container: ContainerRecord, id: string): Promise<void> {
   await store.update(id, (current) => {
     refuseSecondStart(current);
     current.startedMs = Date.now();
-    return [];
+    return [execEvent(container, current, 'exec_start')];
   });
 }
 
@@ -97,7 +97,7 @@ async function run(
     current.running = true;
     current.pid = process.pid;
     current.pidStartTicks = process.startTicks;
-    return [containerEvent(container, `exec_start: ${config.command.join(' ')}`, { execID: id })];
+    return [];
   });
   const ended = ends.watch(id, process);
   if (stream === undefined) return undefined;

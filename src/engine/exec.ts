@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { TareError } from '../errors/index.ts';
 import { parseDetachKeys } from './detach-keys.ts';
-import { containerEvent } from './events.ts';
+import { execEvent } from './events.ts';
 import type { ExecDeps } from './exec-deps.ts';
 import { ExecEnds } from './exec-ends.ts';
 import { refuseExec, startExec } from './exec-start.ts';
@@ -70,6 +70,6 @@ async function createExec(deps: ExecDeps, store: ExecStore, containerRef: string
     startedMs: 0,
     endedMs: 0,
   };
-  await store.insert(record, containerEvent(container, `exec_create: ${config.command.join(' ')}`, { execID: id }));
+  await store.insert(record, execEvent(container, record, 'exec_create'));
   return id;
 }

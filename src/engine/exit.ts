@@ -5,8 +5,8 @@ import { isProcessAlive, oomKills } from '../linux/index.ts';
 import { readExit } from '../runtime/index.ts';
 import { removeBundle } from './bundle.ts';
 import { cgroupPath } from './container-cgroup.ts';
-import { freeNetwork, networkEvent } from './container-network.ts';
-import { containerEvent } from './events.ts';
+import { endpointEvents, freeNetwork } from './container-network.ts';
+import { containerEvent, volumeUseEvents } from './events.ts';
 import { needsKeeper } from './keeper-work.ts';
 import { isContainerAlive, isUp } from './liveness.ts';
 import { releaseSources } from './mount-sources.ts';
@@ -85,13 +85,14 @@ export async function settleLocked(parts: EngineParts, record: ContainerRecord, 
 
   const settled = await parts.store.update(id, (current, tx) => {
     if (oomKilled) tx.event(containerEvent(current, 'oom'));
-    for (const endpoint of endpoints) tx.event(networkEvent(parts, endpoint, 'disconnect'));
+    for (const event of endpointEvents(parts, endpoints, 'disconnect')) tx.event(event);
+    for (const event of volumeUseEvents(current, 'unmount')) tx.event(event);
     const attributes = {
       exitCode: String(end.exitCode),
-      execDuration: String(Math.max(0, Math.round((finishedMs - state.startedMs) / 1000))),
+      execDuration: String(Math.max(0, Math.floor((finishedMs - state.startedMs) / 1000))),
     };
     tx.event(containerEvent(current, 'die', attributes));
-    if (current.state.stoppedByUser) tx.event(containerEvent(current, 'stop'));
+    if (current.state.isStopping) tx.event(containerEvent(current, 'stop'));
     if (delayMs !== undefined) current.restartCount += 1;
     current.state = {
       ...current.state,
@@ -104,6 +105,7 @@ export async function settleLocked(parts: EngineParts, record: ContainerRecord, 
       error: end.error,
       oomKilled,
       finishedMs,
+      isStopping: false,
       restartAtMs: delayMs === undefined ? 0 : finishedMs + delayMs,
       health: current.state.health === null ? null : { ...current.state.health, status: 'unhealthy' },
     };

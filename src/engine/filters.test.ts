@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { filterLabels, flagFilter, matchesName, parseDuration, parseTime, refuseUnknownFilters } from './filters.ts';
+import { filterLabels, flagFilter, matchesName, refuseUnknownFilters } from './filters.ts';
+import { parseDuration, parseTime } from './moments.ts';
 
 test.each([
   ['10s', 10],

@@ -1,4 +1,5 @@
 import { TareError } from '../errors/index.ts';
+import { parseTime } from './moments.ts';
 import type { Filters } from './types.ts';
 
 /** @throws {TareError} InvalidArgument with docker's text, naming the first key that is not among `known` */
@@ -15,7 +16,8 @@ export function filterLabels(filters: Filters, labels: Record<string, string>): 
   );
 }
 
-function hasLabel(labels: Record<string, string>, wanted: string): boolean {
+/** @param wanted `key` or `key=value` */
+export function hasLabel(labels: Record<string, string>, wanted: string): boolean {
   const [key, value] = wanted.split(/=(.*)/s);
   if (key === undefined || !Object.hasOwn(labels, key)) return false;
   return value === undefined || labels[key] === value;
@@ -24,40 +26,6 @@ function hasLabel(labels: Record<string, string>, wanted: string): boolean {
 /** Whether something made at `createdMs` is older than the filter `until` says. */
 export function filterTime(filters: Filters, createdMs: number): boolean {
   return (filters['until'] ?? []).every((until) => createdMs <= parseTime(until) * 1000);
-}
-
-const units: Record<string, number> = { ns: 1e-9, us: 1e-6, µs: 1e-6, ms: 1e-3, s: 1, m: 60, h: 3600 };
-
-/** Seconds of a Go duration such as `1h30m`; undefined when it is none. */
-export function parseDuration(text: string): number | undefined {
-  const match = /^([+-]?)((?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+)$/.exec(text);
-  if (match === null) return text === '0' ? 0 : undefined;
-  let seconds = 0;
-  for (const [, number, unit] of match[2]!.matchAll(/(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)/g)) {
-    seconds += Number(number) * units[unit!]!;
-  }
-  return match[1] === '-' ? -seconds : seconds;
-}
-
-/**
- * A moment as docker's filters and flags give it: seconds since the epoch (with a fraction), RFC 3339, a date, or a
- * duration before now.
- *
- * @returns seconds since the epoch
- * @throws {TareError} InvalidArgument
- */
-export function parseTime(text: string, nowMs = Date.now()): number {
-  if (/^-?\d+(\.\d+)?$/.test(text)) return Number(text);
-  const duration = parseDuration(text);
-  if (duration !== undefined) return nowMs / 1000 - duration;
-  const ms = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(ms)) {
-    throw new TareError(
-      'InvalidArgument',
-      `invalid time ${JSON.stringify(text)}: want seconds since the epoch, RFC 3339, or a duration such as 10m`,
-    );
-  }
-  return ms / 1000;
 }
 
 /**

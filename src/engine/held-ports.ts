@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { holdPort, type PortMapping } from '../network/index.ts';
-import type { Database } from '../state/index.ts';
+import { type Database, lastEventID } from '../state/index.ts';
 
 /** How long the keeper may take to come and hold ports itself. */
 const KEEPER_COMES_MS = 2_000;
@@ -10,10 +10,8 @@ const LOOK_MS = 10;
 
 const lookedPath = (execRoot: string): string => join(execRoot, 'keeper.looked');
 
-const lastEvent = (db: Database): number => db.get<{ id: number | null }>('SELECT max(id) AS id FROM events')?.id ?? 0;
-
 /** What the keeper is about to look at; `noteLook` with it afterwards tells that it has acted on it. */
-export const beginLook = lastEvent;
+export const beginLook: (db: Database) => number = lastEventID;
 
 /** Tells the others up to which event the keeper has acted. */
 export function noteLook(execRoot: string, event: number): void {
@@ -53,7 +51,7 @@ export class HeldPorts implements AsyncDisposable {
         // Taken since it was chosen; the keeper tells of it.
       }
     }
-    const handover = this.#untilLooked(lastEvent(this.#db)).finally(() => {
+    const handover = this.#untilLooked(lastEventID(this.#db)).finally(() => {
       held.dispose();
       this.#handovers.delete(handover);
     });

@@ -9,6 +9,7 @@ import {
 } from '../image/index.ts';
 import type { Transaction } from '../state/index.ts';
 import { chainIDOf, type DiffID } from '../storage/index.ts';
+import { pruneEvent } from './events.ts';
 import { filterLabels, filterTime, flagFilter, refuseUnknownFilters } from './filters.ts';
 import { collectGarbage } from './image-collect.ts';
 import { forgetMounts, isImageMounted, removeForgottenMounts } from './image-mounts.ts';
@@ -255,7 +256,7 @@ export async function pruneImages(
       .filter((image) => filterLabels(filters, image.labels))
       .flatMap((image) => eraseUnused(parts, tx, image, uses));
     const spaceReclaimedBytes = before - new StoredParts(everyImage(tx)).bytes;
-    tx.event({ type: 'image', action: 'prune', actorId: '', attributes: { reclaimed: String(spaceReclaimedBytes) } });
+    tx.event(pruneEvent('image', spaceReclaimedBytes));
     return { removed, spaceReclaimedBytes };
   });
   await collectGarbage(parts);

@@ -6,9 +6,10 @@ import {
   type NetworkRecord,
   type NetworkService,
 } from '../network/index.ts';
-import type { Locks, NewEvent, Transaction } from '../state/index.ts';
+import type { Database, Locks, Transaction } from '../state/index.ts';
 import { endpointWishes } from './container-network.ts';
 import type { ContainerStore } from './container-store.ts';
+import { driverName, networkEvent, pruneEvent } from './events.ts';
 import { filterLabels, filterTime, flagFilter, matchesName, refuseUnknownFilters } from './filters.ts';
 import { isUp } from './liveness.ts';
 import type { ContainerRecord, EndpointRequest, Filters, NetworksService, NetworkView, PruneReport } from './types.ts';
@@ -16,6 +17,7 @@ import type { ContainerRecord, EndpointRequest, Filters, NetworksService, Networ
 const predefined = new Set(['bridge', 'host', 'none']);
 
 export interface NetworksDeps {
+  db: Database;
   locks: Locks;
   store: ContainerStore;
   networks: NetworkService;
@@ -80,9 +82,6 @@ function list(deps: NetworksDeps, filters: Filters): NetworkView[] {
     .filter((network) => dangling === undefined || dangling === isDangling(network));
 }
 
-/** docker's name of the driver without a network. */
-const driverName = ({ driver }: NetworkRecord): string => (driver === 'none' ? 'null' : driver);
-
 /** Of the networks that users make: a conflist's is its administrator's. */
 const isDangling = (network: NetworkView): boolean =>
   !predefined.has(network.name) && network.driver !== 'cni' && network.endpoints.length === 0;
@@ -104,6 +103,7 @@ async function prune(deps: NetworksDeps, filters: Filters): Promise<PruneReport>
       if (!(error instanceof TareError && (error.kind === 'Conflict' || error.kind === 'NotFound'))) throw error;
     }
   }
+  await deps.db.write((tx) => tx.event(pruneEvent('network', 0)));
   return { deleted, spaceReclaimedBytes: 0 };
 }
 
@@ -130,9 +130,7 @@ async function connect(
     ports: [],
   });
   try {
-    await recordConnection(deps, network, id, request, (tx) =>
-      tx.event(networkEvent(network, 'connect', { container: id })),
-    );
+    await recordConnection(deps, network, id, request, (tx) => tx.event(networkEvent(network, 'connect', id)));
   } catch (error) {
     await deps.networks.disconnect(id, endpoint.networkId, { netns: deps.networks.namespacePath(id) });
     throw error;
@@ -213,7 +211,7 @@ async function disconnect(deps: NetworksDeps, ref: string, containerRef: string,
   await deps.networks.disconnect(id, network.id, isUp(record) ? { netns: deps.networks.namespacePath(id) } : {});
   await deps.store.update(id, (current, tx) => {
     current.networking = current.networking.filter((other) => !names(other.network, network));
-    if (isConnected) tx.event(networkEvent(network, 'disconnect', { container: id }));
+    tx.event(networkEvent(network, 'disconnect', id));
   });
   if (isConnected) deps.addressesChanged?.(record, deps.networks.endpoints({ containerId: id }));
 }
@@ -239,12 +237,3 @@ async function forceOut(deps: NetworksDeps, network: NetworkRecord, containerRef
 /** Whether a recorded name, id or id prefix means this network. */
 const names = (ref: string, { id, name }: NetworkRecord): boolean =>
   ref === name || ref === id || (ref.length >= 12 && id.startsWith(ref));
-
-function networkEvent(network: NetworkRecord, action: string, attributes: Record<string, string> = {}): NewEvent {
-  return {
-    type: 'network',
-    action,
-    actorId: network.id,
-    attributes: { ...attributes, name: network.name, type: driverName(network) },
-  };
-}

@@ -17,8 +17,8 @@ import { removeBundle, sharedMemoryPath } from './bundle.ts';
 import { configArguments } from './config.ts';
 import { cgroupPath } from './container-cgroup.ts';
 import { makeBindSources, runtimeMounts } from './container-mounts.ts';
-import { connectRequests, disconnectAll, networkEvent } from './container-network.ts';
-import { containerEvent } from './events.ts';
+import { connectRequests, disconnectAll, endpointEvents } from './container-network.ts';
+import { containerEvent, volumeUseEvents } from './events.ts';
 import { exitCommandFor } from './exit-command.ts';
 import { writeGeneratedFiles, writeHosts, writeResolvConf } from './generated-files.ts';
 import { isHealthchecked } from './health.ts';
@@ -150,10 +150,12 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
       finishedMs: current.state.finishedMs,
       health: isHealthchecked(current.config.healthcheck) ? { status: 'starting', failingStreak: 0, log: [] } : null,
       stoppedByUser: false,
+      isStopping: false,
       restartAtMs: 0,
     };
     if (options.byPolicy !== true) current.restartCount = 0;
-    for (const endpoint of endpoints) tx.event(networkEvent(parts, endpoint, 'connect'));
+    for (const event of endpointEvents(parts, endpoints, 'connect')) tx.event(event);
+    for (const event of volumeUseEvents(current, 'mount')) tx.event(event);
     tx.event(containerEvent(current, 'start'));
   });
   undo.move();

@@ -41,6 +41,7 @@ async function markStopped(parts: EngineParts, id: string): Promise<ContainerRec
   if (isUp(before) || before.state.status === 'restarting') {
     await parts.store.update(id, (current) => {
       current.state.stoppedByUser = true;
+      current.state.isStopping = isUp(current);
       // It waits for its next start, which now does not come.
       if (current.state.status === 'restarting') {
         current.state.status = 'exited';
@@ -81,6 +82,7 @@ export async function killAndSettle(parts: EngineParts, record: ContainerRecord)
   const binary = parts.runtimeFor(record.host.runtime);
   using exit = waitForExit(parts, record);
   if (isContainerAlive(record)) {
+    await tellKill(parts, record, SIGKILL);
     if (record.state.status === 'paused') await parts.runtime.resume(record.id, binary).catch(() => {});
     await parts.runtime.kill(record.id, binary, SIGKILL, processOf(record)).catch((error: unknown) => {
       if (isContainerAlive(record)) throw error;

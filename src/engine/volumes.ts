@@ -3,6 +3,7 @@ import { TareError } from '../errors/index.ts';
 import { type Database, isConstraintError, type Locks, type Transaction } from '../state/index.ts';
 import { directorySize, type VolumeDirectories } from '../storage/index.ts';
 import type { ContainerStore } from './container-store.ts';
+import { pruneEvent } from './events.ts';
 import { filterLabels, filterTime, refuseUnknownFilters } from './filters.ts';
 import type { Filters, PruneReport, VolumeRecord, VolumeService, VolumeView } from './types.ts';
 import { checkVolumeOptions, isCountable, VolumeMounts } from './volume-mounts.ts';
@@ -151,6 +152,7 @@ export class Volumes implements VolumeService {
       report.deleted.push(volume.name);
       report.spaceReclaimedBytes += sizeBytes;
     }
+    await this.#deps.db.write((tx) => tx.event(pruneEvent('volume', report.spaceReclaimedBytes)));
     return report;
   }
 

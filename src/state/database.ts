@@ -1,19 +1,12 @@
-import { EventEmitter, on } from 'node:events';
+import { EventEmitter } from 'node:events';
 import { chmodSync, type FSWatcher, mkdirSync, statfsSync, watch } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TareError } from '../errors/index.ts';
+import { DEFAULT_EVENT_LIMITS, type EventLimits, insertEvent, type NewEvent } from './event-log.ts';
 import { migrations } from './schema.ts';
-
-/** What happened to what, recorded with the change itself. */
-export interface NewEvent {
-  type: string;
-  action: string;
-  actorId: string;
-  attributes: Record<string, string>;
-}
 
 /** The view of the database inside one write. */
 export interface Transaction {
@@ -52,25 +45,30 @@ export class Database implements Disposable {
   #watcher: FSWatcher | undefined;
   #watching = 0;
   #retold: NodeJS.Timeout[] = [];
-  #clockNs = 0n;
   #ownCommits = 0;
+  /** Commits of others, as SQLite numbers them, that the watchers were told of. */
+  #told = 0;
 
-  private constructor(path: string) {
+  private constructor(path: string, events: EventLimits) {
     this.#path = path;
     this.#db = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
     this.#transaction = {
       run: (sql, ...parameters) => Number(this.#prepare(sql).run(...parameters).changes),
       all: (sql, ...parameters) => this.all(sql, ...parameters),
       get: (sql, ...parameters) => this.get(sql, ...parameters),
-      event: (event) => this.#insertEvent(event),
+      event: (event) => insertEvent(this.#transaction, event, events),
     };
   }
 
-  /** Opens or makes the file (mode 0600 in a folder of mode 0700) and brings its schema up to date. */
-  static async open(path: string): Promise<Database> {
+  /**
+   * Opens or makes the file (mode 0600 in a folder of mode 0700) and brings its schema up to date.
+   *
+   * @param events how long events are kept
+   */
+  static async open(path: string, events: EventLimits = DEFAULT_EVENT_LIMITS): Promise<Database> {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const database = await retryWhileBusy(path, () => {
-      const opened = new Database(path);
+      const opened = new Database(path, events);
       try {
         // WAL with NORMAL never corrupts; a power cut may take back the last commits, which reconcile() then sees.
         opened.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;');
@@ -127,26 +125,44 @@ export class Database implements Disposable {
     }
   }
 
-  /** Yields once at the start, and after commits by this or any other process (several may be told as one). */
+  /** Yields once at the start, and after commits by this or any other process; those meanwhile are told as one. */
   async *watch(signal?: AbortSignal): AsyncGenerator<void> {
     if (signal?.aborted) return;
     this.#watchFile();
+    let isStale = true;
+    let wake = () => {};
+    const tell = () => {
+      isStale = true;
+      wake();
+    };
+    this.#commits.on('commit', tell);
+    signal?.addEventListener('abort', tell);
     try {
-      const commits = on(this.#commits, 'commit', signal === undefined ? {} : { signal });
-      yield;
-      for await (const _ of commits) yield;
-    } catch (error) {
-      if (signal?.aborted !== true) throw error;
+      while (signal?.aborted !== true) {
+        if (isStale) {
+          isStale = false;
+          yield;
+        } else {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+        }
+      }
     } finally {
+      this.#commits.off('commit', tell);
+      signal?.removeEventListener('abort', tell);
       this.#unwatchFile();
     }
   }
 
   /** Another number after each commit, of any process. Cheap enough to ask before every read. */
   version(): number {
-    // SQLite counts the commits of other connections only.
-    const { data_version: others } = this.#prepare('PRAGMA data_version').get() as { data_version: number };
-    return others + this.#ownCommits;
+    return this.#othersCommits() + this.#ownCommits;
+  }
+
+  /** SQLite counts the commits of other connections only. */
+  #othersCommits(): number {
+    return (this.#prepare('PRAGMA data_version').get() as { data_version: number }).data_version;
   }
 
   /** Calls `listener` after each commit of this process; returns how to stop. */
@@ -177,19 +193,6 @@ export class Database implements Disposable {
     return statement;
   }
 
-  #insertEvent(event: NewEvent): void {
-    const wall = BigInt(Date.now()) * 1_000_000n;
-    // Several events in one millisecond still get rising times, so that a cursor by time misses none.
-    this.#clockNs = wall > this.#clockNs ? wall : this.#clockNs + 1n;
-    this.#prepare('INSERT INTO events (time_ns, type, action, actor_id, attributes) VALUES (?, ?, ?, ?, ?)').run(
-      this.#clockNs,
-      event.type,
-      event.action,
-      event.actorId,
-      JSON.stringify(event.attributes),
-    );
-  }
-
   async #migrate(): Promise<void> {
     const version = () => this.#db.prepare('PRAGMA user_version').get()?.['user_version'] as number;
     if (version() === migrations.length) return;
@@ -211,6 +214,7 @@ export class Database implements Disposable {
   #watchFile(): void {
     this.#watching += 1;
     if (this.#watcher !== undefined) return;
+    this.#told = this.#othersCommits();
     // Every commit of any process appends to the write-ahead log.
     this.#watcher = watch(`${this.#path}-wal`, { persistent: false }, () => this.#fileChanged());
     this.#watcher.on('error', () => {});
@@ -221,7 +225,14 @@ export class Database implements Disposable {
    * is told at once is told again.
    */
   #fileChanged(): void {
-    const tell = () => this.#commits.emit('commit');
+    const tell = () => {
+      if (!this.#db.isOpen) return;
+      // The log grows with our own commits too, of which everybody has heard.
+      const others = this.#othersCommits();
+      if (others === this.#told) return;
+      this.#told = others;
+      this.#commits.emit('commit');
+    };
     tell();
     for (const timer of this.#retold) clearTimeout(timer);
     this.#retold = RETELL_MS.map((delayMs) => setTimeout(tell, delayMs).unref());

@@ -1,2 +1,3 @@
 export * from './database.ts';
+export * from './event-log.ts';
 export * from './locks.ts';

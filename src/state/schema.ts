@@ -98,4 +98,6 @@ export const migrations: readonly string[] = [
   ) WITHOUT ROWID, STRICT;
   CREATE INDEX volume_mounts_by_container ON volume_mounts (container_id);
   `,
+  // Bytes of all events up to this one, of those too that were trimmed.
+  'ALTER TABLE events ADD COLUMN position INTEGER NOT NULL DEFAULT 0',
 ];

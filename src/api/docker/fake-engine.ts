@@ -40,6 +40,7 @@ export function view(change: Partial<ContainerView> = {}): ContainerView {
       finishedMs: 0,
       health: null,
       stoppedByUser: false,
+      isStopping: false,
       restartAtMs: 0,
     },
     mounts: [],

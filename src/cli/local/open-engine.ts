@@ -46,6 +46,8 @@ export function configFrom(values: EngineValues): EngineConfig {
       maxConcurrentUploads: values['max-concurrent-uploads'],
       imageGCHigh: values['image-gc-high'],
       imageGCLow: values['image-gc-low'],
+      eventsMaxAge: values['events-max-age'],
+      eventsMaxSize: values['events-max-size'],
     },
     ownCommand(),
   );

@@ -5,7 +5,7 @@ export function eventOf(event: EventRecord) {
   const isLegacy = event.type === 'container' || event.type === 'image';
   const from = event.attributes.image;
   return {
-    ...(isLegacy && { status: event.action, id: event.actorId }),
+    ...(isLegacy && { status: event.action, ...(event.actorId !== '' && { id: event.actorId }) }),
     ...(event.type === 'container' && from !== undefined && { from }),
     Type: event.type,
     Action: event.action,
@@ -15,6 +15,13 @@ export function eventOf(event: EventRecord) {
     // Nanoseconds do not fit into a double.
     timeNano: rawNumber(event.timeNs),
   };
+}
+
+const encoder = new TextEncoder();
+
+/** The stream: one event a line. */
+export async function* eventLines(events: AsyncIterable<EventRecord>): AsyncGenerator<Uint8Array> {
+  for await (const event of events) yield encoder.encode(`${JSON.stringify(eventOf(event))}\n`);
 }
 
 /** A number that JSON.stringify writes with all its digits (ES2026's JSON.rawJSON, not yet in TypeScript's library). */

@@ -1,13 +1,12 @@
 import * as T from 'typebox';
 import { TareError } from '../../../errors/index.ts';
-import { eventOf } from '../from-engine/event.ts';
+import { eventLines } from '../from-engine/event.ts';
 import { imageSummaryOf } from '../from-engine/image.ts';
 import { infoOf, versionOf } from '../from-engine/system.ts';
 import { volumeUsageOf } from '../from-engine/volume.ts';
-import { json, lines, text } from '../responses.ts';
+import { bytes, json, text } from '../responses.ts';
 import { type Call, route } from '../routing.ts';
 import { parseFilters } from '../schema/filters.ts';
-import { optionalSeconds } from '../to-engine/seconds.ts';
 import { summariesOf } from './containers.ts';
 
 const eventFilters = [
@@ -63,17 +62,10 @@ export const systemRoutes = [
     path: '/events',
     query: T.Object({ since: T.String(), until: T.String(), filters: T.String() }),
     async handler({ engine, query, request }) {
-      const sinceSeconds = optionalSeconds('since', query.since);
-      const untilSeconds = optionalSeconds('until', query.until);
-      if (sinceSeconds !== undefined && untilSeconds !== undefined && sinceSeconds > untilSeconds) {
-        throw new TareError(
-          'InvalidArgument',
-          `\`since\` time (${query.since}) cannot be after \`until\` time (${query.until})`,
-        );
-      }
+      const { since, until } = query;
       const filters = parseFilters(query.filters, eventFilters);
-      const events = engine.events.subscribe({ sinceSeconds, untilSeconds, filters, signal: request.signal });
-      return lines(documents(events));
+      const events = engine.events.subscribe({ since, until, filters, signal: request.signal });
+      return bytes(eventLines(events), 'application/json');
     },
   }),
 
@@ -86,10 +78,6 @@ export const systemRoutes = [
     },
   }),
 ];
-
-async function* documents(events: ReturnType<Call['engine']['events']['subscribe']>) {
-  for await (const event of events) yield eventOf(event);
-}
 
 async function diskUsage(engine: Call['engine'], types: readonly string[], version: number) {
   const known = ['container', 'image', 'volume', 'build-cache'];
