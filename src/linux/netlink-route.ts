@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { SyscallError } from './ffi.ts';
 import { formatAddress, isIPv4, parseAddress } from './internet-address.ts';
 import {
@@ -299,12 +300,31 @@ export class RouteSocket implements Disposable {
   }
 
   /**
-   * The kernel takes tens of milliseconds to let go of a device; a thread of libuv's pool waits for it.
+   * Deletes a link; done when nobody finds it any more, in any namespace. The kernel then goes on waiting, for tens of
+   * milliseconds, until nobody can be using it: a thread of libuv's pool does that, also beyond this socket's life.
+   *
    * @throws {NetlinkError} ENODEV: it is gone
    */
   async deleteLink(index: number): Promise<void> {
     const body = linkHeader(AF_UNSPEC, index, 0, 0).bytes;
-    await this.#netlink.requestInBackground(RTM_DELLINK, 0, body, `delete link ${index}`);
+    let isOver = false;
+    const deletion = this.#netlink.requestInBackground(RTM_DELLINK, 0, body, `delete link ${index}`).finally(() => {
+      isOver = true;
+    });
+    // Of a link that is gone nothing more can fail but the answer's way to a socket that was closed.
+    deletion.catch(() => {});
+    while (!isOver && this.#hasLink(index)) await sleep(1);
+    if (isOver) await deletion;
+  }
+
+  #hasLink(index: number): boolean {
+    try {
+      this.#netlink.request(RTM_GETLINK, 0, linkHeader(AF_UNSPEC, index, 0, 0).bytes, `get link ${index}`);
+      return true;
+    } catch (error) {
+      if (error instanceof SyscallError && error.errno === ENODEV) return false;
+      throw error;
+    }
   }
 
   /** Repeating is safe. IPv6 addresses are usable at once (no duplicate address detection). */

@@ -142,7 +142,7 @@ export class BridgeLinks implements Disposable {
     }
   }
 
-  /** Removes a link by name; the kernel takes tens of milliseconds, off the main thread. Repeating is safe. */
+  /** Removes a link by name. Repeating is safe. */
   async remove(name: string): Promise<void> {
     const link = this.#route.link(name);
     if (link === undefined) return;

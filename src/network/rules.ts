@@ -161,6 +161,32 @@ function namedSets(networks: readonly NetworkRecord[], ports: readonly Publicati
   ];
 }
 
+/** What a container may not send, tracked or not; each packet from a bridge goes through one of them. */
+const sentBy = (family: 4 | 6): Chain => {
+  const [ip, icmp, teaching, linkLocal] =
+    family === 4
+      ? [
+          'ip',
+          'icmp',
+          '{ redirect, router-advertisement }',
+          'ip saddr 169.254.0.0/16 ip daddr 169.254.0.0/16 fib daddr type != local',
+        ]
+      : ['ip6', 'icmpv6', '{ nd-router-advert, nd-redirect }', 'ip6 saddr fe80::/10'];
+  return {
+    name: `sent${family}`,
+    hook: '',
+    rules: [
+      `${icmp} type ${teaching} drop comment "a container is no router"`,
+      `iifname @isolated${family} goto isolated`,
+      // Link-local addresses that a user gave: the host has no route to judge them by, and they go no further than their network.
+      `${linkLocal} accept`,
+      'fib saddr . iif oif missing drop comment "a source address of another network"',
+      // Names are asked for so often that remembering each question would fill the host's table of connections.
+      `udp dport 53 iifname . ${ip} daddr @names${family} notrack`,
+    ],
+  };
+};
+
 const chains: Chain[] = [
   {
     name: 'guard',
@@ -168,20 +194,18 @@ const chains: Chain[] = [
     rules: [
       'iifname != "lo" ip daddr 127.0.0.0/8 drop comment "route_localnet is for this host alone"',
       'iifname != "lo" ip saddr 127.0.0.0/8 drop',
-      'iifname @bridges icmpv6 type { nd-router-advert, nd-redirect } drop comment "a container is no router"',
-      'iifname @bridges icmp type { redirect, router-advertisement } drop',
-      'iifname @isolated4 meta nfproto ipv4 fib daddr type local drop',
-      'iifname @isolated6 meta nfproto ipv6 fib daddr type local drop',
+      'iifname @bridges meta nfproto vmap { ipv4 : goto sent4, ipv6 : goto sent6 }',
+    ],
+  },
+  sentBy(4),
+  sentBy(6),
+  {
+    name: 'isolated',
+    hook: '',
+    rules: [
+      'fib daddr type local drop',
       // The host has no route to judge them by; the forward chain lets nothing of theirs out.
-      'iifname @isolated4 meta nfproto ipv4 accept',
-      'iifname @isolated6 meta nfproto ipv6 accept',
-      // Link-local addresses that a user gave: the host has no route to judge them by, and they go no further than their network.
-      'iifname @bridges ip saddr 169.254.0.0/16 ip daddr 169.254.0.0/16 fib daddr type != local accept',
-      'iifname @bridges ip6 saddr fe80::/10 accept',
-      'iifname @bridges fib saddr . iif oif missing drop comment "a source address of another network"',
-      // Names are asked for so often that remembering each question would fill the host's table of connections.
-      'udp dport 53 iifname . ip daddr @names4 notrack',
-      'udp dport 53 iifname . ip6 daddr @names6 notrack',
+      'accept',
     ],
   },
   {

@@ -326,7 +326,7 @@ describe('our table', () => {
   test.each([
     [
       'one rule',
-      `nft -a list chain inet ${TABLE} guard | sed -n 's/.*martian.*//; s/.*another network.*handle //p' | xargs nft delete rule inet ${TABLE} guard handle`,
+      `nft -a list chain inet ${TABLE} sent4 | sed -n 's/.*another network.*handle //p' | xargs nft delete rule inet ${TABLE} sent4 handle`,
     ],
     ['the elements of a set', `nft flush set inet ${TABLE} bridges`],
     ['a published port', `nft flush map inet ${TABLE} any4`],

@@ -55,11 +55,17 @@ export class Outside implements AsyncDisposable {
 
   /** Runs a program on the other host; it sees the same files. */
   run(argv: readonly string[], options?: ExecuteOptions): Promise<Result> {
-    return execute(['nsenter', '--target', String(this.#holder.pid), '--net', '--', ...argv], options);
+    return execute(this.command(argv), options);
   }
 
   spawn(argv: readonly string[]): ChildProcessWithoutNullStreams {
-    return spawn('nsenter', ['--target', String(this.#holder.pid), '--net', '--', ...argv], { stdio: 'pipe' });
+    const [program = '', ...args] = this.command(argv);
+    return spawn(program, args, { stdio: 'pipe' });
+  }
+
+  /** What runs a program on the other host. */
+  command(argv: readonly string[]): string[] {
+    return ['nsenter', '--target', String(this.#holder.pid), '--net', '--', ...argv];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
