@@ -1,6 +1,6 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { TestEngine } from '../test/support/engine.ts';
 import { type ExecuteOptions, eventually, execute, type Result } from '../test/support/execute.ts';
 import { Namespaces } from '../test/support/namespaces.ts';
@@ -9,6 +9,10 @@ import { client, Timer } from './timer.ts';
 /** An engine that commands are measured against, in namespaces of its own. */
 export interface Contender extends AsyncDisposable {
   readonly version: string;
+  /** Where its API is served; Podman has none here. */
+  readonly socket?: string;
+  /** The host of its containers. */
+  readonly host: { readonly holderPid: number; run(argv: readonly string[]): Promise<Result> };
   cli(args: readonly string[], options?: ExecuteOptions): Promise<Result>;
   /** Runs it to its end. @returns milliseconds */
   time(args: readonly string[]): Promise<number>;
@@ -32,6 +36,8 @@ export async function openTare(face: 'docker' | 'in-process'): Promise<Contender
   return {
     engine,
     version: `Tare ${(await engine.tare(['--version'])).stdout.trim().split(' ').pop()}`,
+    ...(face === 'docker' && { socket: engine.socket }),
+    host: engine,
     cli: (args, options) => engine.cli(args, options),
     time: (args) => timer.time(command(args), engine.clientEnvironment),
     spawn: (args) => engine.spawn(command(args), engine.clientEnvironment),
@@ -42,10 +48,15 @@ export async function openTare(face: 'docker' | 'in-process'): Promise<Contender
   };
 }
 
-/** dockerd from Debian with a containerd of its own. Undefined where it is not installed or does not run. */
-export async function openDocker(): Promise<Contender | undefined> {
+/**
+ * dockerd from Debian with a containerd of its own. Undefined where it is not installed or does not run.
+ * @param flags more of them for dockerd
+ */
+export async function openDocker(flags: readonly string[] = []): Promise<Contender | undefined> {
   if (!existsSync('/usr/sbin/dockerd')) return undefined;
-  const space = await Namespaces.open(() => 'tare-bench-docker');
+  // Two of them may be there at once.
+  const cgroupOf = (root: string) => `tare-bench-docker-${basename(root)}`;
+  const space = await Namespaces.open(cgroupOf);
   const { root } = space;
   const socket = join(root, 'docker.sock');
   try {
@@ -63,9 +74,10 @@ export async function openDocker(): Promise<Contender | undefined> {
       '--host',
       `unix://${socket}`,
       '--cgroup-parent',
-      '/tare-bench-docker',
+      `/${cgroupOf(root)}`,
       '--log-level',
       'error',
+      ...flags,
     ]);
     let log = '';
     for (const stream of [daemon.stdout, daemon.stderr]) {
@@ -83,6 +95,8 @@ export async function openDocker(): Promise<Contender | undefined> {
       space.run([client, ...args], { ...options, env: { ...env, ...options?.env } });
     return {
       version: `Docker ${(await cli(['version', '--format', '{{.Server.Version}}'])).stdout.trim()}`,
+      socket,
+      host: { holderPid: space.pid, run: (argv) => space.run(argv) },
       cli,
       spawn: (args) => space.spawn([client, ...args], env),
       beside: (argv) => space.spawn(argv),
@@ -119,10 +133,10 @@ export async function openPodman(): Promise<Contender | undefined> {
   ];
   const argv = (args: readonly string[]) =>
     // Its own defaults are above what this machine may allow; cgroups where disposal finds them.
-    args[0] === 'run'
+    args[0] === 'run' || args[0] === 'create'
       ? [
           ...podman,
-          'run',
+          args[0],
           '--ulimit',
           'nofile=1024:1024',
           '--ulimit',
@@ -136,6 +150,7 @@ export async function openPodman(): Promise<Contender | undefined> {
   try {
     return {
       version: `Podman ${/[\d.]+/.exec((await execute(['podman', '--version'])).stdout)?.[0]}`,
+      host: { holderPid: space.pid, run: (command) => space.run(command) },
       cli: (args, options) => space.run(argv(args), options),
       time: (args) => timer.time(argv(args)),
       spawn: (args) => space.spawn(argv(args)),

@@ -5,7 +5,7 @@ import { busybox, busyboxImage } from '../test/support/image.ts';
 import type { Bench } from './bench.ts';
 import type { Contender } from './contenders.ts';
 import { Floor, type Specification } from './floor.ts';
-import { interleaved, median } from './measure.ts';
+import { interleaved, median, present } from './measure.ts';
 import type { Row } from './report.ts';
 import { Timer } from './timer.ts';
 
@@ -150,10 +150,4 @@ export async function many({ tare }: Bench): Promise<Row[]> {
       note: `medians of ${window}: ${first.toFixed(1)} ms, then ${last.toFixed(1)} ms`,
     },
   ];
-}
-
-function present<Name extends string, T>(contenders: Record<Name, T | undefined>): Partial<Record<Name, T>> {
-  return Object.fromEntries(Object.entries(contenders).filter(([, run]) => run !== undefined)) as Partial<
-    Record<Name, T>
-  >;
 }

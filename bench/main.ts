@@ -9,15 +9,18 @@ import { parseArgs } from 'node:util';
 import { project } from '../test/support/built.ts';
 import { busyboxImage } from '../test/support/image.ts';
 import type { Bench } from './bench.ts';
+import { connections } from './connections.ts';
 import { openDocker, openPodman, openTare } from './contenders.ts';
 import { list, load } from './images.ts';
 import { many, parallel, run, running } from './lifecycle.ts';
 import { memory } from './memory.ts';
 import { names } from './names.ts';
+import { ports } from './ports.ts';
 import { registry } from './registry.ts';
 import { machine, type Row, table } from './report.ts';
 import { startup } from './startup.ts';
 import { streams } from './streams.ts';
+import { throughput } from './throughput.ts';
 
 const parts: Record<string, (bench: Bench) => Promise<Row[]>> = {
   startup,
@@ -27,6 +30,9 @@ const parts: Record<string, (bench: Bench) => Promise<Row[]>> = {
   parallel,
   many,
   names,
+  connections,
+  ports,
+  throughput,
   load,
   list,
   registry,

@@ -10,11 +10,13 @@ export function median(values: readonly number[]): number {
  *
  * @param contenders name → one run; what it returns is its time in milliseconds, else the call is timed
  * @param rounds counted without the first, which warms the caches
- * @returns name → median in milliseconds
+ * @param figure of all rounds of a contender; the median unless given
+ * @returns name → figure, of times in milliseconds
  */
 export async function interleaved<Name extends string>(
   contenders: Partial<Record<Name, () => Promise<unknown>>>,
   rounds: number,
+  figure: (values: readonly number[]) => number = median,
 ): Promise<Partial<Record<Name, number>>> {
   const times = new Map<Name, number[]>();
   const list = Object.entries(contenders) as [Name, () => Promise<unknown>][];
@@ -26,7 +28,14 @@ export async function interleaved<Name extends string>(
       if (round >= 0) times.set(name, [...(times.get(name) ?? []), took]);
     }
   }
-  return Object.fromEntries([...times].map(([name, values]) => [name, median(values)])) as Partial<
+  return Object.fromEntries([...times].map(([name, values]) => [name, figure(values)])) as Partial<
     Record<Name, number>
+  >;
+}
+
+/** The contenders that are there. */
+export function present<Name extends string, T>(contenders: Record<Name, T | undefined>): Partial<Record<Name, T>> {
+  return Object.fromEntries(Object.entries(contenders).filter(([, run]) => run !== undefined)) as Partial<
+    Record<Name, T>
   >;
 }

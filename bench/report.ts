@@ -4,7 +4,7 @@ import { availableParallelism, totalmem } from 'node:os';
 /** One figure, with who was measured and what was promised of it. */
 export interface Row {
   what: string;
-  unit: 'ms' | 's' | 'MB' | 'MB/s' | '/s' | 'x';
+  unit: 'µs' | 'ms' | 's' | 'MB' | 'MB/s' | '/s' | 'x';
   values: Partial<Record<Column, number>>;
   promises: Bound[];
   note?: string;
