@@ -9,10 +9,11 @@ export interface LogDeps {
   store: { get(ref: string): ContainerRecord };
 }
 
-const writing: ReadonlySet<ContainerStatus> = new Set(['running', 'paused', 'restarting']);
+const writing: ReadonlySet<ContainerStatus> = new Set(['running', 'paused']);
 
 /**
- * A container's output so far and, with `follow`, until it ends for good.
+ * A container's output so far and, with `follow`, until it ends: what a restart writes is another answer, for which docker's
+ * clients ask when they hear of the start.
  *
  * @throws {TareError} NotFound; InvalidArgument: neither stream wanted; Unsupported: the container keeps no log
  */
@@ -30,7 +31,7 @@ export async function* containerLogs(deps: LogDeps, ref: string, options: LogOpt
   }
   const ended = new AbortController();
   const left = new AbortController();
-  abortWhenEnded(deps.db, record.id, ended, left.signal).catch(() => undefined); // it has aborted `ended` either way
+  abortWhenEnded(deps.db, record, ended, left.signal).catch(() => undefined); // it has aborted `ended` either way
   try {
     yield* readLog(record.logPath, options, ended.signal);
   } finally {
@@ -38,11 +39,17 @@ export async function* containerLogs(deps: LogDeps, ref: string, options: LogOpt
   }
 }
 
-async function abortWhenEnded(db: Database, id: string, ended: AbortController, left: AbortSignal): Promise<void> {
+async function abortWhenEnded(
+  db: Database,
+  { id, state }: ContainerRecord,
+  ended: AbortController,
+  left: AbortSignal,
+): Promise<void> {
+  const query = "SELECT status, doc ->> '$.state.startedMs' AS startedMs FROM containers WHERE id = ?";
   try {
     for await (const _ of db.watch(left)) {
-      const row = db.get<{ status: ContainerStatus }>('SELECT status FROM containers WHERE id = ?', id);
-      if (row === undefined || !writing.has(row.status)) return;
+      const now = db.get<{ status: ContainerStatus; startedMs: number }>(query, id);
+      if (now === undefined || !writing.has(now.status) || now.startedMs !== state.startedMs) return;
     }
   } finally {
     ended.abort();

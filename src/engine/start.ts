@@ -134,6 +134,8 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
   const [created, endpoints] = await bothSettled(creating, connectAll(parts, record, namespaces));
 
   await parts.attachments.connect(id, bundle);
+  // Before its first word: who asks for the log since the start gets all of it.
+  const startedMs = Date.now();
   await runtime.start(id, binary);
   await parts.store.update(id, (current, tx) => {
     current.state = {
@@ -146,7 +148,7 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
       exitCode: 0,
       oomKilled: false,
       error: '',
-      startedMs: Date.now(),
+      startedMs,
       finishedMs: current.state.finishedMs,
       health: isHealthchecked(current.config.healthcheck) ? { status: 'starting', failingStreak: 0, log: [] } : null,
       stoppedByUser: false,
