@@ -31,7 +31,7 @@ async function create(args: string[], config: { tty?: boolean; stdinOnce?: boole
     ...{ id: container.id, name: 'box', bundle: container.bundle, logPath: container.logPath },
     config: { tty, stdinOnce, openStdin: true, image: 'busybox', labels: {} },
     host: { logConfig: { type: '', config: {} } },
-    state: { status: 'created' },
+    state: { status: 'created', startedMs: 0 },
   } as unknown as ContainerRecord;
   await setStatus('created');
   return container;
