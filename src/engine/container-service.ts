@@ -118,7 +118,7 @@ export interface ContainerService {
   pause(ref: string): Promise<void>;
   unpause(ref: string): Promise<void>;
   rename(ref: string, name: string): Promise<void>;
-  remove(ref: string, options?: { force?: boolean; volumes?: boolean; link?: boolean }): Promise<void>;
+  remove(ref: string, options?: { force?: boolean; volumes?: boolean }): Promise<void>;
   wait(ref: string, condition: 'not-running' | 'next-exit' | 'removed', signal?: AbortSignal): Promise<WaitResult>;
   /** @throws {TareError} NotFound; Conflict: ambiguous prefix */
   inspect(ref: string, options?: { size?: boolean }): Promise<ContainerView>;

@@ -21,6 +21,14 @@ export class ContainerStore {
     this.#db = db;
   }
 
+  /** Containers of each image that has any, running or not. */
+  countByImage(): Map<string, number> {
+    const rows = this.#db.all<{ image: string; count: number }>(
+      "SELECT doc ->> '$.imageId' AS image, count(*) AS count FROM containers GROUP BY image",
+    );
+    return new Map(rows.map(({ image, count }) => [image, count]));
+  }
+
   /** @throws {TareError} AlreadyExists: the name is taken, naming its holder */
   async insert(record: ContainerRecord, inSameTransaction?: (tx: Transaction) => void): Promise<void> {
     try {

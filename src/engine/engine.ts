@@ -144,7 +144,7 @@ export class Engine implements EngineServices, AsyncDisposable {
         .map(({ id, name, state }) => ({ id, name, isRunning: isUp({ state }) }));
     const registries = opening.use(new LateRegistries(config, { anonymous: options.asUser !== true }));
     const images = createImageService({
-      ...{ db, content, layers, locks, containersUsing },
+      ...{ db, content, layers, locks, containersUsing, countContainers: () => store.countByImage() },
       registries: () => registries.get(),
       concurrentDownloads: config.maxConcurrentDownloads,
       concurrentUploads: config.maxConcurrentUploads,

@@ -179,6 +179,7 @@ export class ImageLab implements AsyncDisposable {
       layers,
       locks: this.locks,
       containersUsing: (id) => this.users.get(id) ?? [],
+      countContainers: () => new Map([...this.users].map(([id, users]) => [id, users.length])),
       ...options,
     });
   }

@@ -3,6 +3,7 @@ import {
   type CommitOptions,
   commitImage as commitLayer,
   familiar,
+  familiarName,
   parseReference,
   type Reference,
   withDefaultTag,
@@ -28,8 +29,16 @@ export interface ImageCommit extends Omit<CommitOptions, 'createdMs'> {
 /** The name that a new image is to have. @throws {TareError} InvalidArgument: no name, or one with a digest */
 export function commitName(text: string): Reference {
   const name = withDefaultTag(parseReference(text));
-  if (name.digest === undefined) return name;
-  throw new TareError('InvalidArgument', 'refusing to create a tag with a digest reference');
+  if (name.digest !== undefined) {
+    throw new TareError('InvalidArgument', 'refusing to create a tag with a digest reference');
+  }
+  if (familiarName(name) === 'sha256') {
+    throw new TareError(
+      'InvalidArgument',
+      'refusing to create an ambiguous tag using digest algorithm as name: `sha256:…` names an image by its digest',
+    );
+  }
+  return name;
 }
 
 /** Makes an image and records it. @returns its id @throws {TareError} NotFound: the base */

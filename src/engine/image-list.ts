@@ -19,6 +19,7 @@ export async function listImages(
   const images = allImages(parts.db);
   const uses = sharedSize ? countLayerUses(images) : undefined;
   const chosen = select(parts, images, filters);
+  const containers = parts.countContainers();
   const listed = manifests ? await Promise.all(chosen.map((image) => manifestsOf(parts, image))) : [];
   return chosen.map((image, position) => ({
     id: image.id,
@@ -31,7 +32,7 @@ export async function listImages(
     sizeBytes: image.sizeBytes,
     lastTaggedMs: image.lastTaggedMs,
     labels: image.labels,
-    containers: sharedSize ? parts.containersUsing(image.id).length : -1,
+    containers: containers.get(image.id) ?? 0,
     sharedSizeBytes: uses === undefined ? -1 : sharedBytes(image, uses),
   }));
 }

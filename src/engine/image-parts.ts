@@ -26,6 +26,8 @@ export interface ImageParts {
   trust?: ImageTrust;
   /** Containers made from an image. Called inside of transactions, so it reads the records and nothing else. */
   containersUsing(imageID: string): ImageUser[];
+  /** How many that are, for each image that has any. */
+  countContainers(): Map<string, number>;
   /** Milliseconds since the epoch. */
   now(): number;
 }

@@ -54,14 +54,16 @@ export async function* pushImages(
   }
   const registries = await parts.registries();
   const repository = registries.repository(asked, options.credentials);
-  yield { status: `The push refers to repository [${canonicalName(asked)}]` };
   // Held before looking, so that the blobs of what is found stay until they are sent.
   await using _collection = { [Symbol.asyncDispose]: () => collectGarbage(parts) };
   await using _lease = await holdContent(parts);
-  for (const name of namesToPush(parts, asked, options.allTags === true)) {
+  const images = namesToPush(parts, asked, options.allTags === true).map((name) => {
     const found = findNamed(parts.db, name);
     if (found === undefined) throw new TareError('NotFound', `tag does not exist: ${familiar(name)}`);
-    const image = platform === undefined ? found : variantFor(parts.db, found, platform, familiar(name));
+    return { name, image: platform === undefined ? found : variantFor(parts.db, found, platform, familiar(name)) };
+  });
+  yield { status: `The push refers to repository [${canonicalName(asked)}]` };
+  for (const { name, image } of images) {
     const sent = yield* prepared(parts, image, options.signal);
     yield* pushOne(parts, repository, name, sent, { wantsIndex: platform === undefined, signal: options.signal });
   }

@@ -113,12 +113,12 @@ test.each([
   await expect(lab.images.list({ filters: filters as unknown as Record<string, string[]> })).rejects.toThrow(want);
 });
 
-test('list counts what is shared and who uses it when asked', async () => {
+test('list counts who uses an image, and when asked what is shared', async () => {
   await using lab = await openWithTwo();
   lab.users.set(newerId, [running]);
   expect(await lab.images.list()).toMatchObject([
-    { containers: -1, sharedSizeBytes: -1, labels: {} },
-    { containers: -1, sharedSizeBytes: -1, labels: { kind: 'old', a: 'b' } },
+    { containers: 1, sharedSizeBytes: -1, labels: {} },
+    { containers: 0, sharedSizeBytes: -1, labels: { kind: 'old', a: 'b' } },
   ]);
   expect(await lab.images.list({ sharedSize: true })).toMatchObject([
     { containers: 1, sharedSizeBytes: 4, sizeBytes: 8 },
@@ -299,7 +299,14 @@ test('two services on one folder load the same image at once', async () => {
   await using lab = await ImageLab.open();
   const { db, content, layers } = lab;
   const locks = new Locks(join(lab.root, 'locks'));
-  const other = createImageService({ db, content, layers, locks, containersUsing: () => [] });
+  const other = createImageService({
+    db,
+    content,
+    layers,
+    locks,
+    containersUsing: () => [],
+    countContainers: () => new Map(),
+  });
   const archive = tarOf(dockerFiles([{ image: newer, names: ['new:1'] }]));
   await Promise.all([
     lab.load(archive),

@@ -1,9 +1,9 @@
 import { TareError } from '../errors/index.ts';
-import { Downloads, familiar, parseReference, type Registries, Unpacker, withDefaultTag } from '../image/index.ts';
+import { Downloads, familiar, type Registries, Unpacker } from '../image/index.ts';
 import type { Database, Locks } from '../state/index.ts';
 import { type ContentStore, type DiffID, detectCompression, type LayerStore, type Platform } from '../storage/index.ts';
 import { collectGarbage } from './image-collect.ts';
-import { commitImage, type ImageCommit } from './image-commit.ts';
+import { commitImage, commitName, type ImageCommit } from './image-commit.ts';
 import type { ImageGC } from './image-gc-config.ts';
 import { importFrom } from './image-import-url.ts';
 import { holdContent } from './image-leases.ts';
@@ -37,6 +37,8 @@ export interface ImageServiceDeps {
   trust?: ImageTrust;
   /** Containers made from an image. Called inside of transactions, so it reads the records and nothing else. */
   containersUsing(imageID: string): ImageUser[];
+  /** See `ImageParts`. */
+  countContainers(): Map<string, number>;
   /** Blobs that are fetched at once, by all pulls together. */
   concurrentDownloads?: number;
   /** Blobs that one push sends at once. */
@@ -155,10 +157,7 @@ async function noRegistries(): Promise<never> {
 }
 
 async function tagImage({ db, now }: ImageParts, ref: string, target: string): Promise<void> {
-  const name = withDefaultTag(parseReference(target));
-  if (name.digest !== undefined) {
-    throw new TareError('InvalidArgument', 'refusing to create a tag with a digest reference');
-  }
+  const name = commitName(target);
   await db.write((tx) => {
     const image = resolveImage(tx, ref);
     putName(tx, name, image.id, now(), rootNamed(tx, ref));

@@ -14,11 +14,11 @@ export async function pauseContainer(parts: EngineParts, ref: string): Promise<v
   const { id } = parts.store.get(ref);
   using _lock = await parts.locks.acquire(`container:${id}`);
   const record = parts.store.get(id);
-  if (record.state.status === 'paused') throw new TareError('Conflict', `Container ${id} is already paused`);
+  if (record.state.status === 'paused') throw new TareError('Conflict', `container ${id} is already paused`);
   if (record.state.status === 'restarting') {
     throw new TareError('Conflict', `Container ${id} is restarting, wait until the container is running`);
   }
-  if (record.state.status !== 'running') throw new TareError('Conflict', `Container ${id} is not running`);
+  if (record.state.status !== 'running') throw new TareError('Conflict', `container ${id} is not running`);
   await parts.runtime.pause(id, parts.runtimeFor(record.host.runtime));
   await parts.store.update(id, (current, tx) => {
     current.state.status = 'paused';

@@ -1,4 +1,4 @@
-import { TareError } from '../errors/index.ts';
+import { kindOf, TareError } from '../errors/index.ts';
 import {
   type CreateNetwork,
   checkEndpoint,
@@ -100,7 +100,7 @@ async function prune(deps: NetworksDeps, filters: Filters): Promise<PruneReport>
       deleted.push(name);
     } catch (error) {
       // Used or removed meanwhile: it is no longer ours to prune.
-      if (!(error instanceof TareError && (error.kind === 'Conflict' || error.kind === 'NotFound'))) throw error;
+      if (!['Conflict', 'Forbidden', 'NotFound'].includes(kindOf(error))) throw error;
     }
   }
   await deps.db.write((tx) => tx.event(pruneEvent('network', 0)));

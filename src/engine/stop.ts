@@ -26,12 +26,11 @@ export interface StopOptions {
  */
 export async function stopContainer(parts: EngineParts, ref: string, options: StopOptions = {}): Promise<void> {
   const { id } = parts.store.get(ref);
-  const record = await markStopped(parts, id);
-  if (!isUp(record)) {
-    if (record.state.status === 'exited' && record.state.stoppedByUser) return;
-    throw new TareError('NotModified', `Container ${id} is already stopped`);
-  }
-  await endRun(parts, record, options);
+  const before = await markStopped(parts, id);
+  // It waited for its next start, which now does not come.
+  if (before.state.status === 'restarting') return;
+  if (!isUp(before)) throw new TareError('NotModified', `Container ${id} is already stopped`);
+  await endRun(parts, before, options);
 }
 
 /** Notes the user's wish, so that no policy brings it back. Returns the record as it was before. */
@@ -42,13 +41,11 @@ async function markStopped(parts: EngineParts, id: string): Promise<ContainerRec
     await parts.store.update(id, (current) => {
       current.state.stoppedByUser = true;
       current.state.isStopping = isUp(current);
-      // It waits for its next start, which now does not come.
       if (current.state.status === 'restarting') {
         current.state.status = 'exited';
         current.state.restartAtMs = 0;
       }
     });
-    if (before.state.status === 'restarting') return parts.store.get(id);
   }
   return before;
 }

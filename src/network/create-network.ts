@@ -13,6 +13,7 @@ import {
   listEndpoints,
   listNetworks,
   publicRecord,
+  refuseTakenName,
   type StoredNetwork,
   updateNetwork,
 } from './records.ts';
@@ -42,6 +43,7 @@ export async function createNetwork(
   if (deps.cni.find(request.name)?.name === request.name) {
     throw new TareError('AlreadyExists', `network with name ${request.name} already exists (a conflist of CNI)`);
   }
+  refuseTakenName(deps.db, request.name);
   const id = newId();
   const network = networkFrom(complete, id, `br-${id.slice(0, 12)}`);
   const occupied = hostSubnets(deps);
@@ -88,7 +90,7 @@ async function removeRecordedNetwork(deps: NetworkDeps, network: StoredNetwork, 
       count: 0,
     };
     if (count > 0) {
-      throw new TareError('Conflict', `error while removing network: network ${name} has active endpoints`);
+      throw new TareError('Forbidden', `error while removing network: network ${name} has active endpoints`);
     }
     refuseRemoval(network, listNetworks(deps.db));
     tx.run('DELETE FROM networks WHERE id = ?', id);

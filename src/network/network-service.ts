@@ -81,7 +81,7 @@ export interface NetworkService {
    *   network has; Conflict: the bridge is another network's; NotFound: no such driver
    */
   create(request: CreateNetwork, alongside?: Alongside): Promise<NetworkRecord>;
-  /** @throws {TareError} Forbidden: predefined; Conflict: has endpoints */
+  /** @throws {TareError} Forbidden: predefined, or with endpoints */
   remove(nameOrId: string, alongside?: Alongside): Promise<void>;
 
   /** Makes a network namespace with `lo` up, bind-mounted at the returned path. Synchronous and under 2 ms. */

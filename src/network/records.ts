@@ -49,11 +49,16 @@ export function findNetwork(db: Database, ref: string): StoredNetwork {
   return parse(only);
 }
 
-export function insertNetwork(tx: Transaction, network: StoredNetwork): void {
-  const { id, name } = network;
-  if (tx.get('SELECT 1 FROM networks WHERE name = ?', name) !== undefined) {
+/** @throws {TareError} AlreadyExists: another network has this name */
+export function refuseTakenName(db: Pick<Transaction, 'get'>, name: string): void {
+  if (db.get('SELECT 1 FROM networks WHERE name = ?', name) !== undefined) {
     throw new TareError('AlreadyExists', `network with name ${name} already exists`);
   }
+}
+
+export function insertNetwork(tx: Transaction, network: StoredNetwork): void {
+  const { id, name } = network;
+  refuseTakenName(tx, name);
   tx.run('INSERT INTO networks (id, name, doc) VALUES (?, ?, ?)', id, name, JSON.stringify(network));
 }
 

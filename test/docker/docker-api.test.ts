@@ -1,38 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { connect, type Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { busybox } from '../support/engine.ts';
-import { eventually } from '../support/execute.ts';
 import { withEngine } from '../support/faces.ts';
+import { RawConnection } from '../support/raw-connection.ts';
 
 const md5 = (bytes: Uint8Array) => createHash('md5').update(bytes).digest('hex');
-
-/** One connection that speaks HTTP by hand, as clients do that use the raw stream. */
-class RawConnection {
-  readonly socket: Socket;
-  bytes = Buffer.alloc(0);
-  isEnded = false;
-  constructor(path: string) {
-    this.socket = connect({ path, allowHalfOpen: true });
-    this.socket.on('data', (chunk: Buffer) => {
-      this.bytes = Buffer.concat([this.bytes, chunk]);
-    });
-    this.socket.on('end', () => {
-      this.isEnded = true;
-    });
-  }
-  get text(): string {
-    return this.bytes.toString('latin1');
-  }
-  async has(text: string): Promise<void> {
-    await eventually(`the answer has ${JSON.stringify(text)}`, () => this.text.includes(text));
-  }
-  async end(): Promise<string> {
-    await eventually('the connection ended', () => this.isEnded);
-    this.socket.destroy();
-    return this.text;
-  }
-}
 
 describe('the Docker Engine API over a real engine', () => {
   const engine = withEngine({ face: 'docker' });
@@ -100,16 +72,21 @@ describe('the Docker Engine API over a real engine', () => {
   });
 
   test.each([
-    { how: 'with an Upgrade header', headers: 'Connection: Upgrade\r\nUpgrade: tcp\r\n', status: '101 UPGRADED' },
-    { how: 'without one', headers: '', status: '200 OK' },
-  ])('a raw client attaches $how, and closes its input while output goes on', async ({ headers, status }) => {
+    {
+      how: 'with an Upgrade header',
+      headers: 'Connection: Upgrade\r\nUpgrade: tcp\r\n',
+      status: '101 UPGRADED',
+      type: 'multiplexed',
+    },
+    { how: 'without one', headers: '', status: '200 OK', type: 'raw' },
+  ])('a raw client attaches $how, and closes its input while output goes on', async ({ headers, status, type }) => {
     const id = await create({ Cmd: ['sh', '-c', 'cat; echo end'], OpenStdin: true, StdinOnce: true });
     const raw = new RawConnection(engine().socket);
     const query = 'stream=1&stdin=1&stdout=1&stderr=1';
     raw.socket.write(`POST /v1.51/containers/${id}/attach?${query} HTTP/1.1\r\nHost: docker\r\n${headers}\r\n`);
     await raw.has('\r\n\r\n');
     expect(raw.text).toContain(`HTTP/1.1 ${status}\r\n`);
-    expect(raw.text).toContain('application/vnd.docker.multiplexed-stream');
+    expect(raw.text).toContain(`application/vnd.docker.${type}-stream`);
     await start(id);
     raw.socket.write('to and fro\n');
     await raw.has('\x01\0\0\0\0\0\0\x0bto and fro\n');

@@ -18,6 +18,8 @@ export const clients = [
   '@devcontainers/cli',
 ] as const;
 
+export type { DockerEndpoint } from './docker-endpoints.ts';
+
 export interface Shown {
   /** The program or library, unmodified, that the test drives. The test's title becomes a row of its table. */
   client?: (typeof clients)[number];

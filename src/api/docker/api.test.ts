@@ -92,8 +92,8 @@ test.each<[string, string, Record<string, string> | undefined, RegExp]>([
   ['not JSON', '{', undefined, /^invalid JSON: /],
   ['another type', '{}', { 'content-type': 'text/plain' }, /^unsupported Content-Type header \(text\/plain\)/],
   ['a number for a string', '{"Image":5}', undefined, /^invalid JSON: json: cannot unmarshal number/],
-  ['nothing', '', undefined, /^config cannot be empty/],
-  ['null', 'null', undefined, /^config cannot be empty/],
+  ['nothing', '', undefined, /^invalid JSON: got EOF while reading request body$/],
+  ['null', 'null', undefined, /^invalid JSON: got EOF while reading request body$/],
 ])('create with %s', async (_, body, headers, message) => {
   const { status, text } = await ask({}, 'POST', '/containers/create', body, headers);
   expect(status).toBe(400);

@@ -22,7 +22,9 @@ export interface ApiResponse {
    * Takes over the connection once status and headers are out (attach, exec start). Resolves when both directions are
    * done and everything was written; the duplex has been ended by then.
    */
-  upgrade?: (duplex: Duplex) => Promise<void>;
+  upgrade?: (duplex: Duplex, headers: Record<string, string>) => Promise<void>;
+  /** `upgrade` writes status and headers itself: its protocol has a handshake of its own. */
+  shakesHands?: boolean;
 }
 
 export interface Api {

@@ -1,11 +1,12 @@
 import type { ApiResponse } from './messages.ts';
 import { jsonLines } from './stream/json-lines.ts';
+import type { ApiVersion } from './version.ts';
 
 const encoder = new TextEncoder();
 
-/** @param version decides nothing for the newest clients; older ones did not know the multiplexed type */
-export function streamType(tty: boolean, version: number): string {
-  return !tty && version >= 42 ? 'application/vnd.docker.multiplexed-stream' : 'application/vnd.docker.raw-stream';
+/** Clients of before API 1.42 did not know the multiplexed type. */
+export function streamType(multiplex: boolean, version: ApiVersion): string {
+  return multiplex && version >= 42 ? 'application/vnd.docker.multiplexed-stream' : 'application/vnd.docker.raw-stream';
 }
 
 export function json(value: unknown, status = 200): ApiResponse {

@@ -34,7 +34,7 @@ export default command({
     if (options.verbose && options.format !== undefined)
       throw new TareError('InvalidArgument', 'the verbose and the format options conflict');
     const client = await context.connect();
-    const usage = await client.json<Usage>('GET', '/system/df');
+    const usage = await client.json<Usage>('GET', '/system/df', { query: { reclaimable: true } });
     context.out(options.verbose ? details(usage) : formatList(listing, summary(usage), options));
     return 0;
   },

@@ -37,7 +37,7 @@ export class LocalClient implements Transport {
     });
     if (!answer.upgrade) throw await apiError({ status: answer.status, headers: answer.headers, body: bodyOf(answer) });
     const [ours, theirs] = duplexPair();
-    answer.upgrade(theirs).catch((error: unknown) => ours.destroy(error as Error));
+    answer.upgrade(theirs, answer.headers).catch((error: unknown) => ours.destroy(error as Error));
     return ours;
   }
 

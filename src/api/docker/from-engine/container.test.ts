@@ -118,9 +118,15 @@ test.each([
   [48, true],
 ])('inspect at 1.%d', (version, hasDescriptor) => {
   const descriptor = { mediaType: 'm', digest: 'sha256:0' as never, size: 1 };
-  const document = containerInspectOf(view({ imageManifest: descriptor }), version);
+  const document = containerInspectOf(view({ imageManifest: descriptor, networking: [] }), version);
   expect('ImageManifestDescriptor' in document).toBe(hasDescriptor);
-  expect('MacAddress' in document.Config).toBe(!hasDescriptor);
+  expect(document.Config).not.toHaveProperty('MacAddress');
+});
+
+test('inspect: the address that was asked for on the main network', () => {
+  const asked = { ...request('back'), macAddress: '02:00:00:00:00:01' };
+  const document = containerInspectOf(view({ host: { ...host, networkMode: 'back' }, networking: [asked] }), 43);
+  expect(document.Config).toMatchObject({ MacAddress: '02:00:00:00:00:01' });
 });
 
 test.each([

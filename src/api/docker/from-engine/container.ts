@@ -33,7 +33,7 @@ export function containerInspectOf(view: ContainerView, version: ApiVersion) {
     Mounts: view.mounts.map(mountPointOf),
     Config: {
       ...containerConfigOf(view.config),
-      ...(version < 44 && { MacAddress: view.endpoints[0]?.macAddress ?? '' }),
+      ...macAddressOf(view),
     },
     NetworkSettings: networkSettingsOf(view, version),
     ...(version >= 48 && view.imageManifest && { ImageManifestDescriptor: view.imageManifest }),
@@ -61,11 +61,18 @@ export function containerSummaryOf(view: ContainerView, image: string, nowMs: nu
     Status: statusText(view.state, nowMs),
     HostConfig: {
       NetworkMode: networkModeOf(view.host),
-      ...(Object.keys(view.host.annotations).length > 0 && { Annotations: view.host.annotations }),
+      ...(version >= 46 && Object.keys(view.host.annotations).length > 0 && { Annotations: view.host.annotations }),
     },
     NetworkSettings: { Networks: networksOf(view, version) },
     Mounts: view.mounts.map(mountPointOf),
   };
+}
+
+/** The address that was asked for on the main network, where clients of before API 1.44 look for it. */
+function macAddressOf({ host, networking }: ContainerView) {
+  const mode = networkModeOf(host);
+  const asked = networking.find(({ network }) => network === mode)?.macAddress ?? '';
+  return asked === '' ? {} : { MacAddress: asked };
 }
 
 function commandOf(view: ContainerView): string {

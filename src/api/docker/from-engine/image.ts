@@ -14,16 +14,24 @@ export function imageSummaryOf(image: ImageSummary, version: ApiVersion) {
   return {
     Id: image.id,
     ParentId: '',
-    RepoTags: image.repoTags,
-    RepoDigests: image.repoDigests,
+    ...namesOf(image, version),
     Created: Math.floor(image.createdMs / 1000),
     Size: image.sizeBytes,
     ...(version < 44 && { VirtualSize: image.sizeBytes }),
     SharedSize: image.sharedSizeBytes,
     Labels: Object.keys(image.labels).length > 0 ? image.labels : null,
-    Containers: image.containers,
+    Containers: version >= 51 ? image.containers : -1,
     ...(version >= 47 && image.manifests !== undefined && { Manifests: image.manifests.map(manifestOf) }),
     ...(version >= 48 && { Descriptor: image.index ?? image.manifest }),
+  };
+}
+
+/** Before API 1.43 an image without a name had these in its place. */
+function namesOf({ repoTags, repoDigests }: ImageSummary, version: ApiVersion) {
+  const isUnnamed = version < 43 && repoTags.length === 0 && repoDigests.length === 0;
+  return {
+    RepoTags: isUnnamed ? ['<none>:<none>'] : repoTags,
+    RepoDigests: isUnnamed ? ['<none>@<none>'] : repoDigests,
   };
 }
 
@@ -55,10 +63,11 @@ export function imageInspectOf(image: ImageView, version: ApiVersion, isOfPlatfo
     RepoDigests: image.repoDigests,
     Parent: image.parent ?? '',
     Comment: config.comment ?? '',
-    ...(config.created !== undefined && { Created: config.created }),
+    ...((config.created !== undefined || version < 44) && { Created: config.created ?? timestamp(0) }),
+    ...(version < 45 && { Container: '', ContainerConfig: configOfVersion({}, version) }),
     DockerVersion: '',
     Author: config.author ?? '',
-    Config: config.config ?? {},
+    Config: configOfVersion(config.config ?? {}, version),
     Architecture: config.architecture,
     ...(config.variant && { Variant: config.variant }),
     Os: config.os,
@@ -70,6 +79,18 @@ export function imageInspectOf(image: ImageView, version: ApiVersion, isOfPlatfo
     Metadata: { LastTagTime: timestamp(image.lastTaggedMs) },
     ...(version >= 48 && { Descriptor: isOfPlatform ? image.manifest : (image.index ?? image.manifest) }),
     ...(version >= 48 && image.manifests !== undefined && { Manifests: image.manifests.map(manifestOf) }),
+  };
+}
+
+/** Fields that are always there, and until API 1.49 those that only a container's configuration has. */
+function configOfVersion(config: object, version: ApiVersion) {
+  return {
+    ...(version < 50 && {
+      ...{ Hostname: '', Domainname: '', AttachStdin: false, AttachStdout: false, AttachStderr: false, Tty: false },
+      ...{ OpenStdin: false, StdinOnce: false, Image: '' },
+    }),
+    ...{ User: '', Env: null, Cmd: null, Volumes: null, WorkingDir: '', Entrypoint: null, OnBuild: null, Labels: null },
+    ...config,
   };
 }
 

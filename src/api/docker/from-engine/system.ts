@@ -1,5 +1,5 @@
 import type { SystemInfo, SystemVersion } from '../../../engine/index.ts';
-import { MAXIMUM_VERSION, MINIMUM_VERSION } from '../version.ts';
+import { type ApiVersion, MAXIMUM_VERSION, MINIMUM_VERSION } from '../version.ts';
 import { timestamp } from './time.ts';
 
 /** Of what it was built and when is not recorded. */
@@ -40,7 +40,7 @@ export function versionOf(version: SystemVersion) {
   };
 }
 
-export function infoOf(info: SystemInfo, version: string) {
+export function infoOf(info: SystemInfo, serverVersion: string, version: ApiVersion) {
   return {
     ID: info.id,
     Containers: info.containers.total,
@@ -72,7 +72,7 @@ export function infoOf(info: SystemInfo, version: string) {
     OSType: 'linux',
     Architecture: machineName(info.architecture),
     IndexServerAddress: 'https://index.docker.io/v1/',
-    RegistryConfig: registriesOf(info),
+    RegistryConfig: registriesOf(info, version),
     NCPU: info.cpus,
     MemTotal: info.memoryBytes,
     GenericResources: null,
@@ -83,7 +83,7 @@ export function infoOf(info: SystemInfo, version: string) {
     Name: info.name,
     Labels: info.labels,
     ExperimentalBuild: false,
-    ServerVersion: version,
+    ServerVersion: serverVersion,
     Runtimes: Object.fromEntries(
       info.runtimes.map(({ name, path, args }) => [name, { path, ...(args.length > 0 && { runtimeArgs: args }) }]),
     ),
@@ -99,22 +99,29 @@ export function infoOf(info: SystemInfo, version: string) {
     LiveRestoreEnabled: true,
     Isolation: '',
     InitBinary: '',
-    ContainerdCommit: { ID: '' },
-    RuncCommit: { ID: '' },
-    InitCommit: { ID: '' },
+    ContainerdCommit: noCommit(version),
+    RuncCommit: noCommit(version),
+    InitCommit: noCommit(version),
     SecurityOptions: info.securityOptions,
-    FirewallBackend: { Driver: 'nftables' },
-    CDISpecDirs: [],
+    ...(version >= 49 && { FirewallBackend: { Driver: 'nftables' } }),
+    ...(version < 50 && { BridgeNfIptables: false, BridgeNfIp6tables: false }),
+    ...(version >= 44 && { CDISpecDirs: [] }),
     Warnings: info.warnings.length > 0 ? info.warnings : null,
   };
 }
 
+/** Docker's companions, which this engine has not. */
+function noCommit(version: ApiVersion) {
+  return { ID: '', ...(version < 49 && { Expected: '' }) };
+}
+
 /** As dockerd tells of its own options; registries.conf says more than this has room for. */
-function registriesOf({ registries }: SystemInfo) {
+function registriesOf({ registries }: SystemInfo, version: ApiVersion) {
   const isSubnet = (text: string) => /\/\d+$/.test(text);
   const mirrors = registries.mirrors.map((mirror) => mirror.replace(/\/?$/, '/'));
   const hosts = registries.insecure.filter((text) => !isSubnet(text));
   return {
+    ...(version < 49 && { AllowNondistributableArtifactsCIDRs: null, AllowNondistributableArtifactsHostnames: null }),
     InsecureRegistryCIDRs: ['::1/128', '127.0.0.0/8', ...registries.insecure.filter(isSubnet)],
     IndexConfigs: {
       'docker.io': { Name: 'docker.io', Mirrors: mirrors, Secure: true, Official: true },

@@ -66,8 +66,8 @@ export class Hijacker {
     try {
       const response = await this.#api.handle(toApiRequest(request, gone.signal));
       if (response.upgrade) {
-        socket.write(head(response));
-        await response.upgrade(socket);
+        if (!response.shakesHands) socket.write(head(response));
+        await response.upgrade(socket, response.headers);
       } else {
         await answerPlainly(response, socket);
       }

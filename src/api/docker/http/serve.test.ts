@@ -58,14 +58,15 @@ const frame = (text: string) => `\x01\0\0\0\0\0\0${String.fromCharCode(text.leng
 
 const upgrade = 'Connection: Upgrade\r\nUpgrade: tcp\r\n';
 test.each([
-  { name: 'with Upgrade', headers: upgrade, status: 'HTTP/1.1 101 UPGRADED' },
+  { name: 'with Upgrade', headers: upgrade, status: 'HTTP/1.1 101 UPGRADED', type: 'multiplexed' },
   {
     name: 'with Upgrade and an empty body',
     headers: `${upgrade}Content-Length: 0\r\n`,
     status: 'HTTP/1.1 101 UPGRADED',
+    type: 'multiplexed',
   },
-  { name: 'without Upgrade', headers: '', status: 'HTTP/1.1 200 OK' },
-])('attach $name: input half-closes while output goes on', async ({ headers, status }) => {
+  { name: 'without Upgrade', headers: '', status: 'HTTP/1.1 200 OK', type: 'raw' },
+])('attach $name: input half-closes while output goes on', async ({ headers, status, type }) => {
   const session = echoSession(false);
   const path = await serveFake({ containers: { attach: async () => session } });
   const client = new RawClient(
@@ -74,7 +75,7 @@ test.each([
   );
   const answer = await client.until('\r\n\r\n');
   expect(answer).toContain(status);
-  expect(answer).toContain('content-type: application/vnd.docker.multiplexed-stream');
+  expect(answer).toContain(`content-type: application/vnd.docker.${type}-stream`);
   client.socket.write('hello');
   await client.until(frame('hello'));
   client.socket.end();

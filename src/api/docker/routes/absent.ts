@@ -13,7 +13,6 @@ const swarm: [Method, string][] = [
   ['GET', '/swarm/unlockkey'],
   ['POST', '/swarm/update'],
   ['POST', '/swarm/unlock'],
-  ['PUT', '/volumes/:name*'],
   ...['nodes', 'services', 'tasks', 'secrets', 'configs'].flatMap((area): [Method, string][] => [
     ['GET', `/${area}`],
     ['GET', `/${area}/:id`],
@@ -27,11 +26,19 @@ const swarm: [Method, string][] = [
 const unsupported: [Method, string, string][] = [
   ['POST', '/swarm/init', 'swarm mode is not part of this engine'],
   ['POST', '/swarm/join', 'swarm mode is not part of this engine'],
-  ['GET', '/containers/:id/attach/ws', 'attaching over a WebSocket is not part of this engine yet; POST to .../attach'],
   ['POST', '/build', 'building images is not part of this engine yet'],
   ['GET', '/plugins/privileges', 'plugins are not part of this engine'],
   ['POST', '/plugins/pull', 'plugins are not part of this engine'],
   ['POST', '/plugins/create', 'plugins are not part of this engine'],
+];
+
+const ofPlugin: [Method, string][] = [
+  ['GET', '/plugins/:name*/json'],
+  ['DELETE', '/plugins/:name*'],
+  ...['enable', 'disable', 'upgrade', 'push', 'set'].map((verb): [Method, string] => [
+    'POST',
+    `/plugins/:name*/${verb}`,
+  ]),
 ];
 
 /** What docker's engine has and this one has not: each says so, in the words that clients know. */
@@ -39,6 +46,22 @@ export const absentRoutes: Route[] = [
   ...swarm.map(([method, path]) => refuse(method, path, 'Unavailable', notManager)),
   refuse('POST', '/swarm/leave', 'Unavailable', 'This node is not part of a swarm'),
   ...unsupported.map(([method, path, reason]) => refuse(method, path, 'Unsupported', reason)),
+
+  refuse(
+    'PUT',
+    '/volumes/:name*',
+    'Unavailable',
+    'volume update only valid for cluster volumes, but swarm is unavailable',
+  ),
+  ...ofPlugin.map(([method, path]) =>
+    route({
+      method,
+      path,
+      async handler({ params }) {
+        throw new TareError('NotFound', `plugin "${params.name}" not found`);
+      },
+    }),
+  ),
 
   route({
     method: 'GET',

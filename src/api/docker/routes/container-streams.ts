@@ -9,25 +9,47 @@ import { begin } from '../stream/begin.ts';
 import { type Frame, frames } from '../stream/framing.ts';
 import { pumpSession } from '../stream/session.ts';
 import { takeOver } from '../stream/take-over.ts';
+import { overWebSocket, requireWebSocket } from '../stream/web-socket.ts';
 import { optionalSeconds } from '../to-engine/seconds.ts';
+
+const attachQuery = T.Object({
+  detachKeys: T.String(),
+  logs: T.Boolean(),
+  stream: T.Boolean(),
+  stdin: T.Boolean(),
+  stdout: T.Boolean(),
+  stderr: T.Boolean(),
+});
 
 export const containerStreamRoutes = [
   route({
     method: 'POST',
     path: '/containers/:id/attach',
     hijack: true,
-    query: T.Object({
-      detachKeys: T.String(),
-      logs: T.Boolean(),
-      stream: T.Boolean(),
-      stdin: T.Boolean(),
-      stdout: T.Boolean(),
-      stderr: T.Boolean(),
-    }),
+    query: attachQuery,
     async handler({ engine, params, query, request, version }) {
       const session = await engine.containers.attach(params.id, query);
-      return takeOver(request, streamType(session.tty, version), (duplex) =>
-        pumpSession(session, duplex, query.stdin && query.stream),
+      const multiplex = !session.tty;
+      return takeOver(request, { multiplex, version }, (duplex) =>
+        pumpSession(session, duplex, { stdin: query.stdin && query.stream, multiplex }),
+      );
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/containers/:id/attach/ws',
+    hijack: true,
+    query: attachQuery,
+    async handler({ engine, params, query, request, version }) {
+      requireWebSocket(request);
+      // Before API 1.42 the streams could be named, and all came.
+      const streams = version < 42 ? { stdin: true, stdout: true, stderr: true } : {};
+      const options = { ...query, ...streams };
+      const session = await engine.containers.attach(params.id, options);
+      const stdin = options.stdin && options.stream;
+      return overWebSocket(request, version, (duplex, how) =>
+        pumpSession(session, duplex, { ...how, stdin, multiplex: false }),
       );
     },
   }),
@@ -60,7 +82,7 @@ export const containerStreamRoutes = [
         signal: request.signal,
       });
       const toFrame = query.timestamps ? withTime() : plain;
-      return bytes(frames(entries, toFrame, !config.tty), streamType(config.tty, version));
+      return bytes(frames(entries, toFrame, !config.tty), streamType(!config.tty, version));
     },
   }),
 
@@ -84,13 +106,14 @@ export const containerStreamRoutes = [
     method: 'GET',
     path: '/containers/:id/stats',
     query: T.Object({ stream: T.Boolean({ default: true }), 'one-shot': T.Boolean() }),
-    async handler({ engine, params, query, request }) {
+    async handler({ engine, params, query, request, version }) {
       const container = await engine.containers.inspect(params.id);
-      if (query.stream && query['one-shot']) {
+      const isOneShot = version >= 41 && query['one-shot'];
+      if (query.stream && isOneShot) {
         throw new TareError('InvalidArgument', 'cannot have stream=true and one-shot=true');
       }
       if (query.stream) return lines(statsStream(engine, container, request.signal));
-      return json(await statsOnce(engine, container, query['one-shot'], request.signal));
+      return json(await statsOnce(engine, container, isOneShot, request.signal));
     },
   }),
 

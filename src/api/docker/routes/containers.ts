@@ -2,10 +2,12 @@ import * as T from 'typebox';
 import type { ContainerView, CreateContainer, EngineServices } from '../../../engine/index.ts';
 import { kindOf, messageOf, TareError } from '../../../errors/index.ts';
 import { containerInspectOf, containerSummaryOf } from '../from-engine/container.ts';
+import type { ApiRequest } from '../messages.ts';
 import { empty, json } from '../responses.ts';
 import { route } from '../routing.ts';
 import { createBody, updateBody } from '../schema/container.ts';
 import { parseFilters } from '../schema/filters.ts';
+import { createOfVersion, updateOfVersion } from '../to-engine/by-version.ts';
 import { toContainerConfig } from '../to-engine/container-config.ts';
 import { containerName } from '../to-engine/container-name.ts';
 import { toHostConfig } from '../to-engine/host-config.ts';
@@ -18,6 +20,9 @@ const listFilters = [
   ...['ancestor', 'before', 'expose', 'exited', 'health', 'id', 'isolation', 'is-task', 'label', 'name', 'network'],
   ...['publish', 'since', 'status', 'volume', 'label!'],
 ];
+
+const macAddressWarning =
+  'The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.';
 
 const stopQuery = T.Object({ t: T.Optional(T.Integer()), signal: T.Optional(T.String()) });
 
@@ -40,11 +45,12 @@ export const containerRoutes = [
     query: T.Object({ name: T.String(), platform: T.String() }),
     body: createBody,
     async handler({ engine, query, body: asked, version }) {
-      if (!asked) throw new TareError('InvalidArgument', 'config cannot be empty in order to create a container');
-      const { body, warnings: moved } = withInterfaceSysctls(asked, version);
+      if (!asked) throw new TareError('InvalidArgument', 'invalid JSON: got EOF while reading request body');
+      const { body, warnings: moved } = withInterfaceSysctls(createOfVersion(asked, version), version);
+      if (version >= 44 && body.MacAddress !== '') moved.push(macAddressWarning);
       const { id, warnings } = await create(engine, {
         name: query.name === '' ? undefined : containerName(query.name),
-        platform: query.platform === '' ? undefined : query.platform,
+        platform: query.platform === '' || version < 41 ? undefined : query.platform,
         config: toContainerConfig(body),
         host: toHostConfig(body.HostConfig),
         networking: toNetworking(body),
@@ -66,7 +72,8 @@ export const containerRoutes = [
     method: 'POST',
     path: '/containers/:id/start',
     query: T.Object({ detachKeys: T.Optional(T.String()) }),
-    async handler({ engine, params, query }) {
+    async handler({ engine, params, query, request }) {
+      refuseBody(request);
       await engine.containers.start(params.id, query);
       return empty(204);
     },
@@ -76,8 +83,8 @@ export const containerRoutes = [
     method: 'POST',
     path: '/containers/:id/stop',
     query: stopQuery,
-    async handler({ engine, params, query }) {
-      await engine.containers.stop(params.id, stopOptions(query));
+    async handler({ engine, params, query, version }) {
+      await engine.containers.stop(params.id, stopOptions(query, version));
       return empty(204);
     },
   }),
@@ -86,8 +93,8 @@ export const containerRoutes = [
     method: 'POST',
     path: '/containers/:id/restart',
     query: stopQuery,
-    async handler({ engine, params, query }) {
-      await engine.containers.restart(params.id, stopOptions(query));
+    async handler({ engine, params, query, version }) {
+      await engine.containers.restart(params.id, stopOptions(query, version));
       return empty(204);
     },
   }),
@@ -117,8 +124,9 @@ export const containerRoutes = [
     method: 'POST',
     path: '/containers/:id/update',
     body: updateBody,
-    async handler({ engine, params, body }) {
-      const { warnings } = await engine.containers.update(params.id, body ? toResourceChange(body) : {});
+    async handler({ engine, params, body, version }) {
+      const change = body ? toResourceChange(updateOfVersion(body, version)) : {};
+      const { warnings } = await engine.containers.update(params.id, change);
       return json({ Warnings: warnings });
     },
   }),
@@ -176,7 +184,11 @@ export const containerRoutes = [
     path: '/containers/:id',
     query: T.Object({ v: T.Boolean(), force: T.Boolean(), link: T.Boolean() }),
     async handler({ engine, params, query }) {
-      await engine.containers.remove(params.id, { force: query.force, volumes: query.v, link: query.link });
+      // Docker's words for what is meant to remove a link, and names the container itself.
+      if (query.link) {
+        throw new TareError('InvalidArgument', 'Conflict, cannot remove the default link name of the container');
+      }
+      await engine.containers.remove(params.id, { force: query.force, volumes: query.v });
       return empty(204);
     },
   }),
@@ -202,8 +214,17 @@ async function create(engine: EngineServices, request: CreateContainer): Promise
   }
 }
 
-function stopOptions({ t, signal }: { t?: number; signal?: string }) {
-  return { timeoutSeconds: t, signal: signal || undefined };
+function stopOptions({ t, signal }: { t?: number; signal?: string }, version: ApiVersion) {
+  return { timeoutSeconds: t, signal: version >= 42 && signal ? signal : undefined };
+}
+
+/** The oldest clients sent a host configuration with the start; one of seven bytes or fewer is an empty object. */
+function refuseBody({ headers }: ApiRequest): void {
+  if (headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) <= 7) return;
+  throw new TareError(
+    'InvalidArgument',
+    'starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24',
+  );
 }
 
 /** Entries of the container list; an image whose name now means another is shown by its id. */

@@ -3,7 +3,7 @@ import * as T from 'typebox';
 import type { AttachSession, ExecRecord } from '../../../engine/index.ts';
 import { kindOf, messageOf, TareError } from '../../../errors/index.ts';
 import { execInspectOf } from '../from-engine/exec.ts';
-import { empty, json, streamType } from '../responses.ts';
+import { empty, json } from '../responses.ts';
 import { route } from '../routing.ts';
 import { execCreateBody, execStartBody } from '../schema/container.ts';
 import { pumpSession } from '../stream/session.ts';
@@ -14,7 +14,7 @@ export const execRoutes = [
     method: 'POST',
     path: '/containers/:id/exec',
     body: execCreateBody,
-    async handler({ engine, params, body }) {
+    async handler({ engine, params, body, version }) {
       if (!body || body.Cmd.length === 0) throw new TareError('InvalidArgument', 'No exec command specified');
       const id = await engine.execs.create(params.id, {
         tty: body.Tty,
@@ -27,7 +27,7 @@ export const execRoutes = [
         workingDir: body.WorkingDir,
         user: body.User,
         privileged: body.Privileged,
-        consoleSize: body.ConsoleSize,
+        consoleSize: version < 42 ? undefined : body.ConsoleSize,
       });
       return json({ Id: id }, 201);
     },
@@ -41,10 +41,15 @@ export const execRoutes = [
     async handler({ engine, params, body, request, version }) {
       const detach = body?.Detach ?? false;
       const exec = await engine.execs.inspect(params.id);
-      const type = streamType(exec.config.tty, version);
+      // What the start says decides about frames, whatever the exec was created with: older clients leave it out of the start.
+      const multiplex = body?.Tty !== true;
       let session: AttachSession | undefined;
       try {
-        session = await engine.execs.start(exec.id, { detach, tty: body?.Tty, consoleSize: body?.ConsoleSize });
+        session = await engine.execs.start(exec.id, {
+          detach,
+          tty: body?.Tty,
+          ...(version >= 42 && body?.Tty && { consoleSize: body.ConsoleSize }),
+        });
       } catch (error) {
         // What was refused before it was tried has a status. Otherwise the exec's exit code, 126 or 127, tells the client,
         // and the text goes where the program's would have gone.
@@ -53,7 +58,9 @@ export const execRoutes = [
       }
       if (!session) return empty(200);
       const attached = session;
-      return takeOver(request, type, (duplex: Duplex) => pumpSession(attached, duplex, exec.config.attachStdin));
+      return takeOver(request, { multiplex, version }, (duplex: Duplex) =>
+        pumpSession(attached, duplex, { stdin: exec.config.attachStdin, multiplex }),
+      );
     },
   }),
 

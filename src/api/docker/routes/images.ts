@@ -23,10 +23,10 @@ export const imageRoutes = [
     }),
     async handler({ engine, query, version }) {
       const filters = parseFilters(query.filters, listFilters);
-      // Clients of before API 1.28 name the repository this way.
-      if (query.filter !== '') filters.reference = [...(filters.reference ?? []), query.filter];
+      // Clients of before API 1.28 name the repository this way; it went with 1.41.
+      if (query.filter !== '' && version < 41) filters.reference = [...(filters.reference ?? []), query.filter];
       const images = await engine.images.list({
-        ...{ all: query.all, filters, sharedSize: query['shared-size'] },
+        ...{ all: query.all, filters, sharedSize: version >= 42 && query['shared-size'] },
         manifests: version >= 47 && query.manifests,
       });
       return json(images.map((image) => imageSummaryOf(image, version)));
@@ -66,11 +66,11 @@ export const imageRoutes = [
   route({
     method: 'POST',
     path: '/images/load',
-    query: T.Object({ quiet: T.Boolean(), platform: T.Optional(T.String()) }),
-    async handler({ engine, query, request }) {
+    query: T.Object({ quiet: T.Boolean({ default: true }), platform: T.Optional(T.String()) }),
+    async handler({ engine, query, request, version }) {
       const progress = engine.images.load(request.body, {
         quiet: query.quiet,
-        platform: platformOf(query.platform),
+        platform: version >= 48 ? platformOf(query.platform) : undefined,
       });
       return lines(mapped(await begin(progress), progressOf));
     },
@@ -80,10 +80,10 @@ export const imageRoutes = [
     method: 'GET',
     path: '/images/get',
     query: T.Object({ names: T.Array(T.String()), platform: T.Optional(T.String()) }),
-    async handler({ engine, query }) {
+    async handler({ engine, query, version }) {
       const names = query.names.flatMap((list) => list.split(',')).filter(Boolean);
       if (names.length === 0) throw new TareError('InvalidArgument', 'no image named: give names=REFERENCE');
-      const tar = engine.images.save(names, { platform: platformOf(query.platform) });
+      const tar = engine.images.save(names, { platform: version >= 48 ? platformOf(query.platform) : undefined });
       return bytes(await begin(tar), 'application/x-tar');
     },
   }),
@@ -123,8 +123,9 @@ export const imageRoutes = [
     method: 'GET',
     path: '/images/:name*/history',
     query: T.Object({ platform: T.Optional(T.String()) }),
-    async handler({ engine, params, query }) {
-      const history = await engine.images.history(params.name, { platform: platformOf(query.platform) });
+    async handler({ engine, params, query, version }) {
+      const platform = version >= 48 ? platformOf(query.platform) : undefined;
+      const history = await engine.images.history(params.name, { platform });
       return json(history.map(historyOf));
     },
   }),
@@ -133,8 +134,9 @@ export const imageRoutes = [
     method: 'GET',
     path: '/images/:name*/get',
     query: T.Object({ platform: T.Optional(T.String()) }),
-    async handler({ engine, params, query }) {
-      const tar = engine.images.save([params.name], { platform: platformOf(query.platform) });
+    async handler({ engine, params, query, version }) {
+      const platform = version >= 48 ? platformOf(query.platform) : undefined;
+      const tar = engine.images.save([params.name], { platform });
       return bytes(await begin(tar), 'application/x-tar');
     },
   }),
@@ -153,10 +155,10 @@ export const imageRoutes = [
     method: 'DELETE',
     path: '/images/:name*',
     query: T.Object({ force: T.Boolean(), noprune: T.Boolean(), platforms: T.Array(T.String()) }),
-    async handler({ engine, params, query }) {
+    async handler({ engine, params, query, version }) {
       const removed = await engine.images.remove(params.name, {
         ...{ force: query.force, noPrune: query.noprune },
-        platforms: query.platforms.flatMap((platform) => platformOf(platform) ?? []),
+        platforms: (version >= 50 ? query.platforms : []).flatMap((platform) => platformOf(platform) ?? []),
       });
       return json(removed.map(removedOf));
     },

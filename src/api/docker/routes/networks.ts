@@ -22,7 +22,7 @@ export const networkRoutes = [
       path,
       async handler({ engine, query, version }) {
         const networks = await engine.networks.list(parseFilters(query.filters, listFilters));
-        return json(networks.map((network) => networkOf(network, version, false)));
+        return json(networks.map((network) => networkOf(network, version, version < 28)));
       },
     }),
   ),
@@ -50,8 +50,12 @@ export const networkRoutes = [
   route({
     method: 'GET',
     path: '/networks/:id',
-    query: T.Object({ scope: T.String() }),
+    query: T.Object({ scope: T.String(), verbose: T.String() }),
     async handler({ engine, params, query, version }) {
+      // More would be told of services alone.
+      if (!/^(|[01tTfF]|true|false|True|False|TRUE|FALSE)$/.test(query.verbose)) {
+        throw new TareError('InvalidArgument', `invalid value for verbose: ${query.verbose}: want true or false`);
+      }
       if (query.scope !== '' && query.scope !== 'local') {
         throw new TareError('NotFound', `network ${params.id} not found`);
       }

@@ -13,10 +13,10 @@ export const registryRoutes = [
     method: 'POST',
     path: '/images/:name*/push',
     query: T.Object({ tag: T.String(), platform: T.Optional(T.String()) }),
-    async handler({ engine, params, query, request }) {
+    async handler({ engine, params, query, request, version }) {
       const progress = engine.images.push(withTag(params.name, query.tag), {
         credentials: registryAuth(request.headers['x-registry-auth']),
-        platform: platformOf(query.platform),
+        platform: version >= 46 ? platformOf(query.platform) : undefined,
         allTags: query.tag === '',
         signal: request.signal,
       });

@@ -7,6 +7,7 @@ import { volumeUsageOf } from '../from-engine/volume.ts';
 import { bytes, json, text } from '../responses.ts';
 import { type Call, route } from '../routing.ts';
 import { parseFilters } from '../schema/filters.ts';
+import type { ApiVersion } from '../version.ts';
 import { summariesOf } from './containers.ts';
 
 const eventFilters = [
@@ -51,9 +52,9 @@ export const systemRoutes = [
   route({
     method: 'GET',
     path: '/info',
-    async handler({ engine }) {
-      const [info, { version }] = await Promise.all([engine.system.info(), engine.system.version()]);
-      return json(infoOf(info, version));
+    async handler({ engine, version }) {
+      const [info, { version: serverVersion }] = await Promise.all([engine.system.info(), engine.system.version()]);
+      return json(infoOf(info, serverVersion, version));
     },
   }),
 
@@ -72,14 +73,23 @@ export const systemRoutes = [
   route({
     method: 'GET',
     path: '/system/df',
-    query: T.Object({ type: T.Array(T.String()) }),
+    query: T.Object({
+      type: T.Array(T.String()),
+      // Ours: say what removing unused images would free.
+      reclaimable: T.Boolean(),
+    }),
     async handler({ engine, query, version }) {
-      return json(await diskUsage(engine, query.type, version));
+      const types = version >= 42 ? query.type : [];
+      return json(await diskUsage(engine, types, { tellReclaimable: query.reclaimable, version }));
     },
   }),
 ];
 
-async function diskUsage(engine: Call['engine'], types: readonly string[], version: number) {
+async function diskUsage(
+  engine: Call['engine'],
+  types: readonly string[],
+  { tellReclaimable, version }: { tellReclaimable: boolean; version: ApiVersion },
+) {
   const known = ['container', 'image', 'volume', 'build-cache'];
   const unknown = types.find((type) => !known.includes(type));
   if (unknown !== undefined) throw new TareError('InvalidArgument', `unknown object type: ${unknown}`);
@@ -89,13 +99,8 @@ async function diskUsage(engine: Call['engine'], types: readonly string[], versi
     ...(wants('image') && {
       LayersSize: usage.imageBytes,
       Images: usage.images.map((image) => imageSummaryOf(image, version)),
-      // Of API 1.52: what clients cannot compute from the list, for it does not say which layers are shared with which.
-      ImageUsage: {
-        ActiveCount: usage.images.filter(({ containers }) => containers > 0).length,
-        TotalCount: usage.images.length,
-        TotalSize: usage.imageBytes,
-        Reclaimable: usage.reclaimableImageBytes,
-      },
+      // Clients cannot compute it from the list, which does not say which layers are shared with which.
+      ...(tellReclaimable && { ImageUsage: { Reclaimable: usage.reclaimableImageBytes } }),
     }),
     ...(wants('container') && { Containers: await summariesOf(engine, usage.containers, version) }),
     ...(wants('volume') && { Volumes: usage.volumes.map(volumeUsageOf) }),

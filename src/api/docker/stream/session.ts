@@ -5,12 +5,27 @@ import { frames } from './framing.ts';
 /** How long a client may keep its half of the connection open after it got everything. */
 const LINGER_MS = 10_000;
 
+export interface PumpOptions {
+  /** The client's bytes are the process's input. */
+  stdin: boolean;
+  /** Tell standard output and standard error apart. */
+  multiplex: boolean;
+  /** The client cannot end its input and go on reading: at its end it is gone. */
+  endsWhole?: boolean;
+  /** What is written for a piece of output; the piece itself by default. */
+  encode?: (chunk: Uint8Array) => Uint8Array | string;
+}
+
 /**
  * Pumps bytes between a taken-over connection and an attached process until its output ends or the client is gone. The
  * client's end of input closes the process's input and leaves its output alone. Everything is written when this
  * resolves.
  */
-export async function pumpSession(session: AttachSession, duplex: Duplex, stdin: boolean): Promise<void> {
+export async function pumpSession(
+  session: AttachSession,
+  duplex: Duplex,
+  { stdin, multiplex, endsWhole = false, encode = (chunk) => chunk }: PumpOptions,
+): Promise<void> {
   let disposed: PromiseLike<void> | undefined;
   const dispose = () => (disposed ??= session[Symbol.asyncDispose]());
   const gone = new Promise<void>((resolve) => {
@@ -19,13 +34,19 @@ export async function pumpSession(session: AttachSession, duplex: Duplex, stdin:
   });
   void gone.then(dispose).catch(() => {});
   duplex.on('error', () => {}); // 'close' follows and ends the session
-  if (stdin) forwardInput(duplex, session);
-  else duplex.resume();
+  const written = stdin ? forwardInput(duplex, session) : undefined;
+  if (!stdin) duplex.resume();
+  duplex.once('end', async () => {
+    await written?.();
+    if (stdin) session.closeStdin();
+    if (endsWhole) duplex.destroy();
+  });
   try {
-    const output = frames(session.output, ({ stream, chunk }) => ({ stream, payload: chunk }), !session.tty);
+    const output = frames(session.output, ({ stream, chunk }) => ({ stream, payload: chunk }), multiplex);
     for await (const chunk of output) {
       if (duplex.destroyed) break;
-      if (!duplex.write(chunk)) await Promise.race([drained(duplex), gone]);
+      const encoded = encode(chunk);
+      if (encoded.length > 0 && !duplex.write(encoded)) await Promise.race([drained(duplex), gone]);
     }
   } finally {
     await dispose();
@@ -33,7 +54,8 @@ export async function pumpSession(session: AttachSession, duplex: Duplex, stdin:
   }
 }
 
-function forwardInput(duplex: Duplex, session: AttachSession): void {
+/** @returns the moment when all that came so far is the process's */
+function forwardInput(duplex: Duplex, session: AttachSession): () => Promise<void> {
   // A socket tells of its end even while paused, so the end waits for what was read before it.
   let written: Promise<void> = Promise.resolve();
   duplex.on('data', (chunk: Uint8Array) => {
@@ -44,7 +66,7 @@ function forwardInput(duplex: Duplex, session: AttachSession): void {
       () => void duplex.removeAllListeners('data').resume(),
     );
   });
-  duplex.once('end', () => void written.then(() => session.closeStdin()));
+  return () => written;
 }
 
 function drained(duplex: Duplex): Promise<void> {
