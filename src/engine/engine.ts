@@ -130,6 +130,7 @@ export class Engine implements EngineServices, AsyncDisposable {
         ...(config.defaultBinding === undefined ? {} : { defaultBinding: config.defaultBinding }),
         ...{ cni: config.network.cni, ownsCni: config.network.ownsCni },
         containerName: (id) => store.find(id)?.name ?? id.slice(0, 12),
+        report,
       }),
     );
     const runtime = opening.use(openRuntime({ execRoot }));
@@ -222,7 +223,7 @@ export class Engine implements EngineServices, AsyncDisposable {
   summonKeeper(): void {
     if (keeperLives(this.config) || this.keeperWork().length === 0) return;
     this.#parts.wakeKeeper();
-    this.#parts.names.cover(neededNameServers(this.#parts.networks));
+    this.#parts.names.cover(neededNameServers(this.#parts));
   }
 
   /** Settles containers as they end, and replaces a keeper that was killed, until the engine is disposed. */
@@ -283,7 +284,7 @@ export class Engine implements EngineServices, AsyncDisposable {
 
   /** Whether anything counts on a keeper: also a container that is just starting, and may ask for names at once. */
   needsKeeper(): boolean {
-    return this.keeperWork().length > 0 || neededNameServers(this.#parts.networks).length > 0;
+    return this.keeperWork().length > 0 || neededNameServers(this.#parts).length > 0;
   }
 
   /** Starts a container whose back-off is over; nothing happens when it no longer waits. */

@@ -15,7 +15,7 @@ export function writeGeneratedFiles(record: ContainerRecord, owner: ContainerRec
   mkdirSync(dirname(record.hostsPath), { recursive: true, mode: 0o700 });
   writeFileSync(record.hostnamePath, `${record.config.hostname}\n`, { mode: 0o644 });
   writeHosts(record, []);
-  writeResolvConf(record, undefined);
+  writeResolvConf(record, undefined, []);
   return { hostname: record.hostnamePath, hosts: record.hostsPath, resolvConf: record.resolvConfPath };
 }
 
@@ -23,14 +23,27 @@ export function writeGeneratedFiles(record: ContainerRecord, owner: ContainerRec
  * Writes resolv.conf anew, into the same inode.
  * @param nameServer where names of containers are served; undefined: the container asks its resolvers, or the host's, itself
  */
-export function writeResolvConf(record: ContainerRecord, nameServer: string | undefined): void {
-  writeFileSync(record.resolvConfPath, resolvConfText(record, nameServer), { mode: 0o644 });
+export function writeResolvConf(
+  record: ContainerRecord,
+  nameServer: string | undefined,
+  endpoints: readonly Endpoint[],
+): void {
+  writeFileSync(record.resolvConfPath, resolvConfText(record, nameServer, endpoints), { mode: 0o644 });
 }
 
 /** What {@link writeResolvConf} writes. */
-export function resolvConfText({ host }: Pick<ContainerRecord, 'host'>, nameServer: string | undefined): string {
+export function resolvConfText(
+  { host }: Pick<ContainerRecord, 'host'>,
+  nameServer: string | undefined,
+  endpoints: readonly Endpoint[],
+): string {
+  // What a network says goes for what the user has not said.
+  const search = endpoints.flatMap(({ dns }) => dns?.searches ?? []);
+  const options = endpoints.flatMap(({ dns }) => dns?.options ?? []);
   return resolvConf(hostResolvConf(), {
     ...host,
+    dnsSearch: host.dnsSearch.length > 0 ? host.dnsSearch : [...new Set(search)],
+    dnsOptions: host.dnsOptions.length > 0 ? host.dnsOptions : [...new Set(options)],
     keepLoopback: host.networkMode === 'host',
     ...(nameServer === undefined ? {} : { nameServer }),
   });

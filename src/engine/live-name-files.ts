@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { Endpoint, NetworkRecord } from '../network/index.ts';
+import { type Endpoint, INNER_NAME_SERVER, type NetworkRecord } from '../network/index.ts';
 import { resolvConfText, writeHosts, writeResolvConf } from './generated-files.ts';
 import { nameServerFor } from './name-servers.ts';
 import type { EngineParts } from './parts.ts';
@@ -19,13 +19,17 @@ export function rewriteNameFiles(
   const record = parts.store.find(before.id) ?? before;
   writeHosts(record, endpoints);
   const networks = new Map(parts.networks.list().map((network): [string, NetworkRecord] => [network.id, network]));
-  const nameServer = nameServerFor(record, endpoints, networks);
+  const nameServer = nameServerFor(record, endpoints, networks, parts.networks);
   if (nameServer !== undefined) parts.names.cover([nameServer]);
-  if (isOurs(record, networks)) writeResolvConf(record, nameServer);
+  if (isOurs(record, networks, endpoints)) writeResolvConf(record, nameServer?.address, endpoints);
 }
 
 /** Whether resolv.conf names a server of one of our networks, or is what a container without names finds. */
-function isOurs(record: ContainerRecord, networks: ReadonlyMap<string, NetworkRecord>): boolean {
+function isOurs(
+  record: ContainerRecord,
+  networks: ReadonlyMap<string, NetworkRecord>,
+  endpoints: readonly Endpoint[],
+): boolean {
   let text: string;
   try {
     text = readFileSync(record.resolvConfPath, 'utf8');
@@ -33,5 +37,10 @@ function isOurs(record: ContainerRecord, networks: ReadonlyMap<string, NetworkRe
     return false;
   }
   const servers = [...networks.values()].flatMap(({ ipam }) => ipam.map(({ gateway }) => gateway));
-  return [undefined, ...servers].some((server) => resolvConfText(record, server) === text);
+  // A network that says how names are asked may have come, or gone, with this change.
+  return [undefined, INNER_NAME_SERVER, ...servers].some((server) =>
+    [endpoints, [], ...endpoints.map((one) => endpoints.filter((other) => other !== one))].some(
+      (its) => resolvConfText(record, server, its) === text,
+    ),
+  );
 }

@@ -44,6 +44,8 @@ const endpoint = (containerId: string, number: number): Endpoint => ({
   ports: [],
 });
 
+const namespacePath = (id: string) => `/run/netns/${id}`;
+
 let folder: string;
 let db: Database;
 let endpoints: Endpoint[];
@@ -55,7 +57,11 @@ beforeEach(async () => {
   db = await Database.open(join(folder, 'tare.db'));
   endpoints = [];
   complaints.length = 0;
-  const service = { list: () => networks, endpoints: () => endpoints } as Partial<NetworkService> as NetworkService;
+  const service = {
+    list: () => networks,
+    endpoints: () => endpoints,
+    namespacePath,
+  } as Partial<NetworkService> as NetworkService;
   reader = new NameReader({ db, networks: service, report: (subject) => void complaints.push(subject) });
 });
 afterEach(() => {
@@ -96,6 +102,7 @@ test('what a container is called, on its networks in their order, whether named 
       name: 'name-of-c',
       otherNames: ['c', 'host-of-c'],
       resolvers: ['192.0.2.1'],
+      namespace: '/run/netns/c',
       endpoints: [
         { ...end, networkId: '3'.repeat(64), ipv4: '10.3.0.9', aliases: ['b'] },
         { ...end, networkId: '2'.repeat(64), ipv4: '10.2.0.9', aliases: ['f'], links: ['db:store'] },
@@ -104,10 +111,22 @@ test('what a container is called, on its networks in their order, whether named 
   ]);
 });
 
-test('names are on networks of users where the host has an address', () => {
+test('names are on networks of users, at the host where it has an address', () => {
   expect(reader.read().networks.map(({ name, servers }) => [name, ...servers])).toEqual([
     ['front', '10.2.0.1'],
     ['back', '10.3.0.1'],
+    ['apart'],
+  ]);
+});
+
+test('a container asks inside when no network of its has a gateway to ask at', async () => {
+  await store('far', record('far', [wish('apart')]), 4);
+  await store('both', record('both', [wish('apart'), wish('front')]), 4, 2);
+  await store('plain', record('plain', [wish('bridge')]), 1);
+  expect(reader.read().containers.map(({ id, asksInside = false }) => [id, asksInside])).toEqual([
+    ['both', false],
+    ['far', true],
+    ['plain', false],
   ]);
 });
 

@@ -1,5 +1,6 @@
 import {
   type Endpoint,
+  hasNames,
   type NamedContainer,
   type NamedEndpoint,
   type NameRecords,
@@ -8,7 +9,7 @@ import {
   nameServersOf,
 } from '../network/index.ts';
 import type { Database } from '../state/index.ts';
-import { inOrder } from './name-servers.ts';
+import { asksGateway, gatewayNetworks, inOrder, nameServerFor } from './name-servers.ts';
 import type { ContainerRecord } from './types.ts';
 
 const SHORT_ID_LENGTH = 12;
@@ -48,11 +49,12 @@ export class NameReader {
     const all = this.#parts.networks.list();
     const networks = new Map(all.map((network) => [network.id, network]));
     const ends = Map.groupBy(this.#parts.networks.endpoints({}), ({ containerId }) => containerId);
+    const near = gatewayNetworks(all);
     const containers: NamedContainer[] = [];
     for (const [id, record] of this.#records()) {
       const endpoints = ends.get(id) ?? [];
       try {
-        containers.push(namedContainer(record, endpoints, networks));
+        containers.push(this.#named(record, endpoints, networks, near));
       } catch (error) {
         // One that makes no sense must not silence the others.
         this.#parts.report(`names of container ${id}`, error);
@@ -60,13 +62,29 @@ export class NameReader {
     }
     return {
       networks: all
-        .map((network) => ({ network, servers: nameServersOf(network) }))
-        .filter(({ servers }) => servers.length > 0)
-        .map(({ network: { id, name, ipam, internal }, servers }) => ({
+        .filter(hasNames)
+        .map((network) => ({ ...network, servers: nameServersOf(network) }))
+        .map(({ id, name, ipam, internal, servers }) => ({
           ...{ id, name, internal, servers },
           subnets: ipam.map(({ subnet }) => subnet),
         })),
       containers,
+    };
+  }
+
+  #named(
+    record: ContainerRecord,
+    endpoints: readonly Endpoint[],
+    networks: ReadonlyMap<string, NetworkRecord>,
+    near: ReadonlySet<string>,
+  ): NamedContainer {
+    const asksInside =
+      !asksGateway(endpoints, near) &&
+      (nameServerFor(record, endpoints, networks, this.#parts.networks)?.namespace ?? '') !== '';
+    return {
+      ...namedContainer(record, endpoints, networks),
+      ...(asksInside ? { asksInside } : {}),
+      namespace: this.#parts.networks.namespacePath(record.id),
     };
   }
 
@@ -103,7 +121,7 @@ function namedContainer(
     id,
     name,
     otherNames: [id.slice(0, SHORT_ID_LENGTH), config.hostname],
-    resolvers: host.dns,
+    resolvers: host.dns.length > 0 ? host.dns : endpoints.flatMap(({ dns }) => dns?.servers ?? []),
     endpoints: inOrder(record, endpoints, networks).map(
       ({ endpoint, request }): NamedEndpoint => ({
         networkId: endpoint.networkId,

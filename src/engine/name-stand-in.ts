@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NameServer } from '../network/index.ts';
-import { servedAddresses } from '../network/index.ts';
+import { isServedInside, servedAddresses } from '../network/index.ts';
+import type { NamePlace } from './name-servers.ts';
 
 /** How long an ending process waits for the keeper to take names over. */
 const KEEPER_COMES_MS = 2_000;
@@ -20,6 +21,7 @@ export interface StandInParts {
 export class NamesStandIn implements AsyncDisposable {
   readonly #parts: StandInParts;
   #server: NameServer | undefined;
+  #places: NamePlace[] = [];
   #handover: Promise<void> | undefined;
   #deadline = Number.POSITIVE_INFINITY;
 
@@ -27,12 +29,12 @@ export class NamesStandIn implements AsyncDisposable {
     this.#parts = parts;
   }
 
-  /** Sees to it that names are answered on these addresses from now on. */
-  cover(addresses: readonly string[]): void {
-    const served = servedAddresses();
-    if (addresses.every((address) => served.has(address))) return;
+  /** Sees to it that names are answered in these places from now on. */
+  cover(places: readonly NamePlace[]): void {
+    if (areServed(places)) return;
+    this.#places.push(...places);
     this.#server ??= this.#parts.openServer();
-    this.#server.look();
+    this.#server.look(new Set(this.#places.map(({ namespace }) => namespace)));
     this.#handover ??= this.#untilKeeper();
   }
 
@@ -43,19 +45,29 @@ export class NamesStandIn implements AsyncDisposable {
   }
 
   async #untilKeeper(): Promise<void> {
-    for (
-      let pauseMs = LOOK_MS;
-      performance.now() < this.#deadline;
-      pauseMs = Math.min(pauseMs * 1.2, SLOWEST_LOOK_MS)
-    ) {
-      const served = servedAddresses();
-      if (this.#server?.addresses.every((address) => served.has(address)) === true) break;
-      // Again and again: the one that lives may just be ending.
-      this.#parts.wakeKeeper();
-      await sleep(pauseMs);
+    // Even if the keeper has just come: whoever started this is to know of it before it ends.
+    await Promise.resolve();
+    try {
+      for (
+        let pauseMs = LOOK_MS;
+        performance.now() < this.#deadline && !areServed(this.#places);
+        pauseMs = Math.min(pauseMs * 1.2, SLOWEST_LOOK_MS)
+      ) {
+        // Again and again: the one that lives may just be ending.
+        this.#parts.wakeKeeper();
+        await sleep(pauseMs);
+      }
+    } finally {
+      this.#server?.[Symbol.dispose]();
+      this.#server = undefined;
+      this.#places = [];
+      this.#handover = undefined;
     }
-    this.#server?.[Symbol.dispose]();
-    this.#server = undefined;
-    this.#handover = undefined;
   }
+}
+
+/** Whether the keeper answers in all of these places. */
+function areServed(places: readonly NamePlace[]): boolean {
+  const served = servedAddresses();
+  return places.every(({ address, namespace }) => (namespace === '' ? served.has(address) : isServedInside(namespace)));
 }

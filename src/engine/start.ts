@@ -186,9 +186,9 @@ async function connectAll(
   }
   if (endpoints.some(({ ipv4, ipv6 }) => ipv4 !== '' || ipv6 !== '')) writeHosts(record, endpoints);
   const networks = new Map(endpoints.map(({ networkId }) => [networkId, parts.networks.get(networkId)]));
-  const nameServer = nameServerFor(record, endpoints, networks);
+  const nameServer = nameServerFor(record, endpoints, networks, parts.networks);
   if (nameServer !== undefined) {
-    writeResolvConf(record, nameServer);
+    writeResolvConf(record, nameServer.address, endpoints);
     parts.names.cover([nameServer]);
   }
   return endpoints;

@@ -79,5 +79,7 @@ export interface Endpoint {
   /** Paths beneath /proc/sys, with IFNAME for the link's name, and what is written there. */
   sysctls?: Record<string, string>;
   bandwidth?: Bandwidth;
+  /** Where names are asked, and how, as the network says: that of a CNI plugin. */
+  dns?: { servers: string[]; searches: string[]; options: string[] };
   ports: PortMapping[];
 }

@@ -3,7 +3,7 @@ export { BANDWIDTH_IN, BANDWIDTH_OUT, bandwidthFor, IFB } from './bandwidth.ts';
 export * from './driver.ts';
 export { type CniPaths, standardCniPaths } from './drivers/cni/catalogue.ts';
 export { checkEndpoint } from './endpoint-check.ts';
-export { nameServersOf } from './named-networks.ts';
+export { hasNames, nameServersOf } from './named-networks.ts';
 export * from './names/index.ts';
 export * from './network-service.ts';
 export type { DefaultNetwork } from './predefined.ts';

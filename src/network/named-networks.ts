@@ -2,12 +2,16 @@ import { isIP } from '../linux/index.ts';
 import type { NetworkRecord } from './driver.ts';
 import { gatewayMode } from './network-options.ts';
 
+/** Whether its containers know each other by name: not on the default network, as with docker. */
+export const hasNames = ({ driver, name }: NetworkRecord): boolean =>
+  name !== 'bridge' && driver !== 'host' && driver !== 'none';
+
 /**
- * Where a network's containers ask for names of each other: at its gateways. None where containers have no names, which is
- * on the default network, as with docker, and where this host has no address.
+ * Where a network's containers ask for names of each other: at its gateways. None where containers have no names, and where
+ * this host has no address: there they ask inside their namespaces.
  */
 export function nameServersOf(network: NetworkRecord): string[] {
-  if (network.driver !== 'bridge' || network.name === 'bridge') return [];
+  if (network.driver !== 'bridge' || !hasNames(network)) return [];
   return network.ipam
     .map(({ gateway }) => gateway)
     .filter((gateway) => {

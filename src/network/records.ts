@@ -1,5 +1,6 @@
 import { TareError } from '../errors/index.ts';
 import type { Database, Transaction } from '../state/index.ts';
+import { checkNetwork, checkStoredEndpoint, soundRecords } from './damaged-records.ts';
 import type { Endpoint, NetworkRecord, PortMapping } from './driver.ts';
 import type { DefaultNetwork } from './predefined.ts';
 
@@ -19,7 +20,18 @@ interface DocRow {
   doc: string;
 }
 
-const parse = <T>(row: DocRow): T => JSON.parse(row.doc) as T;
+interface IdRow extends DocRow {
+  id: string;
+}
+
+/** @throws {TareError} Internal: the row is damaged */
+function parse<T>(row: DocRow): T {
+  try {
+    return JSON.parse(row.doc) as T;
+  } catch (error) {
+    throw new TareError('Internal', 'the record of this network is damaged', { cause: error });
+  }
+}
 
 /** The part of a stored network that callers see. */
 export function publicRecord(stored: StoredNetwork): NetworkRecord {
@@ -27,8 +39,9 @@ export function publicRecord(stored: StoredNetwork): NetworkRecord {
   return record;
 }
 
+/** Those that make sense: a damaged row concerns nobody but its network. */
 export function listNetworks(db: Database): StoredNetwork[] {
-  return db.all<DocRow>('SELECT doc FROM networks ORDER BY name').map((row) => parse<StoredNetwork>(row));
+  return soundRecords(db, 'network', db.all<IdRow>('SELECT id, doc FROM networks ORDER BY name'), checkNetwork);
 }
 
 /** @throws {TareError} NotFound; Conflict: an id prefix that fits several */
@@ -111,18 +124,16 @@ export function deletePort(tx: Transaction, endpoint: { id: string }, port: Port
   );
 }
 
+/** Those that make sense: a damaged row concerns nobody but its container. */
 export function listEndpoints(db: Database, of: { containerId?: string; networkId?: string } = {}): Endpoint[] {
-  const { containerId, networkId } = of;
+  return soundRecords(db, 'endpoint', endpointRows(db, of), checkStoredEndpoint);
+}
+
+function endpointRows(db: Database, { containerId, networkId }: { containerId?: string; networkId?: string }): IdRow[] {
+  const rows = 'SELECT id, doc FROM endpoints';
   if (containerId !== undefined && networkId !== undefined) {
-    return db
-      .all<DocRow>('SELECT doc FROM endpoints WHERE container_id = ? AND network_id = ?', containerId, networkId)
-      .map((row) => parse(row));
+    return db.all(`${rows} WHERE container_id = ? AND network_id = ?`, containerId, networkId);
   }
-  if (containerId !== undefined) {
-    return db.all<DocRow>('SELECT doc FROM endpoints WHERE container_id = ?', containerId).map((row) => parse(row));
-  }
-  if (networkId !== undefined) {
-    return db.all<DocRow>('SELECT doc FROM endpoints WHERE network_id = ?', networkId).map((row) => parse(row));
-  }
-  return db.all<DocRow>('SELECT doc FROM endpoints').map((row) => parse(row));
+  if (containerId !== undefined) return db.all(`${rows} WHERE container_id = ?`, containerId);
+  return networkId === undefined ? db.all(rows) : db.all(`${rows} WHERE network_id = ?`, networkId);
 }

@@ -5,6 +5,7 @@ import { setBandwidth } from './bandwidth.ts';
 import { BridgeLinks } from './bridge-links.ts';
 import { connect } from './connect.ts';
 import { createNetwork, removeNetwork } from './create-network.ts';
+import { onDamage } from './damaged-records.ts';
 import { deleteNamespace, disconnect } from './disconnect.ts';
 import { CniCatalogue, type CniPaths, standardCniPaths } from './drivers/cni/catalogue.ts';
 import { openDrivers } from './drivers/drivers.ts';
@@ -36,6 +37,8 @@ export interface NetworkServiceOptions {
   defaultNetwork?: DefaultNetwork;
   /** Where ports are published when neither the request nor the network names an address; all addresses by default. */
   defaultBinding?: string;
+  /** Told of records that make no sense and are left out. */
+  report?: (subject: string, error: unknown) => void;
   /** How messages call a container; by its short id by default. */
   containerName?: (id: string) => string;
 }
@@ -45,6 +48,7 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
   // Every thread of libuv's pool is born now, in the host's namespace, and none inside a container's (see withNamespace).
   await stat('/');
   const { db, locks, instance } = options;
+  if (options.report !== undefined) onDamage(db, options.report);
   using owned = new DisposableStack();
   const deps: NetworkDeps = {
     db,

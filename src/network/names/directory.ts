@@ -6,7 +6,7 @@ import { encodeName, nameKey } from './message.ts';
 export interface NamedNetwork {
   id: string;
   name: string;
-  /** Where its containers ask: the bridge's own addresses. */
+  /** Where its containers ask: the bridge's own addresses. None where this host has no address: they ask inside. */
   servers: string[];
   /** In CIDR form. */
   subnets: string[];
@@ -34,6 +34,10 @@ export interface NamedContainer {
   otherNames: string[];
   /** Resolvers that its user chose; empty for the host's. */
   resolvers: string[];
+  /** Path of its network namespace, from where its own resolvers are asked; the host's when there is none. */
+  namespace?: string;
+  /** Whether it asks inside its namespace. */
+  asksInside?: boolean;
   /** In the order in which its names are looked up. */
   endpoints: NamedEndpoint[];
 }
@@ -94,7 +98,21 @@ export class NameDirectory {
   /** Who has this address on a network. */
   asker(networkId: string, address: string): Asker | undefined {
     const container = this.#networks.get(networkId)?.members.get(address);
-    if (container === undefined) return undefined;
+    return container === undefined ? undefined : this.#asAsker(container);
+  }
+
+  /** A container that asks inside its own namespace. */
+  resident(containerId: string): Asker | undefined {
+    const container = this.#containers.get(containerId);
+    return container === undefined ? undefined : this.#asAsker(container);
+  }
+
+  /** Those that ask inside their own namespaces. */
+  get residents(): NamedContainer[] {
+    return [...new Set(this.#containers.values())].filter(({ asksInside }) => asksInside === true);
+  }
+
+  #asAsker(container: NamedContainer): Asker {
     // A network that is not ours (macvlan, another host's) is one that leads somewhere.
     const isOpen = container.endpoints.some((end) => this.#networks.get(end.networkId)?.network.internal !== true);
     return { container, isOpen };

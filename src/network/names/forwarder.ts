@@ -1,7 +1,8 @@
 import { randomInt } from 'node:crypto';
-import { createSocket, type Socket } from 'node:dgram';
-import { connect } from 'node:net';
+import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
+import { Socket, type SocketConstructorOpts } from 'node:net';
 import { isIPv6 } from '../../linux/index.ts';
+import { socketInside } from './inner-sockets.ts';
 import { answers, isTruncated, MAX_MESSAGE_BYTES, ResponseCode, rcodeOf } from './message.ts';
 
 /** After so long without an answer the next resolver is asked, too; the earlier ones may still answer. */
@@ -29,6 +30,7 @@ export class Forwarder implements Disposable {
    * guessed, and an answer counts only if it comes from whom was asked and repeats the question.
    *
    * @param asker who waits for it; his share is bounded
+   * @param namespace path of the network namespace that is asked from; '' for the own one
    * @param isStream whether the asker takes long answers: a truncated one is then asked for again by TCP
    * @returns undefined: none came in time, or too much is under way
    */
@@ -38,16 +40,17 @@ export class Forwarder implements Disposable {
     request: Buffer,
     questionEnd: number,
     isStream: boolean,
+    namespace = '',
   ): Promise<Buffer | undefined> {
     const own = this.#outstanding.get(asker) ?? 0;
     if (this.#disposed || own >= MAX_OUTSTANDING_OF_ONE || this.#running.size >= MAX_OUTSTANDING) return undefined;
     this.#outstanding.set(asker, own + 1);
-    const inquiry = new Inquiry(request, questionEnd, this.#port);
+    const inquiry = new Inquiry(request, questionEnd, this.#port, namespace);
     this.#running.add(inquiry);
     try {
       const found = await inquiry.run(resolvers);
       if (!isStream || found === undefined || !isTruncated(found.answer)) return found?.answer;
-      return (await askByStream(found.resolver, this.#port, request, questionEnd)) ?? found.answer;
+      return (await askByStream({ ...found, port: this.#port, namespace }, request, questionEnd)) ?? found.answer;
     } finally {
       this.#running.delete(inquiry);
       inquiry[Symbol.dispose]();
@@ -70,10 +73,11 @@ interface Found {
 
 /** One question on its way to one resolver after another. */
 class Inquiry implements Disposable {
-  readonly #sockets: Socket[] = [];
+  readonly #sockets: DatagramSocket[] = [];
   readonly #request: Buffer;
   readonly #questionEnd: number;
   readonly #port: number;
+  readonly #namespace: string;
   readonly #result = Promise.withResolvers<Found | undefined>();
   /** What a resolver said that could not help; better than nothing. */
   #lastRefusal: Found | undefined;
@@ -81,10 +85,11 @@ class Inquiry implements Disposable {
   #waiting: string[] = [];
   #open = 0;
 
-  constructor(request: Buffer, questionEnd: number, port: number) {
+  constructor(request: Buffer, questionEnd: number, port: number, namespace: string) {
     this.#request = request;
     this.#questionEnd = questionEnd;
     this.#port = port;
+    this.#namespace = namespace;
   }
 
   async run(resolvers: readonly string[]): Promise<Found | undefined> {
@@ -112,7 +117,9 @@ class Inquiry implements Disposable {
 
   #send(resolver: string): void {
     const sent = withId(this.#request, randomInt(0x10000));
-    const socket = createSocket(isIPv6(resolver) ? 'udp6' : 'udp4');
+    const family = isIPv6(resolver) ? 6 : 4;
+    const fd = this.#namespace === '' ? undefined : socketInside(this.#namespace, 'udp', family);
+    const socket = createSocket(`udp${family}`);
     this.#sockets.push(socket);
     let failed = false;
     const fail = () => {
@@ -133,6 +140,11 @@ class Inquiry implements Disposable {
         fail();
       }
     });
+    if (fd !== undefined) socket.bind({ fd, exclusive: true });
+    else if (this.#namespace !== '') {
+      fail(); // the container has ended
+      return;
+    }
     socket.connect(this.#port, resolver, () => {
       try {
         socket.send(sent);
@@ -152,14 +164,18 @@ class Inquiry implements Disposable {
 
 /** Asks one resolver by TCP. @returns undefined: it does not answer that way */
 async function askByStream(
-  resolver: string,
-  port: number,
+  { resolver, port, namespace }: { resolver: string; port: number; namespace: string },
   request: Buffer,
   questionEnd: number,
 ): Promise<Buffer | undefined> {
   const sent = withId(request, randomInt(0x10000));
   const { promise, resolve } = Promise.withResolvers<Buffer | undefined>();
-  const socket = connect({ host: resolver, port, timeout: GIVE_UP_MS });
+  const fd = namespace === '' ? undefined : socketInside(namespace, 'tcp', isIPv6(resolver) ? 6 : 4);
+  if (fd === undefined && namespace !== '') return undefined;
+  // A socket that is not connected yet has nothing to read.
+  const socket = new Socket(fd === undefined ? {} : ({ fd, manualStart: true } as SocketConstructorOpts));
+  socket.setTimeout(GIVE_UP_MS);
+  socket.connect({ host: resolver, port });
   let received = Buffer.alloc(0);
   socket.on('connect', () => {
     const length = Buffer.alloc(2);

@@ -1,4 +1,4 @@
-import { closeSync } from 'node:fs';
+import { closeSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TareError } from '../../errors/index.ts';
 import { bindPort, formatAddress, isIPv6, listBoundSockets, spreadBySource } from '../../linux/index.ts';
@@ -6,9 +6,10 @@ import { RESERVATION_MARK } from '../published-ports.ts';
 import { STAND_IN_MARK } from '../socket-marks.ts';
 import { contains, parseSubnet } from '../subnet.ts';
 import { serveDatagrams } from './datagram-server.ts';
-import { type Asker, NameDirectory, type NamedNetwork, type NameRecords } from './directory.ts';
+import { type Asker, NameDirectory, type NameRecords } from './directory.ts';
 import { Forwarder } from './forwarder.ts';
 import { HostResolvers } from './host-resolvers.ts';
+import { bindInside } from './inner-sockets.ts';
 import { decide } from './local-answers.ts';
 import {
   answeredAddresses,
@@ -42,6 +43,25 @@ export function servedAddresses(): Set<string> {
       .map(({ address }) => address),
   );
 }
+
+interface NetworkPlace {
+  kind: 'network';
+  key: string;
+  subject: string;
+  networkId: string;
+  address: string;
+}
+
+interface ContainerPlace {
+  kind: 'container';
+  key: string;
+  subject: string;
+  containerId: string;
+  namespace: string;
+}
+
+/** Where questions come in, and how their askers are told apart. */
+type Place = NetworkPlace | ContainerPlace;
 
 export type Transport = 'udp' | 'tcp';
 
@@ -108,7 +128,8 @@ export class NameServer implements Disposable {
   readonly #told = new Set<string>();
   readonly #forwarder: Forwarder;
   readonly #resolvers: HostResolvers;
-  readonly #sockets = new Map<string, { address: string; sockets: Disposable }>();
+  readonly #sockets = new Map<string, Disposable>();
+  #namespaces: ReadonlySet<string> | undefined;
   #directory: NameDirectory;
   #version = -1;
   #readAgainMs = 0;
@@ -121,24 +142,45 @@ export class NameServer implements Disposable {
     this.#directory = new NameDirectory({ networks: [], containers: [] }, () => {});
   }
 
-  /** Listens on the addresses of all networks that have them now, and no longer on others. Must be called after changes. */
-  look(): void {
+  /**
+   * Listens on the addresses of all networks that have them now, and in the namespaces of containers that ask there, and no
+   * longer in other places. Must be called after changes.
+   *
+   * @param namespaces of those containers only these; all by default
+   */
+  look(namespaces?: ReadonlySet<string>): void {
     this.#readIfChanged();
-    const wanted = new Map<string, { network: NamedNetwork; address: string }>(
-      this.#directory.networks.flatMap((network) =>
-        network.servers.map((address) => [`${network.id} ${address}`, { network, address }] as const),
-      ),
-    );
+    if (namespaces !== undefined) this.#namespaces = namespaces;
+    const wanted = new Map(this.#places().map((place) => [place.key, place]));
     for (const key of this.#sockets.keys()) if (!wanted.has(key)) this.#close(key);
-    for (const [key, { network, address }] of wanted) {
-      if (this.#sockets.has(key)) continue;
+    for (const place of wanted.values()) {
+      if (this.#sockets.has(place.key)) continue;
       try {
-        this.#sockets.set(key, { address, sockets: this.#serve(key, network, address) });
+        const sockets = place.kind === 'network' ? this.#serveNetwork(place) : this.#serveInside(place);
+        if (sockets !== undefined) this.#sockets.set(place.key, sockets);
       } catch (error) {
-        this.#report(`names of network ${network.name} on ${address}`, error);
+        this.#report(place.subject, error);
         this.#lookAgain();
       }
     }
+  }
+
+  #places(): Place[] {
+    const networks = this.#directory.networks.flatMap((network) =>
+      network.servers.map((address): Place => {
+        const subject = `names of network ${network.name} on ${address}`;
+        return { kind: 'network', key: `${network.id} ${address}`, subject, networkId: network.id, address };
+      }),
+    );
+    const containers = this.#directory.residents.flatMap(({ id, namespace = '' }): Place[] => {
+      if (this.#namespaces?.has(namespace) === false) return [];
+      // One that was started again has another namespace at the same path.
+      const file = statSync(namespace, { throwIfNoEntry: false });
+      if (file === undefined) return [];
+      const key = `${namespace} ${file.dev} ${file.ino}`;
+      return [{ kind: 'container', key, subject: `names in container ${id}`, containerId: id, namespace }];
+    });
+    return [...networks, ...containers];
   }
 
   /** What failed may work a moment later, without any change of the records. */
@@ -147,11 +189,6 @@ export class NameServer implements Disposable {
       this.#looking = undefined;
       this.look();
     }, LOOK_AGAIN_MS).unref();
-  }
-
-  /** Where it listens. */
-  get addresses(): string[] {
-    return [...this.#sockets.values()].map(({ address }) => address);
   }
 
   [Symbol.dispose](): void {
@@ -163,12 +200,37 @@ export class NameServer implements Disposable {
   #close(key: string): void {
     const open = this.#sockets.get(key);
     this.#sockets.delete(key);
-    open?.sockets[Symbol.dispose]();
+    open?.[Symbol.dispose]();
   }
 
-  #serve(key: string, network: NamedNetwork, address: string): Disposable {
-    const { port = DNS_PORT, isStandIn = false } = this.#options;
-    const mark = isStandIn ? STAND_IN_MARK : RESERVATION_MARK;
+  get #mark(): number {
+    return this.#options.isStandIn === true ? STAND_IN_MARK : RESERVATION_MARK;
+  }
+
+  #failed({ key, subject }: Place): (error: Error) => void {
+    return (error) => {
+      this.#report(subject, error);
+      this.#close(key);
+      this.#lookAgain();
+    };
+  }
+
+  /** @returns undefined: the container has just ended */
+  #serveInside(place: ContainerPlace): Disposable | undefined {
+    const bound = bindInside(place.namespace, this.#mark);
+    if (bound === undefined) return undefined;
+    using opening = new DisposableStack();
+    const respond: Responder = (message, source, transport) => this.#respond(place, message, source, transport);
+    const failed = this.#failed(place);
+    opening.use(serveDatagrams(bound.udp, 4, respond, failed));
+    opening.use(serveStream(bound.tcp, respond, failed));
+    return opening.move();
+  }
+
+  #serveNetwork(place: NetworkPlace): Disposable {
+    const { address } = place;
+    const { port = DNS_PORT } = this.#options;
+    const mark = this.#mark;
     using opening = new DisposableStack();
     const bound = (protocol: 'udp' | 'tcp'): number => {
       // Shared with what holds a published port 53 of all addresses; free, since the bridge may come later.
@@ -179,12 +241,8 @@ export class NameServer implements Disposable {
         `port ${port}/${protocol} of ${address} is taken: no names there until its holder keeps to addresses of its own`,
       );
     };
-    const respond: Responder = (message, source, transport) => this.#respond(network.id, message, source, transport);
-    const failed = (error: Error) => {
-      this.#report(`names of network ${network.name} on ${address}`, error);
-      this.#close(key);
-      this.#lookAgain();
-    };
+    const respond: Responder = (message, source, transport) => this.#respond(place, message, source, transport);
+    const failed = this.#failed(place);
     const family = isIPv6(address) ? 6 : 4;
     for (let number = 0; number < DATAGRAM_SOCKETS; number += 1) {
       const fd = bound('udp');
@@ -197,18 +255,22 @@ export class NameServer implements Disposable {
 
   /** @param isFresh the records have just been read for this message */
   #respond(
-    networkId: string,
+    place: Place,
     message: Buffer,
     source: string,
     transport: Transport,
     isFresh = false,
   ): Reply | Promise<Reply> {
     if (performance.now() >= this.#readAgainMs) this.#readIfChanged();
-    const again = () => this.#respond(networkId, message, source, transport, true);
-    const asker = this.#directory.asker(networkId, source);
+    const again = () => this.#respond(place, message, source, transport, true);
+    const asker =
+      place.kind === 'network'
+        ? this.#directory.asker(place.networkId, source)
+        : this.#directory.resident(place.containerId);
     if (asker === undefined) {
       // Strangers get nothing, so that nobody is sent answers that he did not ask for. This one may just have come.
-      const mayHaveCome = !isFresh && this.#directory.belongs(networkId, source) && this.#isStale();
+      const belongs = place.kind === 'container' || this.#directory.belongs(place.networkId, source);
+      const mayHaveCome = !isFresh && belongs && this.#isStale();
       return mayHaveCome ? this.#afterReading(again) : undefined;
     }
     const query = readQuery(message);
@@ -234,7 +296,9 @@ export class NameServer implements Disposable {
       // Programs go on waiting when they hear SERVFAIL or REFUSED; this they believe at once.
       if (resolvers.length === 0) return emptyAnswer(asked, ResponseCode.noSuchName);
       if (hooks.allows?.(id, query.name) === false) return emptyAnswer(asked, ResponseCode.refused);
-      const found = await this.#forwarder.ask(id, resolvers, message, query.questionEnd, transport === 'tcp');
+      // Those that were given to the container are asked as by itself: there it may reach what this host does not.
+      const from = asker.container.resolvers.length > 0 ? (asker.container.namespace ?? '') : '';
+      const found = await this.#forwarder.ask(id, resolvers, message, query.questionEnd, transport === 'tcp', from);
       if (found === undefined) return emptyAnswer(asked, ResponseCode.serverFailure);
       const { addresses, ttlSeconds } = answeredAddresses(found, query.questionEnd);
       if (addresses.length > 0) await hooks.onAnswer?.(id, query.name, addresses.map(formatAddress), ttlSeconds);

@@ -43,7 +43,7 @@ export function forgetAttachment(tx: Transaction, endpointId: string): void {
 export function listAttachments(db: Database): Attachment[] {
   return db
     .all<{ cni: string }>(
-      "SELECT json_extract(doc, '$.cni') AS cni FROM endpoints WHERE json_type(doc, '$.cni') = 'object'",
+      "SELECT json_extract(doc, '$.cni') AS cni FROM endpoints WHERE json_valid(doc) AND json_type(doc, '$.cni') = 'object'",
     )
     .map(({ cni }) => JSON.parse(cni) as Attachment);
 }

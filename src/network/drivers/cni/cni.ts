@@ -11,7 +11,7 @@ import { type Attachment, forgetAttachment, listAttachments, readAttachment, rec
 import { add, check, collectGarbage, del, hasCapability, requirePlugins, status } from './chain.ts';
 import { readConflists } from './conflist.ts';
 import { lockPlugins, type PluginLock } from './plugin-lock.ts';
-import { addressesOf } from './result.ts';
+import { addressesOf, dnsOf } from './result.ts';
 import { argumentsOf, runtimeConfigOf } from './runtime-config.ts';
 
 /**
@@ -69,7 +69,7 @@ export class CniDriver implements NetworkDriver {
     using lock = await this.#lock(endpoint);
     await db.write((tx) => recordAttachment(tx, endpoint.id, attachment));
     const result = await add(attachment, lock.fd);
-    const connected: Endpoint = { ...endpoint, ...addressesOf(result, endpoint.interfaceName) };
+    const connected: Endpoint = { ...endpoint, ...addressesOf(result, endpoint.interfaceName), ...dnsOf(result) };
     dressForeignLink(request.netns, connected);
     await db.write((tx) => {
       updateEndpoint(tx, connected);

@@ -33,6 +33,23 @@ export function addressesOf(result: Record<string, unknown>, ifName: string): Re
   return found;
 }
 
+const MAX_ENTRIES = 16;
+/** What may stand in a line of resolv.conf. */
+const WORD = /^[\x21-\x7e]{1,255}$/;
+
+/** What a result says of names (section 5, "dns"), where it says anything. */
+export function dnsOf(result: Record<string, unknown>): Pick<Endpoint, 'dns'> {
+  const said = isObject(result['dns']) ? result['dns'] : {};
+  const words = (key: string): string[] =>
+    (Array.isArray(said[key]) ? said[key] : []).filter((word) => WORD.test(text(word))).slice(0, MAX_ENTRIES);
+  const servers = words('nameservers').filter((address) => isIP(address) !== 0);
+  const domain = text(said['domain']);
+  const search = words('search');
+  const searches = search.length === 0 && WORD.test(domain) ? [domain] : search;
+  const options = words('options');
+  return servers.length + searches.length + options.length === 0 ? {} : { dns: { servers, searches, options } };
+}
+
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 const objects = (value: unknown): Record<string, unknown>[] => (Array.isArray(value) ? value.filter(isObject) : []);
