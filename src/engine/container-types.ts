@@ -25,6 +25,8 @@ export interface ContainerState {
   /** The container's conmon. */
   monitorPid: number;
   monitorStartTicks: number;
+  /** Of the machine when it was started; undefined: never, or by an engine of before. */
+  bootId?: string;
   exitCode: number;
   oomKilled: boolean;
   error: string;

@@ -37,6 +37,8 @@ import { type ReconcileParts, reconcile, settleEnded } from './reconcile.ts';
 import { LateRegistries } from './registries.ts';
 import { watchRules } from './rule-watch.ts';
 import { startContainer } from './start.ts';
+import { startByPolicy } from './start-by-policy.ts';
+import { type Startable, StartOrder } from './start-order.ts';
 import { createSystemService } from './system.ts';
 import type { ContainerRecord, EngineServices } from './types.ts';
 import { Volumes } from './volumes.ts';
@@ -46,6 +48,8 @@ export interface OpenOptions {
   watchesExits?: boolean;
   /** Compare everything with the records at once, as a daemon does; otherwise only when somebody died in the middle. */
   reconciles?: boolean;
+  /** Start containers as their restart policies say, as a daemon does when it starts. */
+  startsByPolicy?: boolean;
   /** Keep disk use below the user's threshold at once and every hour, as a daemon does; else after storing an image only. */
   housekeeps?: boolean;
   /**
@@ -216,6 +220,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     } else {
       await settleEnded(this.#parts);
     }
+    if (options.startsByPolicy === true) await startByPolicy(this.#parts);
     this.summonKeeper();
   }
 
@@ -285,6 +290,12 @@ export class Engine implements EngineServices, AsyncDisposable {
   /** Whether anything counts on a keeper: also a container that is just starting, and may ask for names at once. */
   needsKeeper(): boolean {
     return this.keeperWork().length > 0 || neededNameServers(this.#parts).length > 0;
+  }
+
+  /** Which of these containers, all waiting for their restart, may be started now. @see StartOrder */
+  startable(ids: ReadonlySet<string>): Startable[] {
+    const waiting = this.#parts.store.withStatus('restarting').filter(({ id }) => ids.has(id));
+    return waiting.length === 0 ? [] : new StartOrder(this.#parts.store.all()).startable(waiting);
   }
 
   /** Starts a container whose back-off is over; nothing happens when it no longer waits. */

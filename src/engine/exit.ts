@@ -1,14 +1,14 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isProcessAlive, oomKills } from '../linux/index.ts';
+import { oomKills } from '../linux/index.ts';
 import { readExit } from '../runtime/index.ts';
 import { removeBundle } from './bundle.ts';
 import { cgroupPath } from './container-cgroup.ts';
 import { endpointEvents, freeNetwork } from './container-network.ts';
 import { containerEvent, volumeUseEvents } from './events.ts';
 import { needsKeeper } from './keeper-work.ts';
-import { isContainerAlive, isUp } from './liveness.ts';
+import { isContainerAlive, isMonitorAlive, isOfThisBoot, isUp } from './liveness.ts';
 import { releaseSources } from './mount-sources.ts';
 import type { EngineParts } from './parts.ts';
 import { anonymousVolumes, deleteRecord, releaseImages, removeFiles, removeVolumes } from './remove-locked.ts';
@@ -55,12 +55,13 @@ async function findEnd(parts: EngineParts, record: ContainerRecord): Promise<End
   const deadline = Date.now() + MONITOR_GRACE_MS;
   for (;;) {
     // Asked before the file is read: a monitor that was alive may write between the two.
-    const isMonitored = isProcessAlive(record.state.monitorPid, record.state.monitorStartTicks);
+    const isMonitored = isMonitorAlive(record);
     const end = told();
     if (end !== undefined) return end;
     if (isContainerAlive(record)) return undefined;
     if (!isMonitored || Date.now() > deadline) {
-      return { exitCode: UNKNOWN_EXIT_CODE, error: 'the exit code is unknown: the monitor (conmon) was killed' };
+      const cause = isOfThisBoot(record.state) ? 'the monitor (conmon) was killed' : 'the machine was started anew';
+      return { exitCode: UNKNOWN_EXIT_CODE, error: `the exit code is unknown: ${cause}` };
     }
     await sleep(5);
   }
@@ -70,7 +71,9 @@ async function findEnd(parts: EngineParts, record: ContainerRecord): Promise<End
 export async function settleLocked(parts: EngineParts, record: ContainerRecord, end: End): Promise<void> {
   const { id, bundle, host, state } = record;
   const finishedMs = Date.now();
-  const delayMs = restartDelayMs(record, end.exitCode, finishedMs - state.startedMs);
+  // With the machine, the policy begins anew.
+  const restartCount = isOfThisBoot(state) ? record.restartCount : 0;
+  const delayMs = restartDelayMs({ ...record, restartCount }, end.exitCode, finishedMs - state.startedMs);
   const isGoing = delayMs === undefined && host.autoRemove;
   // Read before the runtime deletes the cgroup.
   const oomKilled = existsSync(join(bundle, 'oom')) || (oomKills(cgroupPath(parts, record)) ?? 0) > 0;
@@ -93,7 +96,7 @@ export async function settleLocked(parts: EngineParts, record: ContainerRecord, 
     };
     tx.event(containerEvent(current, 'die', attributes));
     if (current.state.isStopping) tx.event(containerEvent(current, 'stop'));
-    if (delayMs !== undefined) current.restartCount += 1;
+    if (delayMs !== undefined) current.restartCount = isOfThisBoot(state) ? restartCount + 1 : 0;
     current.state = {
       ...current.state,
       status: delayMs === undefined ? 'exited' : 'restarting',

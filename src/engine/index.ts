@@ -32,6 +32,7 @@ export {
   type VerifyRequest,
   verifyImage,
 } from './signing.ts';
+export type { Startable } from './start-order.ts';
 export { planSync, type SyncRequest, type SyncStep } from './sync-plan.ts';
 export { inspectSource, nameOf } from './transport-inspect.ts';
 export { Transports } from './transports.ts';

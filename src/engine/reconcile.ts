@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isFrozen, listCgroups, listPids, removeCgroup } from '../linux/index.ts';
 import { removeBundle } from './bundle.ts';
@@ -6,11 +6,13 @@ import { cgroupPath, defaultCgroupParent } from './container-cgroup.ts';
 import { freeNetwork } from './container-network.ts';
 import { handleExit } from './exit.ts';
 import { forgetEarlierBoots, isMountKey } from './image-mounts.ts';
+import { currentBootId } from './leases.ts';
 import { isContainerAlive, isUp } from './liveness.ts';
 import { releaseSources, viewerOf } from './mount-sources.ts';
 import type { EngineParts } from './parts.ts';
 import { resumeAbandoned } from './quiesce.ts';
 import { removeLocked } from './remove-locked.ts';
+import { startByPolicy } from './start-by-policy.ts';
 import type { ContainerRecord } from './types.ts';
 
 /** What reconcile also needs: the parts with leftovers of their own. */
@@ -34,11 +36,10 @@ export async function reconcile(parts: ReconcileParts): Promise<void> {
       parts.onError(subject, error);
     }
   };
-  const rebooted = await noteBoot(parts);
+  const isFirstOfBoot = await noteBoot(parts);
   // Before their status is compared with what is: to the records they are paused.
   await attempt('paused containers', () => resumeAbandoned(parts));
-  for (const { id } of parts.store.all())
-    await attempt(`container ${id}`, () => reconcileContainer(parts, id, rebooted));
+  for (const { id } of parts.store.all()) await attempt(`container ${id}`, () => reconcileContainer(parts, id));
   await attempt('execs', () => parts.reconcileExecs());
   await attempt('bundles', () => removeOrphanBundles(parts));
   await attempt('cgroups', () => removeOrphanCgroups(parts));
@@ -59,6 +60,7 @@ export async function reconcile(parts: ReconcileParts): Promise<void> {
     return parts.reconcileImages((imageID) => used.has(imageID));
   });
   parts.intents.forget(abandoned);
+  if (isFirstOfBoot) await attempt('restart policies', () => startByPolicy(parts));
 }
 
 /** The cheap part, done at each opening: containers that have ended while nobody looked. */
@@ -73,7 +75,7 @@ export async function settleEnded(parts: ReconcileParts): Promise<void> {
   }
 }
 
-async function reconcileContainer(parts: EngineParts, id: string, rebooted: boolean): Promise<void> {
+async function reconcileContainer(parts: EngineParts, id: string): Promise<void> {
   if (isUp(parts.store.find(id) ?? ({ state: { status: 'dead' } } as ContainerRecord))) await handleExit(parts, id);
   using lock = parts.locks.tryAcquire(`container:${id}`);
   const record = lock === undefined ? undefined : parts.store.find(id);
@@ -85,14 +87,6 @@ async function reconcileContainer(parts: EngineParts, id: string, rebooted: bool
   if (existsSync(record.bundle) || parts.layers.isMounted(id)) await undoStart(parts, record);
   if (record.state.status === 'exited' && record.host.autoRemove) {
     return await removeLocked(parts, record, { volumes: true });
-  }
-  // As dockerd does when it starts after a boot, `always` holds even for what a user had stopped.
-  if (rebooted && record.state.status === 'exited' && record.host.restartPolicy.name === 'always') {
-    await parts.store.update(id, (current) => {
-      current.state.status = 'restarting';
-      current.state.stoppedByUser = false;
-      current.state.restartAtMs = Date.now();
-    });
   }
 }
 
@@ -164,7 +158,7 @@ function removeOrphanFolders(parts: EngineParts): void {
 
 /** @returns whether the machine was started anew since an engine on these roots last looked */
 async function noteBoot(parts: EngineParts): Promise<boolean> {
-  const bootID = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  const bootID = currentBootId();
   const known = parts.db.get<{ value: string }>("SELECT value FROM facts WHERE key = 'boot-id'")?.value;
   if (known === bootID) return false;
   await parts.db.write((tx) => tx.run("INSERT OR REPLACE INTO facts (key, value) VALUES ('boot-id', ?)", bootID));

@@ -30,6 +30,24 @@ export function restartDelayMs(
   return Math.min(FIRST_DELAY_MS * 2 ** doublings, LONGEST_DELAY_MS);
 }
 
+/**
+ * Whether a container that rests is started when the daemon or the machine starts. As with docker, `always` holds even for
+ * what a user has stopped; the others leave that alone.
+ */
+export function startsWithEngine({
+  state,
+  host,
+  restartCount,
+}: Pick<ContainerRecord, 'state' | 'host' | 'restartCount'>): boolean {
+  // What was made and never started waits for its user.
+  if (state.status !== 'exited' || state.startedMs === 0) return false;
+  const { name, maximumRetryCount } = host.restartPolicy;
+  if (name === 'always') return true;
+  if (state.stoppedByUser) return false;
+  const hasTries = maximumRetryCount === 0 || restartCount < maximumRetryCount;
+  return name === 'unless-stopped' || (name === 'on-failure' && state.exitCode !== 0 && hasTries);
+}
+
 /** @throws {TareError} InvalidArgument with docker's texts */
 export function checkRestartPolicy(host: Pick<HostConfig, 'restartPolicy' | 'autoRemove'>): void {
   const { name, maximumRetryCount } = host.restartPolicy;

@@ -23,6 +23,7 @@ import { exitCommandFor } from './exit-command.ts';
 import { writeGeneratedFiles, writeHosts, writeResolvConf } from './generated-files.ts';
 import { isHealthchecked } from './health.ts';
 import { needsKeeper } from './keeper-work.ts';
+import { currentBootId } from './leases.ts';
 import { parseLogOptions } from './log-options.ts';
 import { prepareSources, releaseSources } from './mount-sources.ts';
 import { nameServerFor } from './name-servers.ts';
@@ -145,6 +146,7 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
       pidStartTicks: created.container.startTicks,
       monitorPid: created.monitor.pid,
       monitorStartTicks: created.monitor.startTicks,
+      bootId: currentBootId(),
       exitCode: 0,
       oomKilled: false,
       error: '',
@@ -199,16 +201,22 @@ function sharesNetworkOf(parts: EngineParts, { host }: ContainerRecord): Contain
   return mode === 'container' && other !== undefined ? parts.store.get(other) : undefined;
 }
 
+/** By the kernel's name, in docker's words. */
+const namespaceNames = { net: 'network', pid: 'PID', ipc: 'IPC', uts: 'UTS', cgroup: 'cgroup' } as const;
+
 function chooseNamespaces(parts: EngineParts, record: ContainerRecord): SpecInput['namespaces'] {
   const { host } = record;
-  const joined = (mode: string, kind: string): { path: string } => {
+  const joined = (mode: string, kind: keyof typeof namespaceNames): { path: string } => {
     const other = parts.store.get(mode.slice('container:'.length));
     if (other.state.status !== 'running' && other.state.status !== 'paused') {
-      throw new TareError('Conflict', `cannot join ${kind} of a non running container: ${other.id}`);
+      throw new TareError(
+        'Conflict',
+        `cannot join ${namespaceNames[kind]} namespace of a non running container: container ${other.name} is ${other.state.status}`,
+      );
     }
     return { path: `/proc/${other.state.pid}/ns/${kind}` };
   };
-  const choose = (mode: string, kind: string): NamespaceMode =>
+  const choose = (mode: string, kind: keyof typeof namespaceNames): NamespaceMode =>
     mode.startsWith('container:') ? joined(mode, kind) : mode === 'host' ? 'host' : 'new';
   return {
     network:

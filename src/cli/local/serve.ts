@@ -40,6 +40,7 @@ export async function serveUntilTold(values: ServeValues, announce: (line: strin
   await using engine = await Engine.open(config, {
     watchesExits: true,
     reconciles: true,
+    startsByPolicy: true,
     housekeeps: true,
     notice: (text) => logger.info(text),
     report: (subject, error) => logger.error({ err: error }, subject),
