@@ -50,7 +50,7 @@ export const createOptions = {
   env: { type: 'list', short: 'e', help: 'Set environment variables' },
   'env-file': { type: 'list', help: 'Read in a file of environment variables', completes: 'files' },
   expose: { type: 'list', help: 'Expose a port or a range of ports' },
-  gpus: { type: 'string', value: 'gpu-request', help: 'Not supported: give devices with --device' },
+  gpus: { type: 'string', value: 'gpu-request', help: "GPU devices to add to the container ('all' to pass all GPUs)" },
   'group-add': { type: 'list', help: 'Add additional groups to join' },
   'health-cmd': { type: 'string', help: 'Command to run to check health' },
   'health-interval': { type: 'string', value: 'duration', help: 'Time between running the check (ms|s|m|h)' },

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { messageOf, TareError } from '../errors/index.ts';
 import type { createOptions } from './create-options.ts';
 import { parseBandwidth } from './grammar/bandwidth.ts';
+import { cdiRequest, type DeviceRequestBody, isCdiDevice, parseGpus } from './grammar/device-requests.ts';
 import {
   parseBpsDevice,
   parseDevice,
@@ -120,11 +121,6 @@ export function createBody(
 }
 
 function checkConflicts(options: CreateValues): void {
-  if (options.gpus !== undefined)
-    throw new TareError(
-      'Unsupported',
-      '--gpus is not supported: give the devices with --device and the driver libraries with --volume',
-    );
   if (options['kernel-memory'] !== undefined)
     throw new TareError(
       'Unsupported',
@@ -195,6 +191,14 @@ function healthcheck(options: CreateValues): { Healthcheck?: Record<string, unkn
   return { Healthcheck: { ...test, ...nanoseconds, Retries: retries } };
 }
 
+function deviceRequests(options: CreateValues): DeviceRequestBody[] {
+  const cdi = options.device.filter(isCdiDevice);
+  return [
+    ...(options.gpus === undefined ? [] : [parseGpus(options.gpus)]),
+    ...(cdi.length > 0 ? [cdiRequest(cdi)] : []),
+  ];
+}
+
 function resources(options: CreateValues): Record<string, unknown> {
   const size = (name: 'memory' | 'memory-reservation') => {
     const text = options[name];
@@ -229,7 +233,8 @@ function resources(options: CreateValues): Record<string, unknown> {
     BlkioDeviceReadIOps: options['device-read-iops'].map((text) => parseIopsDevice(text, '--device-read-iops')),
     BlkioDeviceWriteIOps: options['device-write-iops'].map((text) => parseIopsDevice(text, '--device-write-iops')),
     Ulimits: options.ulimit.map(parseUlimit),
-    Devices: options.device.map(parseDevice),
+    Devices: options.device.filter((device) => !isCdiDevice(device)).map(parseDevice),
+    DeviceRequests: deviceRequests(options),
     DeviceCgroupRules: options['device-cgroup-rule'].map(parseDeviceRule),
   };
 }

@@ -8,6 +8,11 @@ export const engineOptions = {
   'add-runtime': { type: 'list', help: 'Register an additional OCI runtime (NAME=PATH)' },
   bip: { type: 'string', help: 'Subnet of the default bridge in CIDR notation' },
   bip6: { type: 'string', help: 'IPv6 subnet of the default bridge in CIDR notation' },
+  'cdi-spec-dir': {
+    type: 'list',
+    help: "Folder of CDI device specifications, '/etc/cdi' and '/var/run/cdi' unless given",
+    completes: 'directories',
+  },
   'cni-bin-dir': {
     type: 'list',
     help: "Folder of CNI plugins, '/opt/cni/bin' and '/usr/lib/cni' unless given",

@@ -5,7 +5,7 @@ import { parse as parseToml } from 'smol-toml';
 import { TareError } from '../errors/index.ts';
 import { checkRegistryOptions } from '../image/index.ts';
 import { isIP } from '../linux/index.ts';
-import type { RuntimeBinary } from '../runtime/index.ts';
+import { type RuntimeBinary, standardCdiFolders } from '../runtime/index.ts';
 import type { EventLimits } from '../state/index.ts';
 import { eventArguments, parseEventLimits } from './event-config.ts';
 import { formatThreshold, type ImageGC, parseImageGC } from './image-gc-config.ts';
@@ -48,6 +48,8 @@ export interface EngineConfig {
   imageGC?: ImageGC;
   /** How long events are kept. */
   events: EventLimits;
+  /** Where devices are described (CDI); what stands in a later one counts. */
+  cdiFolders: string[];
 }
 
 export interface RegistrySettings {
@@ -97,6 +99,7 @@ export interface ConfigFlags {
   imageGCLow?: string;
   eventsMaxAge?: string;
   eventsMaxSize?: string;
+  cdiFolders?: string[];
 }
 
 /**
@@ -158,7 +161,13 @@ export function loadConfig(flags: ConfigFlags, command: string[]): EngineConfig 
       flags.eventsMaxAge ?? file.events?.['max-age'],
       flags.eventsMaxSize ?? file.events?.['max-size'],
     ),
+    cdiFolders: cdiFolders(flags, file),
   };
+}
+
+function cdiFolders(flags: ConfigFlags, file: ConfigFile): string[] {
+  const given = [...(file['cdi-spec-dirs'] ?? []), ...(flags.cdiFolders ?? [])];
+  return given.length === 0 ? [...standardCdiFolders] : given.map((folder) => resolve(folder));
 }
 
 /** Lists of the file and of the flags add up, as they do not contradict each other. */
@@ -246,6 +255,9 @@ export const configArguments = (config: EngineConfig): string[] => [
     ? []
     : ['--image-gc-high', formatThreshold(config.imageGC.high), '--image-gc-low', formatThreshold(config.imageGC.low)]),
   ...eventArguments(config.events),
+  ...(config.cdiFolders.join(':') === standardCdiFolders.join(':')
+    ? []
+    : config.cdiFolders.flatMap((folder) => ['--cdi-spec-dir', folder])),
 ];
 
 interface ConfigFile extends NetworkFlags {
@@ -269,6 +281,7 @@ interface ConfigFile extends NetworkFlags {
   'max-concurrent-uploads'?: number;
   'image-gc'?: { high?: string; low?: string };
   events?: { 'max-age'?: string; 'max-size'?: string };
+  'cdi-spec-dirs'?: string[];
 }
 
 const isText = (value: unknown): boolean => typeof value === 'string';
@@ -322,6 +335,7 @@ const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, wa
   'max-concurrent-uploads': [isCount, 'a whole number'],
   'image-gc': [isTextsOf('high', 'low'), 'a table with high and low, such as "85%" or "50GB"'],
   events: [isTextsOf('max-age', 'max-size'), 'a table with max-age and max-size, such as "168h" and "32m"'],
+  'cdi-spec-dirs': [isTexts, 'a list of paths'],
 };
 
 /** The addresses that `tare serve` listens on by the file's word. */

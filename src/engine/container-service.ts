@@ -119,6 +119,8 @@ export interface ContainerService {
   unpause(ref: string): Promise<void>;
   rename(ref: string, name: string): Promise<void>;
   remove(ref: string, options?: { force?: boolean; volumes?: boolean }): Promise<void>;
+  /** Removes a link, `/CONTAINER/ALIAS`, and leaves the containers. */
+  removeLink(name: string): Promise<void>;
   wait(ref: string, condition: 'not-running' | 'next-exit' | 'removed', signal?: AbortSignal): Promise<WaitResult>;
   /** @throws {TareError} NotFound; Conflict: ambiguous prefix */
   inspect(ref: string, options?: { size?: boolean }): Promise<ContainerView>;

@@ -109,6 +109,10 @@ export interface ContainerRecord {
 export interface ContainerView extends ContainerRecord {
   endpoints: (Endpoint & { networkName: string; aliases: string[] })[];
   execIds: string[];
+  /** `/CHILD:/NAME/ALIAS` for each container that it is linked to. */
+  links: string[];
+  /** `PARENT/ALIAS` for each container that is linked to it. */
+  linkedNames: string[];
   /** Only when sizes were asked for. */
   sizeRwBytes?: number;
   sizeRootFsBytes?: number;

@@ -9,6 +9,7 @@ import { cgroupPath } from './container-cgroup.ts';
 import { createContainer } from './create.ts';
 import { containerEvent, pruneEvent } from './events.ts';
 import { filterLabels, filterTime, refuseUnknownFilters } from './filters.ts';
+import { removeLink } from './links.ts';
 import { listContainers, sizedViewOf, viewOf } from './list.ts';
 import { addPorts, removePorts } from './live-ports.ts';
 import { isUp } from './liveness.ts';
@@ -42,6 +43,7 @@ export function createContainerService(parts: EngineParts, hub: AttachHub): Cont
     unpause: (ref) => unpauseContainer(parts, ref),
     rename: (ref, name) => renameContainer(parts, ref, name),
     remove: (ref, options) => removeContainer(parts, ref, options),
+    removeLink: (name) => removeLink(parts, name),
     wait: (ref, condition, signal) => waitContainer(parts, ref, condition, signal),
     inspect: async (ref, options) => {
       const record = parts.store.get(ref);

@@ -2,6 +2,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { hostname as hostName } from 'node:os';
 import { join } from 'node:path';
 import { TareError } from '../errors/index.ts';
+import { parsePlatform } from '../image/index.ts';
 import { checkEndpoint } from '../network/index.ts';
 import {
   applyHostDefaults,
@@ -16,10 +17,12 @@ import { bundleFolder, containerFolder } from './config.ts';
 import { checkContainerBandwidth } from './container-bandwidth.ts';
 import { makeBindSources, planMounts } from './container-mounts.ts';
 import { publicationWarnings } from './container-network.ts';
+import { deviceEdits } from './devices.ts';
 import { emptyEndpoint } from './endpoint-request.ts';
 import { containerEvent } from './events.ts';
 import { findImage } from './image-records.ts';
 import { noteUse } from './image-uses.ts';
+import { insertLinks, resolveLinks } from './links.ts';
 import { parseLogOptions } from './log-options.ts';
 import { isExtraHost } from './name-files.ts';
 import { newContainerID, newContainerName, parseContainerName } from './names.ts';
@@ -61,7 +64,8 @@ export async function createContainer(
   request: CreateContainer,
 ): Promise<{ id: string; warnings: string[] }> {
   const { config: engine } = parts;
-  const image = parts.images.resolve(request.config.image);
+  const platform = request.platform === undefined ? undefined : parsePlatform(request.platform);
+  const image = parts.images.resolve(request.config.image, platform);
   await parts.images.requireTrusted(image.id, request.config.image);
   const config = mergeImageDefaults(request.config, image.config.config ?? {});
   const asked: HostConfig = { ...request.host, runtime: request.host.runtime || engine.defaultRuntime };
@@ -69,6 +73,7 @@ export async function createContainer(
   const host = applyHostDefaults(asked, parts.facts);
   const networking = config.networkDisabled ? [] : resolveNetworking(parts, host, request.networking);
   warnings.push(...publicationWarnings({ host, config, networking }, (ref) => parts.networks.get(ref)));
+  await deviceEdits(parts, host);
   const plan = planMounts(parts, config, host);
   for (const { imageId, spec } of plan.mounts) {
     if (imageId !== undefined) await parts.images.requireTrusted(imageId, spec?.source ?? imageId);
@@ -100,6 +105,7 @@ export async function createContainer(
     driver: parts.layers.driver,
   };
 
+  const links = resolveLinks(parts, record);
   using _intent = parts.intents.begin();
   using _lock = await parts.locks.acquire(`container:${id}`);
   await using undo = new AsyncDisposableStack();
@@ -119,6 +125,7 @@ export async function createContainer(
         parts.volumes.newRecord(name, {}),
     );
   await insertWithName(parts, record, request.name === undefined, (tx) => {
+    insertLinks(tx, links);
     for (const volume of volumes) {
       // Named volumes may have been made, or removed, by another process since the plan.
       if (tx.get('SELECT 1 AS there FROM volumes WHERE name = ?', volume.name) === undefined) insertVolume(tx, volume);

@@ -14,7 +14,7 @@ export function writeGeneratedFiles(record: ContainerRecord, owner: ContainerRec
   }
   mkdirSync(dirname(record.hostsPath), { recursive: true, mode: 0o700 });
   writeFileSync(record.hostnamePath, `${record.config.hostname}\n`, { mode: 0o644 });
-  writeHosts(record, []);
+  writeHosts(record, [], []);
   writeResolvConf(record, undefined, []);
   return { hostname: record.hostnamePath, hosts: record.hostsPath, resolvConf: record.resolvConfPath };
 }
@@ -49,8 +49,15 @@ export function resolvConfText(
   });
 }
 
-/** Writes the hosts file anew, into the same inode: a running container has it mounted. */
-export function writeHosts(record: ContainerRecord, endpoints: readonly Endpoint[]): void {
+/**
+ * Writes the hosts file anew, into the same inode: a running container has it mounted.
+ * @param linked other containers under the names that only this one uses
+ */
+export function writeHosts(
+  record: ContainerRecord,
+  endpoints: readonly Endpoint[],
+  linked: readonly { names: string; addresses: readonly string[] }[],
+): void {
   const { config, host } = record;
   const gateway = endpoints.find((endpoint) => endpoint.gatewayIpv4 !== '')?.gatewayIpv4 ?? '127.0.0.1';
   const addresses = endpoints
@@ -64,6 +71,7 @@ export function writeHosts(record: ContainerRecord, endpoints: readonly Endpoint
           domainname: config.domainname,
           addresses,
           extraHosts: host.extraHosts,
+          linked,
           gateway,
         });
   writeFileSync(record.hostsPath, text, { mode: 0o644 });

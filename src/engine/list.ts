@@ -1,5 +1,6 @@
 import { TareError } from '../errors/index.ts';
 import { filterLabels, flagFilter, matchesName, refuseUnknownFilters } from './filters.ts';
+import { linksOf, linksTo } from './links.ts';
 import { imageViewKey } from './mount-sources.ts';
 import type { EngineParts } from './parts.ts';
 import type { ContainerRecord, ContainerView, Filters } from './types.ts';
@@ -19,7 +20,17 @@ export function viewOf(parts: EngineParts, record: ContainerRecord): ContainerVi
     return { ...endpoint, networkName: network.name, aliases: request?.aliases ?? [] };
   });
   const execs = parts.db.all<{ id: string }>('SELECT id FROM execs WHERE container_id = ?', record.id);
-  return { ...record, mounts: shownMounts(parts, record), endpoints, execIds: execs.map(({ id }) => id) };
+  return {
+    ...{ ...record, mounts: shownMounts(parts, record), endpoints, execIds: execs.map(({ id }) => id) },
+    links: linksOf(parts.db, record.id).flatMap(({ childId, alias }) => {
+      const child = parts.store.find(childId);
+      return child === undefined ? [] : [`/${child.name}:/${record.name}/${alias}`];
+    }),
+    linkedNames: linksTo(parts.db, record.id).flatMap(({ parentId, alias }) => {
+      const parent = parts.store.find(parentId);
+      return parent === undefined ? [] : [`${parent.name}/${alias}`];
+    }),
+  };
 }
 
 /** An image has its place from the container's start on. */

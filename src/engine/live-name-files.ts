@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { type Endpoint, INNER_NAME_SERVER, type NetworkRecord } from '../network/index.ts';
 import { resolvConfText, writeHosts, writeResolvConf } from './generated-files.ts';
+import { currentNames } from './links.ts';
 import { nameServerFor } from './name-servers.ts';
 import type { EngineParts } from './parts.ts';
 import type { ContainerRecord } from './types.ts';
@@ -12,12 +13,12 @@ import type { ContainerRecord } from './types.ts';
  * @param before the record as it was before
  */
 export function rewriteNameFiles(
-  parts: Pick<EngineParts, 'networks' | 'store' | 'names'>,
+  parts: Pick<EngineParts, 'db' | 'networks' | 'store' | 'names'>,
   before: ContainerRecord,
   endpoints: readonly Endpoint[],
 ): void {
   const record = parts.store.find(before.id) ?? before;
-  writeHosts(record, endpoints);
+  writeHosts(record, endpoints, currentNames(parts, record));
   const networks = new Map(parts.networks.list().map((network): [string, NetworkRecord] => [network.id, network]));
   const nameServer = nameServerFor(record, endpoints, networks, parts.networks);
   if (nameServer !== undefined) parts.names.cover([nameServer]);

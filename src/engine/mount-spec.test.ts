@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { checkMountRequest, cleanPath, parseBindSpec } from './mount-spec.ts';
+import { checkMountRequest, cleanPath, parseBindSpec, parseVolumesFrom } from './mount-spec.ts';
 
 describe('parseBindSpec', () => {
   const plain = { source: '', destination: '/d', mode: '', readOnly: false, propagation: '', noCopy: false };
@@ -41,6 +41,22 @@ describe('checkMountRequest', () => {
     [{ ...bind, type: 'volume' as const, source: '../x' }, /includes invalid characters/],
   ])('refuses %j', (mount, message) => expect(() => checkMountRequest(mount)).toThrow(message));
 });
+
+test.each([
+  ['web', { container: 'web', readOnly: false }],
+  ['web:ro', { container: 'web', readOnly: true }],
+  ['web:rw,Z', { container: 'web', readOnly: false }],
+  ['web:z,ro', { container: 'web', readOnly: true }],
+])('volumes from %s', (text, want) => expect(parseVolumesFrom(text)).toEqual(want));
+
+test.each([
+  ['', /cannot be an empty string/],
+  ['web:', /invalid mode: $/],
+  ['web:foo', /invalid mode: foo/],
+  ['web:ro,rw', /invalid mode: ro,rw/],
+  ['web:rslave', /invalid mode: rslave/],
+  ['web:nocopy', /invalid mode: nocopy/],
+])('volumes from %j is refused', (text, message) => expect(() => parseVolumesFrom(text)).toThrow(message));
 
 test('cleanPath leaves nothing to climb with', () => {
   fc.assert(

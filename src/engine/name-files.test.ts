@@ -39,6 +39,7 @@ test('hosts: own addresses, extra hosts and the gateway', () => {
     domainname: 'example.org',
     addresses: ['172.17.0.2'],
     extraHosts: ['db:192.0.2.7', 'v6=[2001:db8::1]', 'gw:host-gateway'],
+    linked: [{ names: 'db2 0123456789ab postgres', addresses: ['172.17.0.3', '2001:db8::3'] }],
     gateway: '172.17.0.1',
   });
   expect(text).toContain('127.0.0.1\tlocalhost\n');

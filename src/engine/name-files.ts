@@ -9,6 +9,8 @@ export interface HostsInput {
   addresses: string[];
   /** `name:address`; `host-gateway` stands for the gateway. */
   extraHosts: string[];
+  /** Other containers under the names that only this one uses. */
+  linked: readonly { names: string; addresses: readonly string[] }[];
   gateway: string;
 }
 
@@ -25,6 +27,9 @@ export function hostsFile(input: HostsInput): string {
   for (const entry of input.extraHosts) {
     const [name, address] = splitExtraHost(entry);
     lines.push(`${address === 'host-gateway' ? input.gateway : address}\t${name}`);
+  }
+  for (const { names, addresses } of input.linked) {
+    for (const address of addresses) lines.push(`${address}\t${names}`);
   }
   const names = input.domainname === '' ? input.hostname : `${input.hostname}.${input.domainname} ${input.hostname}`;
   for (const address of input.addresses) lines.push(`${address}\t${names}`);

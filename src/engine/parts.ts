@@ -1,7 +1,7 @@
 import type { NetworkService } from '../network/index.ts';
 import type { HostFacts, Runtime, RuntimeBinary, SeccompCache } from '../runtime/index.ts';
 import type { Database, Locks } from '../state/index.ts';
-import type { DiffID, LayerStore } from '../storage/index.ts';
+import type { DiffID, LayerStore, Platform } from '../storage/index.ts';
 import type { EngineConfig } from './config.ts';
 import type { ContainerStore } from './container-store.ts';
 import type { HeldPorts } from './held-ports.ts';
@@ -13,8 +13,8 @@ import type { Volumes } from './volumes.ts';
 
 /** What the lifecycle needs of the image side. */
 export interface ImageSource {
-  /** @throws {TareError} NotFound: `No such image: REF` */
-  resolve(ref: string): ImageRecord;
+  /** @param platform wanted; undefined: the one that was chosen when the image came @throws {TareError} NotFound */
+  resolve(ref: string, platform?: Platform): ImageRecord;
   /** Layers of an image, base first, unpacked again when they were lost. */
   ensureUnpacked(imageID: string): Promise<DiffID[]>;
   /** Asks the signature policy. @param asked the user's word for it @throws {TareError} Forbidden */

@@ -5,6 +5,7 @@ import { removeBundle } from './bundle.ts';
 import { containerFolder } from './config.ts';
 import { freeNetwork } from './container-network.ts';
 import { containerEvent } from './events.ts';
+import { deleteLinks } from './links.ts';
 import type { EngineParts } from './parts.ts';
 import type { ContainerRecord } from './types.ts';
 
@@ -47,6 +48,7 @@ export async function removeFiles(parts: EngineParts, record: ContainerRecord): 
 /** Deletes a container's record with those of its execs, and tells of it. */
 export function deleteRecord(tx: Transaction, record: ContainerRecord): void {
   tx.run('DELETE FROM execs WHERE container_id = ?', record.id);
+  deleteLinks(tx, record.id);
   if (tx.run('DELETE FROM containers WHERE id = ?', record.id) > 0) tx.event(containerEvent(record, 'destroy'));
 }
 

@@ -4,6 +4,7 @@ import { kindOf, messageOf, TareError } from '../errors/index.ts';
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, mountTable } from '../linux/index.ts';
 import type { Endpoint } from '../network/index.ts';
 import {
+  applyCdiEdits,
   buildSpec,
   checkPropagation,
   knowsRecursiveReadOnly,
@@ -18,12 +19,14 @@ import { configArguments } from './config.ts';
 import { cgroupPath } from './container-cgroup.ts';
 import { makeBindSources, runtimeMounts } from './container-mounts.ts';
 import { connectRequests, disconnectAll, endpointEvents } from './container-network.ts';
+import { deviceEdits } from './devices.ts';
 import { containerEvent, volumeUseEvents } from './events.ts';
 import { exitCommandFor } from './exit-command.ts';
 import { writeGeneratedFiles, writeHosts, writeResolvConf } from './generated-files.ts';
 import { isHealthchecked } from './health.ts';
 import { needsKeeper } from './keeper-work.ts';
 import { currentBootId } from './leases.ts';
+import { type LinkedContainer, linkedContainers, tellParents } from './links.ts';
 import { parseLogOptions } from './log-options.ts';
 import { prepareSources, releaseSources } from './mount-sources.ts';
 import { nameServerFor } from './name-servers.ts';
@@ -97,6 +100,7 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
   const mounts = runtimeMounts(await prepareSources(parts, record), record.host);
   checkPropagation(mounts, mountTable);
   const user = resolveUserIn(rootfs, record.config.user, record.host.groupAdd);
+  const linked = linkedContainers(parts, record);
   const generatedFiles = writeGeneratedFiles(record, sharesNetworkOf(parts, record));
 
   undo.defer(() => networks.deleteNamespace(id));
@@ -104,11 +108,14 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
   const spec = buildSpec({
     ...{ id, config: record.config, host: record.host, user, rootfs, mounts, generatedFiles, namespaces },
     shm: sharedMemory(parts, record),
+    linkedEnv: linked.flatMap(({ env }) => env),
     devices: resolveDevices(record.host),
     cgroupsPath: cgroupPath(parts, record),
     runtimeKnowsRecursiveReadOnly: knowsRecursiveReadOnly(binary.path),
     facts: parts.facts,
   });
+  const edits = await deviceEdits(parts, record.host);
+  if (edits !== undefined) applyCdiEdits(spec, edits);
   parts.seccomp.embed(spec, binary);
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
   const exitDir = join(engine.execRoot, 'exits');
@@ -132,7 +139,7 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
   });
   // The kernel's part of the network is done while conmon and the runtime work.
   undo.defer(() => disconnectAll(parts, id));
-  const [created, endpoints] = await bothSettled(creating, connectAll(parts, record, namespaces));
+  const [created, endpoints] = await bothSettled(creating, connectAll(parts, record, namespaces, linked));
 
   await parts.attachments.connect(id, bundle);
   // Before its first word: who asks for the log since the start gets all of it.
@@ -164,6 +171,7 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
   });
   undo.move();
   parts.heldPorts.hold(endpoints.flatMap(({ ports }) => ports));
+  tellParents(parts, id);
   if (needsKeeper(record)) parts.wakeKeeper();
 }
 
@@ -179,6 +187,7 @@ async function connectAll(
   parts: EngineParts,
   record: ContainerRecord,
   namespaces: SpecInput['namespaces'],
+  linked: readonly LinkedContainer[],
 ): Promise<Endpoint[]> {
   if (record.host.networkMode.startsWith('container:')) return [];
   const netns = typeof namespaces.network === 'string' ? '' : namespaces.network.path;
@@ -186,7 +195,7 @@ async function connectAll(
   for (const request of connectRequests(record, (ref) => parts.networks.get(ref))) {
     endpoints.push(await parts.networks.connect({ ...request, netns }));
   }
-  if (endpoints.some(({ ipv4, ipv6 }) => ipv4 !== '' || ipv6 !== '')) writeHosts(record, endpoints);
+  if (endpoints.some(({ ipv4, ipv6 }) => ipv4 !== '' || ipv6 !== '')) writeHosts(record, endpoints, linked);
   const networks = new Map(endpoints.map(({ networkId }) => [networkId, parts.networks.get(networkId)]));
   const nameServer = nameServerFor(record, endpoints, networks, parts.networks);
   if (nameServer !== undefined) {

@@ -35,6 +35,8 @@ export interface SystemInfo {
   /** As the engine was told: `HOST[:PORT]` or CIDR, and mirrors of docker.io as URLs. */
   registries: { insecure: string[]; mirrors: string[] };
   labels: string[];
+  /** Where devices are described, and which are. */
+  cdi: { folders: string[]; devices: string[] };
   debug: boolean;
   httpProxy: string;
   httpsProxy: string;

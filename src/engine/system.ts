@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { cpus, hostname, release, totalmem } from 'node:os';
-import type { HostFacts } from '../runtime/index.ts';
+import { CdiDevices, type HostFacts } from '../runtime/index.ts';
 import type { Database } from '../state/index.ts';
 import type { LayerStore } from '../storage/index.ts';
 import type { EngineConfig } from './config.ts';
@@ -90,6 +90,7 @@ async function info({ config, db, store, facts, images, layers }: SystemDeps): P
     supports,
     registries: { insecure: config.registries.insecureRegistries, mirrors: config.registries.registryMirrors },
     labels: config.labels,
+    cdi: { folders: config.cdiFolders, devices: (await CdiDevices.read(config.cdiFolders)).names() },
     debug: config.debug,
     ...shownProxies(process.env),
   };

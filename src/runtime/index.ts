@@ -1,3 +1,7 @@
+export { applyCdiEdits } from './cdi/apply-edits.ts';
+export { CdiDevices, standardCdiFolders } from './cdi/cdi-devices.ts';
+export { type CdiEdits, isQualifiedName } from './cdi/cdi-spec.ts';
+export { requestedDevices } from './cdi/device-requests.ts';
 export * from './devices.ts';
 export * from './exec-process.ts';
 export { readExit, watchExits } from './exits.ts';

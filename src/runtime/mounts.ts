@@ -200,13 +200,13 @@ const writableUnderReadOnlyRoot = new Set(['/proc', '/dev', '/dev/pts', '/dev/sh
 export function adjustDefaults(
   mounts: readonly OciMount[],
   userDestinations: ReadonlySet<string>,
-  how: { privileged: boolean; readOnlyRoot: boolean },
+  how: { privileged: boolean; writableCgroups: boolean; readOnlyRoot: boolean },
 ): OciMount[] {
   return mounts
     .filter(({ destination }) => !userDestinations.has(destination))
     .map((entry) => {
       let { options } = entry;
-      if (how.privileged && (entry.type === 'sysfs' || entry.type === 'cgroup')) {
+      if ((how.privileged && entry.type === 'sysfs') || (how.writableCgroups && entry.type === 'cgroup')) {
         options = options.filter((option) => option !== 'ro');
       }
       if (how.readOnlyRoot && !writableUnderReadOnlyRoot.has(entry.destination) && !options.includes('ro')) {

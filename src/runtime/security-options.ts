@@ -13,6 +13,8 @@ export interface SecurityOptions {
   noNewPrivileges: boolean;
   /** Nothing of /proc and /sys is masked or read-only. */
   unconfinedSystemPaths: boolean;
+  /** Whether /sys/fs/cgroup can be written; undefined: only by privileged containers. */
+  writableCgroups: boolean | undefined;
 }
 
 /**
@@ -26,10 +28,15 @@ export function parseSecurityOptions(options: readonly string[]): SecurityOption
     labels: [],
     noNewPrivileges: false,
     unconfinedSystemPaths: false,
+    writableCgroups: undefined,
   };
   for (const option of options) {
     if (option === 'no-new-privileges') {
       result.noNewPrivileges = true;
+      continue;
+    }
+    if (option === 'writable-cgroups') {
+      result.writableCgroups = true;
       continue;
     }
     if (option === 'disable') {
@@ -52,6 +59,9 @@ export function parseSecurityOptions(options: readonly string[]): SecurityOption
         break;
       case 'no-new-privileges':
         result.noNewPrivileges = parseBoolean(value, option);
+        break;
+      case 'writable-cgroups':
+        result.writableCgroups = parseBoolean(value, option);
         break;
       case 'systempaths':
         if (value !== 'unconfined') throw invalid(2, option);

@@ -84,6 +84,18 @@ export interface DeviceRequestPath {
   cgroupPermissions: string;
 }
 
+/** Devices that a driver is asked for (docker's `--gpus`, and `--device vendor.com/class=name`). */
+export interface DeviceRequest {
+  /** `cdi`, or a driver's name; '' for any. */
+  driver: string;
+  /** -1: all. */
+  count: number;
+  deviceIds: string[];
+  /** Any of these sets, of which all are wanted. */
+  capabilities: string[][];
+  options: Record<string, string>;
+}
+
 export interface Ulimit {
   name: string;
   soft: number;
@@ -163,6 +175,7 @@ export interface HostConfig extends Resources {
   extraHosts: string[];
   groupAdd: string[];
   links: string[];
+  deviceRequests: DeviceRequest[];
   oomScoreAdj: number;
   privileged: boolean;
   readonlyRootfs: boolean;

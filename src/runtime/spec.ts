@@ -47,6 +47,8 @@ export interface SpecInput {
   /** Whether the runtime knows the `rro` mount option; kernels since 5.12 do. */
   runtimeKnowsRecursiveReadOnly: boolean;
   devices: ResolvedDevices;
+  /** Variables of linked containers, below the container's own. */
+  linkedEnv?: readonly string[];
   facts: HostFacts;
 }
 
@@ -92,7 +94,7 @@ export function buildSpec(input: SpecInput): OciSpec {
     ...(config.tty && hasSize(host.consoleSize) && { consoleSize: consoleSize(host.consoleSize) }),
     user: { uid: input.user.uid, gid: input.user.gid, additionalGids: input.user.additionalGids },
     args: usesInit(input) ? [initInContainer, '--', ...commandLine(config)] : commandLine(config),
-    env: containerEnv(config, input.user.home),
+    env: containerEnv(config, input.user.home, input.linkedEnv),
     cwd: config.workingDir || '/',
     capabilities: capabilitySets(capabilities, input.user.uid === 0),
     ...(host.ulimits.length > 0 && { rlimits: toRlimits(host.ulimits) }),
@@ -124,8 +126,12 @@ export function buildSpec(input: SpecInput): OciSpec {
 }
 
 /** Variables of the container's first process, and the base of every exec's. */
-function containerEnv(config: Pick<ContainerConfig, 'hostname' | 'tty' | 'env'>, home: string): string[] {
-  const base = [defaultPath, `HOSTNAME=${config.hostname}`, ...(config.tty ? ['TERM=xterm'] : [])];
+function containerEnv(
+  config: Pick<ContainerConfig, 'hostname' | 'tty' | 'env'>,
+  home: string,
+  linked: readonly string[] = [],
+): string[] {
+  const base = [defaultPath, `HOSTNAME=${config.hostname}`, ...(config.tty ? ['TERM=xterm'] : []), ...linked];
   const env = overrideEnv(base, config.env);
   return env.some((variable) => variable.startsWith('HOME=')) ? env : [...env, `HOME=${home}`];
 }
@@ -230,6 +236,7 @@ function mountsOf(input: SpecInput): OciMount[] {
   }
   const own = adjustDefaults(defaultMounts(shm), destinations, {
     privileged: host.privileged,
+    writableCgroups: parseSecurityOptions(host.securityOpt).writableCgroups ?? host.privileged,
     readOnlyRoot: host.readonlyRootfs,
   });
   // A mount hides what lies below it, so the shorter destination comes first.

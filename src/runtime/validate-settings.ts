@@ -23,10 +23,20 @@ export function applyHostDefaults(host: HostConfig, facts: HostFacts): HostConfi
   if (filled.memoryBytes > 0 && filled.memorySwapBytes === 0) filled.memorySwapBytes = 2 * filled.memoryBytes;
   if (filled.shmSizeBytes === 0) filled.shmSizeBytes = defaultShmBytes;
   if (filled.ipcMode === '') filled.ipcMode = 'private';
-  // On v1 a namespace of its own would hide the hierarchy's path from programs that look for their limits.
-  if (filled.cgroupnsMode === '') filled.cgroupnsMode = facts.cgroupLayout.mode === 'v2' ? 'private' : 'host';
+  // What reaches into the host is confined by no label; docker shows it so.
+  if (
+    filled.securityOpt.length === 0 &&
+    (filled.privileged || filled.ipcMode === 'host' || filled.pidMode === 'host')
+  ) {
+    filled.securityOpt = ['label=disable'];
+  }
+  filled.cgroupnsMode = cgroupNamespace(filled, facts);
   return supportedResources(filled, facts).resources;
 }
+
+/** On v1 a namespace of its own would hide the hierarchy's path from programs that look for their limits. */
+const cgroupNamespace = ({ cgroupnsMode }: HostConfig, facts: HostFacts): string =>
+  cgroupnsMode || (facts.cgroupLayout.mode === 'v2' ? 'private' : 'host');
 
 /**
  * Checks a container's settings before anything changes.
@@ -50,6 +60,9 @@ export function validateSettings(config: ContainerConfig, host: HostConfig, fact
   });
   for (const rule of host.deviceCgroupRules) parseDeviceRule(rule);
   for (const [target, options] of Object.entries(host.tmpfs)) checkTmpfs(target, options);
+  for (const { tmpfs } of host.mounts) {
+    if (tmpfs !== undefined) mergeTmpfsOptions(tmpfs.options.map((option) => option.join('=')));
+  }
   if (host.shmSizeBytes < 0) throw invalid('SHM size can not be less than 0');
   if (host.init === true && facts.initPath === undefined) {
     throw invalid('--init needs an init program on the host: install tini or catatonit');
@@ -58,9 +71,7 @@ export function validateSettings(config: ContainerConfig, host: HostConfig, fact
   if ('' in host.annotations) {
     throw invalid('invalid Annotations: the empty string is not permitted as an annotation key');
   }
-  if (Object.keys(host.storageOpt).length > 0) {
-    throw new TareError('Unsupported', '--storage-opt is not supported: the storage driver has no quotas');
-  }
+  checkStorageOptions(host.storageOpt);
   return [...securityWarnings(host, facts), ...supportedResources(host, facts).warnings, ...portWarnings(host)];
 }
 
@@ -131,6 +142,16 @@ function checkNetworkConflicts(config: ContainerConfig, host: HostConfig): void 
   }
 }
 
+function checkStorageOptions(options: HostConfig['storageOpt']): void {
+  const unknown = Object.keys(options).find((key) => key.toLowerCase() !== 'size');
+  if (unknown !== undefined) throw invalid(`unknown option ${unknown}: --storage-opt takes size=BYTES`);
+  if (Object.keys(options).length === 0) return;
+  throw new TareError(
+    'Unsupported',
+    "--storage-opt is supported only for overlay over xfs with 'pquota' mount option, and not by this engine: its storage sets no quotas of the file system; give what may grow a volume of type tmpfs with o=size=BYTES",
+  );
+}
+
 /** The path is the user's, but it stays below the top of each hierarchy. */
 function checkCgroupParent(parent: string): void {
   if (parent === '') return;
@@ -169,6 +190,9 @@ function securityWarnings(host: HostConfig, facts: HostFacts): string[] {
     if (facts.seccomp === undefined) {
       throw invalid('seccomp is not enabled in your kernel, cannot run a custom seccomp profile');
     }
+  }
+  if (security.writableCgroups === true && !host.privileged && cgroupNamespace(host, facts) === 'host') {
+    throw invalid('writable-cgroups needs a cgroup namespace of its own: give --cgroupns private');
   }
   const named = security.apparmor !== undefined && !['', 'unconfined'].includes(security.apparmor);
   if (named && facts.apparmor === undefined) {

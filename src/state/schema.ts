@@ -100,4 +100,13 @@ export const migrations: readonly string[] = [
   `,
   // Bytes of all events up to this one, of those too that were trimmed.
   'ALTER TABLE events ADD COLUMN position INTEGER NOT NULL DEFAULT 0',
+  `
+  CREATE TABLE container_links (
+    parent_id TEXT NOT NULL,
+    alias TEXT NOT NULL,
+    child_id TEXT NOT NULL,
+    PRIMARY KEY (parent_id, alias)
+  ) WITHOUT ROWID, STRICT;
+  CREATE INDEX container_links_by_child ON container_links (child_id);
+  `,
 ];

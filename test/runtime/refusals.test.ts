@@ -136,7 +136,9 @@ describe('validateSettings refuses', () => {
 
   test('quotas, which no storage driver of ours has', () => {
     const host = hostConfig({ storageOpt: { size: '10G' } });
-    expect(() => validateSettings(containerConfig(), host, hostFacts())).toThrow('--storage-opt is not supported');
+    expect(() => validateSettings(containerConfig(), host, hostFacts())).toThrow(
+      "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+    );
   });
 
   test('--init on a host without an init program', () => {

@@ -14,6 +14,7 @@ const tables = [
   'image_references',
   'leases',
   'volume_mounts',
+  'container_links',
 ];
 
 /** Files that come and go by themselves: locks, the database, what the keeper notes, marks of layers that reached the disk. */

@@ -55,6 +55,7 @@ export const hostConfig = (changes: Partial<HostConfig> = {}): HostConfig => ({
   devices: [],
   deviceCgroupRules: [],
   hugetlbLimits: [],
+  deviceRequests: [],
   binds: [],
   mounts: [],
   tmpfs: {},

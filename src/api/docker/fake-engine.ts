@@ -69,6 +69,8 @@ export function view(change: Partial<ContainerView> = {}): ContainerView {
       },
     ],
     execIds: [],
+    links: [],
+    linkedNames: [],
     ...change,
   };
 }

@@ -42,6 +42,7 @@ export function configFrom(values: EngineValues): EngineConfig {
       registryMirrors: values['registry-mirror'],
       signaturePolicy: values['signature-policy'],
       registriesD: values['registries-d'],
+      cdiFolders: values['cdi-spec-dir'],
       maxConcurrentDownloads: values['max-concurrent-downloads'],
       maxConcurrentUploads: values['max-concurrent-uploads'],
       imageGCHigh: values['image-gc-high'],

@@ -27,7 +27,7 @@ export function containerInspectOf(view: ContainerView, version: ApiVersion) {
     ProcessLabel: '',
     AppArmorProfile: '',
     ExecIDs: orNull(view.execIds),
-    HostConfig: hostConfigOf(view.host),
+    HostConfig: { ...hostConfigOf(view.host), Links: orNull(view.links) },
     GraphDriver: { Data: null, Name: view.driver },
     ...sizesOf(view),
     Mounts: view.mounts.map(mountPointOf),
@@ -48,7 +48,7 @@ export function containerInspectOf(view: ContainerView, version: ApiVersion) {
 export function containerSummaryOf(view: ContainerView, image: string, nowMs: number, version: ApiVersion) {
   return {
     Id: view.id,
-    Names: [`/${view.name}`],
+    Names: [view.name, ...view.linkedNames].map((name) => `/${name}`),
     Image: image,
     ImageID: view.imageId,
     ...(version >= 48 && view.imageManifest && { ImageManifestDescriptor: view.imageManifest }),

@@ -86,7 +86,7 @@ function resourcesOf(host: HostConfig) {
       CgroupPermissions: device.cgroupPermissions,
     })),
     DeviceCgroupRules: orNull(host.deviceCgroupRules),
-    DeviceRequests: null,
+    DeviceRequests: orNull(host.deviceRequests.map(deviceRequestOf)),
     ...(host.kernelMemoryTcpBytes !== 0 && { KernelMemoryTCP: host.kernelMemoryTcpBytes }),
     MemoryReservation: host.memoryReservationBytes,
     MemorySwap: host.memorySwapBytes,
@@ -98,6 +98,16 @@ function resourcesOf(host: HostConfig) {
     CpuPercent: 0,
     IOMaximumIOps: 0,
     IOMaximumBandwidth: 0,
+  };
+}
+
+function deviceRequestOf(request: HostConfig['deviceRequests'][number]) {
+  return {
+    Driver: request.driver,
+    Count: request.count,
+    DeviceIDs: orNull(request.deviceIds),
+    Capabilities: orNull(request.capabilities),
+    Options: request.options,
   };
 }
 

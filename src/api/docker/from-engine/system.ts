@@ -105,7 +105,11 @@ export function infoOf(info: SystemInfo, serverVersion: string, version: ApiVers
     SecurityOptions: info.securityOptions,
     ...(version >= 49 && { FirewallBackend: { Driver: 'nftables' } }),
     ...(version < 50 && { BridgeNfIptables: false, BridgeNfIp6tables: false }),
-    ...(version >= 44 && { CDISpecDirs: [] }),
+    ...(version >= 44 && { CDISpecDirs: info.cdi.folders }),
+    ...(version >= 50 &&
+      info.cdi.devices.length > 0 && {
+        DiscoveredDevices: info.cdi.devices.map((id) => ({ Source: 'cdi', ID: id })),
+      }),
     Warnings: info.warnings.length > 0 ? info.warnings : null,
   };
 }

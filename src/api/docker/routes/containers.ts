@@ -181,14 +181,12 @@ export const containerRoutes = [
 
   route({
     method: 'DELETE',
-    path: '/containers/:id',
+    // A link's name has a slash.
+    path: '/containers/:name*',
     query: T.Object({ v: T.Boolean(), force: T.Boolean(), link: T.Boolean() }),
     async handler({ engine, params, query }) {
-      // Docker's words for what is meant to remove a link, and names the container itself.
-      if (query.link) {
-        throw new TareError('InvalidArgument', 'Conflict, cannot remove the default link name of the container');
-      }
-      await engine.containers.remove(params.id, { force: query.force, volumes: query.v });
+      if (query.link) await engine.containers.removeLink(params.name);
+      else await engine.containers.remove(params.name, { force: query.force, volumes: query.v });
       return empty(204);
     },
   }),

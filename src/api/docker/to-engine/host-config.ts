@@ -9,7 +9,7 @@ import { toRestartPolicy } from './restart-policy.ts';
 /**
  * The host-dependent half of a create request in the engine's words.
  *
- * @throws {TareError} InvalidArgument, with docker's text; Unsupported: Windows isolation, device requests
+ * @throws {TareError} InvalidArgument, with docker's text; Unsupported: Windows isolation
  */
 export function toHostConfig(body: HostConfigBody): HostConfig {
   checkModes(body);
@@ -50,6 +50,13 @@ export function toHostConfig(body: HostConfigBody): HostConfig {
     extraHosts: body.ExtraHosts,
     groupAdd: body.GroupAdd,
     links: body.Links,
+    deviceRequests: body.DeviceRequests.map((request) => ({
+      driver: request.Driver,
+      count: request.Count,
+      deviceIds: request.DeviceIDs,
+      capabilities: request.Capabilities,
+      options: request.Options,
+    })),
     oomScoreAdj: body.OomScoreAdj,
     privileged: body.Privileged,
     readonlyRootfs: body.ReadonlyRootfs,

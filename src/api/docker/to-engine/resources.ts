@@ -9,7 +9,7 @@ type ResourceFields = Omit<ResourcesBody, 'RestartPolicy' | 'CgroupParent' | 'Ne
 /**
  * Limits in the engine's words.
  *
- * @throws {TareError} InvalidArgument: a device without a path; Unsupported: fields of other operating systems, device requests
+ * @throws {TareError} InvalidArgument: a device without a path; Unsupported: fields of other operating systems
  */
 export function toResources(body: ResourceFields): Resources {
   refuseForeignFields(body);
@@ -59,14 +59,6 @@ function refuseForeignFields(body: ResourceFields): void {
   }
   for (const field of ['CpuCount', 'CpuPercent', 'IOMaximumIOps', 'IOMaximumBandwidth'] as const) {
     if (body[field] !== 0) throw new TareError('Unsupported', `${field} is a limit of Windows containers; remove it`);
-  }
-  const [request] = body.DeviceRequests;
-  if (request) {
-    const capabilities = request.Capabilities.map((set) => `[${set.join(' ')}]`).join(' ');
-    throw new TareError(
-      'Unsupported',
-      `could not select device driver "${request.Driver}" with capabilities: [${capabilities}]; give the devices by path (--device)`,
-    );
   }
 }
 
