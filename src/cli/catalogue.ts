@@ -214,6 +214,10 @@ export const groups: Record<string, Group> = {
         summary: 'Disconnect a container from a network',
         load: () => import('./commands/network-disconnect.ts'),
       },
+      egress: {
+        summary: 'Show and change what a container or a network may reach',
+        load: () => import('./commands/network-egress.ts'),
+      },
       inspect: {
         summary: 'Display detailed information on one or more networks',
         load: () => import('./commands/network-inspect.ts'),

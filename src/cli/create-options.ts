@@ -46,6 +46,11 @@ export const createOptions = {
   'dns-option': { type: 'list', help: 'Set DNS options' },
   'dns-search': { type: 'list', help: 'Set custom DNS search domains' },
   domainname: { type: 'string', help: 'Container NIS domain name' },
+  egress: {
+    type: 'list',
+    value: 'rule',
+    help: 'What the container may reach (allow=example.com:443, deny=10.0.0.0/8, default=deny, file=PATH)',
+  },
   entrypoint: { type: 'string', help: 'Overwrite the default ENTRYPOINT of the image' },
   env: { type: 'list', short: 'e', help: 'Set environment variables' },
   'env-file': { type: 'list', help: 'Read in a file of environment variables', completes: 'files' },

@@ -11,6 +11,7 @@ import {
   parseUlimit,
   parseWeightDevice,
 } from './grammar/devices.ts';
+import { readEgress } from './grammar/egress.ts';
 import { pairs, readEnvironment, readLabels } from './grammar/environment.ts';
 import { parseMount } from './grammar/mounts.ts';
 import { type NetworkChoice, parseNetwork } from './grammar/networks.ts';
@@ -117,6 +118,7 @@ export function createBody(
       ConsoleSize: size ?? [0, 0],
     },
     NetworkingConfig: { EndpointsConfig: endpoints(options, networks) },
+    Egress: readEgress(options.egress),
   };
 }
 

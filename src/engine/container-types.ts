@@ -125,4 +125,6 @@ export interface CreateContainer {
   host: HostConfig;
   networking: EndpointRequest[];
   platform?: string;
+  /** What it may reach: rules as texts, none for no policy. */
+  egress?: readonly string[];
 }

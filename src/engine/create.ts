@@ -18,6 +18,7 @@ import { checkContainerBandwidth } from './container-bandwidth.ts';
 import { makeBindSources, planMounts } from './container-mounts.ts';
 import { publicationWarnings } from './container-network.ts';
 import { deviceEdits } from './devices.ts';
+import { egressOf } from './egress.ts';
 import { emptyEndpoint } from './endpoint-request.ts';
 import { containerEvent } from './events.ts';
 import { findImage } from './image-records.ts';
@@ -74,6 +75,7 @@ export async function createContainer(
   const networking = config.networkDisabled ? [] : resolveNetworking(parts, host, request.networking);
   warnings.push(...publicationWarnings({ host, config, networking }, (ref) => parts.networks.get(ref)));
   await deviceEdits(parts, host);
+  const egress = egressOf(request, host.networkMode, networking, (ref) => parts.networks.get(ref));
   const plan = planMounts(parts, config, host);
   for (const { imageId, spec } of plan.mounts) {
     if (imageId !== undefined) await parts.images.requireTrusted(imageId, spec?.source ?? imageId);
@@ -132,6 +134,7 @@ export async function createContainer(
     }
     // Removed since it was found: its layers are held by the snapshot, but nobody could derive them again.
     if (findImage(tx, image.id) === undefined) throw new TareError('NotFound', `No such image: ${config.image}`);
+    if (egress !== undefined) parts.networks.egress.record(tx, { kind: 'container', id }, egress);
     noteUse(tx, image.id, record.createdMs);
     tx.event(containerEvent(record, 'create'));
   });

@@ -12,6 +12,7 @@ import { type EngineConfig, instanceName } from './config.ts';
 import { containerSkeleton } from './container-mounts.ts';
 import { ContainerStore } from './container-store.ts';
 import { createContainerService } from './containers.ts';
+import { createEgressService } from './egress.ts';
 import { createEventService } from './event-stream.ts';
 import { createExecService } from './exec.ts';
 import { handleExit } from './exit.ts';
@@ -74,6 +75,7 @@ export class Engine implements EngineServices, AsyncDisposable {
   readonly images: EngineServices['images'];
   readonly volumes: EngineServices['volumes'];
   readonly networks: EngineServices['networks'];
+  readonly egress: EngineServices['egress'];
   readonly events: EngineServices['events'];
   readonly system: EngineServices['system'];
   readonly imageMounts: ImageMountService;
@@ -93,6 +95,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     this.images = services.images;
     this.volumes = services.volumes;
     this.networks = services.networks;
+    this.egress = services.egress;
     this.events = services.events;
     this.system = services.system;
     this.imageMounts = createImageMountService(parts);
@@ -199,6 +202,7 @@ export class Engine implements EngineServices, AsyncDisposable {
         ...{ db, store, networks, locks },
         addressesChanged: (record, endpoints) => rewriteNameFiles(parts, record, endpoints),
       }),
+      egress: createEgressService(parts),
       events: createEventService(db),
       system: createSystemService({ config, db, store, facts, layers, containers, images, volumes }),
     };
@@ -226,7 +230,7 @@ export class Engine implements EngineServices, AsyncDisposable {
 
   /** Makes sure that a keeper lives if a container needs one. Cheap while it does. */
   summonKeeper(): void {
-    if (keeperLives(this.config) || this.keeperWork().length === 0) return;
+    if (keeperLives(this.config) || !this.needsKeeper()) return;
     this.#parts.wakeKeeper();
     this.#parts.names.cover(neededNameServers(this.#parts));
   }

@@ -61,6 +61,9 @@ beforeEach(async () => {
     list: () => networks,
     endpoints: () => endpoints,
     namespacePath,
+    egress: { followedNetworks: () => new Set<string>(), find: () => undefined } as Partial<
+      NetworkService['egress']
+    > as NetworkService['egress'],
   } as Partial<NetworkService> as NetworkService;
   reader = new NameReader({ db, networks: service, report: (subject) => void complaints.push(subject) });
 });

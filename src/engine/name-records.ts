@@ -47,6 +47,7 @@ export class NameReader {
 
   read(): NameRecords {
     const all = this.#parts.networks.list();
+    const followed = this.#parts.networks.egress.followedNetworks();
     const networks = new Map(all.map((network) => [network.id, network]));
     const ends = Map.groupBy(this.#parts.networks.endpoints({}), ({ containerId }) => containerId);
     const near = gatewayNetworks(all);
@@ -62,11 +63,12 @@ export class NameReader {
     }
     return {
       networks: all
-        .filter(hasNames)
-        .map((network) => ({ ...network, servers: nameServersOf(network) }))
-        .map(({ id, name, ipam, internal, servers }) => ({
-          ...{ id, name, internal, servers },
-          subnets: ipam.map(({ subnet }) => subnet),
+        .filter((network) => hasNames(network) || followed.has(network.id))
+        .map((network) => ({ ...network, servers: nameServersOf(network, followed.has(network.id)) }))
+        .map((network) => ({
+          ...{ id: network.id, name: network.name, internal: network.internal, servers: network.servers },
+          ...(hasNames(network) ? {} : { isNameless: true }),
+          subnets: network.ipam.map(({ subnet }) => subnet),
         })),
       containers,
     };

@@ -22,12 +22,15 @@ export interface NamePlace {
 /** Where names are needed now: the servers of networks that have containers, and those inside containers. */
 export function neededNameServers({ networks, store }: Pick<EngineParts, 'networks' | 'store'>): NamePlace[] {
   const known = new Map(networks.list().map((network) => [network.id, network]));
+  const followed = networks.egress.followedNetworks();
   const endpoints = networks.endpoints({}).filter(({ networkId }) => {
     const network = known.get(networkId);
-    return network !== undefined && hasNames(network);
+    return network !== undefined && (hasNames(network) || followed.has(networkId));
   });
   const used = new Set(endpoints.map(({ networkId }) => networkId));
-  const servers = [...known.values()].filter(({ id }) => used.has(id)).flatMap(nameServersOf);
+  const servers = [...known.values()]
+    .filter(({ id }) => used.has(id))
+    .flatMap((network) => nameServersOf(network, followed.has(network.id)));
   const near = gatewayNetworks(known.values());
   const inner = [...Map.groupBy(endpoints, ({ containerId }) => containerId)].flatMap(([id, its]): NamePlace[] => {
     const record = asksGateway(its, near) ? undefined : store.find(id);
@@ -40,7 +43,9 @@ export function neededNameServers({ networks, store }: Pick<EngineParts, 'networ
 /** Networks whose containers are answered at a gateway by IPv4: nearly all. */
 export const gatewayNetworks = (networks: Iterable<NetworkRecord>): ReadonlySet<string> =>
   new Set(
-    [...networks].filter((network) => nameServersOf(network).some((server) => isIP(server) === 4)).map(({ id }) => id),
+    [...networks]
+      .filter((network) => nameServersOf(network, false).some((server) => isIP(server) === 4))
+      .map(({ id }) => id),
   );
 
 /** Whether {@link nameServerFor} is surely a gateway; it need not be asked then. */
@@ -66,24 +71,28 @@ export function inOrder(
 const isMeant = (ref: string, id: string, name: string | undefined): boolean =>
   ref === name || ref === id || (ref.length >= SHORT_ID_LENGTH && id.startsWith(ref));
 
-/** The one server that a container asks for names; undefined when none of its networks has names. */
+/** The one server that a container asks for names; undefined when none of its networks has one for it. */
 export function nameServerFor(
   record: Pick<ContainerRecord, 'id' | 'networking'>,
   endpoints: readonly Endpoint[],
   networks: ReadonlyMap<string, NetworkRecord>,
-  namespaces: Pick<NetworkService, 'namespacePath'>,
+  service: Pick<NetworkService, 'namespacePath' | 'egress'>,
 ): NamePlace | undefined {
   let isNamed = false;
   for (const { endpoint } of inOrder(record, endpoints, networks)) {
     const network = networks.get(endpoint.networkId);
     if (network === undefined) continue;
     isNamed ||= hasNames(network);
-    const servers = nameServersOf(network);
+    const servers = nameServersOf(network, isFollowed(service, record.id, network.id));
     // Of a family that it speaks; IPv4 first, which every program does.
     const usable = (family: 4 | 6, own: string) =>
       own === '' ? undefined : servers.find((address) => isIP(address) === family);
     const address = usable(4, endpoint.ipv4) ?? usable(6, endpoint.ipv6);
     if (address !== undefined) return { address, namespace: '' };
   }
-  return isNamed ? { address: INNER_NAME_SERVER, namespace: namespaces.namespacePath(record.id) } : undefined;
+  return isNamed ? { address: INNER_NAME_SERVER, namespace: service.namespacePath(record.id) } : undefined;
 }
+
+/** Whether an egress policy, its own or the network's, holds for a container on a network. */
+const isFollowed = ({ egress }: Pick<NetworkService, 'egress'>, containerId: string, networkId: string): boolean =>
+  egress.find(containerId) !== undefined || egress.find(networkId) !== undefined;

@@ -6,5 +6,6 @@ import { NameReader, type NameReaderParts } from './name-records.ts';
  * @param options.isStandIn it serves only until the keeper does
  */
 export function openNameServer(parts: NameReaderParts, options: { isStandIn: boolean }): NameServer {
-  return new NameServer({ ...options, source: new NameReader(parts), report: parts.report });
+  const { networks, report } = parts;
+  return new NameServer({ ...options, source: new NameReader(parts), hooks: networks.egress.follow(report), report });
 }

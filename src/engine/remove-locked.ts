@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { TareError } from '../errors/index.ts';
+import { forgetEgress } from '../network/index.ts';
 import type { Transaction } from '../state/index.ts';
 import { removeBundle } from './bundle.ts';
 import { containerFolder } from './config.ts';
@@ -49,6 +50,7 @@ export async function removeFiles(parts: EngineParts, record: ContainerRecord): 
 export function deleteRecord(tx: Transaction, record: ContainerRecord): void {
   tx.run('DELETE FROM execs WHERE container_id = ?', record.id);
   deleteLinks(tx, record.id);
+  forgetEgress(tx, record.id);
   if (tx.run('DELETE FROM containers WHERE id = ?', record.id) > 0) tx.event(containerEvent(record, 'destroy'));
 }
 

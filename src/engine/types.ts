@@ -1,4 +1,5 @@
 import type { ContainerService, ExecService } from './container-service.ts';
+import type { EgressService } from './egress-types.ts';
 import type { EventService } from './event-types.ts';
 import type { ImageService } from './image-types.ts';
 import type { NetworksService } from './network-types.ts';
@@ -7,6 +8,7 @@ import type { VolumeService } from './volume-types.ts';
 
 export * from './container-service.ts';
 export * from './container-types.ts';
+export * from './egress-types.ts';
 export * from './event-types.ts';
 export * from './filter-types.ts';
 export * from './image-types.ts';
@@ -22,6 +24,7 @@ export interface EngineServices {
   images: ImageService;
   volumes: VolumeService;
   networks: NetworksService;
+  egress: EgressService;
   events: EventService;
   system: SystemService;
 }

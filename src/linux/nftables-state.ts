@@ -11,6 +11,7 @@ import {
 const message = (number: number): number => (10 << 8) | number;
 const NFT_MSG_GETCHAIN = message(4);
 const NFT_MSG_GETRULE = message(7);
+const NFT_MSG_GETSET = message(10);
 const NFT_MSG_GETSETELEM = message(13);
 const NFT_MSG_GETGEN = message(16);
 
@@ -20,13 +21,16 @@ const NFTA_CHAIN_HOOK = 4;
 const NFTA_HOOK_HOOKNUM = 1;
 const NFTA_RULE_TABLE = 1;
 const NFTA_RULE_CHAIN = 2;
+const NFTA_SET_TABLE = 1;
+const NFTA_SET_NAME = 2;
 const NFTA_SET_ELEM_LIST_TABLE = 1;
 const NFTA_SET_ELEM_LIST_SET = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS = 3;
 const NFTA_GEN_ID = 1;
 
-const families = { inet: 1, ip: 2, ip6: 10 } as const;
+const families = { inet: 1, ip: 2, bridge: 7, ip6: 10 } as const;
 export type NftablesFamily = keyof typeof families;
+const ipFamilies = ['inet', 'ip', 'ip6'] as const;
 /** enum nf_inet_hooks */
 const hooks = { input: 1, forward: 2 };
 const ENOENT = 2;
@@ -65,7 +69,7 @@ export class NftablesState implements Disposable {
   /** Chains that see forwarded packets, or those for this host, of every table of the families for IP. */
   baseChains(hook: keyof typeof hooks): NftablesChain[] {
     return this.#netlink.request(NFT_MSG_GETCHAIN, NLM_F_DUMP, header(0).bytes, 'list chains').flatMap((answer) => {
-      const family = (Object.keys(families) as NftablesFamily[]).find((name) => families[name] === answer[0]);
+      const family = ipFamilies.find((name) => families[name] === answer[0]);
       const attributes = readAttributes(answer.subarray(GENERIC_HEADER));
       const place = attributes.get(NFTA_CHAIN_HOOK);
       if (family === undefined || place === undefined) return [];
@@ -78,6 +82,24 @@ export class NftablesState implements Disposable {
         },
       ];
     });
+  }
+
+  /** Names of a table's chains, base chains or not. */
+  chainNames(family: NftablesFamily, table: string): string[] {
+    const body = header(families[family]).bytes;
+    return this.#netlink.request(NFT_MSG_GETCHAIN, NLM_F_DUMP, body, `list chains of ${family}`).flatMap((answer) => {
+      const attributes = readAttributes(answer.subarray(GENERIC_HEADER));
+      if (attributeText(attributes.get(NFTA_CHAIN_TABLE)) !== table) return [];
+      return [attributeText(attributes.get(NFTA_CHAIN_NAME))];
+    });
+  }
+
+  /** Names of a table's sets and maps that have a name. */
+  setNames(family: NftablesFamily, table: string): string[] {
+    const body = header(families[family]).string(NFTA_SET_TABLE, table).bytes;
+    return (this.#ask(NFT_MSG_GETSET, NLM_F_DUMP, body, `list sets of ${family} ${table}`) ?? [])
+      .map((answer) => attributeText(readAttributes(answer.subarray(GENERIC_HEADER)).get(NFTA_SET_NAME)))
+      .filter((name) => !name.startsWith('__'));
   }
 
   /** How many rules each chain of a table has; one without rules is not in it. */

@@ -6,6 +6,7 @@ import { checkBandwidth, isLimited, shapeTraffic } from './bandwidth.ts';
 import { settleDefaultRoutes } from './default-route.ts';
 import { disconnect, releaseEndpoint } from './disconnect.ts';
 import type { Endpoint } from './driver.ts';
+import { refuseUngoverned } from './egress/index.ts';
 import { refuseSettings } from './endpoint-check.ts';
 import { endpointOptions, linkLocalAddresses } from './endpoint-options.ts';
 import { lookUpNetwork } from './look-up.ts';
@@ -21,6 +22,7 @@ export async function connect(deps: NetworkDeps, request: ConnectRequest): Promi
   const { containerId } = request;
   let network = lookUpNetwork(deps, request.networkId);
   refuseSettings(network);
+  if (deps.egress.find(containerId) !== undefined) refuseUngoverned(network, 'container');
   // What a run that was cut short left behind must not stand in this one's way.
   if (listEndpoints(deps.db, { containerId, networkId: network.id }).length > 0) {
     await disconnect(deps, containerId, network.id, request.netns);

@@ -3,6 +3,7 @@ import { TareError } from '../errors/index.ts';
 import { occupiedSubnets, pickSubnet } from './address-pools.ts';
 import { configured, refuseRemoval } from './config-networks.ts';
 import type { NetworkRecord } from './driver.ts';
+import { type EgressPolicy, forgetEgress, parseEgressPolicy, refuseUngoverned } from './egress/index.ts';
 import { lookUpNetwork } from './look-up.ts';
 import type { NetworkDeps } from './network-deps.ts';
 import { checkedIpam, isGatewayOurs, networkFrom } from './network-options.ts';
@@ -46,6 +47,7 @@ export async function createNetwork(
   refuseTakenName(deps.db, request.name);
   const id = newId();
   const network = networkFrom(complete, id, `br-${id.slice(0, 12)}`);
+  const egress = egressOf(complete, network);
   const occupied = hostSubnets(deps);
   using _lock = await deps.locks.acquire(`network:${id}`);
   const driver = deps.drivers[network.driver];
@@ -55,6 +57,7 @@ export async function createNetwork(
         ? { ...network, ipam: checkedIpam(network) }
         : withSubnets(deps, driver.plan(network, listNetworks(deps.db)), occupied);
     insertNetwork(tx, planned);
+    if (egress !== undefined) deps.egress.record(tx, { kind: 'network', id }, egress);
     alongside?.(tx, publicRecord(planned));
     return planned;
   });
@@ -65,6 +68,27 @@ export async function createNetwork(
     await removeRecordedNetwork(deps, stored);
     throw error;
   }
+}
+
+/** The option that a client without a flag for it gives a network's policy by. */
+const EGRESS_OPTION = 'tare.egress';
+
+/** @throws {TareError} InvalidArgument: a rule; Unsupported: its packets do not pass our rules */
+function egressOf({ options, egress = [] }: CreateNetwork, network: NetworkRecord): EgressPolicy | undefined {
+  const option = options[EGRESS_OPTION];
+  if (option !== undefined && egress.length > 0) {
+    throw new TareError('InvalidArgument', `conflicting options: an egress policy and the option ${EGRESS_OPTION}`);
+  }
+  const texts = option === undefined ? egress : [option];
+  if (texts.length === 0) return undefined;
+  const policy = parseEgressPolicy(texts);
+  if (network.configOnly !== true) {
+    refuseUngoverned(network, 'network');
+    return policy;
+  }
+  // Networks that have its settings have its options, and so the policy.
+  if (option !== undefined) return undefined;
+  throw new TareError('InvalidArgument', `a configuration network has an egress policy by the option ${EGRESS_OPTION}`);
 }
 
 /** @see NetworkService.remove */
@@ -94,6 +118,7 @@ async function removeRecordedNetwork(deps: NetworkDeps, network: StoredNetwork, 
     }
     refuseRemoval(network, listNetworks(deps.db));
     tx.run('DELETE FROM networks WHERE id = ?', id);
+    forgetEgress(tx, id);
     alongside?.(tx, publicRecord(network));
   });
   await deps.drivers[network.driver].remove(network);

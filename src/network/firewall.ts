@@ -1,23 +1,55 @@
-import { forgetUdpFlows, Nftables, NftablesError, NftablesState, openConntrack } from '../linux/index.ts';
+import { forgetUdpFlows, isIPv6, Nftables, NftablesError, NftablesState, openConntrack } from '../linux/index.ts';
 import type { Database, Locks } from '../state/index.ts';
+import type { Endpoint } from './driver.ts';
+import { cutForbiddenFlows } from './egress/flows.ts';
+import { followedNetworks, governedSubjects } from './egress/governed.ts';
+import { type EgressSubject, type FollowedName, findPolicy } from './egress/records.ts';
+import {
+  EGRESS_PREFIX,
+  egressFragment,
+  endpointKeys,
+  HELD_SECONDS,
+  type HeldKind,
+  heldSet,
+  nameSet,
+  opens,
+  subjectName,
+  timedElement,
+} from './egress/rules.ts';
 import { keepHostFirewallOpen, leaveHostFirewall, noBridges, type OpenBridges } from './host-firewall.ts';
 import { keepLegacyFirewallOpen } from './legacy-firewall.ts';
 import { nameServersOf } from './named-networks.ts';
-import { listEndpoints, listNetworks } from './records.ts';
+import { isGuarded } from './network-options.ts';
+import { findNetwork, listEndpoints, listNetworks } from './records.ts';
 import {
   deleteTableCommands,
   emptyTableCommands,
+  fragmentCommands,
   type Publication,
   portKey,
   portSetOf,
   publicationsOf,
   publishCommands,
+  type Remnants,
   type TableContents,
   tableCommands,
   tableContents,
   USER_CHAIN,
   withdrawCommands,
 } from './rules.ts';
+
+/** What the kernel counted of one attempt to reach something. */
+export interface HeldAttempt {
+  isDenied: boolean;
+  source: string;
+  destination: string;
+  /** A protocol's name, or its number. */
+  protocol: string;
+  port: number;
+  count: number;
+  /** Since the last packet. */
+  idleMs: number;
+}
 
 /**
  * Our one nftables table. The records are the truth: whenever a small change does not fit what the kernel has, the whole
@@ -86,14 +118,22 @@ export class Firewall implements Disposable {
    * who rewrites the table meanwhile puts them back.
    *
    * @param isRecorded false when somebody else withdrew them first: the rules of these ports may be another's by now
+   * @param leaving the endpoint that goes altogether, with the bridge it was on: what its policies are in the rules goes too
    */
-  async withdraw(ports: readonly Publication[], isRecorded: () => boolean, forget: () => Promise<void>): Promise<void> {
-    if (ports.length === 0) return await forget();
+  async withdraw(
+    ports: readonly Publication[],
+    isRecorded: () => boolean,
+    forget: () => Promise<void>,
+    leaving?: { bridge: string; endpoint: Endpoint },
+  ): Promise<void> {
+    const isGoverned = leaving !== undefined && this.#isGoverned(leaving.endpoint);
+    if (ports.length === 0 && !isGoverned) return await forget();
     using _lock = await this.#locks.acquire('network-rules');
     if (!isRecorded()) return;
     let isStale = false;
     try {
-      this.#context().run(withdrawCommands(this.#table, ports));
+      const release = isGoverned ? this.#releaseCommands(leaving.bridge, leaving.endpoint) : '';
+      this.#context().run(`${release}${withdrawCommands(this.#table, ports)}`);
     } catch (error) {
       if (!(error instanceof NftablesError)) throw error;
       isStale = true;
@@ -101,6 +141,56 @@ export class Firewall implements Disposable {
     this.#forgetFlows(ports);
     await forget();
     if (isStale && this.exists) this.#rewrite();
+  }
+
+  /** Puts the policies of an endpoint, and of its network, in force for it: before its link is made. */
+  async govern(endpoint: Endpoint): Promise<void> {
+    if (!this.#isGoverned(endpoint)) return;
+    using _lock = await this.#locks.acquire('network-rules');
+    const now = Date.now();
+    const governed = governedSubjects(this.#db, [endpoint.containerId, endpoint.networkId]);
+    this.#apply(governed.map((one) => fragmentCommands(this.#table, egressFragment(one, now))).join(''));
+  }
+
+  /** Opens addresses that a name was answered with; what is open already stays open for longer. */
+  async openNames(subject: EgressSubject, names: readonly FollowedName[]): Promise<void> {
+    using _lock = await this.#locks.acquire('network-rules');
+    const rules = findPolicy(this.#db, subject.id)?.policy.rules ?? [];
+    const now = Date.now();
+    const commands = names.flatMap(({ name, address, expiresMs }) =>
+      rules.flatMap((rule, index) => {
+        if (rule.verdict !== 'allow' || !opens(rule, name, address)) return [];
+        const set = `inet ${this.#table} ${nameSet(subject, index, isIPv6(address) ? 6 : 4)}`;
+        const element = `element ${set} { ${timedElement(address, expiresMs - now)} }\n`;
+        // An element that is there keeps its time-out unless it is made anew; in one batch nobody sees it gone.
+        return [`add ${element}delete element ${set} { ${address} }\nadd ${element}`];
+      }),
+    );
+    // A container that has just gone took its sets along.
+    if (commands.length > 0 && governedSubjects(this.#db, [subject.id]).length > 0) this.#apply(commands.join(''));
+  }
+
+  /** Cuts open connections that no policy lets through any more. */
+  cutForbiddenFlows(hostAddresses: ReadonlySet<string>): void {
+    this.#conntrack ??= openConntrack();
+    cutForbiddenFlows(this.#db, this.#conntrack, hostAddresses);
+  }
+
+  /** What the kernel has of a policy's attempts; none when the rules were flushed. */
+  heldAttempts(subject: EgressSubject, kind: HeldKind): HeldAttempt[] {
+    return ([4, 6] as const).flatMap((family) =>
+      [true, false].flatMap((hasPorts) => this.#listHeld(heldSet(subject, kind, family, hasPorts), kind === 'denied')),
+    );
+  }
+
+  /** Forgets what the kernel has of a policy's attempts. */
+  dropHeldAttempts(subject: EgressSubject): void {
+    const sets = new Set(this.#state.setNames('inet', this.#table));
+    const held = (['denied', 'learned'] as const).flatMap((kind) =>
+      ([4, 6] as const).flatMap((family) => [true, false].map((hasPorts) => heldSet(subject, kind, family, hasPorts))),
+    );
+    const commands = held.filter((name) => sets.has(name)).map((name) => `flush set inet ${this.#table} ${name}\n`);
+    if (commands.length > 0) this.#context().run(commands.join(''));
   }
 
   /**
@@ -127,7 +217,8 @@ export class Firewall implements Disposable {
     using _lock = await this.#locks.acquire('network-rules');
     if (!this.exists) return;
     const isUsed = this.#state.countRules('inet', this.#table).has(USER_CHAIN);
-    this.#context().run(isUsed ? emptyTableCommands(this.#table) : deleteTableCommands(this.#table));
+    const empty = () => emptyTableCommands(this.#table, this.#remnants(noContents));
+    this.#context().run(isUsed ? empty() : deleteTableCommands(this.#table));
     leaveHostFirewall(this.#context(), this.#state, this.#table);
     keepLegacyFirewallOpen(this.#table, noBridges);
   }
@@ -154,7 +245,7 @@ export class Firewall implements Disposable {
   #rewrite(): void {
     const contents = this.#contents();
     try {
-      this.#context().run(tableCommands(this.#table, contents));
+      this.#context().run(tableCommands(this.#table, contents, this.#remnants(contents)));
     } catch (error) {
       if (!(error instanceof NftablesError)) throw error;
       // Something of our names is there with another shape: an earlier version's table.
@@ -170,11 +261,71 @@ export class Firewall implements Disposable {
     const rules = this.#state.hasChain(chain)
       ? this.#context().run(`list chain inet ${this.#table} ${USER_CHAIN}`)
       : '';
-    return `${deleteTableCommands(this.#table)}${rules}\n${tableCommands(this.#table, contents)}`;
+    return `${deleteTableCommands(this.#table)}${rules}\n${tableCommands(this.#table, contents, { chains: [], sets: [] })}`;
   }
 
   #contents(): TableContents {
-    return tableContents(this.#bridgeNetworks(), listEndpoints(this.#db).flatMap(publicationsOf));
+    const now = Date.now();
+    return tableContents(
+      this.#bridgeNetworks(),
+      listEndpoints(this.#db).flatMap(publicationsOf),
+      governedSubjects(this.#db).map((governed) => egressFragment(governed, now)),
+    );
+  }
+
+  /** Chains and sets of policies that hold for nobody now. */
+  #remnants({ chains, sets }: TableContents): Remnants {
+    const known = new Set([...chains, ...sets].map(({ name }) => name));
+    const isRemnant = (name: string) => name.startsWith(EGRESS_PREFIX) && !known.has(name);
+    return {
+      chains: this.#state.chainNames('inet', this.#table).filter(isRemnant),
+      sets: this.#state.setNames('inet', this.#table).filter(isRemnant),
+    };
+  }
+
+  /** Whether a policy of its own, or of its network, holds for an endpoint. */
+  #isGoverned({ containerId, networkId }: Endpoint): boolean {
+    const rows = this.#db.all('SELECT 1 FROM egress_policies WHERE subject IN (?, ?)', containerId, networkId);
+    return rows.length > 0;
+  }
+
+  /** Commands that take an endpoint out of the policies' sets, and with a container's last one its policy. */
+  #releaseCommands(bridge: string, endpoint: Endpoint): string {
+    const { containerId } = endpoint;
+    const isContainers = findPolicy(this.#db, containerId) !== undefined;
+    const isHeld = isGuarded(findNetwork(this.#db, endpoint.networkId));
+    const keys = isHeld ? endpointKeys(bridge, endpoint, isContainers) : [];
+    const elements = keys.map(([set, key]) => `delete element inet ${this.#table} ${set} { ${key} }\n`).join('');
+    const isLast = listEndpoints(this.#db, { containerId }).every(({ id }) => id === endpoint.id);
+    if (!isContainers || !isLast) return elements;
+    const own = subjectName({ kind: 'container', id: containerId });
+    const isIts = (name: string) => name === own || name.startsWith(`${own}-`);
+    const chains = this.#state.chainNames('inet', this.#table).filter(isIts);
+    const sets = this.#state.setNames('inet', this.#table).filter(isIts);
+    return [
+      elements,
+      ...chains.map((name) => `flush chain inet ${this.#table} ${name}\n`),
+      ...chains.map((name) => `delete chain inet ${this.#table} ${name}\n`),
+      ...sets.map((name) => `delete set inet ${this.#table} ${name}\n`),
+    ].join('');
+  }
+
+  #listHeld(set: string, isDenied: boolean): HeldAttempt[] {
+    let listed: unknown;
+    try {
+      listed = this.#context().list(`list set inet ${this.#table} ${set}`);
+    } catch (error) {
+      if (error instanceof NftablesError) return [];
+      throw error;
+    }
+    return heldElements(listed).map(({ val, expires, counter }) => {
+      const [source = '', destination = '', protocol = '', port = 0] = val.concat;
+      return {
+        ...{ isDenied, source: String(source), destination: String(destination), protocol: String(protocol) },
+        ...{ port: Number(port), count: counter.packets },
+        idleMs: Math.max(0, HELD_SECONDS - expires) * 1_000,
+      };
+    });
   }
 
   #bridgeNetworks() {
@@ -188,9 +339,9 @@ export class Firewall implements Disposable {
     return (
       this.exists &&
       chains.every((chain) => (rules.get(chain.name) ?? 0) === chain.rules.length) &&
-      sets.every(({ name, elements }) => {
-        const count = elements.length === 0 ? 0 : this.#state.countElements('inet', this.#table, name);
-        return count >= elements.length;
+      sets.every(({ name, elements, countedElements = elements.length }) => {
+        const count = countedElements === 0 ? 0 : this.#state.countElements('inet', this.#table, name);
+        return count >= countedElements;
       })
     );
   }
@@ -198,9 +349,12 @@ export class Firewall implements Disposable {
   /** @returns what the host's firewall is to let through */
   #openHostFirewall(): OpenBridges {
     const networks = this.#bridgeNetworks();
+    const followed = followedNetworks(this.#db);
     const bridges: OpenBridges = {
       forwarded: networks.filter(({ internal }) => !internal).map(({ bridge }) => bridge),
-      named: networks.filter((network) => nameServersOf(network).length > 0).map(({ bridge }) => bridge),
+      named: networks
+        .filter((network) => nameServersOf(network, followed.has(network.id)).length > 0)
+        .map(({ bridge }) => bridge),
     };
     keepHostFirewallOpen(this.#context(), this.#state, this.#table, bridges);
     return bridges;
@@ -210,4 +364,19 @@ export class Firewall implements Disposable {
     this.#nftables ??= new Nftables();
     return this.#nftables;
   }
+}
+
+const noContents: TableContents = { chains: [], sets: [] };
+
+interface HeldElement {
+  val: { concat: (string | number)[] };
+  /** Seconds left. */
+  expires: number;
+  counter: { packets: number };
+}
+
+/** Elements of a set in libnftables' JSON. */
+function heldElements(listed: unknown): HeldElement[] {
+  const { nftables = [] } = listed as { nftables?: { set?: { elem?: { elem: HeldElement }[] } }[] };
+  return nftables.flatMap(({ set }) => set?.elem ?? []).map(({ elem }) => elem);
 }

@@ -7,11 +7,13 @@ export const hasNames = ({ driver, name }: NetworkRecord): boolean =>
   name !== 'bridge' && driver !== 'host' && driver !== 'none';
 
 /**
- * Where a network's containers ask for names of each other: at its gateways. None where containers have no names, and where
- * this host has no address: there they ask inside their namespaces.
+ * Where a network's containers ask for names: at its gateways. None where containers have no names of each other, unless an egress
+ * policy follows what they ask for, and where this host has no address: there they ask inside their namespaces.
+ *
+ * @param isFollowed whether somebody on the network is under a policy
  */
-export function nameServersOf(network: NetworkRecord): string[] {
-  if (network.driver !== 'bridge' || !hasNames(network)) return [];
+export function nameServersOf(network: NetworkRecord, isFollowed: boolean): string[] {
+  if (network.driver !== 'bridge' || (!hasNames(network) && !isFollowed)) return [];
   return network.ipam
     .map(({ gateway }) => gateway)
     .filter((gateway) => {

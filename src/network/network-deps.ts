@@ -4,6 +4,7 @@ import type { BridgeLinks } from './bridge-links.ts';
 import type { NetworkRecord } from './driver.ts';
 import type { CniCatalogue } from './drivers/cni/catalogue.ts';
 import type { NetworkDriver } from './drivers/network-driver.ts';
+import type { EgressService } from './egress/index.ts';
 import type { Firewall } from './firewall.ts';
 import type { Namespaces } from './namespaces.ts';
 
@@ -21,6 +22,7 @@ export interface NetworkDeps {
   pools: readonly AddressPool[];
   links: BridgeLinks;
   firewall: Firewall;
+  egress: EgressService;
   namespaces: Namespaces;
   cni: CniCatalogue;
   /** By the driver's name. */

@@ -1,5 +1,6 @@
 import type { Transaction } from '../state/index.ts';
 import type { Bandwidth, Endpoint, NetworkRecord, PortMapping, SubnetRecord } from './driver.ts';
+import type { EgressService } from './egress/index.ts';
 import type { PortReach } from './reach.ts';
 
 export interface CreateNetwork {
@@ -17,6 +18,8 @@ export interface CreateNetwork {
   /** Name or id of a network with settings alone, '' for none. */
   configFrom?: string;
   ipamOptions?: Record<string, string>;
+  /** What its containers may reach: rules as texts, beside those of the option `tare.egress`; none for no policy. */
+  egress?: readonly string[];
 }
 
 /** A wanted publication. */
@@ -127,6 +130,8 @@ export interface NetworkService {
   reach(containerId: string, port: number, protocol: PortMapping['protocol']): PortReach[];
   /** All endpoints of a container, or of a network. */
   endpoints(of: { containerId?: string; networkId?: string }): Endpoint[];
+  /** What containers may reach. */
+  readonly egress: EgressService;
   /** Every published port of this engine, for the keeper's reservations. */
   publishedPorts(): PublishedPort[];
   /**

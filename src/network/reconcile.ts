@@ -47,7 +47,10 @@ export async function reconcile(
   }
   if (ownsCni) await attempt(() => collectCniGarbage(deps));
   if (endpoints.some(({ hostInterface }) => hostInterface !== '') || deps.firewall.exists)
-    await attempt(() => deps.firewall.synchronize());
+    await attempt(async () => {
+      await deps.firewall.synchronize();
+      deps.egress.settle();
+    });
   if (failures.length > 1) throw new AggregateError(failures, 'networks: not everything could be settled');
   if (failures.length === 1) throw failures[0];
 }

@@ -1,7 +1,9 @@
 import { isIPv4, isIPv6 } from '../linux/index.ts';
 import type { Endpoint, NetworkRecord, PortMapping } from './driver.ts';
+import { type EgressFragment, egressChain, sharedSets } from './egress/rules.ts';
 import { gatewayMode, sourceAddress } from './network-options.ts';
-import { isWildcard } from './published-ports.ts';
+import { isWildcard, RESERVATION_MARK } from './published-ports.ts';
+import { STAND_IN_MARK } from './socket-marks.ts';
 import { parseSubnet } from './subnet.ts';
 
 /** A mapping and the container's address it leads to, of the mapping's own family. */
@@ -66,15 +68,19 @@ export function deleteTableCommands(table: string): string {
 }
 
 /** One set or map of the table. */
-interface NamedSet {
+export interface NamedSet {
   kind: 'set' | 'map';
   name: string;
   /** Its declaration without elements. */
   type: string;
   elements: string[];
+  /** Whether the kernel fills it: what is in it stays when the table is written. */
+  isKept?: boolean;
+  /** How many elements must be there, where some are about to go by themselves; all of them unless given. */
+  countedElements?: number;
 }
 
-interface Chain {
+export interface Chain {
   name: string;
   /** '' for one that others jump to. */
   hook: string;
@@ -88,10 +94,23 @@ export interface TableContents {
 }
 
 /**
- * The table's rules are as many for one network as for a thousand: what differs is in sets and maps.
+ * The table's rules are as many for one network as for a thousand: what differs is in sets and maps. Each egress policy
+ * has a chain of its own.
  */
-export function tableContents(networks: readonly NetworkRecord[], ports: readonly Publication[]): TableContents {
-  return { sets: namedSets(networks, ports), chains };
+export function tableContents(
+  networks: readonly NetworkRecord[],
+  ports: readonly Publication[],
+  policies: readonly EgressFragment[],
+): TableContents {
+  const shared = policies.flatMap((policy) => policy.shared);
+  const common = [...namedSets(networks, ports), ...sharedSets()].map((set) => ({
+    ...set,
+    elements: [...new Set([...set.elements, ...shared.flatMap(([name, text]) => (name === set.name ? [text] : []))])],
+  }));
+  return {
+    sets: [...common, ...policies.flatMap(({ sets }) => sets)],
+    chains: [...chains, ...policies.flatMap((policy) => policy.chains)],
+  };
 }
 
 function namedSets(networks: readonly NetworkRecord[], ports: readonly Publication[]): NamedSet[] {
@@ -188,6 +207,7 @@ const sentBy = (family: 4 | 6): Chain => {
 };
 
 const chains: Chain[] = [
+  egressChain([RESERVATION_MARK, STAND_IN_MARK]),
   {
     name: 'guard',
     hook: 'type filter hook prerouting priority raw; policy accept;',
@@ -280,35 +300,72 @@ const chains: Chain[] = [
   },
 ];
 
+/** Names of chains and sets that the kernel has and nobody means any more. */
+export interface Remnants {
+  chains: readonly string[];
+  sets: readonly string[];
+}
+
 /**
  * The whole table in one atomic batch (tracked connections go on), whatever of it is there. The administrator's chain
  * is made when there is none, and otherwise left as it is.
  */
-export function tableCommands(table: string, { sets, chains }: TableContents): string {
+export function tableCommands(table: string, { sets, chains }: TableContents, remnants: Remnants): string {
+  const written = sets.filter(({ isKept }) => isKept !== true);
+  const flushed = [
+    ...[...chains.map(({ name }) => name), ...remnants.chains].map((name) => `flush chain inet ${table} ${name}\n`),
+    ...written.map(({ kind, name }) => `flush ${kind} inet ${table} ${name}\n`),
+    ...remnants.chains.map((name) => `delete chain inet ${table} ${name}\n`),
+    ...remnants.sets.map((name) => `delete set inet ${table} ${name}\n`),
+  ];
+  const filled = written
+    .filter(({ elements }) => elements.length > 0)
+    .map(({ name, elements }) => `add element inet ${table} ${name} { ${elements.join(', ')} }\n`);
+  return [
+    declaration(table, { sets, chains }),
+    ...flushed,
+    ...chains.map((chain) => chainCommands(table, chain)),
+    ...filled,
+  ].join('');
+}
+
+/** A part of the table that is written while the rest stays. */
+export function fragmentCommands(table: string, { sets, chains, shared }: EgressFragment): string {
+  const written = sets.filter(({ isKept }) => isKept !== true);
+  const elements = [
+    ...written.flatMap((set) => (set.elements.length === 0 ? [] : [[set.name, set.elements.join(', ')] as const])),
+    ...shared,
+  ];
+  return [
+    declaration(table, { sets, chains }),
+    ...chains.map(({ name }) => `flush chain inet ${table} ${name}\n`),
+    ...written.map(({ kind, name }) => `flush ${kind} inet ${table} ${name}\n`),
+    ...chains.map((chain) => chainCommands(table, chain)),
+    ...elements.map(([name, text]) => `add element inet ${table} ${name} { ${text} }\n`),
+  ].join('');
+}
+
+function declaration(table: string, { sets, chains }: TableContents): string {
   const declared = [
     ...sets.map(({ kind, name, type }) => `  ${kind} ${name} { ${type} }\n`),
     `  chain ${USER_CHAIN} { }\n`,
     ...chains.map(({ name, hook }) => `  chain ${name} { ${hook} }\n`),
   ];
-  const flushed = [
-    ...chains.map(({ name }) => `flush chain inet ${table} ${name}\n`),
-    ...sets.map(({ kind, name }) => `flush ${kind} inet ${table} ${name}\n`),
-  ];
-  const filled = [
-    ...sets
-      .filter(({ elements }) => elements.length > 0)
-      .map(({ name, elements }) => `add element inet ${table} ${name} { ${elements.join(', ')} }\n`),
-    ...chains.map(({ name, rules }) => `table inet ${table} {\nchain ${name} {\n  ${rules.join('\n  ')}\n}\n}\n`),
-  ];
-  return `table inet ${table} {\n${declared.join('')}}\n${flushed.join('')}${filled.join('')}`;
+  return `table inet ${table} {\n${declared.join('')}}\n`;
 }
 
+const chainCommands = (table: string, { name, rules }: Chain): string =>
+  rules.length === 0 ? '' : `table inet ${table} {\nchain ${name} {\n  ${rules.join('\n  ')}\n}\n}\n`;
+
 /** Takes everything of ours out of the table and leaves the administrator's chain. */
-export function emptyTableCommands(table: string): string {
-  const { sets } = tableContents([], []);
+export function emptyTableCommands(table: string, remnants: Remnants): string {
+  const { sets } = tableContents([], [], []);
+  const names = [...chains.map(({ name }) => name), ...remnants.chains];
   return [
-    ...chains.map(({ name }) => `flush chain inet ${table} ${name}\n`),
-    ...chains.map(({ name }) => `delete chain inet ${table} ${name}\n`),
+    ...names.map((name) => `flush chain inet ${table} ${name}\n`),
+    ...sets.map(({ kind, name }) => `flush ${kind} inet ${table} ${name}\n`),
+    ...names.map((name) => `delete chain inet ${table} ${name}\n`),
     ...sets.map(({ kind, name }) => `delete ${kind} inet ${table} ${name}\n`),
+    ...remnants.sets.map((name) => `delete set inet ${table} ${name}\n`),
   ].join('');
 }

@@ -9,6 +9,7 @@ import { onDamage } from './damaged-records.ts';
 import { deleteNamespace, disconnect } from './disconnect.ts';
 import { CniCatalogue, type CniPaths, standardCniPaths } from './drivers/cni/catalogue.ts';
 import { openDrivers } from './drivers/drivers.ts';
+import { createEgressService, type EgressTimes } from './egress/index.ts';
 import { Firewall } from './firewall.ts';
 import { everyNetwork, lookUpNetwork } from './look-up.ts';
 import { Namespaces } from './namespaces.ts';
@@ -39,6 +40,8 @@ export interface NetworkServiceOptions {
   defaultBinding?: string;
   /** Told of records that make no sense and are left out. */
   report?: (subject: string, error: unknown) => void;
+  /** How long addresses stay open that a name was answered with. */
+  egressTimes?: EgressTimes;
   /** How messages call a container; by its short id by default. */
   containerName?: (id: string) => string;
 }
@@ -50,6 +53,13 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
   const { db, locks, instance } = options;
   if (options.report !== undefined) onDamage(db, options.report);
   using owned = new DisposableStack();
+  const links = owned.use(new BridgeLinks());
+  const firewall = owned.use(new Firewall(db, locks, instance));
+  const hostAddresses = () => links.route.addresses().map(({ address }) => address);
+  const egress = createEgressService({
+    ...{ db, firewall, hostAddresses },
+    ...(options.egressTimes === undefined ? {} : { times: options.egressTimes }),
+  });
   const deps: NetworkDeps = {
     db,
     locks,
@@ -58,8 +68,7 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
     defaultBinding: options.defaultBinding ?? '',
     containerName: options.containerName ?? ((id) => id.slice(0, 12)),
     pools: poolsFor(options.defaultPools, instance),
-    links: owned.use(new BridgeLinks()),
-    firewall: owned.use(new Firewall(db, locks, instance)),
+    ...{ links, firewall, egress },
     namespaces: new Namespaces(options.execRoot),
     cni: new CniCatalogue(options.cni ?? standardCniPaths),
     drivers: {} as NetworkDeps['drivers'],
@@ -88,9 +97,14 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
           .filter(({ hostPort }) => hostPort !== 0)
           .map((port) => ({ ...port, containerId, containerIp: containerAddress(port.hostIp, ipv4, ipv6) })),
       ),
-    watchRules: async () =>
-      (deps.firewall.exists || listEndpoints(db).some(({ hostInterface }) => hostInterface !== '')) &&
-      (await deps.firewall.watch()),
+    egress,
+    watchRules: async () => {
+      const isUsed = firewall.exists || listEndpoints(db).some(({ hostInterface }) => hostInterface !== '');
+      if (!isUsed) return false;
+      const wasPutBack = await firewall.watch();
+      await egress.collect();
+      return wasPutBack;
+    },
     reconcile: (isLive) => reconcile(deps, isLive, options.ownsCni ?? false),
     teardown: () => teardown(deps),
     warm: () => deps.firewall.warm(),

@@ -109,4 +109,28 @@ export const migrations: readonly string[] = [
   ) WITHOUT ROWID, STRICT;
   CREATE INDEX container_links_by_child ON container_links (child_id);
   `,
+  `
+  CREATE TABLE egress_policies (subject TEXT PRIMARY KEY, kind TEXT NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID, STRICT;
+  CREATE TABLE egress_names (
+    subject TEXT NOT NULL,
+    name TEXT NOT NULL,
+    address TEXT NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    PRIMARY KEY (subject, name, address)
+  ) WITHOUT ROWID, STRICT;
+  CREATE TABLE egress_attempts (
+    subject TEXT NOT NULL,
+    is_denied INTEGER NOT NULL,
+    container_id TEXT NOT NULL,
+    destination TEXT NOT NULL,
+    protocol TEXT NOT NULL,
+    port INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    total INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL,
+    PRIMARY KEY (subject, is_denied, container_id, destination, protocol, port)
+  ) STRICT;
+  CREATE INDEX egress_attempts_by_time ON egress_attempts (subject, last_ms);
+  `,
 ];

@@ -194,7 +194,7 @@ describe('answers of other servers', () => {
       Buffer.from('c00c00050001000000100002c00c', 'hex'),
       Buffer.from('c00c001c000100000009001020010db8000000000000000000000001', 'hex'),
     ]);
-    const { addresses, ttlSeconds } = answeredAddresses(chain, questionEnd);
+    const { addresses, ttlSeconds } = answeredAddresses(chain, queryOf(sent));
     expect(addresses.map((bytes) => bytes.toString('hex'))).toEqual(['c0000201', '20010db8000000000000000000000001']);
     expect(ttlSeconds).toBe(9);
   });
@@ -255,7 +255,7 @@ describe('foreign bytes', () => {
         const framed = Buffer.concat([sent, message]);
         framed.writeUInt16BE(0x8180, 2);
         framed.writeUInt16BE(65_535, 6);
-        const { addresses } = answeredAddresses(framed, questionEnd);
+        const { addresses } = answeredAddresses(framed, queryOf(sent));
         expect(addresses.length * 15).toBeLessThanOrEqual(message.length + 15);
         passOn(framed, sent, queryOf(sent), 512);
       }),

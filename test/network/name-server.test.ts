@@ -317,7 +317,7 @@ describe('asking others', () => {
 describe('hooks', () => {
   test('a name may be forbidden', async () => {
     hooks = { allows: (id, name) => `${id} ${name}` !== 'web evil.org' };
-    expect(await answered({ ...web, name: 'EVIL.org' })).toBe('rcode 5');
+    expect(await answered({ ...web, name: 'EVIL.org' })).toBe('rcode 3');
     expect(await answered({ ...web, from: '127.30.1.3', name: 'evil.org' })).toBe('192.0.2.1');
     expect(await answered({ ...web, name: 'db' })).toBe('127.30.1.3');
   });

@@ -33,8 +33,9 @@ export class Peer implements AsyncDisposable {
     });
   }
 
-  serve(protocol: Protocol, port: number): Promise<string> {
-    return this.#tell({ verb: 'serve', protocol, port });
+  /** @param host the address to serve UDP at, so that answers leave under it; all by default */
+  serve(protocol: Protocol, port: number, host?: string): Promise<string> {
+    return this.#tell({ verb: 'serve', protocol, port, ...(host === undefined ? {} : { host }) });
   }
 
   /** The address that the server saw us at, an error's code, or 'timeout'. */

@@ -8,7 +8,7 @@ import { parseAddress } from '../../src/linux/index.ts';
  * address that the server saw its client at.
  */
 export type PeerCommand =
-  | { verb: 'serve'; protocol: 'tcp' | 'udp' | 'sctp'; port: number }
+  | { verb: 'serve'; protocol: 'tcp' | 'udp' | 'sctp'; port: number; host?: string }
   | { verb: 'ask'; protocol: 'tcp' | 'udp' | 'sctp'; host: string; port: number; timeoutMs: number };
 
 export type PeerAnswer = { number: number; text: string };
@@ -30,12 +30,17 @@ process.on('disconnect', () => process.exit());
 
 async function obey(command: PeerCommand): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>();
-  if (command.verb === 'serve') serve(command.protocol, command.port, resolve);
+  if (command.verb === 'serve') serve(command.protocol, command.port, command.host, resolve);
   else ask(command, resolve);
   return await promise;
 }
 
-function serve(protocol: PeerCommand['protocol'], port: number, ready: (text: string) => void): void {
+function serve(
+  protocol: PeerCommand['protocol'],
+  port: number,
+  host: string | undefined,
+  ready: (text: string) => void,
+): void {
   if (protocol === 'tcp') {
     const server = createServer((client) => {
       client.on('error', () => {});
@@ -45,7 +50,7 @@ function serve(protocol: PeerCommand['protocol'], port: number, ready: (text: st
   } else if (protocol === 'udp') {
     const server = createSocket({ type: 'udp4' });
     server.on('message', (_, { address, port }) => server.send(address, port, address));
-    server.bind(port, () => ready('serving'));
+    server.bind({ port, ...(host === undefined ? {} : { address: host }) }, () => ready('serving'));
   } else {
     serveSctp(port);
     ready('serving');

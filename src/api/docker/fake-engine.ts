@@ -79,7 +79,7 @@ type Services = { [Service in keyof EngineServices]: Partial<EngineServices[Serv
 
 /** An engine that can do what a test gives it, and says Unsupported to the rest. */
 export function fakeEngine(given: Partial<Services>): EngineServices {
-  const services = ['containers', 'execs', 'images', 'volumes', 'networks', 'events', 'system'] as const;
+  const services = ['containers', 'execs', 'images', 'volumes', 'networks', 'egress', 'events', 'system'] as const;
   const entries = services.map((service) => [
     service,
     new Proxy(given[service] ?? {}, {

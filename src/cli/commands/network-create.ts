@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { TareError } from '../../errors/index.ts';
 import { command } from '../command.ts';
+import { readEgress } from '../grammar/egress.ts';
 import { pairs, readLabels } from '../grammar/environment.ts';
 import { poolsOf } from '../grammar/subnets.ts';
 
@@ -17,6 +18,11 @@ export default command({
     },
     'config-only': { type: 'bool', help: 'Create a configuration only network' },
     driver: { type: 'string', short: 'd', help: 'Driver to manage the Network', default: 'bridge' },
+    egress: {
+      type: 'list',
+      value: 'rule',
+      help: 'What its containers may reach (allow=example.com:443, deny=10.0.0.0/8, default=deny, file=PATH)',
+    },
     gateway: { type: 'list', value: 'strings', help: 'IPv4 or IPv6 Gateway for the master subnet' },
     ingress: { type: 'bool', help: 'Create swarm routing-mesh network', hidden: true },
     internal: { type: 'bool', help: 'Restrict external access to the network' },
@@ -51,6 +57,7 @@ export default command({
         ...(options.ipv6 ? { EnableIPv6: true } : {}),
         Options: pairs(options.opt, '--opt'),
         Labels: readLabels([], options.label),
+        Egress: readEgress(options.egress),
         IPAM: {
           Driver: options['ipam-driver'],
           Options: pairs(options['ipam-opt'], '--ipam-opt'),

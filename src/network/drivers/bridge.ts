@@ -3,6 +3,7 @@ import { TareError } from '../../errors/index.ts';
 import type { Transaction } from '../../state/index.ts';
 import { repickSubnets } from '../create-network.ts';
 import type { Endpoint } from '../driver.ts';
+import { collectAttempts } from '../egress/attempts.ts';
 import type { NetworkDeps } from '../network-deps.ts';
 import type { ConnectRequest } from '../network-service.ts';
 import { findNetwork, type StoredNetwork } from '../records.ts';
@@ -73,6 +74,8 @@ export class BridgeDriver implements NetworkDriver {
     if (bridge === undefined) {
       throw new TareError('Unavailable', `bridge ${network.bridge} of network ${network.name} vanished: try again`);
     }
+    // Before its first packet.
+    await firewall.govern(endpoint);
     links.attach(network, bridge, endpoint, request.netns);
     await firewall.publish(publicationsOf(endpoint));
     return endpoint;
@@ -90,7 +93,9 @@ export class BridgeDriver implements NetworkDriver {
     else await links.remove(endpoint.hostInterface);
     links.forget(network, endpoint);
     const isRecorded = () => db.get('SELECT 1 FROM endpoints WHERE id = ?', endpoint.id) !== undefined;
-    await firewall.withdraw(publicationsOf(endpoint), isRecorded, forget);
+    // What the kernel has of its attempts goes with its rules.
+    await collectAttempts({ db, firewall }, [endpoint.containerId, network.id]);
+    await firewall.withdraw(publicationsOf(endpoint), isRecorded, forget, { bridge: network.bridge, endpoint });
   }
 
   async leave(): Promise<void> {}

@@ -12,6 +12,8 @@ export interface NamedNetwork {
   subnets: string[];
   /** Nothing outside is reached from it. */
   internal: boolean;
+  /** Whether its containers only ask for names of the world, and do not find each other by name. */
+  isNameless?: boolean;
 }
 
 /** A container's place on a network, as far as names go. */
@@ -153,7 +155,8 @@ export class NameDirectory {
       const directory = this.#networks.get(networkId);
       if (directory === undefined) continue;
       const member = directory.members.get(address);
-      const pointer = member === undefined ? undefined : encodeName(`${member.name}.${directory.network.name}`);
+      const isNamed = member !== undefined && directory.network.isNameless !== true;
+      const pointer = !isNamed ? undefined : encodeName(`${member.name}.${directory.network.name}`);
       if (pointer !== undefined) return pointer;
       if (directory.subnets.some((subnet) => contains(subnet, address))) return null;
     }
@@ -177,6 +180,7 @@ export class NameDirectory {
       const directory = this.#networks.get(end.networkId);
       if (directory === undefined) continue;
       for (const address of [end.ipv4, end.ipv6]) if (address !== '') directory.members.set(address, container);
+      if (directory.network.isNameless === true) continue;
       const own = addressesOf(end);
       const names = new Set([container.name, ...container.otherNames, ...end.aliases].map(nameKey));
       names.delete('');

@@ -314,22 +314,77 @@ function cutShort(answer: Buffer, request: Buffer, query: Query): Buffer {
   return message;
 }
 
-/** Addresses in an answer's first section, with the lowest TTL among them. What is malformed ends the list. */
-export function answeredAddresses(message: Buffer, questionEnd: number): { addresses: Buffer[]; ttlSeconds: number } {
-  const addresses: Buffer[] = [];
+/**
+ * Addresses that an answer's first section gives for the name that was asked for, itself or by way of the names that it is an
+ * alias of (RFC 1034 section 3.6.2), with the lowest TTL on the way. What is malformed ends the section; records of other
+ * names are no answer.
+ */
+export function answeredAddresses(
+  message: Buffer,
+  { name, questionEnd }: Pick<Query, 'name' | 'questionEnd'>,
+): { addresses: Buffer[]; ttlSeconds: number } {
+  const records = answerRecords(message, questionEnd);
+  const aliases = new Map<string, AnsweredRecord>();
+  for (const record of records) if (record.type === RecordType.CNAME) aliases.set(record.owner, record);
+  const chain = new Set([name]);
   let ttlSeconds = Number.POSITIVE_INFINITY;
+  for (let at = name; ; ) {
+    const alias = aliases.get(at);
+    const target = alias === undefined ? undefined : readCompressedName(message, alias.dataStart);
+    if (alias === undefined || target === undefined || chain.has(target)) break;
+    chain.add(target);
+    ttlSeconds = Math.min(ttlSeconds, alias.ttlSeconds);
+    at = target;
+  }
+  const found = records.filter(
+    ({ type, owner, dataStart, end }) =>
+      chain.has(owner) &&
+      ((type === RecordType.A && end - dataStart === 4) || (type === RecordType.AAAA && end - dataStart === 16)),
+  );
+  for (const record of found) ttlSeconds = Math.min(ttlSeconds, record.ttlSeconds);
+  return {
+    addresses: found.map(({ dataStart, end }) => message.subarray(dataStart, end)),
+    ttlSeconds: found.length === 0 ? 0 : ttlSeconds,
+  };
+}
+
+interface AnsweredRecord extends ReadRecord {
+  owner: string;
+}
+
+/** Records of the Internet's class in an answer's first section, as far as they can be read. */
+function answerRecords(message: Buffer, questionEnd: number): AnsweredRecord[] {
+  const records: AnsweredRecord[] = [];
   let at = questionEnd;
   for (let left = message.readUInt16BE(6); left > 0; left -= 1) {
     const record = readRecord(message, at);
-    if (record === undefined) break;
-    const sizeBytes = record.end - record.dataStart;
-    const isAddress =
-      (record.type === RecordType.A && sizeBytes === 4) || (record.type === RecordType.AAAA && sizeBytes === 16);
-    if (isAddress && record.class === CLASS_IN) {
-      addresses.push(message.subarray(record.dataStart, record.end));
-      ttlSeconds = Math.min(ttlSeconds, record.ttlSeconds);
-    }
+    const owner = readCompressedName(message, at);
+    if (record === undefined || owner === undefined) break;
+    if (record.class === CLASS_IN) records.push({ ...record, owner });
     at = record.end;
   }
-  return { addresses, ttlSeconds: addresses.length === 0 ? 0 : ttlSeconds };
+  return records;
+}
+
+/** A name that may be compressed, as {@link nameKey} spells it; undefined: cut off, too long, or a pointer not backwards. */
+function readCompressedName(message: Buffer, start: number): string | undefined {
+  const labels: string[] = [];
+  let sizeBytes = 1;
+  for (let at = start, limit = start; ; ) {
+    const length = message[at];
+    if (length === undefined) return undefined;
+    if (length === 0) return labels.join('.').toLowerCase();
+    if (length >= 0xc0) {
+      const target = ((length & 0x3f) << 8) | (message[at + 1] ?? 0xff);
+      // Each pointer leads further back than the last one, so there are no circles (RFC 1035 section 4.1.4).
+      if (at + 1 >= message.length || target >= limit) return undefined;
+      limit = target;
+      at = target;
+      continue;
+    }
+    sizeBytes += 1 + length;
+    if (length > 63 || sizeBytes > MAX_NAME_BYTES || at + 1 + length > message.length) return undefined;
+    labels.push(message.toString('latin1', at + 1, at + 1 + length).replaceAll('.', '\\.'));
+    at += 1 + length;
+  }
 }

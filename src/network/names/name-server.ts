@@ -90,6 +90,8 @@ export interface NameHooks {
   allows?(containerId: string, name: string): boolean;
   /** Told of the addresses that a container is about to be given for such a name; the answer waits for it. */
   onAnswer?(containerId: string, name: string, addresses: string[], ttlSeconds: number): void | Promise<void>;
+  /** Called when the server ends. */
+  [Symbol.dispose]?(): void;
 }
 
 export interface NameServerOptions {
@@ -195,6 +197,7 @@ export class NameServer implements Disposable {
     clearTimeout(this.#looking);
     for (const key of this.#sockets.keys()) this.#close(key);
     this.#forwarder[Symbol.dispose]();
+    this.#options.hooks?.[Symbol.dispose]?.();
   }
 
   #close(key: string): void {
@@ -293,14 +296,14 @@ export class NameServer implements Disposable {
     const { id } = asker.container;
     try {
       const resolvers = this.#resolversFor(asker);
-      // Programs go on waiting when they hear SERVFAIL or REFUSED; this they believe at once.
+      // Programs go on waiting when they hear SERVFAIL or REFUSED; "no such name" they believe at once.
       if (resolvers.length === 0) return emptyAnswer(asked, ResponseCode.noSuchName);
-      if (hooks.allows?.(id, query.name) === false) return emptyAnswer(asked, ResponseCode.refused);
+      if (hooks.allows?.(id, query.name) === false) return emptyAnswer(asked, ResponseCode.noSuchName);
       // Those that were given to the container are asked as by itself: there it may reach what this host does not.
       const from = asker.container.resolvers.length > 0 ? (asker.container.namespace ?? '') : '';
       const found = await this.#forwarder.ask(id, resolvers, message, query.questionEnd, transport === 'tcp', from);
       if (found === undefined) return emptyAnswer(asked, ResponseCode.serverFailure);
-      const { addresses, ttlSeconds } = answeredAddresses(found, query.questionEnd);
+      const { addresses, ttlSeconds } = answeredAddresses(found, query);
       if (addresses.length > 0) await hooks.onAnswer?.(id, query.name, addresses.map(formatAddress), ttlSeconds);
       return passOn(found, message, query, transport === 'tcp' ? MAX_MESSAGE_BYTES : query.udpSizeBytes);
     } catch (error) {

@@ -54,6 +54,7 @@ export const containerRoutes = [
         config: toContainerConfig(body),
         host: toHostConfig(body.HostConfig),
         networking: toNetworking(body),
+        egress: body.Egress,
       });
       return json({ Id: id, Warnings: [...moved, ...warnings] }, 201);
     },

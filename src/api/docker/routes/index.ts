@@ -4,6 +4,7 @@ import { commitRoutes } from './commit.ts';
 import { containerFileRoutes } from './container-files.ts';
 import { containerStreamRoutes } from './container-streams.ts';
 import { containerRoutes } from './containers.ts';
+import { egressRoutes } from './egress.ts';
 import { execRoutes } from './exec.ts';
 import { imageRoutes } from './images.ts';
 import { networkRoutes } from './networks.ts';
@@ -22,6 +23,7 @@ export const routes: readonly Route[] = [
   ...volumeRoutes,
   ...networkRoutes,
   ...portRoutes,
+  ...egressRoutes,
   ...registryRoutes,
   ...systemRoutes,
   ...absentRoutes,

@@ -195,6 +195,8 @@ export const createBody = Struct(
     ...config,
     HostConfig: hostConfig,
     NetworkingConfig: Struct({ EndpointsConfig: map(endpointSettings) }, { title: 'NetworkingConfig' }),
+    /** Not Docker's: what the container may reach. */
+    Egress: strings(),
   },
   { title: 'CreateRequest' },
 );

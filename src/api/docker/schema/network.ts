@@ -51,6 +51,8 @@ export const networkCreateBody = Struct(
     ),
     Options: map(Text()),
     Labels: map(Text()),
+    /** Not Docker's: what its containers may reach. */
+    Egress: strings(),
   },
   { title: 'CreateRequest' },
 );

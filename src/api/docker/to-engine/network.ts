@@ -33,5 +33,6 @@ export function toCreateNetwork(body: NetworkCreateBody | undefined, version: Ap
     configOnly: body.ConfigOnly,
     configFrom: body.ConfigFrom.Network,
     ipamOptions: body.IPAM.Options,
+    egress: body.Egress,
   };
 }
