@@ -156,5 +156,8 @@ export function errorOfConnection(purpose: Purpose, url: URL, error: unknown, is
   if (code === 'ENOTFOUND') {
     return new RegistryError('Unavailable', purpose, `no host is called ${url.hostname}; check the name`, details);
   }
-  return new RegistryError('Unavailable', purpose, `no answer from ${host}: ${said}`, details);
+  // In the words that scripts look for.
+  const reason =
+    code === 'ECONNREFUSED' ? 'connection refused; check the port, and that a registry listens there' : said;
+  return new RegistryError('Unavailable', purpose, `no answer from ${host}: ${reason}`, details);
 }

@@ -54,9 +54,19 @@ function manifestOf(manifest: ManifestSummary) {
   };
 }
 
-/** @param isOfPlatform the client asked for one platform: it is told of that manifest, not of the index */
-export function imageInspectOf(image: ImageView, version: ApiVersion, isOfPlatform = false) {
+export interface ImageInspectFor {
+  version: ApiVersion;
+  /** The client asked for one platform: it is told of that manifest, not of the index. */
+  isOfPlatform: boolean;
+  /** The header `user-agent`. */
+  userAgent: string | undefined;
+}
+
+export function imageInspectOf(image: ImageView, { version, isOfPlatform, userAgent }: ImageInspectFor) {
   const { config } = image;
+  const shown = configOfVersion(config.config ?? {}, version);
+  // docker-compose 1.29 takes the newest version of the API, and yet looks in this field for an image's volumes.
+  const hasContainerConfig = version < 45 || userAgent?.startsWith('docker-compose/1.') === true;
   return {
     Id: image.id,
     RepoTags: image.repoTags,
@@ -64,10 +74,10 @@ export function imageInspectOf(image: ImageView, version: ApiVersion, isOfPlatfo
     Parent: image.parent ?? '',
     Comment: config.comment ?? '',
     ...((config.created !== undefined || version < 44) && { Created: config.created ?? timestamp(0) }),
-    ...(version < 45 && { Container: '', ContainerConfig: configOfVersion({}, version) }),
+    ...(hasContainerConfig && { Container: '', ContainerConfig: shown }),
     DockerVersion: '',
     Author: config.author ?? '',
-    Config: configOfVersion(config.config ?? {}, version),
+    Config: shown,
     Architecture: config.architecture,
     ...(config.variant && { Variant: config.variant }),
     Os: config.os,

@@ -106,7 +106,7 @@ export const imageRoutes = [
     method: 'GET',
     path: '/images/:name*/json',
     query: T.Object({ manifests: T.Boolean(), platform: T.Optional(T.String()) }),
-    async handler({ engine, params, query, version }) {
+    async handler({ engine, params, query, request, version }) {
       const platform = version >= 49 ? platformOf(query.platform) : undefined;
       if (platform !== undefined && query.manifests) {
         throw new TareError(
@@ -115,7 +115,8 @@ export const imageRoutes = [
         );
       }
       const image = await engine.images.inspect(params.name, { platform, manifests: version >= 48 && query.manifests });
-      return json(imageInspectOf(image, version, platform !== undefined));
+      const isOfPlatform = platform !== undefined;
+      return json(imageInspectOf(image, { version, isOfPlatform, userAgent: request.headers['user-agent'] }));
     },
   }),
 
