@@ -1,5 +1,5 @@
+import { call } from '../test/support/api-call.ts';
 import { busybox } from '../test/support/image.ts';
-import { call } from './api.ts';
 import type { Bench } from './bench.ts';
 import type { Contender } from './contenders.ts';
 import { interleaved, median, present } from './measure.ts';

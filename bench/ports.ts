@@ -1,8 +1,8 @@
 import { join } from 'node:path';
+import { call } from '../test/support/api-call.ts';
 import { node } from '../test/support/built.ts';
 import { busybox, busyboxImage } from '../test/support/image.ts';
 import { Outside } from '../test/support/outside.ts';
-import { call } from './api.ts';
 import type { Bench } from './bench.ts';
 import { type Contender, openDocker } from './contenders.ts';
 import { median } from './measure.ts';

@@ -25,7 +25,7 @@ import { openTrust } from './image-trust.ts';
 import { createImageService } from './images.ts';
 import { Intents } from './intents.ts';
 import { keeperLives, keeperStarter } from './keeper-process.ts';
-import { isRotated, needsKeeper } from './keeper-work.ts';
+import { isRotated, KeeperWork } from './keeper-work.ts';
 import { rewriteNameFiles } from './live-name-files.ts';
 import { isUp } from './liveness.ts';
 import { parseLogOptions } from './log-options.ts';
@@ -199,7 +199,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     const services: EngineServices = {
       ...{ containers, execs, images, volumes },
       networks: createNetworksService({
-        ...{ db, store, networks, locks },
+        ...{ db, store, networks, locks, intents: parts.intents },
         addressesChanged: (record, endpoints) => rewriteNameFiles(parts, record, endpoints),
       }),
       egress: createEgressService(parts),
@@ -263,6 +263,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     watching().catch((error: unknown) => this.report('watching for exits', error));
   }
   #watch: AbortController | undefined;
+  #keeperWork: KeeperWork | undefined;
 
   /** Settles a container if it has ended: conmon's exit command and the watchers call it. */
   async handleExit(id: string): Promise<void> {
@@ -287,8 +288,9 @@ export class Engine implements EngineServices, AsyncDisposable {
   }
 
   /** Containers that need the keeper now. */
-  keeperWork(): ContainerRecord[] {
-    return this.#parts.store.withStatus('running', 'paused', 'restarting').filter(needsKeeper);
+  keeperWork(): readonly ContainerRecord[] {
+    this.#keeperWork ??= new KeeperWork(this.#parts.db, this.#parts.store);
+    return this.#keeperWork.list();
   }
 
   /** Whether anything counts on a keeper: also a container that is just starting, and may ask for names at once. */

@@ -1,3 +1,5 @@
+import type { Database } from '../state/index.ts';
+import type { ContainerStore } from './container-store.ts';
 import { isHealthchecked } from './health.ts';
 import { parseLogOptions } from './log-options.ts';
 import type { ContainerRecord } from './types.ts';
@@ -21,4 +23,26 @@ export function needsKeeper(record: Pick<ContainerRecord, 'config' | 'host' | 'n
 export function isRotated({ host }: Pick<ContainerRecord, 'host'>): boolean {
   const { maxSizeBytes, maxFiles } = parseLogOptions(host.logConfig);
   return maxSizeBytes > 0 && maxFiles > 1;
+}
+
+/** The containers that need the keeper: asked for several times after each change, and read once. */
+export class KeeperWork {
+  readonly #db: Database;
+  readonly #store: ContainerStore;
+  #version = -1;
+  #work: readonly ContainerRecord[] = [];
+
+  constructor(db: Database, store: ContainerStore) {
+    this.#db = db;
+    this.#store = store;
+  }
+
+  list(): readonly ContainerRecord[] {
+    const version = this.#db.version();
+    if (version !== this.#version) {
+      this.#work = this.#store.withStatus('running', 'paused', 'restarting').filter(needsKeeper);
+      this.#version = version;
+    }
+    return this.#work;
+  }
 }

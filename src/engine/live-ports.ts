@@ -17,6 +17,7 @@ type Bindings = ContainerRecord['host']['portBindings'];
  */
 export async function addPorts(parts: EngineParts, ref: string, wanted: Bindings): Promise<PortMapping[]> {
   const { id } = parts.store.get(ref);
+  using _intent = parts.intents.begin();
   using _lock = await parts.locks.acquire(`container:${id}`);
   const record = parts.store.get(id);
   refuseForeignNetwork(record);
@@ -58,6 +59,7 @@ export async function removePorts(
   selections: readonly PortSelection[],
 ): Promise<void> {
   const { id } = parts.store.get(ref);
+  using _intent = parts.intents.begin();
   using _lock = await parts.locks.acquire(`container:${id}`);
   const record = parts.store.get(id);
   refuseForeignNetwork(record);
@@ -105,7 +107,7 @@ function without(binding: Binding, { hostIp, hostPort }: Pick<PortSelection, 'ho
   const [first = 0, last = first] = binding.hostPort.split('-').map(Number);
   const hasPort = hostPort === 0 || binding.hostPort === '' || (hostPort >= first && hostPort <= last);
   if (!hasPort) return [binding];
-  if (hostIp === '' || isSame(hostIp, binding.hostIp)) return [];
+  if (hostIp === '' || isSameAddress(hostIp, binding.hostIp)) return [];
   if (binding.hostIp !== '') return [binding];
   // A binding without an address is one of each family.
   if (hostIp !== '0.0.0.0' && hostIp !== '::') return [];
@@ -117,13 +119,14 @@ function withoutMapping(bindings: readonly Binding[], mapping: PortSelection): B
   const likeness = (binding: Binding): number =>
     without(binding, mapping)[0] === binding
       ? -1
-      : (binding.hostPort === String(mapping.hostPort) ? 2 : 0) + (isSame(binding.hostIp, mapping.hostIp) ? 1 : 0);
+      : (binding.hostPort === String(mapping.hostPort) ? 2 : 0) +
+        (isSameAddress(binding.hostIp, mapping.hostIp) ? 1 : 0);
   const [best] = bindings.toSorted((a, b) => likeness(b) - likeness(a));
   return bindings.flatMap((binding) => (binding === best ? without(binding, mapping) : [binding]));
 }
 
 /** Whether two texts are one address: the record has it as the user wrote it. */
-const isSame = (a: string, b: string): boolean =>
+export const isSameAddress = (a: string, b: string): boolean =>
   a === b || (isIP(a) !== 0 && isIP(b) !== 0 && parseAddress(a).equals(parseAddress(b)));
 
 function refuseRepeated(record: ContainerRecord, wanted: Bindings): void {

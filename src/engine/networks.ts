@@ -11,12 +11,14 @@ import { endpointWishes } from './container-network.ts';
 import type { ContainerStore } from './container-store.ts';
 import { driverName, networkEvent, pruneEvent } from './events.ts';
 import { filterLabels, filterTime, flagFilter, matchesName, refuseUnknownFilters } from './filters.ts';
+import type { Intents } from './intents.ts';
 import { isUp } from './liveness.ts';
 import type { ContainerRecord, EndpointRequest, Filters, NetworksService, NetworkView, PruneReport } from './types.ts';
 
 const predefined = new Set(['bridge', 'host', 'none']);
 
 export interface NetworksDeps {
+  intents: Pick<Intents, 'begin'>;
   db: Database;
   locks: Locks;
   store: ContainerStore;
@@ -116,6 +118,7 @@ async function connect(
 ): Promise<void> {
   const network = deps.networks.get(ref);
   const { id } = deps.store.get(containerRef);
+  using _intent = deps.intents.begin();
   using _lock = await deps.locks.acquire(`container:${id}`);
   const record = deps.store.get(id);
   refuseConnection(network, record, request);
@@ -200,6 +203,7 @@ async function disconnect(deps: NetworksDeps, ref: string, containerRef: string,
   const found = findContainer(deps, containerRef, force);
   if (found === undefined) return await forceOut(deps, network, containerRef);
   const { id } = found;
+  using _intent = deps.intents.begin();
   using _lock = await deps.locks.acquire(`container:${id}`);
   const record = deps.store.get(id);
   refuseSharedNamespace(network, record);

@@ -14,6 +14,7 @@ import { resumeAbandoned } from './quiesce.ts';
 import { removeLocked } from './remove-locked.ts';
 import { startByPolicy } from './start-by-policy.ts';
 import type { ContainerRecord } from './types.ts';
+import { undoUnrecordedConnections } from './undo-connections.ts';
 
 /** What reconcile also needs: the parts with leftovers of their own. */
 export interface ReconcileParts extends EngineParts {
@@ -80,7 +81,10 @@ async function reconcileContainer(parts: EngineParts, id: string): Promise<void>
   using lock = parts.locks.tryAcquire(`container:${id}`);
   const record = lock === undefined ? undefined : parts.store.find(id);
   if (record === undefined) return;
-  if (isUp(record)) return await trueStatus(parts, record);
+  if (isUp(record)) {
+    await trueStatus(parts, record);
+    return await undoUnrecordedConnections(parts, record);
+  }
   if (record.state.status === 'removing') {
     return await removeLocked(parts, record, { volumes: record.state.removesVolumes });
   }

@@ -9,6 +9,8 @@ import { Restarts } from './restarts.ts';
 
 /** Records change in bursts; looking once a burst is enough. */
 const SETTLE_MS = 50;
+/** Of the time, the part that looking may take while thousands of containers come and go: names are looked up by themselves. */
+const LOOKING_SHARE = 1 / 3;
 /** How long nothing may need the keeper before it ends. */
 const IDLE_MS = 3_000;
 
@@ -36,6 +38,7 @@ export async function runKeeper(config: EngineConfig, signal: AbortSignal): Prom
   let idle: NodeJS.Timeout | undefined;
   using _idle = { [Symbol.dispose]: () => clearTimeout(idle) };
   for await (const _ of engine.changes(ended)) {
+    const begunMs = performance.now();
     engine.look(() => {
       for (const duty of all) duty.look();
     });
@@ -49,7 +52,8 @@ export async function runKeeper(config: EngineConfig, signal: AbortSignal): Prom
         idle = undefined;
       }, IDLE_MS);
     }
-    await sleep(SETTLE_MS, undefined, { signal: ended }).catch(() => {});
+    const lookedMs = performance.now() - begunMs;
+    await sleep(Math.max(SETTLE_MS, lookedMs / LOOKING_SHARE - lookedMs), undefined, { signal: ended }).catch(() => {});
   }
   // Work that came after the last look was left to the keeper that still held the lock: it is asked for once more.
   held.dispose();

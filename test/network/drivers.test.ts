@@ -7,6 +7,8 @@ import { RouteSocket } from '../../src/linux/index.ts';
 import type { ConnectRequest, CreateNetwork, Endpoint, NetworkService } from '../../src/network/index.ts';
 import { NetworkLab, Peer } from '../support/network-lab.ts';
 
+const kills = Number(process.env['TARE_NETWORK_KILLS'] ?? 10);
+
 const wanted = (name: string, driver: string, more: Partial<CreateNetwork> = {}): CreateNetwork => ({
   ...{ name, driver, internal: false, enableIPv4: true, enableIPv6: false, ipam: [], options: {}, labels: {} },
   ...more,
@@ -377,29 +379,37 @@ async function killAtRandom(driver: string, rounds: number, longestMs: number): 
   }
 }
 
-test('macvlan: killed at random points, ten times: reconcile leaves nothing', async () => {
-  await killAtRandom('macvlan', 10, 40);
-  await service.reconcile(() => false);
-  for (const { name, driver } of service.list()) if (driver === 'macvlan') await service.remove(name);
-  expect(service.endpoints({})).toEqual([]);
-  expect(hostLinks().filter((name) => /^dm-|^tare[0-9a-f]{11}$/.test(name))).toEqual([]);
-  expect(readdirSync(join(lab.execRoot, 'netns'))).toEqual([]);
-}, 60_000);
+test(
+  `macvlan: killed at ${kills} random points: reconcile leaves nothing`,
+  async () => {
+    await killAtRandom('macvlan', kills, 40);
+    await service.reconcile(() => false);
+    for (const { name, driver } of service.list()) if (driver === 'macvlan') await service.remove(name);
+    expect(service.endpoints({})).toEqual([]);
+    expect(hostLinks().filter((name) => /^dm-|^tare[0-9a-f]{11}$/.test(name))).toEqual([]);
+    expect(readdirSync(join(lab.execRoot, 'netns'))).toEqual([]);
+  },
+  60_000 + kills * 5_000,
+);
 
-test('CNI: killed at random points, ten times: reconcile leaves nothing, and waits for plugins that still work', async () => {
-  mkdirSync(join(lab.root, 'net.d'), { recursive: true });
-  const ipam = { type: 'host-local', subnet: '10.85.0.0/24', dataDir: join(lab.root, 'ipam') };
-  const plugins = [{ type: 'bridge', bridge: 'cni5', isDefaultGateway: true, ipMasq: true, ipam }];
-  const list = { cniVersion: '1.0.0', name: 'bridged', plugins };
-  writeFileSync(join(lab.root, 'net.d', 'bridged.conflist'), JSON.stringify(list));
-  await killAtRandom('cni', 10, 250);
-  await service.reconcile(() => false);
-  expect(service.endpoints({})).toEqual([]);
-  expect(lab.db.all("SELECT name FROM networks WHERE json_extract(doc, '$.driver') = 'cni'")).toEqual([]);
-  const given = existsSync(ipam.dataDir) ? readdirSync(join(ipam.dataDir, 'bridged')) : [];
-  expect(given.filter((name) => name.startsWith('10.'))).toEqual([]);
-  expect(await lab.sh('iptables-save -t nat')).not.toContain('10.85.0.');
-  const ports = async () => (await lab.sh('ip -o link show master cni5 || true')).trim();
-  await expect.poll(ports, { timeout: 5000 }).toBe('');
-  await lab.sh('ip link delete cni5');
-}, 120_000);
+test(
+  `CNI: killed at ${kills} random points: reconcile leaves nothing, and waits for plugins that still work`,
+  async () => {
+    mkdirSync(join(lab.root, 'net.d'), { recursive: true });
+    const ipam = { type: 'host-local', subnet: '10.85.0.0/24', dataDir: join(lab.root, 'ipam') };
+    const plugins = [{ type: 'bridge', bridge: 'cni5', isDefaultGateway: true, ipMasq: true, ipam }];
+    const list = { cniVersion: '1.0.0', name: 'bridged', plugins };
+    writeFileSync(join(lab.root, 'net.d', 'bridged.conflist'), JSON.stringify(list));
+    await killAtRandom('cni', kills, 250);
+    await service.reconcile(() => false);
+    expect(service.endpoints({})).toEqual([]);
+    expect(lab.db.all("SELECT name FROM networks WHERE json_extract(doc, '$.driver') = 'cni'")).toEqual([]);
+    const given = existsSync(ipam.dataDir) ? readdirSync(join(ipam.dataDir, 'bridged')) : [];
+    expect(given.filter((name) => name.startsWith('10.'))).toEqual([]);
+    expect(await lab.sh('iptables-save -t nat')).not.toContain('10.85.0.');
+    const ports = async () => (await lab.sh('ip -o link show master cni5 || true')).trim();
+    await expect.poll(ports, { timeout: 5000 }).toBe('');
+    await lab.sh('ip link delete cni5');
+  },
+  120_000 + kills * 5_000,
+);

@@ -17,6 +17,7 @@ beforeAll(async () => {
   kernel = await lab.openService();
   store = new ContainerStore(lab.db);
   networks = createNetworksService({
+    intents: { begin: () => ({ [Symbol.dispose]() {} }) },
     ...{ db: lab.db, locks: lab.locks, store, networks: kernel },
     addressesChanged: (record, endpoints) => told.push(`${record.name} ${endpoints.length}`),
   });

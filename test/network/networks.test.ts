@@ -7,6 +7,8 @@ import { RouteSocket } from '../../src/linux/index.ts';
 import type { CreateNetwork, Endpoint, NetworkService, PortRequest } from '../../src/network/index.ts';
 import { NetworkLab, Peer } from '../support/network-lab.ts';
 
+const kills = Number(process.env['TARE_NETWORK_KILLS'] ?? 12);
+
 const wanted = (name: string, more: Partial<CreateNetwork> = {}): CreateNetwork => ({
   ...{
     name,
@@ -393,27 +395,33 @@ test('the default network follows the configuration as soon as nobody is on it',
   expect(service.get('bridge')).toMatchObject({ enableIPv6: true, ipam: [{ gateway: '10.90.0.9' }, {}] });
 });
 
-test('killed in the middle of connecting and disconnecting, twelve times: reconcile leaves nothing', async () => {
-  for (let round = 0; round < 12; round += 1) {
-    const program = join(import.meta.dirname, '../support/network-churn.ts');
-    const child = spawn(process.execPath, [program, lab.root, String(round)], { stdio: ['ignore', 'pipe', 'inherit'] });
-    await once(child.stdout, 'data');
-    await new Promise((resolve) => setTimeout(resolve, Math.random() * 25));
-    child.kill('SIGKILL');
-    await once(child, 'exit');
-  }
-  expect(service.endpoints({}).length).toBeGreaterThan(0);
-  await service.reconcile(() => false);
-  expect(service.endpoints({})).toEqual([]);
-  expect(lab.db.all('SELECT * FROM ports')).toEqual([]);
-  expect(readdirSync(join(lab.execRoot, 'netns'))).toEqual([]);
-  expect(await lab.sh('cat /proc/self/mounts')).not.toContain(join(lab.execRoot, 'netns'));
-  expect(await lab.sh('nft list maps')).not.toContain('elements');
-  expect(await lab.sh('ip neighbour show nud permanent')).not.toContain('dev tare-1ab00000');
-  const veths = (): string[] => {
-    using route = new RouteSocket();
-    return route.links().flatMap(({ name }) => (name.startsWith('veth') ? [name] : []));
-  };
-  await expect.poll(veths, { timeout: 5000 }).toEqual([]);
-  expect(existsSync(join(lab.execRoot, 'netns'))).toBe(true);
-}, 60_000);
+test(
+  `killed in the middle of connecting and disconnecting, ${kills} times: reconcile leaves nothing`,
+  async () => {
+    for (let round = 0; round < kills; round += 1) {
+      const program = join(import.meta.dirname, '../support/network-churn.ts');
+      const child = spawn(process.execPath, [program, lab.root, String(round)], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      await once(child.stdout, 'data');
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 25));
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    }
+    expect(service.endpoints({}).length).toBeGreaterThan(0);
+    await service.reconcile(() => false);
+    expect(service.endpoints({})).toEqual([]);
+    expect(lab.db.all('SELECT * FROM ports')).toEqual([]);
+    expect(readdirSync(join(lab.execRoot, 'netns'))).toEqual([]);
+    expect(await lab.sh('cat /proc/self/mounts')).not.toContain(join(lab.execRoot, 'netns'));
+    expect(await lab.sh('nft list maps')).not.toContain('elements');
+    expect(await lab.sh('ip neighbour show nud permanent')).not.toContain('dev tare-1ab00000');
+    const veths = (): string[] => {
+      using route = new RouteSocket();
+      return route.links().flatMap(({ name }) => (name.startsWith('veth') ? [name] : []));
+    };
+    await expect.poll(veths, { timeout: 5000 }).toEqual([]);
+    expect(existsSync(join(lab.execRoot, 'netns'))).toBe(true);
+  },
+  60_000 + kills * 5_000,
+);

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { node } from './built.ts';
 import type { TestEngine } from './engine.ts';
+import { eventually } from './execute.ts';
 import { hierarchies } from './namespaces.ts';
 
 const tables = [
@@ -66,6 +67,15 @@ export async function holdings(engine: TestEngine): Promise<string[]> {
     held.push(`firewall ${line.replace(/packets \d+ bytes \d+/, '').trim()}`);
   }
   return held.sort();
+}
+
+/** The same of an engine that has nothing to do any more: its keeper has ended, and what was removed is gone. */
+export async function restingHoldings(engine: TestEngine): Promise<string[]> {
+  return await eventually('the engine has come to rest', async () => {
+    if (engine.processes().some(({ command }) => /\bkeeper\b/.test(command))) return false;
+    const held = await holdings(engine);
+    return held.every((line) => !line.includes('/.removing-')) && held;
+  });
 }
 
 /** Paths beneath a folder, as deep as asked; what vanishes meanwhile is skipped. */

@@ -3,7 +3,7 @@ import { Agent, request } from 'node:http';
 const agent = new Agent({ keepAlive: true });
 
 /**
- * Sends one request of Docker's API over a connection that stays open, so that what is timed is the engine.
+ * Sends one request of Docker's API over a connection that stays open, so that what is met is the engine.
  * @throws the engine refused
  */
 export async function call(socket: string, method: string, path: string, body?: unknown): Promise<string> {
