@@ -90,6 +90,7 @@ async function dispatch(path: string, entry: Entry, words: string[], globals: Co
     report(new Error(`${problem}\n\n${usageHint(path, definition)}`), false);
     return 1;
   }
+  if (process.getuid?.() !== 0 && !withoutEngine.has(path)) await enterUnlessServed(globals);
   let client: Promise<Client> | undefined;
   const context: Context = {
     path,
@@ -111,6 +112,20 @@ async function dispatch(path: string, entry: Entry, words: string[], globals: Co
     // The engine in this process has locks and a keeper to let go of.
     await (await client?.catch(() => undefined))?.close();
   }
+}
+
+/** Commands that neither ask a daemon nor open an engine. */
+const withoutEngine = new Set([
+  ...['completion', 'man', 'login', 'logout', 'search'],
+  ...['image copy', 'image generate-key-pair', 'image tags', 'manifest inspect'],
+]);
+
+/** Without root and without a daemon, a command begins anew in the user's namespaces: before it asks or reads anything. */
+async function enterUnlessServed(globals: Context['globals']): Promise<void> {
+  const { hasDaemon } = await import('./transport/connect.ts');
+  if (hasDaemon(globals, process.env)) return;
+  const { enterNamespaces } = await import('./rootless.ts');
+  await enterNamespaces();
 }
 
 function usageHint(path: string, definition: Command): string {

@@ -33,6 +33,8 @@ export interface EngineConfig {
   defaultBinding?: string;
   /** Address pools, and what the default network is like beside its subnet. */
   network: NetworkConfig;
+  /** Of an ordinary user's engine: the folder of the namespaces that it lives in. */
+  rootless?: { namespaces: string };
   /** How to run the tare command again: conmon's exit command and the keeper use it. */
   command: string[];
   labels: string[];
@@ -69,9 +71,18 @@ export interface TrustSettings {
   registriesFolder?: string;
 }
 
-const DEFAULT_DATA_ROOT = '/var/lib/tare';
-const DEFAULT_EXEC_ROOT = '/run/tare';
-const DEFAULT_CONFIG_FILE = '/etc/tare/tare.toml';
+/** Where an engine keeps its files unless it is told otherwise. */
+export interface DefaultFolders {
+  dataRoot: string;
+  execRoot: string;
+  configFile: string;
+}
+
+const machineFolders: DefaultFolders = {
+  dataRoot: '/var/lib/tare',
+  execRoot: '/run/tare',
+  configFile: '/etc/tare/tare.toml',
+};
 
 /** What flags may say; undefined leaves the file's or the default's word. */
 export interface ConfigFlags {
@@ -106,10 +117,16 @@ export interface ConfigFlags {
  * Merges flags, the configuration file (TOML, dockerd's key names) and the defaults, in that order.
  *
  * @param command how this program was started, without its arguments
+ * @param own folders of an ordinary user, whose engine runs without root
  * @throws {TareError} InvalidArgument: the file, the key and what would be right
  */
-export function loadConfig(flags: ConfigFlags, command: string[]): EngineConfig {
-  const file = readConfigFile(flags.configFile);
+export function loadConfig(
+  flags: ConfigFlags,
+  command: string[],
+  own?: DefaultFolders & { namespaces: string },
+): EngineConfig {
+  const folders = own ?? machineFolders;
+  const file = readConfigFile(flags.configFile, folders.configFile);
   const runtimes = new Map(wellKnownRuntimes().map((runtime) => [runtime.name, runtime]));
   for (const [name, entry] of Object.entries(file.runtimes ?? {})) {
     runtimes.set(name, { name, path: entry.path, args: entry.runtimeArgs ?? [] });
@@ -140,8 +157,8 @@ export function loadConfig(flags: ConfigFlags, command: string[]): EngineConfig 
   const gc = file['image-gc'];
   const imageGC = parseImageGC(flags.imageGCHigh ?? gc?.high, flags.imageGCLow ?? gc?.low);
   return {
-    dataRoot: resolve(flags.dataRoot ?? file['data-root'] ?? DEFAULT_DATA_ROOT),
-    execRoot: resolve(flags.execRoot ?? file['exec-root'] ?? DEFAULT_EXEC_ROOT),
+    dataRoot: resolve(flags.dataRoot ?? file['data-root'] ?? folders.dataRoot),
+    execRoot: resolve(flags.execRoot ?? file['exec-root'] ?? folders.execRoot),
     defaultRuntime,
     runtimes: [...runtimes.values()],
     storageDriver,
@@ -149,6 +166,7 @@ export function loadConfig(flags: ConfigFlags, command: string[]): EngineConfig 
     ...(bridgeSubnet === undefined ? {} : { bridgeSubnet }),
     ...(defaultBinding === undefined ? {} : { defaultBinding }),
     network: parseNetworkConfig(flags.network ?? {}, file),
+    ...(own === undefined ? {} : { rootless: { namespaces: own.namespaces } }),
     command,
     labels: flags.labels ?? file.labels ?? [],
     debug: flags.debug ?? file.debug ?? false,
@@ -222,7 +240,9 @@ function transfers(
 export function instanceName(dataRoot: string): string {
   mkdirSync(dataRoot, { recursive: true, mode: 0o700 });
   const real = realpathSync(dataRoot);
-  return real === DEFAULT_DATA_ROOT ? 'tare' : `tare-${createHash('sha256').update(real).digest('hex').slice(0, 8)}`;
+  return real === machineFolders.dataRoot
+    ? 'tare'
+    : `tare-${createHash('sha256').update(real).digest('hex').slice(0, 8)}`;
 }
 
 /** The flags that make another process open the same engine in the same way. */
@@ -339,12 +359,12 @@ const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, wa
 };
 
 /** The addresses that `tare serve` listens on by the file's word. */
-export function configuredHosts(configFile?: string): string[] {
-  return readConfigFile(configFile).hosts ?? [];
+export function configuredHosts(configFile?: string, own: DefaultFolders = machineFolders): string[] {
+  return readConfigFile(configFile, own.configFile).hosts ?? [];
 }
 
-function readConfigFile(path?: string): ConfigFile {
-  const file = path ?? DEFAULT_CONFIG_FILE;
+function readConfigFile(path: string | undefined, usual: string): ConfigFile {
+  const file = path ?? usual;
   if (path === undefined && !existsSync(file)) return {};
   let document: Record<string, unknown>;
   try {

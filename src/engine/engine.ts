@@ -36,6 +36,8 @@ import { NamesStandIn } from './name-stand-in.ts';
 import { createNetworksService } from './networks.ts';
 import { type ReconcileParts, reconcile, settleEnded } from './reconcile.ts';
 import { LateRegistries } from './registries.ts';
+import { enterEngineNetwork } from './rootless/enter-network.ts';
+import { limitedFacts, withoutCgroups } from './rootless/limited-host.ts';
 import { watchRules } from './rule-watch.ts';
 import { startContainer } from './start.ts';
 import { startByPolicy } from './start-by-policy.ts';
@@ -109,6 +111,8 @@ export class Engine implements EngineServices, AsyncDisposable {
     const report =
       options.report ?? ((subject, error) => process.stderr.write(`tare: ${subject}: ${messageOf(error)}\n`));
     await using opening = new AsyncDisposableStack();
+    const isRootless = config.rootless !== undefined;
+    if (config.rootless !== undefined) await enterEngineNetwork(config.rootless.namespaces);
     const { dataRoot, execRoot } = config;
     for (const folder of [dataRoot, execRoot, join(execRoot, 'exits')])
       mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -122,6 +126,7 @@ export class Engine implements EngineServices, AsyncDisposable {
         directory: join(dataRoot, 'layers'),
         snapshotDirectory: join(dataRoot, 'snapshots'),
         driver: config.storageDriver,
+        userXattrs: isRootless,
         skeleton: containerSkeleton,
       }),
     );
@@ -168,13 +173,13 @@ export class Engine implements EngineServices, AsyncDisposable {
     const hub = new AttachHub(runtime);
     const runtimeFor = (name: string) => {
       const found = config.runtimes.find((candidate) => candidate.name === (name || config.defaultRuntime));
-      if (found !== undefined) return found;
+      if (found !== undefined) return isRootless ? withoutCgroups(found) : found;
       throw new TareError(
         'InvalidArgument',
         `unknown or invalid runtime name: ${name}: one of ${config.runtimes.map((one) => one.name).join(', ')}`,
       );
     };
-    const facts = readHostFacts();
+    const facts = isRootless ? limitedFacts(readHostFacts()) : readHostFacts();
     const wakeKeeper = keeperStarter(config);
     const execs = createExecService({ db, store, runtime, execRoot, runtimeFor, facts });
     const parts: ReconcileParts = {

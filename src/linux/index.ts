@@ -20,6 +20,15 @@ export * from './netlink-route.ts';
 export * from './netns.ts';
 export * from './nftables.ts';
 export * from './nftables-state.ts';
+export {
+  bindHostPort,
+  isAway,
+  leaveThreadOutside,
+  listHostSockets,
+  openHostSocket,
+  spawnOnHost,
+} from './outside.ts';
+export * from './policy-route.ts';
 export * from './process.ts';
 export * from './read-in-root.ts';
 export * from './seccomp-filter.ts';

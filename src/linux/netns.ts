@@ -67,6 +67,28 @@ export function createNetworkNamespace(path: string, body: () => void): void {
   }
 }
 
+/**
+ * Makes a network namespace, keeps it by a bind mount on a new file at `path`, and moves the calling thread there for good: from the
+ * host's network, which an ordinary user cannot go back to. On failure the thread is nowhere it could go on: the process is to end.
+ */
+export function moveToNewNamespace(path: string, body: () => void): void {
+  writeFileSync(path, '', { flag: 'wx', mode: 0o600 });
+  check(unshare(CLONE_NEWNET), 'unshare', 'network namespace');
+  body();
+  // Last: who sees the mount may take the namespace for ready.
+  check(mountCall(CURRENT, path, null, MS_BIND, null), 'mount', path);
+}
+
+/** Moves the calling thread to the namespace of a file for good; threads born from now on are there, those that are stay. */
+export function moveToNamespace(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    check(setns(fd, CLONE_NEWNET), 'setns', path);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** Unmounts and removes a namespace's file. Repeating is safe; the kernel drops the namespace with its last user. */
 export function removeNetworkNamespace(path: string): void {
   // More than one mount can lie on the file when a creator died between its steps and a second one came.

@@ -27,6 +27,8 @@ const SOL_IPV6 = 41;
 const IPV6_V6ONLY = 26;
 const IP_FREEBIND = 15;
 const IPV6_FREEBIND = 78;
+const IP_TRANSPARENT = 19;
+const IPV6_TRANSPARENT = 75;
 const EADDRINUSE = 98;
 
 const SOCK_DIAG_BY_FAMILY = 20;
@@ -105,6 +107,46 @@ export function bindPort(local: LocalPort, options: BindOptions = {}): number | 
     return fd;
   } finally {
     if (!bound) closeSync(fd);
+  }
+}
+
+export interface SocketKind {
+  protocol: 'tcp' | 'udp';
+  isIPv6: boolean;
+}
+
+/** A socket, neither bound nor connected. @returns the close-on-exec descriptor */
+export function openSocket({ protocol, isIPv6 }: SocketKind): number {
+  const { type, number } = protocols[protocol];
+  return check(socket(isIPv6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC, number), 'socket', protocol);
+}
+
+/**
+ * A socket that speaks from an address that is not this host's: whoever it connects to sees that one. The answers must be led
+ * to this host by a route. Needs CAP_NET_ADMIN.
+ *
+ * @param mark SO_MARK of what it sends
+ * @throws {SyscallError} EADDRINUSE: another socket speaks from that port
+ */
+export function openTransparentSocket(from: LocalPort & { protocol: 'tcp' | 'udp' }, mark: number): number {
+  const isV6 = isIPv6(from.address);
+  const fd = openSocket({ protocol: from.protocol, isIPv6: isV6 });
+  try {
+    const set = (level: number, name: number, value: number) => {
+      const bytes = Buffer.alloc(4);
+      bytes.writeUInt32LE(value);
+      check(setsockopt(fd, level, name, bytes, 4), 'setsockopt', from.address);
+    };
+    if (isV6) set(SOL_IPV6, IPV6_TRANSPARENT, 1);
+    else set(0, IP_TRANSPARENT, 1);
+    set(SOL_SOCKET, SO_REUSEADDR, 1);
+    set(SOL_SOCKET, SO_MARK, mark);
+    const address = socketAddress(from);
+    check(bind(fd, address, address.length), 'bind', `${from.address}:${from.port}`);
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw error;
   }
 }
 

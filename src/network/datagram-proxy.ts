@@ -1,5 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { isIPv6 } from '../linux/index.ts';
+import { datagramSocketFor } from './client-address.ts';
 
 /** Clients of one port at a time; beyond it the one that was silent the longest gives way. */
 const MAX_SESSIONS = 1024;
@@ -31,7 +32,8 @@ export function proxyDatagrams(fd: number, listensOn: string, target: DatagramTa
   };
   server.on('message', (datagram, { address, port }) => {
     const key = `${address} ${port}`;
-    const session = sessions.get(key) ?? new Session(target, (answer) => reply(server, answer, port, address));
+    const answerTo = (answer: Buffer) => reply(server, answer, port, address);
+    const session = sessions.get(key) ?? new Session({ address, port }, target, answerTo);
     sessions.delete(key);
     sessions.set(key, session);
     const [oldest] = sessions.keys();
@@ -64,8 +66,8 @@ class Session {
   readonly #socket: Socket;
   #waiting: Buffer[] | undefined = [];
 
-  constructor({ address, port }: DatagramTarget, answer: (datagram: Buffer) => void) {
-    this.#socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+  constructor(client: DatagramTarget, target: DatagramTarget, answer: (datagram: Buffer) => void) {
+    this.#socket = datagramSocketFor(client, target);
     // The container refuses, or is gone: the client asks again, or not.
     this.#socket.on('error', () => {});
     this.#socket.on('message', (datagram) => {
@@ -77,7 +79,7 @@ class Session {
       this.#waiting = undefined;
       for (const datagram of waiting) this.#socket.send(datagram);
     });
-    this.#socket.connect(port, address);
+    this.#socket.connect(target.port, target.address);
   }
 
   send(datagram: Buffer): void {

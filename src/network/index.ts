@@ -1,5 +1,6 @@
 export { type AddressPool, checkPools } from './address-pools.ts';
 export { BANDWIDTH_IN, BANDWIDTH_OUT, bandwidthFor, IFB } from './bandwidth.ts';
+export { answerForClients } from './client-address.ts';
 export * from './driver.ts';
 export { type CniPaths, standardCniPaths } from './drivers/cni/catalogue.ts';
 export {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { TareError } from '../errors/index.ts';
-import { isIPv6 } from '../linux/index.ts';
+import { isAway, isIPv6 } from '../linux/index.ts';
 import type { Transaction } from '../state/index.ts';
 import type { Endpoint, NetworkRecord, PortMapping } from './driver.ts';
 import type { NetworkDeps } from './network-deps.ts';
@@ -27,6 +27,12 @@ export function takePorts(
   const address = endpoint.ipv4 === '' ? `[${endpoint.ipv6.split('/', 1)[0]}]` : endpoint.ipv4.split('/', 1)[0];
   return requests.map((request) => {
     const { protocol, containerPort } = request;
+    if (protocol === 'sctp' && isAway()) {
+      throw new TareError(
+        'Unsupported',
+        `port ${containerPort}/sctp: an engine without root publishes TCP and UDP ports only`,
+      );
+    }
     const addresses = hostAddresses(deps.defaultBinding, network, request);
     const isRouted = (hostIp: string) => gatewayMode(network, isIPv6(hostIp) ? 6 : 4) === 'routed';
     const isThere = (mapping: PortMapping) => endpoint.ports.some((other) => same(other, mapping));

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
-import { closeSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
 import { TareError } from '../errors/index.ts';
-import { bindPort, isIPv6, listBoundSockets, SyscallError, socketOwner } from '../linux/index.ts';
+import { bindHostPort, isAway, isIPv6, listHostSockets, SyscallError, socketOwner } from '../linux/index.ts';
 import type { Transaction } from '../state/index.ts';
 import type { PortMapping } from './driver.ts';
 import type { PortRequest } from './network-service.ts';
@@ -99,7 +99,22 @@ function obstacle(
         `${failed}: cannot assign requested address (no link of this host has it)`,
       );
     }
+    if (error.code === 'EACCES') {
+      return new TareError(
+        'Forbidden',
+        `${failed}: permission denied: without root, choose a port from ${firstFreePort()} on, or have root lower net.ipv4.ip_unprivileged_port_start`,
+      );
+    }
     return new TareError('Internal', `${failed}: ${error.message}`, { cause: error });
+  }
+}
+
+/** The first port that needs no privilege. */
+function firstFreePort(): string {
+  try {
+    return readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'latin1').trim();
+  } catch {
+    return '1024';
   }
 }
 
@@ -111,18 +126,20 @@ function collide(a: string, b: string): boolean {
 /** Whether nobody but our own reservations has the port. */
 function isFree({ protocol, hostIp, hostPort }: PortMapping): boolean {
   const local = { protocol, address: hostIp, port: hostPort };
-  const fd = bindPort(local);
+  const fd = bindHostPort(local);
   if (fd !== undefined) {
     closeSync(fd);
     return true;
   }
   // A reservation of a container that has just gone may still be bound, or names be served: they share, and bear our
   // mark, as this probe does, which is listed itself.
-  const shared = bindPort(local, { isShared: true, mark: RESERVATION_MARK });
+  const shared = bindHostPort(local, { isShared: true, mark: RESERVATION_MARK });
   if (shared === undefined) return false;
   try {
     if (protocol === 'sctp') return true;
-    return listBoundSockets(protocol, hostPort).every(
+    // There our sockets listen, and bear no mark: that they share, and are of this user, has to do.
+    if (isAway()) return true;
+    return listHostSockets(protocol, hostPort).every(
       (socket) => socket.isIPv6 !== isIPv6(hostIp) || socket.mark === RESERVATION_MARK || socket.mark === STAND_IN_MARK,
     );
   } finally {
@@ -133,7 +150,7 @@ function isFree({ protocol, hostIp, hostPort }: PortMapping): boolean {
 /** ' (by nginx, process 812)', as far as /proc tells; '' otherwise. */
 function holderText({ protocol, hostIp, hostPort }: PortMapping): string {
   if (protocol === 'sctp') return '';
-  const inodes = listBoundSockets(protocol, hostPort)
+  const inodes = listHostSockets(protocol, hostPort)
     .filter((socket) => socket.isIPv6 === isIPv6(hostIp))
     .map(({ inode }) => inode);
   const holder = socketOwner(inodes);

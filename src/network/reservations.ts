@@ -1,7 +1,8 @@
 import { closeSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { TareError } from '../errors/index.ts';
-import { bindPort, SyscallError } from '../linux/index.ts';
+import { bindHostPort, isAway, SyscallError } from '../linux/index.ts';
+import { connectFor } from './client-address.ts';
 import { proxyDatagrams } from './datagram-proxy.ts';
 import type { PortMapping } from './driver.ts';
 import type { PublishedPort } from './network-service.ts';
@@ -12,6 +13,7 @@ const nothing: Disposable = { [Symbol.dispose]: () => {} };
 /**
  * What a living process does for a published port: it keeps the port from other programs, and carries the IPv6
  * connections and datagrams that the kernel's rules cannot (those of `[::1]`, and all when the container has no IPv6).
+ * Where the engine's network is not the host's, it carries all of them.
  *
  * @throws {TareError} Conflict: another program has the port
  */
@@ -30,7 +32,10 @@ export function holdPublished(port: PublishedPort): Disposable {
 
 /** The address to listen on for the connections that do not go through the rules, or undefined. */
 function proxiedAddress({ hostIp, containerIp }: PublishedPort): string | undefined {
-  if (!hostIp.includes(':') || containerIp === '') return undefined;
+  if (containerIp === '') return undefined;
+  // The rules are in the engine's own network, where nothing from the host comes by.
+  if (isAway()) return hostIp;
+  if (!hostIp.includes(':')) return undefined;
   if (!containerIp.includes(':')) return hostIp;
   // The kernel never routes ::1 out of the loopback link, whatever the rules make of its target.
   return hostIp === '::' || hostIp === '::1' ? '::1' : undefined;
@@ -41,6 +46,8 @@ function proxiedAddress({ hostIp, containerIp }: PublishedPort): string | undefi
  * @throws {TareError} Conflict: another program has it
  */
 export function holdPort(mapping: PortMapping): Disposable {
+  // A second socket would take a part of the datagrams that are the proxy's there.
+  if (isAway() && mapping.protocol === 'udp') return nothing;
   try {
     const fd = reserve(mapping);
     return { [Symbol.dispose]: () => closeSync(fd) };
@@ -59,7 +66,8 @@ export function proxyPort(mapping: PortMapping, target: { address: string; port:
   const fd = reserve(mapping);
   const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
-    const upstream = connect({ host: target.address, port: target.port, allowHalfOpen: true });
+    const { remoteAddress = '', remotePort = 0 } = client;
+    const upstream = connectFor({ address: remoteAddress, port: remotePort }, target);
     join(open, client, upstream);
     join(open, upstream, client);
     client.pipe(upstream);
@@ -89,7 +97,7 @@ function join(open: Set<Socket>, socket: Socket, other: Socket): void {
 
 function reserve(mapping: PortMapping): number {
   const { protocol, hostIp: address, hostPort: port } = mapping;
-  const fd = bindPort({ protocol, address, port }, { isShared: true, isFree: true, mark: RESERVATION_MARK });
+  const fd = bindHostPort({ protocol, address, port }, { isShared: true, isFree: true, mark: RESERVATION_MARK });
   if (fd === undefined) {
     throw new TareError('Conflict', `port ${hostText(address, port)}/${protocol} is taken by another program`);
   }

@@ -1,4 +1,5 @@
-import { isIPv4, isIPv6 } from '../linux/index.ts';
+import { isAway, isIPv4, isIPv6 } from '../linux/index.ts';
+import { clientAddressChains } from './client-address.ts';
 import type { Endpoint, NetworkRecord, PortMapping } from './driver.ts';
 import { type EgressFragment, egressChain, sharedSets } from './egress/rules.ts';
 import { gatewayMode, sourceAddress } from './network-options.ts';
@@ -109,9 +110,11 @@ export function tableContents(
   }));
   return {
     sets: [...common, ...policies.flatMap(({ sets }) => sets)],
-    chains: [...chains, ...policies.flatMap((policy) => policy.chains)],
+    chains: [...ownChains(), ...policies.flatMap((policy) => policy.chains)],
   };
 }
+
+const ownChains = (): Chain[] => (isAway() ? [...chains, ...clientAddressChains] : chains);
 
 function namedSets(networks: readonly NetworkRecord[], ports: readonly Publication[]): NamedSet[] {
   const quoted = (wanted: (network: NetworkRecord) => boolean) =>
@@ -360,7 +363,7 @@ const chainCommands = (table: string, { name, rules }: Chain): string =>
 /** Takes everything of ours out of the table and leaves the administrator's chain. */
 export function emptyTableCommands(table: string, remnants: Remnants): string {
   const { sets } = tableContents([], [], []);
-  const names = [...chains.map(({ name }) => name), ...remnants.chains];
+  const names = [...ownChains().map(({ name }) => name), ...remnants.chains];
   return [
     ...names.map((name) => `flush chain inet ${table} ${name}\n`),
     ...sets.map(({ kind, name }) => `flush ${kind} inet ${table} ${name}\n`),

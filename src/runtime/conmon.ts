@@ -2,7 +2,7 @@ import { closeSync, writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { TareError } from '../errors/index.ts';
-import { expectCgroupMove, openPipe, readProcessStat, SyscallError, spawnProcess } from '../linux/index.ts';
+import { expectCgroupMove, openPipe, readProcessStat, SyscallError, spawnOnHost } from '../linux/index.ts';
 import { CHILD_ENVIRONMENT, pipeReader, reap } from './child.ts';
 import { runtimeArgs } from './oci-runtime.ts';
 import type { CreateRequest, ExecRequest, ProcessIdentity, RuntimeBinary } from './runtime.ts';
@@ -125,7 +125,7 @@ export class ConmonStart implements Disposable {
     // The runtime will move the new process: by then the kernel is ready.
     expectCgroupMove();
     try {
-      this.#launcherPid = spawnProcess({ path: conmonPath, args, env, descriptors });
+      this.#launcherPid = spawnOnHost({ path: conmonPath, args, env, descriptors });
     } catch (error) {
       this.sync.close();
       this.#closeStart();

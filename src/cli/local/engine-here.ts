@@ -1,8 +1,8 @@
-import { Engine } from '../../engine/index.ts';
+import type { Engine } from '../../engine/index.ts';
 import { TareError } from '../../errors/index.ts';
 import type { GlobalValues } from '../command.ts';
 import { namedHost } from '../transport/connect.ts';
-import { configFrom } from './open-engine.ts';
+import { configFrom, openEngine } from './open-engine.ts';
 
 /**
  * Opens the engine of this machine's folders, for what no daemon does for its clients.
@@ -13,7 +13,7 @@ export async function openEngineHere(globals: GlobalValues, env: NodeJS.ProcessE
   const config = configFrom(globals);
   const host = namedHost(globals, env);
   if (host === undefined || host === `unix://${config.execRoot}/tare.sock`)
-    return await Engine.open(config, { asUser: true });
+    return await openEngine(config, { asUser: true });
   throw new TareError(
     'Unsupported',
     `this works on the engine of ${config.dataRoot}, but ${host} is named (by -H, TARE_HOST or DOCKER_HOST): leave that out, or run the command where that engine is`,

@@ -1,10 +1,10 @@
 import { type Duplex, duplexPair } from 'node:stream';
 import { type Api, type ApiResponse, createApi } from '../../api/docker/index.ts';
-import { Engine } from '../../engine/index.ts';
+import type { Engine } from '../../engine/index.ts';
 import type { GlobalValues } from '../command.ts';
 import { apiError, queryText, type Request, type Response, type Transport } from '../transport/client.ts';
 import { VERSION } from '../version.ts';
-import { configFrom } from './open-engine.ts';
+import { configFrom, openEngine } from './open-engine.ts';
 
 /** The Docker Engine API answered in this process, without a socket between. */
 export class LocalClient implements Transport {
@@ -22,7 +22,7 @@ export class LocalClient implements Transport {
 
   /** @throws {TareError} what keeps the engine from opening */
   static async open(globals: GlobalValues): Promise<LocalClient> {
-    return new LocalClient(await Engine.open(configFrom(globals), { asUser: true }));
+    return new LocalClient(await openEngine(configFrom(globals), { asUser: true }));
   }
 
   async request(request: Request): Promise<Response> {

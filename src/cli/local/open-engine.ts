@@ -1,10 +1,13 @@
-import { type EngineConfig, loadConfig } from '../../engine/index.ts';
+import { Engine, type EngineConfig, loadConfig } from '../../engine/index.ts';
 import type { EngineValues } from '../engine-options.ts';
+import { enterNamespaces, userFolders } from '../rootless.ts';
 
 /** How this program was started, for processes that must run it again: conmon's exit command and the keeper. */
 function ownCommand(): string[] {
   // The dashes keep Node.js from taking options for its own.
-  return [process.execPath, '--disable-warning=ExperimentalWarning', '--', process.argv[1]!];
+  const folders = userFolders();
+  const environment = folders === undefined ? [] : ['/usr/bin/env', folders.marker];
+  return [...environment, process.execPath, '--disable-warning=ExperimentalWarning', '--', process.argv[1]!];
 }
 
 /** The configuration that the flags of a command line ask for. @throws {TareError} InvalidArgument */
@@ -51,5 +54,15 @@ export function configFrom(values: EngineValues): EngineConfig {
       eventsMaxSize: values['events-max-size'],
     },
     ownCommand(),
+    userFolders(),
   );
+}
+
+/** Opens an engine in this process, which for an ordinary user begins anew in his namespaces first. */
+export async function openEngine(
+  config: EngineConfig,
+  options: Parameters<typeof Engine.open>[1] = {},
+): Promise<Engine> {
+  await enterNamespaces();
+  return await Engine.open(config, options);
 }

@@ -2,13 +2,14 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Listener, serve } from '../../api/docker/http/index.ts';
 import { createApi } from '../../api/docker/index.ts';
-import { configuredHosts, Engine } from '../../engine/index.ts';
+import { configuredHosts } from '../../engine/index.ts';
 import { TareError } from '../../errors/index.ts';
 import type { EngineValues } from '../engine-options.ts';
+import { userFolders } from '../rootless.ts';
 import { parseHost } from '../transport/host.ts';
 import { VERSION } from '../version.ts';
 import { notifyReady } from './notify.ts';
-import { configFrom } from './open-engine.ts';
+import { configFrom, openEngine } from './open-engine.ts';
 import { toldToStop } from './signals.ts';
 
 export interface ServeValues extends EngineValues {
@@ -37,7 +38,7 @@ export async function serveUntilTold(values: ServeValues, announce: (line: strin
   const { pino } = await import('pino');
   const logger = pino({ level, base: null }, pino.destination({ fd: 2, sync: true }));
   using _pidfile = pidFile(values.pidfile);
-  await using engine = await Engine.open(config, {
+  await using engine = await openEngine(config, {
     watchesExits: true,
     reconciles: true,
     startsByPolicy: true,
@@ -56,7 +57,8 @@ export async function serveUntilTold(values: ServeValues, announce: (line: strin
 
 /** Where to listen: the flags' word, the configuration file's, or the engine root's own socket. */
 function listenersOf(values: ServeValues, execRoot: string): Listener[] {
-  const configured = values.host.length > 0 ? values.host : configuredHosts(values['config-file'] ?? values.config);
+  const configured =
+    values.host.length > 0 ? values.host : configuredHosts(values['config-file'] ?? values.config, userFolders());
   const hosts = configured.length > 0 ? configured : [`unix://${execRoot}/tare.sock`];
   const gid = values.group === undefined ? undefined : groupId(values.group);
   return hosts.map((text): Listener => {
@@ -64,7 +66,9 @@ function listenersOf(values: ServeValues, execRoot: string): Listener[] {
     const address = parseHost(text);
     if ('path' in address) {
       mkdirSync(dirname(address.path), { recursive: true, mode: 0o700 });
-      return gid === undefined ? address : { ...address, gid };
+      // 0 in his namespaces is an ordinary user's own group, and the only one of the host's there.
+      const group = userFolders() === undefined ? gid : 0;
+      return group === undefined ? address : { ...address, gid: group };
     }
     if (!values['insecure-tcp'])
       throw new TareError(

@@ -1,6 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import {
-  Engine,
   type MadeSignature,
   newSigningKeys,
   openConfiguredRegistries,
@@ -14,7 +13,7 @@ import {
 import { TareError } from '../../errors/index.ts';
 import type { GlobalValues } from '../command.ts';
 import type { Access } from '../transport-options.ts';
-import { configFrom } from './open-engine.ts';
+import { configFrom, openEngine } from './open-engine.ts';
 
 const MAX_FILE_BYTES = 4 << 20;
 
@@ -48,7 +47,7 @@ async function withParts<T>(
   await using opened = new AsyncDisposableStack();
   return await work({
     registries: async () => opened.use(openConfiguredRegistries(config, ways)),
-    images: async () => opened.use(await Engine.open(config)).images,
+    images: async () => opened.use(await openEngine(config)).images,
     settings: config.trust,
     ...(credentials === undefined ? {} : { credentials }),
   });

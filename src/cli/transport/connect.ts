@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { messageOf, TareError } from '../../errors/index.ts';
 import type { GlobalValues } from '../command.ts';
+import { userFolders } from '../rootless.ts';
 import { Client } from './client.ts';
 import { parseHost } from './host.ts';
 
@@ -55,11 +56,16 @@ export function namedHost(globals: GlobalValues, env: NodeJS.ProcessEnv): string
   return env['TARE_HOST'] || env['DOCKER_HOST'] || undefined;
 }
 
+/** Whether there is a daemon to ask, as far as one can see without asking. */
+export function hasDaemon(globals: GlobalValues, env: NodeJS.ProcessEnv): boolean {
+  if (globals.host.length > 0 || namedHost(globals, env) !== undefined) return true;
+  const path = defaultSocket(globals, env);
+  return path !== undefined && statSync(path, { throwIfNoEntry: false })?.isSocket() === true;
+}
+
 /** The socket of the daemon on the wanted engine root; undefined when only the data folder was chosen, whose daemon nobody can guess. */
 export function defaultSocket(globals: GlobalValues, env: NodeJS.ProcessEnv): string | undefined {
   if (globals['exec-root'] !== undefined) return `${globals['exec-root']}/tare.sock`;
   if (globals['data-root'] !== undefined || globals.config !== undefined) return undefined;
-  if (process.getuid?.() === 0) return '/run/tare/tare.sock';
-  const runtime = env['XDG_RUNTIME_DIR'];
-  return runtime === undefined ? undefined : `${runtime}/tare/tare.sock`;
+  return `${userFolders(env)?.execRoot ?? '/run/tare'}/tare.sock`;
 }

@@ -1,3 +1,4 @@
+import { accessSync, constants } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { TareError } from '../../errors/index.ts';
@@ -103,8 +104,19 @@ function* filesOf(options: RegistriesOptions): Generator<{ path: string; isRequi
   for (const folder of [join(root, 'etc/containers/registries.conf.d'), join(own, 'registries.conf.d')])
     for (const name of listFolder(folder) ?? []) if (name.endsWith('.conf')) yield { path: join(folder, name) };
   // Where podman and skopeo keep what a user chose for a short name.
-  yield { path: join(root, 'var/cache/containers/short-name-aliases.conf') };
+  const machines = join(root, 'var/cache/containers/short-name-aliases.conf');
+  // Root's is for root alone to read where podman made it.
+  if (isReadable(machines)) yield { path: machines };
   yield { path: join(home, '.cache/containers/short-name-aliases.conf') };
+}
+
+function isReadable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 class MergedConf implements RegistriesConf {
