@@ -1,3 +1,4 @@
+import { listPids, listProcesses } from '../linux/index.ts';
 import type { EngineParts } from './parts.ts';
 import type { ContainerRecord } from './types.ts';
 
@@ -11,4 +12,15 @@ export function cgroupPath(
 ): string {
   const parent = record.host.cgroupParent || defaultCgroupParent(parts.instance);
   return `${parent.startsWith('/') ? '' : '/'}${parent.replace(/\/+$/, '')}/${record.id}`;
+}
+
+/** Whether containers have cgroups: those of an ordinary user have none. */
+export const hasCgroup = ({ config }: Pick<EngineParts, 'config'>): boolean => config.rootless === undefined;
+
+/** The processes of a running container, ascending. */
+export function containerPids(
+  parts: Pick<EngineParts, 'instance' | 'config'>,
+  record: Pick<ContainerRecord, 'id' | 'host' | 'state'>,
+): number[] {
+  return hasCgroup(parts) ? listPids(cgroupPath(parts, record)) : listProcesses(record.state.pid);
 }

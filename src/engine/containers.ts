@@ -1,11 +1,10 @@
 import { statSync } from 'node:fs';
 import { TareError } from '../errors/index.ts';
-import { listPids } from '../linux/index.ts';
 import { exportRoot, readArchive, rootOf, statPath, writeArchive } from './archive.ts';
 import { attachContainer } from './attach.ts';
 import type { AttachHub } from './attach-hub.ts';
 import { commitContainer } from './commit.ts';
-import { cgroupPath } from './container-cgroup.ts';
+import { cgroupPath, containerPids, hasCgroup } from './container-cgroup.ts';
 import { createContainer } from './create.ts';
 import { containerEvent, pruneEvent } from './events.ts';
 import { filterLabels, filterTime, refuseUnknownFilters } from './filters.ts';
@@ -18,7 +17,7 @@ import { pauseContainer, renameContainer, unpauseContainer, updateContainer } fr
 import type { EngineParts } from './parts.ts';
 import { portReach } from './port-reach.ts';
 import { removeContainer } from './remove.ts';
-import { startContainer } from './start.ts';
+import { portsAnswer, startContainer } from './start.ts';
 import { type StatsTarget, watchStats } from './stats.ts';
 import { killContainer, restartContainer, stopContainer } from './stop.ts';
 import { processTable } from './top.ts';
@@ -37,7 +36,10 @@ export function createContainerService(parts: EngineParts, hub: AttachHub): Cont
     create: (request) => createContainer(parts, request),
     start: (ref) => startContainer(parts, ref),
     stop: (ref, options) => stopContainer(parts, ref, options),
-    restart: (ref, options) => restartContainer(parts, ref, options),
+    restart: async (ref, options) => {
+      await restartContainer(parts, ref, options);
+      await portsAnswer(parts);
+    },
     kill: (ref, signal) => killContainer(parts, ref, signal),
     pause: (ref) => pauseContainer(parts, ref),
     unpause: (ref) => unpauseContainer(parts, ref),
@@ -53,11 +55,15 @@ export function createContainerService(parts: EngineParts, hub: AttachHub): Cont
     top: async (ref, psArgs) => {
       requireRunning(parts.store.get(ref));
       const record = await event(ref, 'top');
-      return await processTable(listPids(cgroupPath(parts, record)), psArgs);
+      return await processTable(containerPids(parts, record), psArgs);
     },
     stats: (ref, options) => watchStats(() => statsTarget(parts, ref), options),
     update: (ref, change) => updateContainer(parts, ref, change),
-    addPorts: (ref, wanted) => addPorts(parts, ref, wanted),
+    addPorts: async (ref, wanted) => {
+      const added = await addPorts(parts, ref, wanted);
+      await portsAnswer(parts);
+      return added;
+    },
     removePorts: (ref, ports) => removePorts(parts, ref, ports),
     portReach: async (ref, port, protocol) => portReach(parts, ref, port, protocol),
     logs: (ref, options) => containerLogs(parts, ref, options),
@@ -88,7 +94,8 @@ function statsTarget(parts: EngineParts, ref: string): StatsTarget | undefined {
   const record = parts.store.get(ref);
   if (!isUp(record)) return undefined;
   const { pid } = record.state;
-  return { pid, cgroupPath: cgroupPath(parts, record), ownNetwork: !sharesHostNetwork(pid) };
+  const ownNetwork = record.host.networkMode !== 'host' && !sharesHostNetwork(pid);
+  return { pid, cgroupPath: hasCgroup(parts) ? cgroupPath(parts, record) : undefined, ownNetwork };
 }
 
 /** By its own choice, or that of the container whose network it shares. */

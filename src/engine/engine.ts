@@ -36,7 +36,7 @@ import { NamesStandIn } from './name-stand-in.ts';
 import { createNetworksService } from './networks.ts';
 import { type ReconcileParts, reconcile, settleEnded } from './reconcile.ts';
 import { LateRegistries } from './registries.ts';
-import { enterEngineNetwork } from './rootless/enter-network.ts';
+import { enterEngineNetwork, keepEngineUplink } from './rootless/enter-network.ts';
 import { limitedFacts, withoutCgroups } from './rootless/limited-host.ts';
 import { watchRules } from './rule-watch.ts';
 import { startContainer } from './start.ts';
@@ -235,6 +235,8 @@ export class Engine implements EngineServices, AsyncDisposable {
 
   /** Makes sure that a keeper lives if a container needs one. Cheap while it does. */
   summonKeeper(): void {
+    const { rootless } = this.config;
+    if (rootless !== undefined) void keepEngineUplink(rootless.namespaces);
     if (keeperLives(this.config) || !this.needsKeeper()) return;
     this.#parts.wakeKeeper();
     this.#parts.names.cover(neededNameServers(this.#parts));

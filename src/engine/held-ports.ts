@@ -1,11 +1,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isAway } from '../linux/index.ts';
 import { holdPort, type PortMapping } from '../network/index.ts';
 import { type Database, lastEventID } from '../state/index.ts';
 
 /** How long the keeper may take to come and hold ports itself. */
 const KEEPER_COMES_MS = 2_000;
+/** Where the keeper carries the connections, nothing answers without it. */
+const CARRIER_COMES_MS = 15_000;
 const LOOK_MS = 10;
 
 const lookedPath = (execRoot: string): string => join(execRoot, 'keeper.looked');
@@ -59,11 +62,16 @@ export class HeldPorts implements AsyncDisposable {
   }
 
   async #untilLooked(event: number): Promise<void> {
-    const deadline = performance.now() + KEEPER_COMES_MS;
+    const deadline = performance.now() + (isAway() ? CARRIER_COMES_MS : KEEPER_COMES_MS);
     while (lastLook(this.#execRoot) < event && performance.now() < deadline) await sleep(LOOK_MS);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Resolves once the keeper holds them, or a moment has passed. */
+  async handedOver(): Promise<void> {
     await Promise.all(this.#handovers);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.handedOver();
   }
 }

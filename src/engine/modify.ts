@@ -1,6 +1,7 @@
 import { TareError } from '../errors/index.ts';
 import { toRuntimeResources } from '../runtime/index.ts';
 import { applyBandwidth, changedBandwidth } from './container-bandwidth.ts';
+import { hasCgroup } from './container-cgroup.ts';
 import { containerEvent } from './events.ts';
 import { needsKeeper } from './keeper-work.ts';
 import { isUp } from './liveness.ts';
@@ -19,6 +20,10 @@ export async function pauseContainer(parts: EngineParts, ref: string): Promise<v
     throw new TareError('Conflict', `Container ${id} is restarting, wait until the container is running`);
   }
   if (record.state.status !== 'running') throw new TareError('Conflict', `container ${id} is not running`);
+  if (!hasCgroup(parts)) {
+    const why = 'an engine without root has no cgroups, and only a cgroup can be frozen';
+    throw new TareError('Unsupported', `cannot pause container ${id}: ${why}`);
+  }
   await parts.runtime.pause(id, parts.runtimeFor(record.host.runtime));
   await parts.store.update(id, (current, tx) => {
     current.state.status = 'paused';

@@ -1,5 +1,5 @@
 import { isFrozen } from '../linux/index.ts';
-import { cgroupPath } from './container-cgroup.ts';
+import { cgroupPath, hasCgroup } from './container-cgroup.ts';
 import { containerEvent } from './events.ts';
 import { deleteLease, insertLease, leasedResources, leasesOn } from './leases.ts';
 import { isUp } from './liveness.ts';
@@ -21,6 +21,8 @@ export async function keepStill(
   id: string,
 ): Promise<AsyncDisposable> {
   const intent = parts.intents.begin();
+  // Only a cgroup can be frozen.
+  if (!hasCgroup(parts)) return released(intent);
   try {
     using _lock = await parts.locks.acquire(`container:${id}`);
     const record = parts.store.get(id);

@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { kindOf, messageOf, TareError } from '../errors/index.ts';
-import { MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, mountTable } from '../linux/index.ts';
+import { isAway, MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, mountTable } from '../linux/index.ts';
 import type { Endpoint } from '../network/index.ts';
 import {
   applyCdiEdits,
@@ -48,9 +48,20 @@ export interface StartOptions {
  */
 export async function startContainer(parts: EngineParts, ref: string, options: StartOptions = {}): Promise<void> {
   const { id } = parts.store.get(ref);
-  using _intent = parts.intents.begin();
-  using _lock = await parts.locks.acquire(`container:${id}`);
-  await startLocked(parts, parts.store.get(id), options);
+  {
+    using _intent = parts.intents.begin();
+    using _lock = await parts.locks.acquire(`container:${id}`);
+    await startLocked(parts, parts.store.get(id), options);
+  }
+  await portsAnswer(parts);
+}
+
+/**
+ * Waits until the ports of what was just started answer: where the keeper carries their connections, it has to be there. Not to be
+ * called under a container's lock, for which the keeper may wait.
+ */
+export async function portsAnswer({ heldPorts }: Pick<EngineParts, 'heldPorts'>): Promise<void> {
+  if (isAway()) await heldPorts.handedOver();
 }
 
 /** `startContainer` for a caller that holds the container's lock and an intent. */

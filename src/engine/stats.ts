@@ -1,15 +1,23 @@
 import { totalmem } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type CgroupUsageReader, cgroupLayout, KernelFile, openCgroupUsage, readKernelFile } from '../linux/index.ts';
+import {
+  type CgroupUsageReader,
+  cgroupLayout,
+  KernelFile,
+  listProcesses,
+  openCgroupUsage,
+  processUsage,
+  readKernelFile,
+} from '../linux/index.ts';
 import { IFB } from '../network/index.ts';
 import type { StatsSample } from './types.ts';
 
 /** Where a running container's figures are found. */
 export interface StatsTarget {
   pid: number;
-  /** Absolute within the cgroup hierarchies: `/tare/ID`. */
-  cgroupPath: string;
+  /** Absolute within the cgroup hierarchies: `/tare/ID`; undefined: it has none, and its processes are counted. */
+  cgroupPath: string | undefined;
   /** False: it shares the host's network, whose traffic is not its own. */
   ownNetwork: boolean;
 }
@@ -21,7 +29,7 @@ class StatsReader implements Disposable {
 
   constructor(target: StatsTarget) {
     this.#target = target;
-    this.#usage = openCgroupUsage(target.cgroupPath);
+    this.#usage = target.cgroupPath === undefined ? countProcesses(target.pid) : openCgroupUsage(target.cgroupPath);
   }
 
   /** Takes 0.2 ms of synchronous reads. @returns undefined: the container is gone */
@@ -45,6 +53,14 @@ class StatsReader implements Disposable {
     this.#usage[Symbol.dispose]();
   }
 }
+
+const countProcesses = (pid: number): CgroupUsageReader => ({
+  read: () => {
+    const pids = listProcesses(pid);
+    return pids.length === 0 ? undefined : processUsage(pids);
+  },
+  [Symbol.dispose]: () => {},
+});
 
 /** The sample of a container that does not run: all zero. */
 function emptySample(): StatsSample {

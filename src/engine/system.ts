@@ -6,6 +6,7 @@ import type { Database } from '../state/index.ts';
 import type { LayerStore } from '../storage/index.ts';
 import type { EngineConfig } from './config.ts';
 import type { ContainerStore } from './container-store.ts';
+import { readUplink } from './rootless/uplink.ts';
 import { shownProxies } from './shown-proxies.ts';
 import type {
   ContainerService,
@@ -70,7 +71,7 @@ async function info({ config, db, store, facts, images, layers }: SystemDeps): P
     storageDriver: layers.driver,
     storageStatus: [['Native Overlay Diff', String(layers.driver === 'overlay')]],
     dataRoot: config.dataRoot,
-    cgroupDriver: 'cgroupfs',
+    cgroupDriver: config.rootless === undefined ? 'cgroupfs' : 'none',
     cgroupVersion: Object.keys(facts.cgroupLayout.v1).length > 0 ? '1' : '2',
     kernelVersion: release(),
     operatingSystem: os['PRETTY_NAME'] ?? 'Linux',
@@ -84,9 +85,10 @@ async function info({ config, db, store, facts, images, layers }: SystemDeps): P
       ...(facts.apparmor === undefined ? [] : ['name=apparmor']),
       ...(facts.seccomp === undefined ? [] : ['name=seccomp,profile=builtin']),
       ...(facts.selinux === undefined ? [] : ['name=selinux']),
+      ...(config.rootless === undefined ? [] : ['name=rootless']),
       'name=cgroupns',
     ],
-    warnings: warningsOf(supports),
+    warnings: [...warningsOf(supports), ...uplinkWarnings(config)],
     supports,
     registries: { insecure: config.registries.insecureRegistries, mirrors: config.registries.registryMirrors },
     labels: config.labels,
@@ -94,6 +96,14 @@ async function info({ config, db, store, facts, images, layers }: SystemDeps): P
     debug: config.debug,
     ...shownProxies(process.env),
   };
+}
+
+/** Why containers of an engine without root do not reach the outside. */
+function uplinkWarnings({ rootless }: EngineConfig): string[] {
+  const failure = rootless === undefined ? '' : (readUplink(rootless.namespaces)?.failure ?? '');
+  return failure === ''
+    ? []
+    : [`WARNING: containers do not reach the outside: ${failure}; install passt or slirp4netns`];
 }
 
 function warningsOf(supports: SystemInfo['supports']): string[] {

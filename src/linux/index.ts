@@ -30,6 +30,7 @@ export {
 } from './outside.ts';
 export * from './policy-route.ts';
 export * from './process.ts';
+export * from './process-tree.ts';
 export * from './read-in-root.ts';
 export * from './seccomp-filter.ts';
 export * from './seqpacket.ts';

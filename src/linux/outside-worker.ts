@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { SyscallError } from './ffi.ts';
-import { ANSWERED, LENGTH, type OutsideAnswer, type OutsideCalls, TEXT_OFFSET } from './outside.ts';
+import { ANSWERED, LENGTH, LOADED, type OutsideAnswer, type OutsideCalls, TEXT_OFFSET } from './outside.ts';
 import { bindPort, listBoundSockets, openSocket } from './sockets.ts';
 import { spawnProcess } from './spawn.ts';
 
@@ -12,7 +12,10 @@ const calls: OutsideCalls = {
 };
 
 const shared = workerData as SharedArrayBuffer;
-const state = new Int32Array(shared, 0, 2);
+const state = new Int32Array(shared, 0, 3);
+
+Atomics.store(state, LOADED, 1);
+Atomics.notify(state, LOADED);
 
 parentPort!.on('message', ([call, args]: [keyof OutsideCalls, unknown[]]) => {
   const text = Buffer.from(JSON.stringify(answer(call, args)));

@@ -27,10 +27,11 @@ export interface OutsideCalls {
 
 export type OutsideAnswer = { result: unknown } | { syscall: string; errno: number } | { message: string };
 
-/** Of the memory shared with the thread: whether the answer is there, its length, and then its text. */
-export const ANSWERED = 0;
-export const LENGTH = 1;
-export const TEXT_OFFSET = 8;
+/** Of the memory shared with the thread: whether it has loaded, whether the answer is there, its length, and then its text. */
+export const LOADED = 0;
+export const ANSWERED = 1;
+export const LENGTH = 2;
+export const TEXT_OFFSET = 16;
 const SHARED_BYTES = 256 * 1024;
 const ANSWER_MS = 30_000;
 
@@ -50,6 +51,8 @@ export function leaveThreadOutside(): void {
     resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 32 },
   });
   thread.unref();
+  // A thread that is stopped while it loads a library takes the whole process down with an abort.
+  process.once('exit', () => Atomics.wait(new Int32Array(shared, 0, 3), LOADED, 0, ANSWER_MS));
   outside = { thread, shared };
 }
 
@@ -84,7 +87,7 @@ function ask<Call extends keyof OutsideCalls>(
   ...args: Parameters<OutsideCalls[Call]>
 ): ReturnType<OutsideCalls[Call]> {
   const { thread, shared } = outside!;
-  const state = new Int32Array(shared, 0, 2);
+  const state = new Int32Array(shared, 0, 3);
   Atomics.store(state, ANSWERED, 0);
   thread.postMessage([call, args]);
   if (Atomics.wait(state, ANSWERED, 0, ANSWER_MS) === 'timed-out') {

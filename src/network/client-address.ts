@@ -1,6 +1,6 @@
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
-import { BlockList, connect, isIPv6, Socket } from 'node:net';
-import { deliverMarked, isAway, openTransparentSocket, SyscallError } from '../linux/index.ts';
+import { BlockList, connect, Socket, type SocketConstructorOpts } from 'node:net';
+import { deliverMarked, isAway, isIPv6, openTransparentSocket, SyscallError } from '../linux/index.ts';
 
 /*
  * Where the engine's network is not the host's (rootless), a process carries the connections to published ports, and speaks to
@@ -71,7 +71,9 @@ function socketInNameOf(client: Client, target: Client, protocol: 'tcp' | 'udp')
 export function connectFor(client: Client, { address, port }: Client): Socket {
   const fd = socketInNameOf(client, { address, port }, 'tcp');
   if (fd === undefined) return connect({ host: address, port, allowHalfOpen: true });
-  return new Socket({ fd, allowHalfOpen: true }).connect({ host: address, port });
+  // A socket that is not connected yet has nothing to read.
+  const options = { fd, allowHalfOpen: true, manualStart: true } as SocketConstructorOpts;
+  return new Socket(options).connect({ host: address, port });
 }
 
 /** The same for datagrams. */

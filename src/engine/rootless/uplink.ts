@@ -1,7 +1,14 @@
-import { existsSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isProcessAlive, RouteSocket, readProcessStat, reapProcess, spawnOnHost } from '../../linux/index.ts';
+import {
+  isProcessAlive,
+  RouteSocket,
+  readProcessStat,
+  reapProcess,
+  SyscallError,
+  spawnOnHost,
+} from '../../linux/index.ts';
 import { Locks } from '../../state/index.ts';
 
 /** Its name in the engine's network. */
@@ -65,6 +72,9 @@ export async function keepUplink(folder: string, netns: string): Promise<void> {
   if (isSettled(readUplink(folder))) return;
   using _lock = await new Locks(folder).acquire('uplink');
   if (isSettled(readUplink(folder))) return;
+  // One that this process started is a zombie until it is collected.
+  const before = readUplink(folder);
+  if (before !== undefined && before.pid !== 0) reapProcess(before.pid);
   const failures: string[] = [];
   for (const program of programs) {
     const record = await tryProgram(folder, program, netns);
@@ -86,16 +96,20 @@ async function tryProgram(folder: string, { path, args }: UplinkProgram, netns: 
   });
   if (!existsSync(path)) return failed(`${path} is not installed`);
   const log = join(folder, 'uplink.log');
+  let pid: number;
   const logFd = openSync(log, 'w', 0o600);
-  const pid = spawnOnHost({
-    path,
-    args: args(netns),
-    env: ['PATH=/usr/bin:/bin', 'LC_ALL=C.UTF-8'],
-    descriptors: new Map([
+  try {
+    const descriptors = new Map([
       [1, logFd],
       [2, logFd],
-    ]),
-  });
+    ]);
+    pid = spawnOnHost({ path, args: args(netns), env: ['PATH=/usr/bin:/bin', 'LC_ALL=C.UTF-8'], descriptors });
+  } catch (error) {
+    if (error instanceof SyscallError) return failed(`${path} cannot be run (${error.code})`);
+    throw error;
+  } finally {
+    closeSync(logFd);
+  }
   const startTicks = readProcessStat(pid)?.startTicks ?? 0;
   const deadline = performance.now() + COMES_MS;
   while (performance.now() < deadline) {

@@ -1,7 +1,9 @@
 import type { Agent, RequestOptions } from 'node:http';
 import type { LookupFunction } from 'node:net';
 import type { SecureContext } from 'node:tls';
+import { isAway } from '../../linux/index.ts';
 import { Sending, type WireRequest, type WireResponse } from './exchange.ts';
+import { connectByHost } from './host-connection.ts';
 import { type ProxySettings, proxySettings } from './hosts.ts';
 import type { RegistryLimits } from './limits.ts';
 
@@ -115,6 +117,7 @@ export class Connections implements Disposable {
             }
           : {}),
       });
+      if (isAway() && !isProxied) connectByHost(agent, url.protocol === 'https:');
       this.#agents.set(key, agent);
     }
     return agent;

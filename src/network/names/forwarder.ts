@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { Socket, type SocketConstructorOpts } from 'node:net';
-import { isIPv6 } from '../../linux/index.ts';
+import { isAway, isIPv6, openHostSocket } from '../../linux/index.ts';
 import { socketInside } from './inner-sockets.ts';
 import { answers, isTruncated, MAX_MESSAGE_BYTES, ResponseCode, rcodeOf } from './message.ts';
 
@@ -117,9 +117,8 @@ class Inquiry implements Disposable {
 
   #send(resolver: string): void {
     const sent = withId(this.#request, randomInt(0x10000));
-    const family = isIPv6(resolver) ? 6 : 4;
-    const fd = this.#namespace === '' ? undefined : socketInside(this.#namespace, 'udp', family);
-    const socket = createSocket(`udp${family}`);
+    const fd = ownSocket(this.#namespace, 'udp', resolver);
+    const socket = createSocket(isIPv6(resolver) ? 'udp6' : 'udp4');
     this.#sockets.push(socket);
     let failed = false;
     const fail = () => {
@@ -162,6 +161,17 @@ class Inquiry implements Disposable {
   }
 }
 
+/**
+ * A socket where a resolver is to be asked from, if that is not this process's own network: inside a namespace, or on the host when
+ * the engine's network is another, for the host's resolvers may be on its loopback.
+ *
+ * @returns undefined: any will do, or the namespace is gone
+ */
+function ownSocket(namespace: string, protocol: 'udp' | 'tcp', resolver: string): number | undefined {
+  if (namespace !== '') return socketInside(namespace, protocol, isIPv6(resolver) ? 6 : 4);
+  return isAway() ? openHostSocket({ protocol, isIPv6: isIPv6(resolver) }) : undefined;
+}
+
 /** Asks one resolver by TCP. @returns undefined: it does not answer that way */
 async function askByStream(
   { resolver, port, namespace }: { resolver: string; port: number; namespace: string },
@@ -170,7 +180,7 @@ async function askByStream(
 ): Promise<Buffer | undefined> {
   const sent = withId(request, randomInt(0x10000));
   const { promise, resolve } = Promise.withResolvers<Buffer | undefined>();
-  const fd = namespace === '' ? undefined : socketInside(namespace, 'tcp', isIPv6(resolver) ? 6 : 4);
+  const fd = ownSocket(namespace, 'tcp', resolver);
   if (fd === undefined && namespace !== '') return undefined;
   // A socket that is not connected yet has nothing to read.
   const socket = new Socket(fd === undefined ? {} : ({ fd, manualStart: true } as SocketConstructorOpts));
