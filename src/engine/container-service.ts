@@ -147,6 +147,8 @@ export interface ContainerService {
   /** Who reaches a port, and through which rule. @throws {TareError} InvalidArgument: not a port */
   portReach(ref: string, port: number, protocol: PortMapping['protocol']): Promise<PortReachReport>;
   logs(ref: string, options: LogOptions): AsyncIterable<LogEntry>;
+  /** The labels and variables that a container's log options choose: docker's details of each line. */
+  logAttributes(ref: string): [string, string][];
   attach(ref: string, options: AttachOptions): Promise<AttachSession>;
   resize(ref: string, rows: number, columns: number): Promise<void>;
   changes(ref: string): Promise<Change[]>;

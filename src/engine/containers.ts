@@ -12,6 +12,7 @@ import { removeLink } from './links.ts';
 import { listContainers, sizedViewOf, viewOf } from './list.ts';
 import { addPorts, removePorts } from './live-ports.ts';
 import { isUp } from './liveness.ts';
+import { logAttributes } from './log-attributes.ts';
 import { containerLogs } from './logs.ts';
 import { pauseContainer, renameContainer, unpauseContainer, updateContainer } from './modify.ts';
 import type { EngineParts } from './parts.ts';
@@ -67,6 +68,7 @@ export function createContainerService(parts: EngineParts, hub: AttachHub): Cont
     removePorts: (ref, ports) => removePorts(parts, ref, ports),
     portReach: async (ref, port, protocol) => portReach(parts, ref, port, protocol),
     logs: (ref, options) => containerLogs(parts, ref, options),
+    logAttributes: (ref) => logAttributes(parts.store.get(ref)),
     attach: (ref, options) => attachContainer({ ...parts, hub }, ref, options),
     resize: async (ref, rows, columns) => {
       const record = parts.store.get(ref);

@@ -25,11 +25,10 @@ import { openTrust } from './image-trust.ts';
 import { createImageService } from './images.ts';
 import { Intents } from './intents.ts';
 import { keeperLives, keeperStarter } from './keeper-process.ts';
-import { isRotated, KeeperWork } from './keeper-work.ts';
+import { KeeperWork } from './keeper-work.ts';
 import { rewriteNameFiles } from './live-name-files.ts';
 import { isUp } from './liveness.ts';
-import { parseLogOptions } from './log-options.ts';
-import { rotateLog } from './log-rotation.ts';
+import { rotateContainerLog, shipContainerLog, shippingDriverOf, watchLogSizes } from './log-keeping.ts';
 import { neededNameServers } from './name-servers.ts';
 import { openNameServer } from './name-service.ts';
 import { NamesStandIn } from './name-stand-in.ts';
@@ -251,6 +250,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     const lock = tryFlock(watchersLock(this.config.execRoot), 'shared');
     const settling = new Set<Promise<void>>();
     this.#resources.use(watchRules(this.#parts, this.#report));
+    this.#resources.use(watchLogSizes(this.#parts, this.#report));
     const summoning = setInterval(() => this.summonKeeper(), KEEPER_CHECK_MS).unref();
     this.#resources.defer(async () => {
       stop.abort();
@@ -326,12 +326,19 @@ export class Engine implements EngineServices, AsyncDisposable {
     await recordProbe(this.#parts, record, result, times);
   }
 
-  /** Rotates a container's log when it has grown beyond its limit. @returns whether its log is one that rotates */
-  async rotateLog(record: ContainerRecord): Promise<boolean> {
-    const { maxSizeBytes, maxFiles } = parseLogOptions(record.host.logConfig);
-    if (!isRotated(record)) return false;
-    await rotateLog(record.logPath, { maxSizeBytes, maxFiles }, () => this.#parts.runtime.reopenLog(record.bundle));
-    return true;
+  /** Rotates a container's log when it has grown beyond its limit. @returns whether it is to be looked at often */
+  rotateLog(record: ContainerRecord): Promise<boolean> {
+    return rotateContainerLog(this.#parts, record);
+  }
+
+  /** Whether a container's output goes to a collector. */
+  shipsLog(record: ContainerRecord): boolean {
+    return shippingDriverOf(record) !== undefined;
+  }
+
+  /** Sends a container's output to its collector until it has ended. @see shipContainerLog */
+  async shipLog(id: string, stop: AbortSignal, report: (error: unknown) => void): Promise<void> {
+    await shipContainerLog(this.#parts, id, stop, report);
   }
 
   /** What the second of two containers or images has more, less and otherwise. @see compareRefs */

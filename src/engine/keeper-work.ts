@@ -2,6 +2,7 @@ import type { Database } from '../state/index.ts';
 import type { ContainerStore } from './container-store.ts';
 import { isHealthchecked } from './health.ts';
 import { parseLogOptions } from './log-options.ts';
+import { isShippingDriver } from './log-shipping/index.ts';
 import type { ContainerRecord } from './types.ts';
 
 /** Networks without names of containers; on all others the keeper answers for them. */
@@ -15,14 +16,14 @@ export function needsKeeper(record: Pick<ContainerRecord, 'config' | 'host' | 'n
     isHealthchecked(record.config.healthcheck) ||
     record.host.publishAllPorts ||
     Object.values(record.host.portBindings).some((bindings) => bindings.length > 0) ||
-    isRotated(record)
+    isKeptByKeeper(record)
   );
 }
 
-/** Whether the keeper rotates its log; one of a single file is kept short by conmon itself. */
-export function isRotated({ host }: Pick<ContainerRecord, 'host'>): boolean {
-  const { maxSizeBytes, maxFiles } = parseLogOptions(host.logConfig);
-  return maxSizeBytes > 0 && maxFiles > 1;
+/** Whether its log is rotated in time, or sent to a collector. */
+function isKeptByKeeper({ host }: Pick<ContainerRecord, 'host'>): boolean {
+  const { type, needsRotation } = parseLogOptions(host.logConfig);
+  return needsRotation || isShippingDriver(type);
 }
 
 /** The containers that need the keeper: asked for several times after each change, and read once. */

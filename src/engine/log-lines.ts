@@ -38,6 +38,11 @@ function parseLogLine(buffer: Buffer, start: number, end: number): RawEntry | un
 export class LogLineReader {
   #rest: Buffer = Buffer.alloc(0);
 
+  /** Bytes that wait for the rest of their entry. */
+  get restBytes(): number {
+    return this.#rest.length;
+  }
+
   /** The block must not be written to afterwards: the entries are views of it. */
   *push(block: Buffer): Generator<RawEntry> {
     const buffer = this.#rest.length === 0 ? block : Buffer.concat([this.#rest, block]);

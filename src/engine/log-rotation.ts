@@ -1,15 +1,17 @@
 import { createReadStream, createWriteStream } from 'node:fs';
 import { rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { kindOf } from '../errors/index.ts';
-import { logFileNames } from './log-files.ts';
+import { logFileNames, packLogFile } from './log-files.ts';
 
 export interface Rotation {
   maxSizeBytes: number;
   /** Files kept, the current one included. */
   maxFiles: number;
+  /** Those rotated away are compressed. */
+  compresses?: boolean;
 }
 
 /** How long a monitor may take to open its log anew. */
@@ -32,17 +34,20 @@ export async function rotateLog(path: string, limits: Rotation, reopen: () => Pr
     return false;
   }
   if (size < limits.maxSizeBytes) return false;
-  const numbered = (await logFileNames(path)).slice(1).map((name) => join(dirname(path), name));
   // Oldest first, so that each finds the next number free.
-  for (const old of numbered.reverse()) {
-    const number = Number(old.slice(path.length + 1));
-    if (number + 1 < limits.maxFiles) await rename(old, `${path}.${number + 1}`);
+  for (const { name, number } of (await logFileNames(path)).slice(1).reverse()) {
+    const old = join(dirname(path), name);
+    const suffix = name.slice(`${basename(path)}.${number}`.length);
+    if (number + 1 < limits.maxFiles) await rename(old, `${path}.${number + 1}${suffix}`);
     else await rm(old, { force: true });
   }
   if (limits.maxFiles > 1) await rename(path, `${path}.1`);
   else await rm(path);
   await reopenAndWait(path, reopen);
   await dropBeyond(path, (limits.maxFiles - 1) * limits.maxSizeBytes);
+  if (limits.compresses === true)
+    for (const { name, packed } of (await logFileNames(path)).slice(1))
+      if (packed === undefined) await packLogFile(join(dirname(path), name));
   return true;
 }
 
@@ -52,11 +57,11 @@ export async function rotateLog(path: string, limits: Rotation, reopen: () => Pr
  */
 async function dropBeyond(path: string, allowedBytes: number): Promise<void> {
   let leftBytes = allowedBytes;
-  for (const name of (await logFileNames(path)).slice(1)) {
+  for (const { name, packed } of (await logFileNames(path)).slice(1)) {
     const old = join(dirname(path), name);
     const size = (await sizeOf(old)) ?? 0;
     if (leftBytes <= 0) await rm(old, { force: true });
-    else if (size > leftBytes) await keepTail(old, size - leftBytes);
+    else if (size > leftBytes && packed === undefined) await keepTail(old, size - leftBytes);
     leftBytes -= size;
   }
 }

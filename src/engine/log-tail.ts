@@ -24,12 +24,12 @@ export interface TailStart {
 export async function findTail(files: readonly LogFile[], lines: number): Promise<TailStart> {
   const last = files.at(-1);
   if (last === undefined) return { file: 0, offset: 0 };
-  if (lines <= 0) return { file: files.length - 1, offset: Number((await last.handle.stat()).size) };
+  if (lines <= 0) return { file: files.length - 1, offset: Number((await (await last.handle()).stat()).size) };
   let found: TailStart = { file: 0, offset: 0 };
   let seen = 0;
   let followed = false;
   for (let file = files.length - 1; file >= 0; file--) {
-    for await (const { offset, partial } of entriesBackwards(files[file]!.handle)) {
+    for await (const { offset, partial } of entriesBackwards(await files[file]!.handle())) {
       // A partial entry belongs to the line that follows it; with nothing after it, it is a line of its own.
       if (!partial || !followed) seen += 1;
       followed = true;

@@ -117,7 +117,8 @@ describe('following', () => {
     for (let round = 1; round <= 20; round++) {
       appendFileSync(path, entry(`${round}a`));
       await sleep(round % 3);
-      await rotateLog(path, { maxSizeBytes: 1, maxFiles: 40 }, async () => {
+      // No more than two entries, so that each round rotates, and half of what is kept for each file: none is cut for its age.
+      await rotateLog(path, { maxSizeBytes: 90, maxFiles: 80 }, async () => {
         // The monitor writes to the renamed file until it has opened the new one.
         appendFileSync(`${path}.1`, entry(`${round}b`));
         await sleep(round % 2);
@@ -199,12 +200,63 @@ describe('rotation', () => {
     expect(await rotateLog(path, { maxSizeBytes: 2, maxFiles: 1 }, reopen)).toBe(true);
     expect(readdirSync(folder)).toEqual(['container.log']);
   });
+
+  test('old files are compressed, and read like the others: whole, from the end, and by a follower', async () => {
+    const reopen = async () => writeFileSync(path, '');
+    writeFileSync(path, entry('one'));
+    const ended = new AbortController();
+    const seen: string[] = [];
+    const follow = async () => {
+      const options = { follow: true, stdout: true, stderr: true };
+      for await (const { line } of readLog(path, options, ended.signal)) seen.push(Buffer.from(line).toString());
+    };
+    const following = follow();
+    let last = 'one\n';
+    for (const text of ['two', 'three', 'four']) {
+      await expect.poll(() => seen.at(-1)).toBe(last);
+      expect(await rotateLog(path, { maxSizeBytes: 45, maxFiles: 3, compresses: true }, reopen)).toBe(true);
+      appendFileSync(path, entry(text));
+      last = `${text}\n`;
+    }
+    expect(readdirSync(folder).sort()).toEqual([
+      'container.log',
+      expect.stringMatching(/^container\.log\.1\.\d+-\d+\.gz$/),
+      expect.stringMatching(/^container\.log\.2\.\d+-\d+\.gz$/),
+    ]);
+    expect(await read()).toEqual(['two\n', 'three\n', 'four\n']);
+    expect(await read({ tail: 2 })).toEqual(['three\n', 'four\n']);
+    await expect.poll(() => seen.at(-1)).toBe(last);
+    ended.abort();
+    await following;
+    expect(seen).toEqual(['one\n', 'two\n', 'three\n', 'four\n']);
+    expect(readdirSync(folder)).toHaveLength(3);
+  });
 });
 
 describe('log options', () => {
   test.each([
-    { type: '', config: {}, want: { type: 'json-file', maxSizeBytes: 0, maxFiles: 1, hardLimitBytes: 0 } },
-    { type: 'local', config: {}, want: { type: 'local', maxSizeBytes: 20_000_000, maxFiles: 5 } },
+    {
+      type: '',
+      config: {},
+      want: { type: 'json-file', maxSizeBytes: 5e8, maxFiles: 4, hardLimitBytes: 4e9, needsRotation: false },
+    },
+    { type: 'json-file', config: { 'max-size': '-1' }, want: { maxSizeBytes: 0, maxFiles: 1, hardLimitBytes: 0 } },
+    {
+      type: 'local',
+      config: {},
+      want: { type: 'local', maxSizeBytes: 2e7, maxFiles: 5, compresses: true, needsRotation: true },
+    },
+    {
+      type: 'syslog',
+      config: {
+        tag: 'x',
+        'cache-max-size': '1m',
+        mode: 'non-blocking',
+        'max-buffer-size': '4m',
+        'cache-disabled': 'true',
+      },
+      want: { type: 'syslog', maxSizeBytes: 1e6, maxFiles: 5, isReadable: false },
+    },
     { type: 'none', config: {}, want: { type: 'none', maxSizeBytes: 0 } },
     {
       type: 'json-file',
@@ -221,12 +273,15 @@ describe('log options', () => {
   });
 
   test.each([
-    { type: 'syslog', config: {}, words: "no log driver named 'syslog' is registered" },
+    { type: 'splunk', config: {}, words: "no log driver named 'splunk' is registered" },
+    { type: 'syslog', config: { 'max-size': '1m' }, words: "unknown log opt 'max-size' for syslog log driver" },
+    { type: 'json-file', config: { mode: 'sometimes' }, words: 'logging mode not supported: sometimes' },
+    { type: 'local', config: { 'max-buffer-size': '1m' }, words: "only supported with 'mode=non-blocking'" },
     { type: 'json-file', config: { colour: 'red' }, words: "unknown log opt 'colour' for json-file log driver" },
     { type: 'none', config: { 'max-size': '1m' }, words: "unknown log opt 'max-size' for none log driver" },
     { type: 'json-file', config: { 'max-size': 'big' }, words: "invalid size: 'big'" },
     { type: 'json-file', config: { 'max-size': '0' }, words: 'positive' },
-    { type: 'json-file', config: { 'max-size': '-1' }, words: 'invalid size' },
+    { type: 'json-file', config: { 'max-size': '-2' }, words: 'invalid size' },
     { type: 'json-file', config: { 'max-size': '1m', 'max-file': '0' }, words: 'max-file' },
     { type: 'json-file', config: { 'max-file': '2' }, words: 'needs max-size' },
   ])('$type $config is refused', ({ type, config, words }) => {

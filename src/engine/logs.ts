@@ -22,7 +22,7 @@ export async function* containerLogs(deps: LogDeps, ref: string, options: LogOpt
   if (!options.stdout && !options.stderr) {
     throw new TareError('InvalidArgument', 'Bad parameters: you must choose at least one stream');
   }
-  if (parseLogOptions(record.host.logConfig).type === 'none' || record.logPath === '') {
+  if (!parseLogOptions(record.host.logConfig).isReadable || record.logPath === '') {
     throw new TareError('Unsupported', 'configured logging driver does not support reading');
   }
   if (!options.follow || !writing.has(record.state.status)) {

@@ -56,6 +56,8 @@ export interface EngineParts {
   names: NamesStandIn;
   /** Removes the records and folders of a container's execs. */
   forgetExecs(containerID: string): Promise<void>;
+  /** Told of what fails where no caller waits. */
+  onError(subject: string, error: unknown): void;
   /** Makes sure that the keeper runs. */
   wakeKeeper(): void;
   /** @throws {TareError} InvalidArgument: no runtime has this name */

@@ -20,8 +20,6 @@ import { undoUnrecordedConnections } from './undo-connections.ts';
 export interface ReconcileParts extends EngineParts {
   reconcileImages(isUsed: (imageID: string) => boolean): Promise<void>;
   reconcileExecs(): Promise<void>;
-  /** Told of what could not be settled; it is tried again next time. */
-  onError(subject: string, error: unknown): void;
 }
 
 /**

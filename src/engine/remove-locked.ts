@@ -7,6 +7,7 @@ import { containerFolder } from './config.ts';
 import { freeNetwork } from './container-network.ts';
 import { containerEvent } from './events.ts';
 import { deleteLinks } from './links.ts';
+import { shipRest } from './log-keeping.ts';
 import type { EngineParts } from './parts.ts';
 import type { ContainerRecord } from './types.ts';
 
@@ -39,8 +40,9 @@ export async function releaseImages(parts: EngineParts, record: ContainerRecord)
   for (const id of new Set([record.imageId, ...mounted])) await parts.images.release(id);
 }
 
-/** Removes a container's snapshot, folder and bundle. */
+/** Removes a container's snapshot, folder and bundle, once its output is where it shall go. */
 export async function removeFiles(parts: EngineParts, record: ContainerRecord): Promise<void> {
+  await shipRest(parts, record);
   await parts.layers.remove(record.id);
   rmSync(containerFolder(parts.config, record.id), { recursive: true, force: true });
   removeBundle(record.bundle);

@@ -27,6 +27,7 @@ import { isHealthchecked } from './health.ts';
 import { needsKeeper } from './keeper-work.ts';
 import { currentBootId } from './leases.ts';
 import { type LinkedContainer, linkedContainers, tellParents } from './links.ts';
+import { requireLogCollector } from './log-keeping.ts';
 import { parseLogOptions } from './log-options.ts';
 import { prepareSources, releaseSources } from './mount-sources.ts';
 import { nameServerFor } from './name-servers.ts';
@@ -100,6 +101,7 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
   await using undo = new AsyncDisposableStack();
 
   await parts.images.requireTrusted(record.imageId, record.config.image);
+  await requireLogCollector(record);
   await parts.images.ensureUnpacked(record.imageId);
   undo.defer(() => layers.unmount(id));
   const rootfs = layers.mount(id, { volatile: record.host.autoRemove });

@@ -9,6 +9,8 @@ export interface SystemInfo {
   images: number;
   storageDriver: string;
   storageStatus: [string, string][];
+  /** What a container's output may be given to. */
+  logDrivers: string[];
   dataRoot: string;
   cgroupDriver: string;
   cgroupVersion: '1' | '2';

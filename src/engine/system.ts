@@ -6,6 +6,7 @@ import type { Database } from '../state/index.ts';
 import type { LayerStore } from '../storage/index.ts';
 import type { EngineConfig } from './config.ts';
 import type { ContainerStore } from './container-store.ts';
+import { logDrivers } from './log-options.ts';
 import { readUplink } from './rootless/uplink.ts';
 import { shownProxies } from './shown-proxies.ts';
 import type {
@@ -69,6 +70,7 @@ async function info({ config, db, store, facts, images, layers }: SystemDeps): P
     },
     images: (await images.list()).length,
     storageDriver: layers.driver,
+    logDrivers,
     storageStatus: [['Native Overlay Diff', String(layers.driver === 'overlay')]],
     dataRoot: config.dataRoot,
     cgroupDriver: config.rootless === undefined ? 'cgroupfs' : 'none',

@@ -3,6 +3,7 @@ import { Engine, type EngineConfig, tryBecomeKeeper } from '../engine/index.ts';
 import type { Duty } from './duty.ts';
 import { HealthChecks } from './health-checks.ts';
 import { LogRotation } from './log-rotation.ts';
+import { LogShipping } from './log-shipping.ts';
 import { Names } from './names.ts';
 import { PortHolder } from './port-holder.ts';
 import { Restarts } from './restarts.ts';
@@ -31,10 +32,12 @@ export async function runKeeper(config: EngineConfig, signal: AbortSignal): Prom
     new Restarts(engine),
     new HealthChecks(engine),
     new LogRotation(engine),
+    new LogShipping(engine),
     new PortHolder(engine),
   ].map((duty) => duties.use(duty));
   const stop = new AbortController();
   const ended = AbortSignal.any([signal, stop.signal]);
+  const isNeeded = () => engine.needsKeeper() || all.some(({ isBusy }) => isBusy === true);
   let idle: NodeJS.Timeout | undefined;
   using _idle = { [Symbol.dispose]: () => clearTimeout(idle) };
   for await (const _ of engine.changes(ended)) {
@@ -46,10 +49,11 @@ export async function runKeeper(config: EngineConfig, signal: AbortSignal): Prom
       clearTimeout(idle);
       idle = undefined;
     } else {
-      idle ??= setTimeout(() => {
+      idle ??= setTimeout(function rest() {
         // Somebody may have counted on it since the last look.
-        if (!engine.needsKeeper()) stop.abort();
-        idle = undefined;
+        if (!isNeeded()) stop.abort();
+        // What is to be finished changes no record.
+        idle = engine.needsKeeper() ? undefined : setTimeout(rest, IDLE_MS);
       }, IDLE_MS);
     }
     const lookedMs = performance.now() - begunMs;

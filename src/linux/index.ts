@@ -37,4 +37,5 @@ export * from './seqpacket.ts';
 export * from './socket-spread.ts';
 export * from './sockets.ts';
 export * from './spawn.ts';
+export { UnixDatagramSocket } from './unix-datagram.ts';
 export * from './xattr.ts';

@@ -3,6 +3,7 @@ import { type OnReadOpts, Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { check, errno, libc, SyscallError } from './ffi.ts';
+import { unixAddress } from './unix-address.ts';
 
 const socket = libc.func('int socket(int domain, int type, int protocol)');
 const connect = libc.func('int connect(int fd, const void *address, unsigned int length)');
@@ -19,16 +20,6 @@ const EAGAIN = 11;
 const EINTR = 4;
 const BACKLOG_RETRY_MS = 2;
 const BACKLOG_TRIES = 500;
-
-/** struct sockaddr_un: the family, then a path of at most 107 bytes and its zero. */
-function unixAddress(path: string): Buffer {
-  const address = Buffer.alloc(110);
-  address.writeUInt16LE(AF_UNIX, 0);
-  if (address.write(path, 2) !== Buffer.byteLength(path) || Buffer.byteLength(path) > 107) {
-    throw new SyscallError('connect', 36, path);
-  }
-  return address;
-}
 
 /**
  * Connects to a SOCK_SEQPACKET unix socket and gives it as a Node stream: each read is one packet (as long as it fits

@@ -54,7 +54,7 @@ export function infoOf(info: SystemInfo, serverVersion: string, version: ApiVers
       Volume: ['local'],
       Network: ['bridge', 'cni', 'host', 'ipvlan', 'macvlan', 'null'],
       Authorization: null,
-      Log: ['json-file', 'none'],
+      Log: info.logDrivers,
     },
     ...limitsOf(info),
     Debug: info.debug,

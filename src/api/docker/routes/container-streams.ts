@@ -81,7 +81,8 @@ export const containerStreamRoutes = [
         tail: tailOf(query.tail),
         signal: request.signal,
       });
-      const toFrame = query.timestamps ? withTime() : plain;
+      const details = query.details ? detailsText(engine.containers.logAttributes(id)) : '';
+      const toFrame = query.timestamps || details !== '' ? withHead(query.timestamps, details) : plain;
       return bytes(frames(entries, toFrame, !config.tty), streamType(!config.tty, version));
     },
   }),
@@ -136,15 +137,22 @@ function plain(entry: LogEntry): Frame {
   return { stream: entry.stream, payload: entry.line };
 }
 
-/** Puts the time before each line; later parts of a long line follow without one. */
-function withTime(): (entry: LogEntry) => Frame {
+/** Puts the time and the details before each line; later parts of a long line follow without. */
+function withHead(timestamps: boolean, details: string): (entry: LogEntry) => Frame {
   const encoder = new TextEncoder();
   const continues = { stdout: false, stderr: false };
   return ({ stream, time, line }) => {
-    const prefix = continues[stream] ? undefined : encoder.encode(`${time} `);
+    const prefix = continues[stream] ? undefined : encoder.encode(`${timestamps ? `${time} ` : ''}${details}`);
     continues[stream] = line.at(-1) !== 0x0a;
     return { stream, payload: line, prefix };
   };
+}
+
+/** `name=value,other=value `, by name, each in the form that queries have; a space even where there is none. */
+function detailsText(attributes: readonly [string, string][]): string {
+  const escaped = (text: string) => encodeURIComponent(text).replaceAll('%20', '+');
+  const sorted = [...attributes].sort(([a], [b]) => (a < b ? -1 : 1));
+  return `${sorted.map(([name, value]) => `${escaped(name)}=${escaped(value)}`).join(',')} `;
 }
 
 async function* waitDocument(result: Promise<WaitResult>): AsyncGenerator<Uint8Array> {
