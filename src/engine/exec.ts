@@ -36,6 +36,7 @@ export function createExecService(deps: ExecDeps): Execs {
     },
     async resize(id, rows, columns) {
       const record = store.get(id);
+      if (record.endedMs > 0) throw new TareError('NotFound', `No such exec instance: ${id}`);
       if (!record.running) throw new TareError('Conflict', `exec ${id} is not running`);
       await deps.runtime.resize(ends.directory(id), rows, columns);
     },

@@ -23,9 +23,14 @@ export function hasLabel(labels: Record<string, string>, wanted: string): boolea
   return value === undefined || labels[key] === value;
 }
 
-/** Whether something made at `createdMs` is older than the filter `until` says. */
+/**
+ * Whether something made at `createdMs` is older than the filter `until` says.
+ * @throws {TareError} InvalidArgument: no moment, or more than one
+ */
 export function filterTime(filters: Filters, createdMs: number): boolean {
-  return (filters['until'] ?? []).every((until) => createdMs <= parseTime(until) * 1000);
+  const [until, ...more] = filters['until'] ?? [];
+  if (more.length > 0) throw new TareError('InvalidArgument', 'more than one until filter specified');
+  return until === undefined || createdMs <= parseTime(until) * 1000;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { TareError } from '../errors/index.ts';
 import { filterLabels, flagFilter, matchesName, refuseUnknownFilters } from './filters.ts';
 import { linksOf, linksTo } from './links.ts';
+import { isUp } from './liveness.ts';
 import { imageViewKey } from './mount-sources.ts';
 import type { EngineParts } from './parts.ts';
 import type { ContainerRecord, ContainerView, Filters } from './types.ts';
@@ -19,7 +20,10 @@ export function viewOf(parts: EngineParts, record: ContainerRecord): ContainerVi
     const request = record.networking.find(({ network: ref }) => ref === network.name || network.id.startsWith(ref));
     return { ...endpoint, networkName: network.name, aliases: request?.aliases ?? [] };
   });
-  const execs = parts.db.all<{ id: string }>('SELECT id FROM execs WHERE container_id = ?', record.id);
+  const execs = parts.db.all<{ id: string }>(
+    "SELECT id FROM execs WHERE container_id = ? AND json_extract(doc, '$.endedMs') = 0",
+    record.id,
+  );
   return {
     ...{ ...record, mounts: shownMounts(parts, record), endpoints, execIds: execs.map(({ id }) => id) },
     links: linksOf(parts.db, record.id).flatMap(({ childId, alias }) => {
@@ -66,8 +70,8 @@ export async function listContainers(
   const filters = options.filters ?? {};
   const test = containerFilter(parts, filters);
   const limit = options.limit ?? 0;
-  // A limit, a status or an exit code asks for stopped ones too.
-  const all = options.all === true || limit > 0 || filters['status'] !== undefined || filters['exited'] !== undefined;
+  // A limit or a status asks for stopped ones too; an exit code does not.
+  const all = options.all === true || limit > 0 || filters['status'] !== undefined;
   const records = all
     ? parts.store.all()
     : parts.store.withStatus('running', 'paused', 'restarting').sort((a, b) => b.createdMs - a.createdMs);
@@ -109,9 +113,8 @@ function containerFilter(parts: EngineParts, filters: Filters): (view: Container
       view.mounts.some((mount) => [mount.name, mount.destination, mount.source].includes(volume)),
     ) &&
     any('network', (network) => usesNetwork(view, network)) &&
-    any('expose', (port) => portsOf(port).some((wanted) => view.config.exposedPorts.includes(wanted))) &&
-    any('publish', (port) => portsOf(port).some((wanted) => isPublished(view, wanted))) &&
-    any('isolation', (isolation) => isolation === 'default' || isolation === view.host.isolation);
+    any('expose', (port) => portsOf(port).some((wanted) => isExposed(view, wanted))) &&
+    any('publish', (port) => portsOf(port).some((wanted) => isPublished(view, wanted)));
 }
 
 function refuseValues(filters: Filters, key: string, known: readonly string[]): void {
@@ -152,6 +155,10 @@ function usesNetwork(view: ContainerView, network: string): boolean {
     view.networking.some((request) => request.network === network)
   );
 }
+
+/** Ports count while a container runs. */
+const isExposed = (view: ContainerView, wanted: string): boolean =>
+  isUp(view) && [...view.config.exposedPorts, ...Object.keys(view.host.portBindings)].includes(wanted);
 
 const isPublished = (view: ContainerView, wanted: string): boolean =>
   view.endpoints.some(({ ports }) =>

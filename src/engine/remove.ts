@@ -6,7 +6,7 @@ import { killAndSettle } from './stop.ts';
 
 /**
  * Removes a container.
- * @throws {TareError} NotFound; Conflict: it runs and `force` was not given
+ * @throws {TareError} NotFound; Conflict: it runs and `force` was not given, or somebody else is removing it
  */
 export async function removeContainer(
   parts: EngineParts,
@@ -14,9 +14,14 @@ export async function removeContainer(
   options: RemoveOptions & { force?: boolean } = {},
 ): Promise<void> {
   const { id } = parts.store.get(ref);
+  using removal = parts.locks.tryAcquire(`removal:${id}`);
+  // Clients that remove twice wait for it to be gone when they hear this.
+  if (removal === undefined) throw new TareError('Conflict', `removal of container ${ref} is already in progress`);
   using _intent = parts.intents.begin();
   using _lock = await parts.locks.acquire(`container:${id}`);
-  const record = parts.store.get(id);
+  const record = parts.store.find(id);
+  // It removed itself when it ended.
+  if (record === undefined) throw new TareError('NotFound', `No such container: ${ref}`);
   if (isUp(record)) {
     if (options.force !== true) {
       const what = record.state.status === 'paused' ? 'paused' : 'running';

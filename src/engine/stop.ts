@@ -1,4 +1,4 @@
-import { TareError } from '../errors/index.ts';
+import { kindOf, messageOf, TareError } from '../errors/index.ts';
 import { containerEvent } from './events.ts';
 import { handleExit, settleLocked } from './exit.ts';
 import { isContainerAlive, isUp } from './liveness.ts';
@@ -95,7 +95,7 @@ export async function killAndSettle(parts: EngineParts, record: ContainerRecord)
  */
 export async function killContainer(parts: EngineParts, ref: string, signalText = 'SIGKILL'): Promise<void> {
   const signal = parseSignal(signalText || 'SIGKILL');
-  const { id } = parts.store.get(ref);
+  const { id } = killed(parts, ref);
   const record = await (async () => {
     using _lock = await parts.locks.acquire(`container:${id}`);
     const current = parts.store.get(id);
@@ -115,6 +115,15 @@ export async function killContainer(parts: EngineParts, ref: string, signalText 
   if (signal !== SIGKILL) return;
   using exit = waitForExit(parts, record);
   if (await exit.within(KILL_MS)) await handleExit(parts, id);
+}
+
+function killed(parts: EngineParts, ref: string): ContainerRecord {
+  try {
+    return parts.store.get(ref);
+  } catch (error) {
+    if (kindOf(error) !== 'NotFound') throw error;
+    throw new TareError('NotFound', `cannot kill container: ${ref}: ${messageOf(error)}`, { cause: error });
+  }
 }
 
 /** Stops it when it runs, and starts it. */

@@ -20,7 +20,7 @@ export interface Transaction {
 // SQLite's own busy wait blocks the event loop, so it is short and the retry is ours.
 const BUSY_TIMEOUT_MS = 5;
 const GIVE_UP_MS = 30_000;
-const RETELL_MS = [5, 250];
+const RETELL_MS = [5, 50, 250, 2000];
 const SQLITE_BUSY = 5;
 const SQLITE_IOERR = 10;
 const SQLITE_FULL = 13;

@@ -91,14 +91,17 @@ export const containerStreamRoutes = [
     method: 'POST',
     path: '/containers/:id/wait',
     query: T.Object({ condition: T.String() }),
-    async handler({ engine, params, query, request }) {
-      const condition = query.condition || 'not-running';
+    async handler({ engine, params, query, request, version }) {
+      // Before API 1.30 there were no conditions, and nothing was answered before the end.
+      const isLegacy = version < 30;
+      const condition = (isLegacy ? '' : query.condition) || 'not-running';
       if (condition !== 'not-running' && condition !== 'next-exit' && condition !== 'removed') {
         throw new TareError('InvalidArgument', `invalid condition: "${condition}"`);
       }
       const { id } = await engine.containers.inspect(params.id);
       // The wait begins before the headers leave: `docker run` starts the container as soon as it sees them.
       const result = engine.containers.wait(id, condition, request.signal);
+      if (isLegacy) return json(waitAnswer(await result));
       return bytes(waitDocument(result), 'application/json');
     },
   }),
@@ -155,11 +158,16 @@ function detailsText(attributes: readonly [string, string][]): string {
   return `${sorted.map(([name, value]) => `${escaped(name)}=${escaped(value)}`).join(',')} `;
 }
 
+const waitAnswer = ({ exitCode, error }: WaitResult) => ({
+  StatusCode: exitCode,
+  ...(error !== '' && { Error: { Message: error } }),
+});
+
 async function* waitDocument(result: Promise<WaitResult>): AsyncGenerator<Uint8Array> {
-  const document = await result.then(
-    ({ exitCode, error }) => ({ StatusCode: exitCode, ...(error !== '' && { Error: { Message: error } }) }),
-    (error) => ({ StatusCode: 125, Error: { Message: messageOf(error) } }),
-  );
+  const document = await result.then(waitAnswer, (error) => ({
+    StatusCode: 125,
+    Error: { Message: messageOf(error) },
+  }));
   yield new TextEncoder().encode(`${JSON.stringify(document)}\n`);
 }
 
