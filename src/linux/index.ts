@@ -19,6 +19,7 @@ export * from './netlink.ts';
 export * from './netlink-route.ts';
 export * from './netns.ts';
 export * from './nftables.ts';
+export type { ElementKey } from './nftables-elements.ts';
 export * from './nftables-state.ts';
 export {
   bindHostPort,

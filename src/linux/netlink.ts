@@ -142,6 +142,7 @@ export const attributeU32 = (bytes: Buffer | undefined): number =>
   bytes === undefined || bytes.length < 4 ? 0 : bytes.readUInt32LE(0);
 
 interface Reply {
+  sequence: number;
   type: number;
   flags: number;
   body: Buffer;
@@ -196,6 +197,33 @@ export class NetlinkSocket implements Disposable {
       // A dump that was overtaken by a change is inconsistent (netlink(7), NLM_F_DUMP_INTR); the last one has to do.
       if (!answer.interrupted || attempt === 4) return answer.bodies;
     }
+  }
+
+  /**
+   * Several requests in one message, that take effect together or not at all (nfnetlink's batches).
+   * @throws {NetlinkError} the first that the kernel refused
+   */
+  batch(requests: readonly { type: number; flags: number; body: Uint8Array }[], subject: string): void {
+    const last = requests.length - 2; // the end of a batch is not acknowledged
+    const messages = requests.map(({ type, flags, body }, index) => {
+      return this.#message(type, flags | NLM_F_REQUEST | (index === last ? NLM_F_ACK : 0), body);
+    });
+    // Answers are told by their number: that of the request that was to be acknowledged, or of an earlier one that failed.
+    const final = (this.#sequence - 1) >>> 0;
+    const whole = Buffer.concat(messages);
+    check(Number(send(this.#fd, whole, whole.length, 0)), 'send', subject);
+    let failure: NetlinkError | undefined;
+    for (let isDone = false; !isDone; ) {
+      for (const reply of this.#receive(
+        subject,
+        (sequence) => sequence <= final && final - sequence < requests.length,
+      )) {
+        const code = reply.type === NLMSG_ERROR ? reply.body.readInt32LE(0) : 0;
+        if (code !== 0) failure ??= new NetlinkError(subject, -code, explanation(reply, 4 + HEADER));
+        if (code !== 0 || reply.sequence === final) isDone = true;
+      }
+    }
+    if (failure !== undefined) throw failure;
   }
 
   /**
@@ -260,7 +288,7 @@ export class NetlinkSocket implements Disposable {
   }
 
   /** The next datagram's messages that answer the current request. */
-  #receive(subject: string): Reply[] {
+  #receive(subject: string, isAwaited = (sequence: number) => sequence === this.#sequence): Reply[] {
     let length = -1;
     for (;;) {
       length = Number(recv(this.#fd, received, RECEIVE_BYTES, MSG_TRUNC));
@@ -273,17 +301,18 @@ export class NetlinkSocket implements Disposable {
     for (let at = 0; at + HEADER <= length; ) {
       const size = received.readUInt32LE(at);
       if (size < HEADER || at + size > length) break;
+      const sequence = received.readUInt32LE(at + 8);
       const reply: Reply = {
+        sequence,
         type: received.readUInt16LE(at + 4),
         flags: received.readUInt16LE(at + 6),
         body: Buffer.from(received.subarray(at + HEADER, at + size)),
       };
-      const sequence = received.readUInt32LE(at + 8);
       const awaited = this.#background.get(sequence);
       if (awaited !== undefined) {
         this.#background.delete(sequence);
         awaited(reply);
-      } else if (sequence === this.#sequence) {
+      } else if (isAwaited(sequence)) {
         replies.push(reply);
       }
       at += (size + 3) & ~3;

@@ -7,6 +7,7 @@ import {
   NLM_F_DUMP,
   readAttributes,
 } from './netlink.ts';
+import { changeElements, type ElementKey } from './nftables-elements.ts';
 
 const message = (number: number): number => (10 << 8) | number;
 const NFT_MSG_GETCHAIN = message(4);
@@ -128,6 +129,14 @@ export class NftablesState implements Disposable {
       }
     }
     return count;
+  }
+
+  /**
+   * Adds elements to sets, or takes them out, all or none.
+   * @throws {NetlinkError} ENOENT: there is no such table, set, or element to take out
+   */
+  changeElements(how: 'add' | 'delete', family: NftablesFamily, table: string, elements: readonly ElementKey[]): void {
+    changeElements(this.#netlink, how, { family: families[family], table }, elements);
   }
 
   /** The answers, or undefined when there is no such thing. */

@@ -1,6 +1,7 @@
 import { forgetUdpFlows, isIPv6, Nftables, NftablesError, NftablesState, openConntrack } from '../linux/index.ts';
 import type { Database, Locks } from '../state/index.ts';
-import type { Endpoint } from './driver.ts';
+import { BridgeGuard } from './bridge-guard.ts';
+import type { Endpoint, NetworkRecord } from './driver.ts';
 import { cutForbiddenFlows } from './egress/flows.ts';
 import { followedNetworks, governedSubjects } from './egress/governed.ts';
 import { type EgressSubject, type FollowedName, findPolicy } from './egress/records.ts';
@@ -52,8 +53,8 @@ export interface HeldAttempt {
 }
 
 /**
- * Our one nftables table. The records are the truth: whenever a small change does not fit what the kernel has, the whole
- * table is written anew from them.
+ * Our nftables table, and the one beside it for the frames of bridges. The records are the truth: whenever a small change
+ * does not fit what the kernel has, the whole table is written anew from them.
  */
 export class Firewall implements Disposable {
   readonly #db: Database;
@@ -64,11 +65,13 @@ export class Firewall implements Disposable {
   #conntrack: ReturnType<typeof openConntrack> | undefined;
   /** Of the rules when {@link watch} last found them, or made them, whole. */
   #seenGeneration = -1;
+  readonly #guard: BridgeGuard;
 
   constructor(db: Database, locks: Locks, table: string) {
     this.#db = db;
     this.#locks = locks;
     this.#table = table;
+    this.#guard = new BridgeGuard(db, table, this.#state, () => this.#context());
   }
 
   [Symbol.dispose](): void {
@@ -193,6 +196,18 @@ export class Firewall implements Disposable {
     if (commands.length > 0) this.#context().run(commands.join(''));
   }
 
+  /** Holds an endpoint to its own addresses, from before its link is there. */
+  async admit(network: NetworkRecord, endpoint: Endpoint): Promise<void> {
+    using _lock = await this.#locks.acquire('network-rules');
+    this.#guard.admit(network, endpoint);
+  }
+
+  /** Forgets an endpoint's addresses. Repeating is safe. */
+  async dismiss(network: NetworkRecord, endpoint: Endpoint): Promise<void> {
+    using _lock = await this.#locks.acquire('network-rules');
+    this.#guard.dismiss(network, endpoint);
+  }
+
   /**
    * Looks whether the rules are as they were written, and writes them again if somebody has changed or flushed them.
    * Cheap when no rule of the machine has changed since the last look: one netlink request.
@@ -203,7 +218,7 @@ export class Firewall implements Disposable {
     const generation = this.#state.generation();
     if (generation === this.#seenGeneration) return false;
     using _lock = await this.#locks.acquire('network-rules');
-    const isWhole = this.#isWhole();
+    const isWhole = this.#isWhole() && this.#guard.isWhole();
     // Somebody may have loaded the host's own tables anew: our place in them is looked at with each change.
     if (isWhole) this.#openHostFirewall();
     else this.#rewrite();
@@ -219,6 +234,7 @@ export class Firewall implements Disposable {
     const isUsed = this.#state.countRules('inet', this.#table).has(USER_CHAIN);
     const empty = () => emptyTableCommands(this.#table, this.#remnants(noContents));
     this.#context().run(isUsed ? empty() : deleteTableCommands(this.#table));
+    this.#guard.remove();
     leaveHostFirewall(this.#context(), this.#state, this.#table);
     keepLegacyFirewallOpen(this.#table, noBridges);
   }
@@ -251,6 +267,7 @@ export class Firewall implements Disposable {
       // Something of our names is there with another shape: an earlier version's table.
       this.#context().run(this.#anew(contents));
     }
+    this.#guard.rewrite();
     // Programs are started with our own table's writing alone, never by the watch.
     keepLegacyFirewallOpen(this.#table, this.#openHostFirewall());
   }

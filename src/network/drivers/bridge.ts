@@ -76,6 +76,7 @@ export class BridgeDriver implements NetworkDriver {
     }
     // Before its first packet.
     await firewall.govern(endpoint);
+    await firewall.admit(network, endpoint);
     links.attach(network, bridge, endpoint, request.netns);
     await firewall.publish(publicationsOf(endpoint));
     return endpoint;
@@ -92,6 +93,7 @@ export class BridgeDriver implements NetworkDriver {
     if (netns === undefined) links.silence(endpoint.hostInterface);
     else await links.remove(endpoint.hostInterface);
     links.forget(network, endpoint);
+    await firewall.dismiss(network, endpoint);
     const isRecorded = () => db.get('SELECT 1 FROM endpoints WHERE id = ?', endpoint.id) !== undefined;
     // What the kernel has of its attempts goes with its rules.
     await collectAttempts({ db, firewall }, [endpoint.containerId, network.id]);
