@@ -212,11 +212,12 @@ async function disconnect(deps: NetworksDeps, ref: string, containerRef: string,
   if (!isRecorded && !isConnected) {
     throw new TareError('Conflict', `container ${id} is not connected to network ${network.name}`);
   }
-  await deps.networks.disconnect(id, network.id, isUp(record) ? { netns: deps.networks.namespacePath(id) } : {});
+  // The record first: what is connected without one is undone by whoever reconciles.
   await deps.store.update(id, (current, tx) => {
     current.networking = current.networking.filter((other) => !names(other.network, network));
     tx.event(networkEvent(network, 'disconnect', id));
   });
+  await deps.networks.disconnect(id, network.id, isUp(record) ? { netns: deps.networks.namespacePath(id) } : {});
   if (isConnected) deps.addressesChanged?.(record, deps.networks.endpoints({ containerId: id }));
 }
 

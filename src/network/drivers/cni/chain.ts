@@ -1,6 +1,6 @@
 import type { Attachment } from './attachment.ts';
 import { type Conflist, isAtLeast, type PluginConfig } from './conflist.ts';
-import { type CniCommand, type PluginRun, pluginPath, runPlugin } from './plugin.ts';
+import { type CniCommand, type PluginRun, pluginPath, runPlugin, VersionRefused } from './plugin.ts';
 
 /**
  * The specification's operations on a whole list (section 3). None is atomic: a failed ADD is undone by DEL, which the
@@ -23,18 +23,25 @@ export async function add(attachment: Attachment, lockFd: number): Promise<Recor
   return result ?? {};
 }
 
-/** Each plugin in reverse order; the first failure ends it, for the next try to begin again. Repeating is safe. */
+/**
+ * Each plugin in reverse order; the first failure ends it, for the next try to begin again. One that does not know the
+ * list's version has nothing to take back. Repeating is safe.
+ */
 export async function del(attachment: Attachment, netns: string, lockFd: number): Promise<void> {
   const { list, result } = attachment;
   // Before 0.4.0 plugins are not told.
   const previous = isAtLeast(list.cniVersion, '0.4.0') ? result : undefined;
   for (const plugin of list.plugins.toReversed()) {
-    await runPlugin({
-      ...runOf('DEL', attachment, plugin),
-      netns,
-      lockFd,
-      config: configOf(list, plugin, attachment.runtimeConfig, previous),
-    });
+    try {
+      await runPlugin({
+        ...runOf('DEL', attachment, plugin),
+        netns,
+        lockFd,
+        config: configOf(list, plugin, attachment.runtimeConfig, previous),
+      });
+    } catch (error) {
+      if (!(error instanceof VersionRefused)) throw error;
+    }
   }
 }
 

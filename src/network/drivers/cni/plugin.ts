@@ -28,11 +28,16 @@ const TIMEOUT_MS = 60_000;
 const MAX_OUTPUT = 1 << 20;
 const MAX_ERRORS = 16 << 10;
 const MAX_TEXT = 1000;
+const INCOMPATIBLE_VERSION = 1;
+
+/** The plugin knows nothing of the list's version: it has done nothing, and never will. */
+export class VersionRefused extends TareError {}
 
 /**
  * Runs a plugin: a program of the machine's administrator, with an environment of the specification's words alone.
  *
  * @returns what it printed, parsed; undefined for nothing
+ * @throws {VersionRefused}
  * @throws {TareError} its own error, of a kind that fits its code; Unavailable: it is missing, takes too long, says too much
  */
 export async function runPlugin(run: PluginRun): Promise<Record<string, unknown> | undefined> {
@@ -156,7 +161,8 @@ function reported(run: PluginRun, document: Record<string, unknown> | undefined,
   const { code, msg, details } = document;
   const parts = [msg, details].filter((part): part is string => typeof part === 'string' && part !== '').map(plain);
   const known = typeof code === 'number' ? code : 0;
-  return failure(run, kinds[known] ?? 'Unavailable', `${parts.join(': ')} (CNI error ${known})`);
+  const error = failure(run, kinds[known] ?? 'Unavailable', `${parts.join(': ')} (CNI error ${known})`);
+  return known === INCOMPATIBLE_VERSION ? new VersionRefused(error.kind, error.message) : error;
 }
 
 /** One line without control characters, of bounded length: it goes into messages. */
