@@ -257,6 +257,14 @@ export const groups: Record<string, Group> = {
     summary: 'Manage volumes',
     commands: {
       create: { summary: 'Create a volume', load: () => import('./commands/volume-create.ts') },
+      export: {
+        summary: "Export a volume's contents as a tar archive",
+        load: () => import('./commands/volume-export.ts'),
+      },
+      import: {
+        summary: "Import a tar archive's contents into a volume",
+        load: () => import('./commands/volume-import.ts'),
+      },
       inspect: {
         summary: 'Display detailed information on one or more volumes',
         load: () => import('./commands/volume-inspect.ts'),

@@ -29,4 +29,8 @@ export interface VolumeService {
   remove(name: string, options?: { force?: boolean }): Promise<void>;
   prune(filters?: Filters): Promise<PruneReport>;
   usage(): Promise<VolumeView[]>;
+  /** All that a volume holds as a tar. @throws {TareError} NotFound */
+  export(name: string): AsyncIterable<Uint8Array>;
+  /** Unpacks a tar over what a volume holds. @throws {TareError} NotFound; InvalidArgument: the archive, naming the entry */
+  import(name: string, tar: AsyncIterable<Uint8Array>): Promise<void>;
 }

@@ -6,6 +6,7 @@ import type { ContainerStore } from './container-store.ts';
 import { pruneEvent } from './events.ts';
 import { filterLabels, filterTime, refuseUnknownFilters } from './filters.ts';
 import type { Filters, PruneReport, VolumeRecord, VolumeService, VolumeView } from './types.ts';
+import { exportVolume, importVolume } from './volume-archive.ts';
 import { checkVolumeOptions, isCountable, VolumeMounts } from './volume-mounts.ts';
 
 interface Row {
@@ -169,6 +170,14 @@ export class Volumes implements VolumeService {
   /** Keeps a volume mounted while this process works with it. @throws {TareError} NotFound */
   async hold(name: string): Promise<AsyncDisposable> {
     return await this.#mounts.hold(this.get(name));
+  }
+
+  export(name: string): AsyncIterable<Uint8Array> {
+    return exportVolume(this, name);
+  }
+
+  async import(name: string, tar: AsyncIterable<Uint8Array>): Promise<void> {
+    await importVolume(this, name, tar);
   }
 
   async usage(): Promise<VolumeView[]> {

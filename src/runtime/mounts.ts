@@ -76,7 +76,9 @@ export function userMount(request: SpecMount, recursiveReadOnly: boolean): OciMo
   for (const option of request.restrictions ?? []) {
     if (!(option === 'ro' && request.readOnly)) options.push(option);
   }
-  options.push(request.propagation || 'rprivate');
+  const propagation = request.propagation || 'rprivate';
+  // To crun 1.8 a recursive propagation makes the bind recursive; of a single mount both forms mean the same.
+  options.push(request.nonRecursive ? propagation.replace(/^r/, '') : propagation);
   return mount(request.destination, 'bind', request.source, options);
 }
 

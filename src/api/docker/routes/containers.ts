@@ -203,12 +203,13 @@ export const containerRoutes = [
   }),
 ];
 
-/** Docker's client pulls the image on any 404 to a create, so only a missing image may answer with one. */
+/** Docker's client pulls the image on any 404 to a create, so only a missing image, or one of another platform, may answer with one. */
 async function create(engine: EngineServices, request: CreateContainer): Promise<{ id: string; warnings: string[] }> {
   try {
     return await engine.containers.create(request);
   } catch (error) {
-    const isOther = kindOf(error) === 'NotFound' && (await imageId(engine, request.config.image)) !== undefined;
+    const { config, platform } = request;
+    const isOther = kindOf(error) === 'NotFound' && (await imageId(engine, config.image, platform)) !== undefined;
     throw isOther ? new TareError('InvalidArgument', messageOf(error), { cause: error }) : error;
   }
 }
@@ -240,9 +241,9 @@ export async function summariesOf(engine: EngineServices, views: readonly Contai
   return summaries;
 }
 
-async function imageId(engine: EngineServices, name: string): Promise<string | undefined> {
+async function imageId(engine: EngineServices, name: string, platform?: string): Promise<string | undefined> {
   try {
-    return (await engine.images.inspect(name)).id;
+    return (await engine.images.inspect(name, platform === undefined ? {} : { platform })).id;
   } catch (error) {
     if (kindOf(error) === 'Internal') throw error;
     return undefined; // gone, or its name is ambiguous now

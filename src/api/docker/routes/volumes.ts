@@ -1,11 +1,30 @@
 import * as T from 'typebox';
 import { volumeOf } from '../from-engine/volume.ts';
-import { empty, json } from '../responses.ts';
+import { bytes, empty, json } from '../responses.ts';
 import { route } from '../routing.ts';
 import { parseFilters } from '../schema/filters.ts';
 import { volumeCreateBody } from '../schema/network.ts';
+import { begin } from '../stream/begin.ts';
 
 export const volumeRoutes = [
+  // Docker's API has no way to a volume's files but a container.
+  route({
+    method: 'GET',
+    path: '/tare/volumes/:id/archive',
+    async handler({ engine, params }) {
+      return bytes(await begin(engine.volumes.export(params.id)), 'application/x-tar');
+    },
+  }),
+
+  route({
+    method: 'PUT',
+    path: '/tare/volumes/:id/archive',
+    async handler({ engine, params, request }) {
+      await engine.volumes.import(params.id, request.body);
+      return empty(204);
+    },
+  }),
+
   route({
     method: 'GET',
     path: '/volumes',
