@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from './support/execute.ts';
-import { busybox } from './support/image.ts';
+import { busybox, busyboxEntries, dockerArchive } from './support/image.ts';
+import { tar } from './support/tar.ts';
 import { SUBORDINATE, UserMachine } from './support/user-machine.ts';
 
 const httpd = ['sh', '-c', 'echo "hello from $HOSTNAME" > /www/index.html; exec httpd -f -vv -p 80 -h /www'];
@@ -167,6 +168,41 @@ describe('an ordinary user, without a daemon', () => {
     await tare('rm', '-f', 'busy');
   });
 
+  test('an image with devices, capabilities and set-user-ID programs; one with users that nobody has', async () => {
+    // struct vfs_cap_data, revision 2, effective: CAP_NET_BIND_SERVICE.
+    const capability = Buffer.alloc(20);
+    capability.writeUInt32LE(0x02000001, 0);
+    capability.writeUInt32LE(0x400, 4);
+    const layer = tar([
+      ...busyboxEntries(),
+      { path: 'dev', type: 'directory' },
+      { path: 'dev/disk', type: 'block', device: [8, 0] },
+      { path: 'etc/null', type: 'character', device: [1, 3] },
+      { path: 'gone', content: 'a lower layer has it' },
+      { path: 'bin/capable', content: '#!', mode: 0o755, pax: { 'SCHILY.xattr.security.capability': capability } },
+      { path: 'bin/setuid', content: '#!', mode: 0o4755, uid: 1000 },
+    ]);
+    const upper = tar([
+      { path: '.wh.gone', content: '' },
+      { path: 'data/.wh..wh..opq', content: '' },
+    ]);
+    const odd = dockerArchive({ name: 'odd:test', layers: [layer, upper] });
+    await tare('load', '--quiet', '--input', await machine.file('odd.tar', odd));
+    const look = 'ls -d /etc/null /gone /data/kept; stat -c "%a %u" /bin/setuid; ls -d /dev/disk';
+    const { stdout } = await machine.tare(['run', '--rm', 'odd:test', 'sh', '-c', look], { expect: 'any' });
+    expect(stdout).toBe('4755 1000\n');
+    await tare('run', '-d', '--name', 'odd', 'odd:test', 'sleep', '1000');
+    const pid = await output('inspect', '--format', '{{.State.Pid}}', 'odd');
+    const { stdout: caps } = await machine.asRoot(['getcap', '-n', `/proc/${pid}/root/bin/capable`]);
+    expect(caps).toContain(`cap_net_bind_service=ep [rootid=${machine.uid}]`);
+    await tare('rm', '-f', 'odd');
+    await tare('system', 'verify', '--deep');
+
+    const far = dockerArchive({ name: 'far:test', layers: [tar([{ path: 'file', content: 'x', uid: 70_000 }])] });
+    const refused = await machine.tare(['load', '--input', await machine.file('far.tar', far)], { expect: 1 });
+    expect(refused.stderr).toMatch(/"file" belongs to user 70000.*\/etc\/subuid/);
+  });
+
   test('whoever holds the namespaces may be killed, and what joins them to the outside', async () => {
     await tare('run', '-d', '--name', 'stays', '-p', '8090:80', busybox, ...httpd);
     await machine.kill('sleep infinity');
@@ -210,6 +246,42 @@ describe('an ordinary user, without a daemon', () => {
     await machine.kill('tare.cjs serve');
     second.kill();
   });
+});
+
+test('a registry on this host is reached', async () => {
+  await using machine = await UserMachine.start();
+  const config = `version: 0.1
+storage: { filesystem: { rootdirectory: /mnt/registry } }
+http: { addr: '127.0.0.1:5000' }
+`;
+  const path = await machine.file('registry.yml', Buffer.from(config));
+  const registry = machine.asRoot(['timeout', '60', 'docker-registry', 'serve', path], { expect: 'any' });
+  await eventually('it answers', async () => {
+    const { code } = await machine.asUser(['curl', '-sSf', 'http://127.0.0.1:5000/v2/'], { expect: 'any' });
+    return code === 0;
+  });
+  await machine.tare(['tag', busybox, 'localhost:5000/small:1']);
+  await machine.tare(['push', '--quiet', 'localhost:5000/small:1']);
+  await machine.tare(['rmi', '--force', 'localhost:5000/small:1', busybox]);
+  const { stdout } = await machine.tare(['run', '--rm', 'localhost:5000/small:1', 'cat', '/www/index.html']);
+  expect(stdout).toBe('Hello from Tare\n');
+  await machine.kill('docker-registry serve');
+  await registry;
+});
+
+test('what ends is settled by nobody but its monitor; namespaces that are gone are made anew', async () => {
+  await using machine = await UserMachine.start();
+  const folder = `${machine.runtime}/tare/netns`;
+  await machine.tare(['run', '-d', busybox, 'sleep', '1']);
+  await eventually(
+    'its network is given back',
+    async () => (await machine.asRoot(['ls', folder])).stdout === '',
+    30_000,
+  );
+  await eventually('no keeper is left', async () => (await machine.pids('tare.cjs')).length === 0, 30_000);
+  await machine.kill('sleep infinity');
+  await machine.tare(['run', '--rm', busybox, 'ping', '-c1', '-W5', machine.peer]);
+  expect(await machine.pids('bin/pasta')).toHaveLength(1);
 });
 
 describe('what an ordinary user lacks is named', () => {

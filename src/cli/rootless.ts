@@ -1,4 +1,13 @@
-import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { TareError } from '../errors/index.ts';
 
@@ -29,7 +38,7 @@ export interface UserFolders {
  * @returns undefined: root has the machine's
  */
 export function userFolders(env: NodeJS.ProcessEnv = process.env): UserFolders | undefined {
-  const runtime = env[INSIDE] ?? (process.getuid?.() === 0 ? undefined : runtimeFolder(env));
+  const runtime = process.getuid?.() === 0 ? folderInside(env) : runtimeFolder(env);
   if (runtime === undefined) return undefined;
   const home = env['HOME'] ?? '/';
   const execRoot = join(runtime, 'tare');
@@ -40,6 +49,13 @@ export function userFolders(env: NodeJS.ProcessEnv = process.env): UserFolders |
     namespaces: join(execRoot, 'namespaces'),
     marker: `${INSIDE}=${runtime}`,
   };
+}
+
+/** What the command that entered the namespaces has left in the environment. Root of the machine takes no such word. */
+function folderInside(env: NodeJS.ProcessEnv): string | undefined {
+  const folder = env[INSIDE];
+  if (folder === undefined || /^\s*0\s+0\s/.test(readFileSync('/proc/self/uid_map', 'latin1'))) return undefined;
+  return folder;
 }
 
 function runtimeFolder(env: NodeJS.ProcessEnv): string {
@@ -63,6 +79,7 @@ export async function enterNamespaces(): Promise<void> {
   mkdirSync(folders.namespaces, { recursive: true, mode: 0o700 });
   const note = holderNote(folders.namespaces);
   const pid = note.find() ?? (await import('./local.ts').then((local) => local.makeUserNamespaces(folders, note)));
+  if (!existsSync(NSENTER)) throw new TareError('Unavailable', `${NSENTER} is missing: install util-linux`);
   const [name, value] = folders.marker.split(/=(.*)/s) as [string, string];
   const args = ['--user', '--mount', '--preserve-credentials', `--target=${pid}`, `--wdns=${process.cwd()}`, '--'];
   const again = [process.execPath, ...process.execArgv, '--', ...process.argv.slice(1)];

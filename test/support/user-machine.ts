@@ -90,6 +90,13 @@ export class UserMachine implements AsyncDisposable {
     return this.asRoot(['ip', 'netns', 'exec', 'peer', ...argv], options);
   }
 
+  /** Puts a file where the user can read it. @returns its path */
+  async file(name: string, content: Uint8Array): Promise<string> {
+    const path = `${PLACE}/${name}`;
+    await this.asRoot(['dd', `of=${path}`, 'status=none'], { input: content });
+    return path;
+  }
+
   /** Processes of this machine whose command line has the words, as the machine numbers them. */
   async pids(words: string): Promise<number[]> {
     const { stdout } = await this.asRoot(['pgrep', '--full', words], { expect: 'any' });

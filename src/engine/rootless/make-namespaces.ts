@@ -30,7 +30,7 @@ export async function makeNamespaces(folder: string, note: HolderNote): Promise<
   using _lock = await new Locks(folder).acquire('namespaces');
   const known = note.find();
   if (known !== undefined) return known;
-  const { uid, gid, username } = userInfo();
+  const { uid, gid, username } = user();
   const uids = mapArguments(uid, readSubordinate('/etc/subuid', username, uid));
   const gids = mapArguments(gid, readSubordinate('/etc/subgid', username, uid));
   for (const program of ['newuidmap', 'newgidmap']) {
@@ -50,6 +50,15 @@ export async function makeNamespaces(folder: string, note: HolderNote): Promise<
     throw error;
   }
   return holder;
+}
+
+function user(): { uid: number; gid: number; username: string } {
+  try {
+    return userInfo();
+  } catch {
+    // No line in /etc/passwd: /etc/subuid may name him by number.
+    return { uid: process.getuid!(), gid: process.getgid!(), username: '' };
+  }
 }
 
 async function startHolder(): Promise<number> {

@@ -3,10 +3,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   isProcessAlive,
+  networkNamespaceId,
   RouteSocket,
   readProcessStat,
   reapProcess,
   SyscallError,
+  signalProcess,
   spawnOnHost,
 } from '../../linux/index.ts';
 import { Locks } from '../../state/index.ts';
@@ -17,6 +19,7 @@ const MTU = 65_520;
 /** How long the program may take to give the link its address. */
 const COMES_MS = 5_000;
 const LOOK_MS = 2;
+const SIGKILL = 9;
 /** After a failure, so that not each command waits for another one. */
 const RETRY_MS = 10_000;
 
@@ -25,6 +28,8 @@ interface UplinkRecord {
   program: string;
   pid: number;
   startTicks: number;
+  /** Identity of the network that it joins to the outside. */
+  network: string;
   /** '' while it works. */
   failure: string;
   atMs: number;
@@ -69,30 +74,40 @@ export function readUplink(folder: string): UplinkRecord | undefined {
  * {@link readUplink}: containers go on reaching each other.
  */
 export async function keepUplink(folder: string, netns: string): Promise<void> {
-  if (isSettled(readUplink(folder))) return;
+  const network = networkNamespaceId(netns);
+  if (isSettled(readUplink(folder), network)) return;
   using _lock = await new Locks(folder).acquire('uplink');
-  if (isSettled(readUplink(folder))) return;
+  if (isSettled(readUplink(folder), network)) return;
   // One that this process started is a zombie until it is collected.
   const before = readUplink(folder);
-  if (before !== undefined && before.pid !== 0) reapProcess(before.pid);
+  if (before !== undefined && before.pid !== 0) {
+    reapProcess(before.pid);
+    // Of a network that nobody else is in any more.
+    signalProcess(before.pid, before.startTicks, SIGKILL);
+  }
   const failures: string[] = [];
   for (const program of programs) {
-    const record = await tryProgram(folder, program, netns);
+    const record = await tryProgram(folder, program, netns, network);
     if (record.failure === '') return note(folder, record);
     failures.push(record.failure);
   }
-  note(folder, { program: '', pid: 0, startTicks: 0, failure: failures.join('; '), atMs: Date.now() });
+  note(folder, { program: '', pid: 0, startTicks: 0, network, failure: failures.join('; '), atMs: Date.now() });
 }
 
-function isSettled(record: UplinkRecord | undefined): boolean {
-  if (record === undefined) return false;
+function isSettled(record: UplinkRecord | undefined, network: string): boolean {
+  if (record === undefined || record.network !== network) return false;
   if (record.failure !== '') return Math.abs(Date.now() - record.atMs) < RETRY_MS;
   return isProcessAlive(record.pid, record.startTicks);
 }
 
-async function tryProgram(folder: string, { path, args }: UplinkProgram, netns: string): Promise<UplinkRecord> {
+async function tryProgram(
+  folder: string,
+  { path, args }: UplinkProgram,
+  netns: string,
+  network: string,
+): Promise<UplinkRecord> {
   const failed = (failure: string): UplinkRecord => ({
-    ...{ program: path, pid: 0, startTicks: 0, failure, atMs: Date.now() },
+    ...{ program: path, pid: 0, startTicks: 0, network, failure, atMs: Date.now() },
   });
   if (!existsSync(path)) return failed(`${path} is not installed`);
   const log = join(folder, 'uplink.log');
@@ -116,7 +131,7 @@ async function tryProgram(folder: string, { path, args }: UplinkProgram, netns: 
     if (reapProcess(pid) !== 'running') {
       return failed(`${path} ended: ${readFileSync(log, 'utf8').trim().slice(-300) || 'it said nothing'}`);
     }
-    if (hasAddress()) return { program: path, pid, startTicks, failure: '', atMs: Date.now() };
+    if (hasAddress()) return { program: path, pid, startTicks, network, failure: '', atMs: Date.now() };
     await sleep(LOOK_MS);
   }
   process.kill(pid, 'SIGKILL');

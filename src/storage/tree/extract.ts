@@ -70,6 +70,8 @@ const identityOf = (fd: number): string => {
 /** Set-group-id. */
 const S_ISGID = 0o2000;
 
+const isDevice = ({ type }: TarHeader): boolean => type === 'character' || type === 'block';
+
 const hasCode = (error: unknown, ...codes: string[]): boolean =>
   error instanceof SyscallError && codes.includes(error.code);
 
@@ -252,6 +254,8 @@ export class TreeExtractor implements Disposable {
         this.#create(header, dirfd, name);
         break;
       } catch (error) {
+        // An ordinary user makes no devices: they are left out, as other engines do without root.
+        if (isDevice(header) && hasCode(error, 'EPERM')) return;
         if (!hasCode(error, 'EEXIST') || isRetry) throw error;
         if (this.#replace(header, dirfd, name, path)) break;
       }
@@ -400,6 +404,13 @@ function explain(error: unknown, header: TarHeader): unknown {
         {
           cause: error,
         },
+      );
+    case 'EINVAL':
+      if ((error as { syscall?: unknown }).syscall?.toString().startsWith('fchown') !== true) return error;
+      return new TareError(
+        'Unsupported',
+        `${path} belongs to user ${header.uid} and group ${header.gid}, beyond the ids that this user namespace has: give the user more in /etc/subuid and /etc/subgid, end what runs in his namespaces, and try again`,
+        { cause: error },
       );
     case 'EROFS':
       return new TareError('Forbidden', `cannot write ${path}: the file system is read-only`, { cause: error });
