@@ -39,6 +39,11 @@ export const engineOptions = {
   },
   'default-gateway': { type: 'string', help: 'IPv4 address of the default bridge' },
   'default-gateway-v6': { type: 'string', help: 'IPv6 address of the default bridge' },
+  'default-network-opt': {
+    type: 'list',
+    value: 'driver=opt=value',
+    help: 'Option of new networks of a driver that do not give it (bridge=com.docker.network.driver.mtu=1234)',
+  },
   'default-runtime': {
     type: 'string',
     help: 'OCI runtime of containers that do not name one',

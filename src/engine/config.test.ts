@@ -60,6 +60,7 @@ test("address pools and the default network, with dockerd's names", () => {
     default-gateway-v6 = "fd00:9::fe"
     mtu = 1400
     icc = false
+    default-network-opts = { bridge = { "com.docker.network.driver.mtu" = "1234" } }
     default-address-pools = [{ base = "10.10.0.0/16", size = 24 }, { base = "fd00:10::/48", size = 64 }]`;
   const config = load(text, { network: { bip6: 'fd00:9::1/64', mtu: 1300 } });
   expect(config).toMatchObject({
@@ -79,6 +80,12 @@ test("address pools and the default network, with dockerd's names", () => {
   expect(words).toContain('--default-address-pool base=fd00:10::/48,size=64');
   expect(words).toContain('--bip6 fd00:9::1/64 --fixed-cidr 10.9.1.0/24 --default-gateway-v6 fd00:9::fe --mtu 1300');
   expect(words).toContain('--icc=false');
+  expect(words).toContain('--default-network-opt bridge=com.docker.network.driver.mtu=1234');
+  const options = ['bridge=a.b=c=d', 'macvlan=parent=eth0', 'bridge=e=f'];
+  expect(load('', { network: { 'default-network-opts': options } }).network.defaultOptions).toEqual({
+    bridge: { 'a.b': 'c=d', e: 'f' },
+    macvlan: { parent: 'eth0' },
+  });
   const flags = { network: { 'default-address-pools': ['base=10.11.0.0/16,size=20'] } };
   expect(load(text, flags).network.pools).toEqual([{ base: '10.11.0.0/16', size: 20 }]);
 });
@@ -99,6 +106,8 @@ test.each<{ text: string; flags?: ConfigFlags; want: RegExp }>([
   { text: 'fixed-cidr = "10.0.0.0"', want: /invalid fixed-cidr/ },
   { text: 'mtu = 20', want: /invalid mtu 20/ },
   { text: 'icc = "no"', want: /icc: want true or false/ },
+  { text: 'default-network-opts = { bridge = "x" }', want: /default-network-opts: want tables by driver/ },
+  { text: '', flags: { network: { 'default-network-opts': ['mtu=1'] } }, want: /want DRIVER=OPTION=VALUE/ },
   { text: 'default-address-pools = [{ base = "10.0.0.0/16" }]', want: /default-address-pools: want tables/ },
   { text: 'default-address-pools = [{ base = "10.0.0.0/16", size = 12 }]', want: /size 12 is not between 16 and 30/ },
   { text: 'default-address-pools = [{ base = "ten", size = 24 }]', want: /invalid subnet "ten"/ },

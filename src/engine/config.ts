@@ -10,6 +10,7 @@ import type { EventLimits } from '../state/index.ts';
 import { eventArguments, parseEventLimits } from './event-config.ts';
 import { formatThreshold, type ImageGC, parseImageGC } from './image-gc-config.ts';
 import {
+  areDriverOptions,
   isPoolList,
   type NetworkConfig,
   type NetworkFlags,
@@ -340,6 +341,10 @@ const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, wa
   icc: [isFlag, 'true or false'],
   'ip-masq': [isFlag, 'true or false'],
   'default-address-pools': [isPoolList, 'tables with base and size, such as { base = "10.10.0.0/16", size = 24 }'],
+  'default-network-opts': [
+    areDriverOptions,
+    'tables by driver, such as { bridge = { "com.docker.network.driver.mtu" = "1234" } }',
+  ],
   'cni-conf-dir': [isText, 'a path'],
   'cni-bin-dirs': [isTexts, 'a list of paths'],
   'cni-gc': [isFlag, 'true or false'],

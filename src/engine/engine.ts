@@ -140,6 +140,7 @@ export class Engine implements EngineServices, AsyncDisposable {
         },
         ...(config.defaultBinding === undefined ? {} : { defaultBinding: config.defaultBinding }),
         ...{ cni: config.network.cni, ownsCni: config.network.ownsCni },
+        defaultOptions: config.network.defaultOptions,
         containerName: (id) => store.find(id)?.name ?? id.slice(0, 12),
         report,
       }),

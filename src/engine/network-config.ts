@@ -15,14 +15,19 @@ export interface NetworkConfig {
   pools?: AddressPool[];
   /** What the default network is like. */
   defaultNetwork: DefaultNetwork;
+  /** Options of new networks that do not say otherwise, by driver. */
+  defaultOptions: DefaultOptions;
   cni: CniPaths;
   /** Whether the conflists are this engine's alone: then their plugins may drop what no container of ours has. */
   ownsCni: boolean;
 }
 
+type DefaultOptions = Record<string, Record<string, string>>;
+
 /** dockerd's names, of flags and of keys in the file. */
 export interface NetworkFlags {
   'default-address-pools'?: (AddressPool | string)[];
+  'default-network-opts'?: DefaultOptions | string[];
   bip6?: string;
   'fixed-cidr'?: string;
   'fixed-cidr-v6'?: string;
@@ -72,6 +77,7 @@ export function parseNetworkConfig(flags: NetworkFlags, file: NetworkFlags): Net
     cni,
     ownsCni: given('cni-gc') ?? false,
     ...(pools === undefined || pools.length === 0 ? {} : { pools }),
+    defaultOptions: parseDefaultOptions(given('default-network-opts') ?? {}),
     defaultNetwork: Object.fromEntries(Object.entries(defaultNetwork).filter(([, value]) => value !== undefined)),
   };
 }
@@ -108,8 +114,31 @@ function parsePool(text: string): AddressPool {
   return { base: fields.get('base') ?? '', size: Number(size) };
 }
 
+/** dockerd's `bridge=com.docker.network.driver.mtu=1234`, or tables by driver. */
+function parseDefaultOptions(given: DefaultOptions | string[]): DefaultOptions {
+  if (!Array.isArray(given)) return given;
+  const options: DefaultOptions = {};
+  for (const text of given) {
+    const [, driver = '', key = '', value = ''] = /^([a-z]+)=([^=]+)=(.*)$/s.exec(text) ?? [];
+    if (driver === '') {
+      throw new TareError(
+        'InvalidArgument',
+        `invalid default-network-opt ${JSON.stringify(text)}: want DRIVER=OPTION=VALUE like bridge=com.docker.network.driver.mtu=1234`,
+      );
+    }
+    options[driver] = { ...options[driver], [key]: value };
+  }
+  return options;
+}
+
 /** The flags that say the same to another process. */
-export function networkArguments({ pools = [], defaultNetwork, cni, ownsCni }: NetworkConfig): string[] {
+export function networkArguments({
+  pools = [],
+  defaultNetwork,
+  defaultOptions,
+  cni,
+  ownsCni,
+}: NetworkConfig): string[] {
   const { subnet6, range, range6, gateway, gateway6, mtu, icc, masquerade } = defaultNetwork;
   const texts = {
     '--bip6': subnet6,
@@ -121,6 +150,9 @@ export function networkArguments({ pools = [], defaultNetwork, cni, ownsCni }: N
   };
   return [
     ...pools.flatMap(({ base, size }) => ['--default-address-pool', `base=${base},size=${size}`]),
+    ...Object.entries(defaultOptions).flatMap(([driver, options]) =>
+      Object.entries(options).flatMap(([key, value]) => ['--default-network-opt', `${driver}=${key}=${value}`]),
+    ),
     ...Object.entries(texts).flatMap(([flag, value]) => (value === undefined ? [] : [flag, String(value)])),
     ...(icc === undefined ? [] : [`--icc=${icc}`]),
     ...(masquerade === undefined ? [] : [`--ip-masq=${masquerade}`]),
@@ -136,3 +168,13 @@ export function networkArguments({ pools = [], defaultNetwork, cni, ownsCni }: N
 export const isPoolList = (value: unknown): boolean =>
   Array.isArray(value) &&
   value.every((pool) => typeof pool === 'object' && typeof pool?.base === 'string' && Number.isSafeInteger(pool?.size));
+
+/** For the check of the configuration file. */
+export const areDriverOptions = (value: unknown): boolean =>
+  isTable(value) &&
+  Object.values(value).every(
+    (options) => isTable(options) && Object.values(options).every((text) => typeof text === 'string'),
+  );
+
+const isTable = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -31,7 +31,7 @@ export async function createNetwork(
   if (predefined.has(request.name) || request.name === 'default') {
     throw new TareError('Forbidden', `operation is not permitted on predefined ${request.name} network`);
   }
-  const complete = configured(request, (ref) => findNetwork(deps.db, ref));
+  const complete = configured(withDefaultOptions(deps, request), (ref) => findNetwork(deps.db, ref));
   if (request.driver === 'host' || request.driver === 'none') {
     throw new TareError('Forbidden', `only one instance of "${request.driver}" network is allowed`);
   }
@@ -68,6 +68,13 @@ export async function createNetwork(
     await removeRecordedNetwork(deps, stored);
     throw error;
   }
+}
+
+/** As with docker a network that has another's settings has them as they are. */
+function withDefaultOptions({ defaultOptions }: NetworkDeps, request: CreateNetwork): CreateNetwork {
+  const defaults = defaultOptions[request.driver];
+  if (defaults === undefined || (request.configFrom ?? '') !== '') return request;
+  return { ...request, options: { ...defaults, ...request.options } };
 }
 
 /** The option that a client without a flag for it gives a network's policy by. */

@@ -1,3 +1,4 @@
+import { TareError } from '../errors/index.ts';
 import { forgetUdpFlows, isIPv6, Nftables, NftablesError, NftablesState, openConntrack } from '../linux/index.ts';
 import type { Database, Locks } from '../state/index.ts';
 import { BridgeGuard } from './bridge-guard.ts';
@@ -67,7 +68,13 @@ export class Firewall implements Disposable {
   #seenGeneration = -1;
   readonly #guard: BridgeGuard;
 
-  constructor(db: Database, locks: Locks, table: string) {
+  readonly #report: (subject: string, error: unknown) => void;
+  /** Tables of the host that nobody else may change, as was told. */
+  readonly #closed = new Set<string>();
+
+  /** @param report told of what of the host's firewall stays closed */
+  constructor(db: Database, locks: Locks, table: string, report: (subject: string, error: unknown) => void = () => {}) {
+    this.#report = report;
     this.#db = db;
     this.#locks = locks;
     this.#table = table;
@@ -373,7 +380,18 @@ export class Firewall implements Disposable {
         .filter((network) => nameServersOf(network, followed.has(network.id)).length > 0)
         .map(({ bridge }) => bridge),
     };
-    keepHostFirewallOpen(this.#context(), this.#state, this.#table, bridges);
+    keepHostFirewallOpen(this.#context(), this.#state, this.#table, bridges, (table, error) => {
+      if (this.#closed.has(table)) return;
+      this.#closed.add(table);
+      this.#report(
+        `host firewall, table ${table}`,
+        new TareError(
+          'Forbidden',
+          'it belongs to another process (flags owner) and refuses what it does not know: let the bridges through there yourself, or with firewalld set NftablesTableOwner=no',
+          { cause: error },
+        ),
+      );
+    });
     return bridges;
   }
 

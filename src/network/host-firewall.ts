@@ -53,12 +53,15 @@ export function openings({ forwarded, named }: OpenBridges): Opening[] {
  * a container is still decided in our own table.
  *
  * A table that nobody else may change (firewalld's, where it owns it) stays closed.
+ *
+ * @param onClosed told of such a table
  */
 export function keepHostFirewallOpen(
   nftables: Nftables,
   state: NftablesState,
   instance: string,
   bridges: OpenBridges,
+  onClosed: (table: string, error: Error) => void = () => {},
 ): void {
   for (const { opening, chain } of openings(bridges).flatMap((opening) =>
     state.baseChains(opening.hook).map((chain) => ({ opening, chain })),
@@ -69,6 +72,7 @@ export function keepHostFirewallOpen(
     } catch (error) {
       if (!(error instanceof NftablesError)) throw error;
       // Owned by another process, or gone meanwhile: our containers start all the same.
+      if (/not permitted/.test(error.message)) onClosed(`${chain.family} ${chain.table}`, error);
     }
   }
 }

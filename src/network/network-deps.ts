@@ -17,6 +17,8 @@ export interface NetworkDeps {
   execRoot: string;
   /** Where ports are published when neither the request nor the network names an address; '' for all addresses. */
   defaultBinding: string;
+  /** Options of new networks that do not say otherwise, by driver. */
+  defaultOptions: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** How messages call a container. */
   containerName(id: string): string;
   pools: readonly AddressPool[];

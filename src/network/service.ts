@@ -34,6 +34,8 @@ export interface NetworkServiceOptions {
   instance: string;
   /** Blocks that networks without a subnet are cut from; the private ranges by default. */
   defaultPools?: readonly AddressPool[];
+  /** Options of new networks that do not say otherwise, by driver. */
+  defaultOptions?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** What the default network is to be like; what is not said leaves it as it is recorded. */
   defaultNetwork?: DefaultNetwork;
   /** Where ports are published when neither the request nor the network names an address; all addresses by default. */
@@ -54,7 +56,7 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
   if (options.report !== undefined) onDamage(db, options.report);
   using owned = new DisposableStack();
   const links = owned.use(new BridgeLinks());
-  const firewall = owned.use(new Firewall(db, locks, instance));
+  const firewall = owned.use(new Firewall(db, locks, instance, options.report));
   const hostAddresses = () => links.route.addresses().map(({ address }) => address);
   const egress = createEgressService({
     ...{ db, firewall, hostAddresses },
@@ -66,6 +68,7 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
     instance,
     execRoot: options.execRoot,
     defaultBinding: options.defaultBinding ?? '',
+    defaultOptions: options.defaultOptions ?? {},
     containerName: options.containerName ?? ((id) => id.slice(0, 12)),
     pools: poolsFor(options.defaultPools, instance),
     ...{ links, firewall, egress },

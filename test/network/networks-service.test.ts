@@ -1,9 +1,12 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { ContainerStore } from '../../src/engine/container-store.ts';
 import { emptyEndpoint } from '../../src/engine/endpoint-request.ts';
 import { createNetworksService } from '../../src/engine/networks.ts';
 import type { ContainerRecord, NetworksService } from '../../src/engine/types.ts';
 import type { CreateNetwork, NetworkService } from '../../src/network/index.ts';
+import { eventually } from '../support/execute.ts';
 import { NetworkLab } from '../support/network-lab.ts';
 
 let lab: NetworkLab;
@@ -165,4 +168,50 @@ test('prune removes what nobody uses, by label and age', async () => {
   await networks.connect('used', 'runs', nothing);
   expect(await networks.prune({ until: ['1h'] })).toEqual({ deleted: [], spaceReclaimedBytes: 0 });
   expect(await networks.prune({ 'label!': ['keep'] })).toEqual({ deleted: ['loose'], spaceReclaimedBytes: 0 });
+});
+
+test('options that the engine gives new networks of a driver, unless they say otherwise or have settings of another', async () => {
+  const defaultOptions = {
+    bridge: { 'com.docker.network.driver.mtu': '1234', 'com.docker.network.bridge.enable_icc': 'false' },
+  };
+  using service = await lab.openService({ defaultOptions });
+  const made = await service.create(wanted('small'));
+  expect([made.mtu, made.icc]).toEqual([1234, false]);
+  expect(made.options).toEqual(defaultOptions.bridge);
+  const own = await service.create(wanted('own', { options: { 'com.docker.network.driver.mtu': '1400' } }));
+  expect([own.mtu, own.icc]).toEqual([1400, false]);
+  await kernel.create(wanted('settings', { configOnly: true }));
+  expect((await service.create(wanted('like', { configFrom: 'settings' }))).mtu).toBe(1500);
+  const netns = service.createNamespace('c0');
+  await service.connect({ containerId: 'c0', networkId: 'small', netns, ports: [] });
+  expect(await lab.sh('cat /proc/self/net/dev && ip link show eth0', netns)).toContain('mtu 1234');
+  await kernel.reconcile(() => false);
+  for (const name of ['like', 'settings', 'own', 'small']) await service.remove(name);
+});
+
+test('an address that is asked for may be outside of the part that others are given out from', async () => {
+  const ipam = [{ subnet: '10.123.0.0/24', gateway: '', ipRange: '10.123.0.128/25' }];
+  await kernel.create(wanted('ranged', { ipam }));
+  const connect = (containerId: string, ipv4 = '') =>
+    kernel.connect({ containerId, networkId: 'ranged', netns: kernel.createNamespace(containerId), ports: [], ipv4 });
+  expect((await connect('c1', '10.123.0.7')).ipv4).toBe('10.123.0.7/24');
+  expect((await connect('c2')).ipv4).toBe('10.123.0.128/24');
+  await expect(connect('c3', '10.124.0.7')).rejects.toThrow('does not belong to any');
+});
+
+test('a table of the host that its owner alone may change is named', async () => {
+  const owner = spawn('nft', ['-i'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = once(owner, 'exit');
+  const chain = 'chain forward { type filter hook forward priority 10; policy drop; }';
+  owner.stdin.write(`table inet owned { flags owner; ${chain}; }\n`);
+  await eventually('the table is there', async () => (await lab.sh('nft list tables')).includes('inet owned'));
+  const said: string[] = [];
+  using service = await lab.openService({ report: (subject, error) => said.push(`${subject}: ${error}`) });
+  await service.create(wanted('closed'));
+  await service.create(wanted('closed-too'));
+  owner.stdin.end('quit\n');
+  await ended;
+  for (const name of ['closed', 'closed-too']) await service.remove(name);
+  expect(said).toHaveLength(1);
+  expect(said[0]).toMatch(/table inet owned: .*belongs to another process \(flags owner\)/);
 });

@@ -25,6 +25,7 @@ export function configFrom(values: EngineValues): EngineConfig {
       defaultBinding: values.ip,
       network: {
         'default-address-pools': values['default-address-pool'].length > 0 ? values['default-address-pool'] : undefined,
+        'default-network-opts': values['default-network-opt'].length > 0 ? values['default-network-opt'] : undefined,
         bip6: values.bip6,
         'fixed-cidr': values['fixed-cidr'],
         'fixed-cidr-v6': values['fixed-cidr-v6'],
