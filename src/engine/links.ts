@@ -88,6 +88,14 @@ const toLink = (row: Row): Link => ({ parentId: row.parent_id, childId: row.chil
 export const linksOf = (db: Reader, parentId: string): Link[] =>
   db.all<Row>('SELECT * FROM container_links WHERE parent_id = ? ORDER BY alias', parentId).map(toLink);
 
+/** Both in one: for lists of many containers. */
+export function linksAround(db: Reader, id: string): { from: Link[]; to: Link[] } {
+  const all = db
+    .all<Row>('SELECT * FROM container_links WHERE parent_id = ? OR child_id = ? ORDER BY parent_id, alias', id, id)
+    .map(toLink);
+  return { from: all.filter(({ parentId }) => parentId === id), to: all.filter(({ childId }) => childId === id) };
+}
+
 export const linksTo = (db: Reader, childId: string): Link[] =>
   db.all<Row>('SELECT * FROM container_links WHERE child_id = ? ORDER BY parent_id, alias', childId).map(toLink);
 

@@ -1,6 +1,6 @@
 import { TareError } from '../errors/index.ts';
 import { filterLabels, flagFilter, matchesName, refuseUnknownFilters } from './filters.ts';
-import { linksOf, linksTo } from './links.ts';
+import { linksAround } from './links.ts';
 import { isUp } from './liveness.ts';
 import { imageViewKey } from './mount-sources.ts';
 import type { EngineParts } from './parts.ts';
@@ -24,13 +24,14 @@ export function viewOf(parts: EngineParts, record: ContainerRecord): ContainerVi
     "SELECT id FROM execs WHERE container_id = ? AND json_extract(doc, '$.endedMs') = 0",
     record.id,
   );
+  const links = linksAround(parts.db, record.id);
   return {
     ...{ ...record, mounts: shownMounts(parts, record), endpoints, execIds: execs.map(({ id }) => id) },
-    links: linksOf(parts.db, record.id).flatMap(({ childId, alias }) => {
+    links: links.from.flatMap(({ childId, alias }) => {
       const child = parts.store.find(childId);
       return child === undefined ? [] : [`/${child.name}:/${record.name}/${alias}`];
     }),
-    linkedNames: linksTo(parts.db, record.id).flatMap(({ parentId, alias }) => {
+    linkedNames: links.to.flatMap(({ parentId, alias }) => {
       const parent = parts.store.find(parentId);
       return parent === undefined ? [] : [`${parent.name}/${alias}`];
     }),

@@ -11,4 +11,5 @@ export * from './tar/index.ts';
 export * from './tree/index.ts';
 export { openBeneath } from './volumes/beneath.ts';
 export * from './volumes/folders.ts';
-export { isMountPoint, mountVolume, unmountVolume, type VolumeSource } from './volumes/mounted-volume.ts';
+export { isMountPoint, mountVolume, unmountVolume } from './volumes/mounted-volume.ts';
+export type { VolumeSource } from './volumes/volume-source.ts';

@@ -2,10 +2,22 @@ import { parentPort } from 'node:worker_threads';
 import { kindOf, messageOf } from '../errors/index.ts';
 import { unpackLayer } from './layers/unpack.ts';
 import { assembleHere } from './roots/assemble.ts';
+import { mountHere } from './volumes/mounted-volume.ts';
 import type { WorkerAnswer, WorkerOrder } from './worker.ts';
 
 // Unpacking is one system call after the other, which would hold the main thread for hundreds of milliseconds.
-// Assembling a root changes the thread's own mount namespace.
+// Assembling a root changes the thread's own mount namespace. A mount waits for a server.
+
+function resultOf(order: Exclude<WorkerOrder, { type: 'cancel' }>, signal: AbortSignal): unknown {
+  switch (order.type) {
+    case 'unpack':
+      return unpackLayer(order.request, signal);
+    case 'assemble':
+      return assembleHere(order.request);
+    case 'mount':
+      return mountHere(order.request.source, order.request.target);
+  }
+}
 
 let current: AbortController | undefined;
 
@@ -18,9 +30,7 @@ parentPort?.on('message', async (order: WorkerOrder) => {
   const { signal } = current;
   const answer = (message: WorkerAnswer<unknown>): void => parentPort?.postMessage(message);
   try {
-    answer({
-      result: order.type === 'unpack' ? await unpackLayer(order.request, signal) : assembleHere(order.request),
-    });
+    answer({ result: await resultOf(order, signal) });
   } catch (error) {
     // The signal's, or that of a blob whose writer gave it up.
     const isAborted = error instanceof Error && error.name === 'AbortError';

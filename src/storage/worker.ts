@@ -1,12 +1,15 @@
+import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { type ErrorKind, TareError } from '../errors/index.ts';
 import type { UnpackRequest } from './layers/unpack.ts';
 import type { AssembleRequest } from './roots/assemble-request.ts';
+import type { VolumeSource } from './volumes/volume-source.ts';
 
 export type WorkerOrder =
   | { type: 'unpack'; request: UnpackRequest }
   | { type: 'cancel' }
-  | { type: 'assemble'; request: AssembleRequest };
+  | { type: 'assemble'; request: AssembleRequest }
+  | { type: 'mount'; request: { source: VolumeSource; target: string } };
 
 export type WorkerAnswer<T> =
   | { result: T }
@@ -26,6 +29,20 @@ export function startWorker(name: string): Worker {
   const worker = new Worker(program, { trackUnmanagedFds: false, name, execArgv: [], resourceLimits });
   worker.unref();
   return worker;
+}
+
+/** Has one order done by a thread of its own. @throws what the order threw there */
+export async function runInThread<T>(name: string, order: WorkerOrder): Promise<T> {
+  const worker = startWorker(name);
+  worker.ref();
+  try {
+    worker.postMessage(order);
+    const [answer] = (await once(worker, 'message')) as [WorkerAnswer<T>];
+    if ('error' in answer) throw reviveError(answer.error);
+    return answer.result;
+  } finally {
+    await worker.terminate();
+  }
 }
 
 /** The error that a worker sent, as it was thrown there. */

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { closeSync, existsSync } from 'node:fs';
 import { TareError } from '../../errors/index.ts';
 import {
@@ -30,7 +29,7 @@ import { snapshotDriver } from '../drivers.ts';
 import type { OpenRoot, RootBind } from '../layer-store.ts';
 import { cleanPath, parentOf } from '../tree/path.ts';
 import { openBeneath } from '../volumes/beneath.ts';
-import { reviveError, startWorker, type WorkerAnswer, type WorkerOrder } from '../worker.ts';
+import { runInThread } from '../worker.ts';
 import type { AssembleRequest } from './assemble-request.ts';
 
 interface Assembled {
@@ -43,24 +42,15 @@ interface Assembled {
  * returned resource: no other process sees these mounts, and the kernel drops them when we die.
  */
 export async function assembleRoot(request: AssembleRequest): Promise<OpenRoot> {
-  const worker = startWorker('assemble');
-  worker.ref();
-  try {
-    worker.postMessage({ type: 'assemble', request } satisfies WorkerOrder);
-    const [answer] = (await once(worker, 'message')) as [WorkerAnswer<Assembled>];
-    if ('error' in answer) throw reviveError(answer.error);
-    const { rootFd, namespaceFd } = answer.result;
-    return {
-      fd: rootFd,
-      [Symbol.dispose]: () => {
-        closeSync(rootFd);
-        closeSync(namespaceFd);
-      },
-    };
-  } finally {
-    // The namespace lives on by its descriptor; threads share their descriptors.
-    await worker.terminate();
-  }
+  // The namespace lives on by its descriptor when the thread has ended; threads share their descriptors.
+  const { rootFd, namespaceFd } = await runInThread<Assembled>('assemble', { type: 'assemble', request });
+  return {
+    fd: rootFd,
+    [Symbol.dispose]: () => {
+      closeSync(rootFd);
+      closeSync(namespaceFd);
+    },
+  };
 }
 
 /** The worker's half: from here on the calling thread is in a namespace of its own. */

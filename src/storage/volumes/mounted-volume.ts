@@ -17,28 +17,32 @@ import {
   toByteString,
   unmountIfMounted,
 } from '../../linux/index.ts';
+import { runInThread } from '../worker.ts';
 import { parseMountWords } from './mount-options.ts';
-
-/** What a volume of the local driver shows instead of a folder of its own; words as for mount(8). */
-export interface VolumeSource {
-  type: string;
-  options: string;
-  device: string;
-}
+import type { VolumeSource } from './volume-source.ts';
 
 /** More stacked mounts than anybody makes; each is taken off. */
 const MAX_STACKED = 64;
 
 /**
- * Mounts a volume's source at its folder.
+ * Mounts a volume's source at its folder. A server may be slow to answer, so its file system is mounted by a thread.
  *
  * @throws {TareError} InvalidArgument: the kernel refuses it, or the server's name has no address; the message has docker's words
  */
 export async function mountVolume(source: VolumeSource, target: string): Promise<void> {
-  const { device, options } = await withAddress(source);
+  const addressed = await withAddress(source);
+  if (isLocal(addressed)) mountHere(addressed, target);
+  else await runInThread<void>('mount', { type: 'mount', request: { source: addressed, target } });
+}
+
+const isLocal = ({ type, device }: VolumeSource): boolean =>
+  ['none', 'bind', 'tmpfs', 'overlay'].includes(type) || device.startsWith('/dev/');
+
+/** The mount itself, which waits until the file system answers. @throws {TareError} InvalidArgument */
+export function mountHere({ type, options, device }: VolumeSource, target: string): void {
   const { flags, propagation, data } = parseMountWords(options);
   try {
-    mount(device, target, source.type, flags, data);
+    mount(device, target, type, flags, data);
     try {
       // A bind takes no other flags when it is made.
       if ((flags & MS_BIND) !== 0 && (flags & ~(MS_BIND | MS_REC)) !== 0) mount('', target, '', flags | MS_REMOUNT);
