@@ -44,20 +44,10 @@ throughEveryFace('what the keeper does', (engine) => {
 
   test('a healthcheck turns healthy, then unhealthy, with its output', async () => {
     const check = ['--health-cmd', 'cat /tmp/ok', '--health-interval', '200ms', '--health-retries', '2'];
-    const start = ['--health-start-period', '5s', '--health-start-interval', '100ms'];
-    await cli(
-      'run',
-      '-d',
-      '--name',
-      'checked',
-      ...check,
-      ...start,
-      busybox,
-      'sh',
-      '-c',
-      'sleep 0.5; touch /tmp/ok; sleep 600',
-    );
+    const start = ['--health-start-period', '60s', '--health-start-interval', '100ms'];
+    await cli('run', '-d', '--name', 'checked', ...check, ...start, busybox, 'sleep', '600');
     expect(await state('checked', '{{.State.Health.Status}}')).toBe('starting');
+    await cli('exec', 'checked', 'touch', '/tmp/ok');
     await eventually('healthy', async () => (await state('checked', '{{.State.Health.Status}}')) === 'healthy');
     expect((await cli('ps', '--format', '{{.Status}}')).stdout).toContain('(healthy)');
     await cli('exec', 'checked', 'rm', '/tmp/ok');

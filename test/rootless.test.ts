@@ -209,6 +209,10 @@ describe('an ordinary user, without a daemon', () => {
     expect(await output('exec', 'stays', 'echo', 'still here')).toBe('still here');
     await machine.kill('bin/pasta');
     await eventually('it is started again', async () => (await machine.pids('bin/pasta')).length === 1);
+    // As if who started it had been killed before he could note it.
+    await machine.asUser(['rm', `${machine.runtime}/tare/namespaces/uplink.json`]);
+    await tare('exec', 'stays', 'ping', '-c1', '-W5', machine.peer);
+    await eventually('one is left', async () => (await machine.pids('bin/pasta')).length === 1);
     await machine.kill('tare.cjs.keeper');
     expect(await output('ps', '--quiet')).not.toBe('');
     await eventually('the port answers again', async () => {

@@ -10,8 +10,13 @@ if (first === '--version' || first === '-v') {
 } else {
   // bin/tare sets this for the command itself; what the command starts is not to inherit it.
   if (process.env['NODE_COMPILE_CACHE'] !== undefined) delete process.env['NODE_COMPILE_CACHE'];
-  // Started without bin/tare (keeper, conmon's exit command). Beside the program, never in a shared temporary folder: cached code
-  // is code, and root runs it.
-  else if (process.argv[1]?.endsWith('.cjs')) enableCompileCache(join(dirname(process.argv[1]), '.cache'));
+  // Beside the program, never in a shared temporary folder: cached code is code, and root runs it. An ordinary user cannot write there.
+  else if (process.argv[1]?.endsWith('.cjs')) enableCompileCache(codeFolder(process.argv[1], process.env));
   void import('./program.ts').then(({ main }) => main(process.argv.slice(2)));
+}
+
+function codeFolder(program: string, env: NodeJS.ProcessEnv): string {
+  const isUser = process.getuid?.() !== 0 || env['TARE_ROOTLESS'] !== undefined;
+  const caches = env['XDG_CACHE_HOME'] || (env['HOME'] && join(env['HOME'], '.cache'));
+  return isUser && caches ? join(caches, 'tare/code') : join(dirname(program), '.cache');
 }

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, readFileSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { userInfo } from 'node:os';
 import { TareError } from '../../errors/index.ts';
@@ -9,8 +9,8 @@ import { mapArguments, readSubordinate } from './subordinate-ids.ts';
 
 const UNSHARE = '/usr/bin/unshare';
 const MAPPERS = '/usr/bin';
-/** Says when it is in its namespaces, then keeps them for as long as nobody ends it. */
-const HOLD = 'echo ready; exec sleep infinity >/dev/null 2>&1';
+/** Says when it is in its namespaces, and keeps them for good once it is told to: who made it may die before it is noted. */
+const HOLD = 'echo ready; read -r _ || exit 1; exec sleep infinity </dev/null >/dev/null 2>&1';
 
 /** Where it is noted who holds the namespaces. */
 export interface HolderNote {
@@ -40,16 +40,18 @@ export async function makeNamespaces(folder: string, note: HolderNote): Promise<
       `${MAPPERS}/${program} is missing, which gives containers without root their user ids: install uidmap`,
     );
   }
-  const holder = await startHolder();
-  try {
-    map('newuidmap', holder, uids);
-    map('newgidmap', holder, gids);
-    note.write(holder);
-  } catch (error) {
-    process.kill(holder, 'SIGKILL');
-    throw error;
-  }
-  return holder;
+  using holder = await startHolder();
+  map('newuidmap', holder.pid, uids);
+  map('newgidmap', holder.pid, gids);
+  note.write(holder.pid);
+  holder.keep();
+  return holder.pid;
+}
+
+/** Ends when it is disposed, unless it was told to stay. */
+interface NewHolder extends Disposable {
+  pid: number;
+  keep(): void;
 }
 
 function user(): { uid: number; gid: number; username: string } {
@@ -61,8 +63,9 @@ function user(): { uid: number; gid: number; username: string } {
   }
 }
 
-async function startHolder(): Promise<number> {
+async function startHolder(): Promise<NewHolder> {
   const { readFd, writeFd } = openPipe();
+  const input = openPipe();
   const output = new Socket({ fd: readFd, readable: true, writable: false });
   let pid: number;
   try {
@@ -72,22 +75,31 @@ async function startHolder(): Promise<number> {
       args: ['--user', '--mount', '--propagation', 'slave', '/bin/sh', '-c', HOLD],
       env: ['PATH=/usr/bin:/bin', 'LC_ALL=C.UTF-8'],
       descriptors: new Map([
+        [0, input.readFd],
         [1, writeFd],
         [2, writeFd],
       ]),
     });
   } catch (error) {
     output.destroy();
+    closeSync(input.writeFd);
     throw new TareError('Unavailable', `${UNSHARE} cannot be run: install util-linux`, { cause: error });
   } finally {
     closeSync(writeFd);
+    closeSync(input.readFd);
   }
+  const holder: NewHolder = {
+    pid,
+    keep: () => void writeSync(input.writeFd, '\n'),
+    [Symbol.dispose]: () => closeSync(input.writeFd),
+  };
   let said = '';
   for await (const chunk of output) {
     said += String(chunk);
     if (said.includes('\n')) break;
   }
-  if (said === 'ready\n') return pid;
+  if (said === 'ready\n') return holder;
+  holder[Symbol.dispose]();
   throw new TareError(
     'Unavailable',
     `no user namespace can be made (${said.trim() || 'no reason given'})${forbidden()}`,

@@ -111,6 +111,8 @@ async function tryProgram(
   });
   if (!existsSync(path)) return failed(`${path} is not installed`);
   const log = join(folder, 'uplink.log');
+  // Left by a process that was killed before it could note whom it had started: with its link, that one ends.
+  await removeLink();
   let pid: number;
   const logFd = openSync(log, 'w', 0o600);
   try {
@@ -126,16 +128,24 @@ async function tryProgram(
     closeSync(logFd);
   }
   const startTicks = readProcessStat(pid)?.startTicks ?? 0;
+  const started: UplinkRecord = { program: path, pid, startTicks, network, failure: '', atMs: Date.now() };
+  note(folder, started);
   const deadline = performance.now() + COMES_MS;
   while (performance.now() < deadline) {
     if (reapProcess(pid) !== 'running') {
       return failed(`${path} ended: ${readFileSync(log, 'utf8').trim().slice(-300) || 'it said nothing'}`);
     }
-    if (hasAddress()) return { program: path, pid, startTicks, network, failure: '', atMs: Date.now() };
+    if (hasAddress()) return started;
     await sleep(LOOK_MS);
   }
   process.kill(pid, 'SIGKILL');
   return failed(`${path} gave the network no address`);
+}
+
+async function removeLink(): Promise<void> {
+  using route = new RouteSocket();
+  const link = route.link(LINK);
+  if (link !== undefined) await route.deleteLink(link.index);
 }
 
 /** Whether the link is there with an address that leads out. */
