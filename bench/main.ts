@@ -11,6 +11,7 @@ import { busyboxImage } from '../test/support/image.ts';
 import type { Bench } from './bench.ts';
 import { connections } from './connections.ts';
 import { openDocker, openPodman, openTare } from './contenders.ts';
+import { crowd, events } from './events.ts';
 import { list, load } from './images.ts';
 import { many, parallel, run, running } from './lifecycle.ts';
 import { memory } from './memory.ts';
@@ -37,6 +38,8 @@ const parts: Record<string, (bench: Bench) => Promise<Row[]>> = {
   list,
   registry,
   streams,
+  events,
+  crowd,
 };
 
 const { values } = parseArgs({

@@ -7,6 +7,11 @@ interface Row {
   doc: string;
 }
 
+interface Parsed {
+  doc: string;
+  record: ContainerRecord;
+}
+
 const idPattern = /^[0-9a-f]{64}$/;
 const prefixPattern = /^[0-9a-f]{1,63}$/;
 
@@ -16,6 +21,8 @@ const prefixPattern = /^[0-9a-f]{1,63}$/;
  */
 export class ContainerStore {
   readonly #db: Database;
+  /** What texts of records mean, for `shared`. */
+  #parsed = new Map<string, Parsed>();
 
   constructor(db: Database) {
     this.#db = db;
@@ -78,6 +85,17 @@ export class ContainerStore {
       .all<Row>('SELECT doc FROM containers')
       .map((row) => JSON.parse(row.doc) as ContainerRecord)
       .sort((a, b) => b.createdMs - a.createdMs);
+  }
+
+  /** `all` for those who change nothing in them: a record whose text is the same is not parsed again. */
+  shared(): readonly ContainerRecord[] {
+    const parsed = new Map<string, Parsed>();
+    for (const { id, doc } of this.#db.all<Row>('SELECT id, doc FROM containers')) {
+      const known = this.#parsed.get(id);
+      parsed.set(id, known?.doc === doc ? known : { doc, record: JSON.parse(doc) as ContainerRecord });
+    }
+    this.#parsed = parsed;
+    return Array.from(parsed.values(), ({ record }) => record).sort((a, b) => b.createdMs - a.createdMs);
   }
 
   /** Records of these states. */

@@ -5,11 +5,12 @@ import { attachContainer } from './attach.ts';
 import type { AttachHub } from './attach-hub.ts';
 import { commitContainer } from './commit.ts';
 import { cgroupPath, containerPids, hasCgroup } from './container-cgroup.ts';
+import { viewOf, withSizes } from './container-view.ts';
 import { createContainer } from './create.ts';
 import { containerEvent, pruneEvent } from './events.ts';
 import { filterLabels, filterTime, refuseUnknownFilters } from './filters.ts';
 import { removeLink } from './links.ts';
-import { listContainers, sizedViewOf, viewOf } from './list.ts';
+import { listContainers } from './list.ts';
 import { addPorts, removePorts } from './live-ports.ts';
 import { isUp } from './liveness.ts';
 import { logAttributes } from './log-attributes.ts';
@@ -49,8 +50,8 @@ export function createContainerService(parts: EngineParts, hub: AttachHub): Cont
     removeLink: (name) => removeLink(parts, name),
     wait: (ref, condition, signal) => waitContainer(parts, ref, condition, signal),
     inspect: async (ref, options) => {
-      const record = parts.store.get(ref);
-      return options?.size === true ? await sizedViewOf(parts, record) : viewOf(parts, record);
+      const view = viewOf(parts, parts.store.get(ref));
+      return options?.size === true ? await withSizes(parts, view) : view;
     },
     list: (options) => listContainers(parts, options),
     top: async (ref, psArgs) => {

@@ -26,6 +26,7 @@ import { createImageService } from './images.ts';
 import { Intents } from './intents.ts';
 import { keeperLives, keeperStarter } from './keeper-process.ts';
 import { KeeperWork } from './keeper-work.ts';
+import { linksOf } from './links.ts';
 import { rewriteNameFiles } from './live-name-files.ts';
 import { isUp } from './liveness.ts';
 import { rotateContainerLog, shipContainerLog, shippingDriverOf, watchLogSizes } from './log-keeping.ts';
@@ -309,7 +310,9 @@ export class Engine implements EngineServices, AsyncDisposable {
   /** Which of these containers, all waiting for their restart, may be started now. @see StartOrder */
   startable(ids: ReadonlySet<string>): Startable[] {
     const waiting = this.#parts.store.withStatus('restarting').filter(({ id }) => ids.has(id));
-    return waiting.length === 0 ? [] : new StartOrder(this.#parts.store.all()).startable(waiting);
+    return waiting.length === 0
+      ? []
+      : new StartOrder(this.#parts.store.shared(), linksOf(this.#parts.db)).startable(waiting);
   }
 
   /** Starts a container whose back-off is over; nothing happens when it no longer waits. */

@@ -85,16 +85,12 @@ export function deleteLinks(tx: Transaction, id: string): void {
 
 const toLink = (row: Row): Link => ({ parentId: row.parent_id, childId: row.child_id, alias: row.alias });
 
-export const linksOf = (db: Reader, parentId: string): Link[] =>
-  db.all<Row>('SELECT * FROM container_links WHERE parent_id = ? ORDER BY alias', parentId).map(toLink);
-
-/** Both in one: for lists of many containers. */
-export function linksAround(db: Reader, id: string): { from: Link[]; to: Link[] } {
-  const all = db
-    .all<Row>('SELECT * FROM container_links WHERE parent_id = ? OR child_id = ? ORDER BY parent_id, alias', id, id)
-    .map(toLink);
-  return { from: all.filter(({ parentId }) => parentId === id), to: all.filter(({ childId }) => childId === id) };
-}
+/** The links of one container, or of all. */
+export const linksOf = (db: Reader, parentId?: string): Link[] =>
+  (parentId === undefined
+    ? db.all<Row>('SELECT * FROM container_links ORDER BY parent_id, alias')
+    : db.all<Row>('SELECT * FROM container_links WHERE parent_id = ? ORDER BY alias', parentId)
+  ).map(toLink);
 
 export const linksTo = (db: Reader, childId: string): Link[] =>
   db.all<Row>('SELECT * FROM container_links WHERE child_id = ? ORDER BY parent_id, alias', childId).map(toLink);

@@ -1,10 +1,9 @@
 import { TareError } from '../errors/index.ts';
+import { viewer, withSizes } from './container-view.ts';
 import { filterLabels, flagFilter, matchesName, refuseUnknownFilters } from './filters.ts';
-import { linksAround } from './links.ts';
 import { isUp } from './liveness.ts';
-import { imageViewKey } from './mount-sources.ts';
 import type { EngineParts } from './parts.ts';
-import type { ContainerRecord, ContainerView, Filters } from './types.ts';
+import type { ContainerView, Filters } from './types.ts';
 
 const knownFilters = [
   ...['ancestor', 'before', 'exited', 'expose', 'health', 'id', 'isolation', 'is-task', 'label', 'label!', 'name'],
@@ -12,53 +11,6 @@ const knownFilters = [
 ];
 
 const statuses = ['created', 'restarting', 'running', 'removing', 'paused', 'exited', 'dead'];
-
-/** A record with what other records know of it. */
-export function viewOf(parts: EngineParts, record: ContainerRecord): ContainerView {
-  const endpoints = parts.networks.endpoints({ containerId: record.id }).map((endpoint) => {
-    const network = parts.networks.get(endpoint.networkId);
-    const request = record.networking.find(({ network: ref }) => ref === network.name || network.id.startsWith(ref));
-    return { ...endpoint, networkName: network.name, aliases: request?.aliases ?? [] };
-  });
-  const execs = parts.db.all<{ id: string }>(
-    "SELECT id FROM execs WHERE container_id = ? AND json_extract(doc, '$.endedMs') = 0",
-    record.id,
-  );
-  const links = linksAround(parts.db, record.id);
-  return {
-    ...{ ...record, mounts: shownMounts(parts, record), endpoints, execIds: execs.map(({ id }) => id) },
-    links: links.from.flatMap(({ childId, alias }) => {
-      const child = parts.store.find(childId);
-      return child === undefined ? [] : [`/${child.name}:/${record.name}/${alias}`];
-    }),
-    linkedNames: links.to.flatMap(({ parentId, alias }) => {
-      const parent = parts.store.find(parentId);
-      return parent === undefined ? [] : [`${parent.name}/${alias}`];
-    }),
-  };
-}
-
-/** An image has its place from the container's start on. */
-const shownMounts = ({ layers }: EngineParts, { id, mounts }: ContainerRecord): ContainerRecord['mounts'] =>
-  mounts.map((mount) =>
-    mount.type === 'image' ? { ...mount, source: layers.mountPath(imageViewKey(id, mount.destination)) } : mount,
-  );
-
-/** `viewOf` with what the snapshot and its layers occupy. */
-export async function sizedViewOf(parts: EngineParts, record: ContainerRecord): Promise<ContainerView> {
-  const { sizeBytes: rwBytes } = await parts.layers.usage(record.id);
-  const imageBytes = imageSize(parts, record.imageId);
-  return { ...viewOf(parts, record), sizeRwBytes: rwBytes, sizeRootFsBytes: rwBytes + imageBytes };
-}
-
-function imageSize(parts: EngineParts, imageID: string): number {
-  try {
-    return parts.images.resolve(imageID).sizeBytes;
-  } catch {
-    // Untagged and removed by force while the container stayed.
-    return 0;
-  }
-}
 
 /**
  * docker's `ps`: newest first.
@@ -73,14 +25,15 @@ export async function listContainers(
   const limit = options.limit ?? 0;
   // A limit or a status asks for stopped ones too; an exit code does not.
   const all = options.all === true || limit > 0 || filters['status'] !== undefined;
-  const records = all
-    ? parts.store.all()
-    : parts.store.withStatus('running', 'paused', 'restarting').sort((a, b) => b.createdMs - a.createdMs);
+  const records = parts.store
+    .shared()
+    .filter(({ state }) => all || ['running', 'paused', 'restarting'].includes(state.status));
+  const view = viewer(parts);
   const views: ContainerView[] = [];
   for (const record of records) {
-    const view = viewOf(parts, record);
-    if (!test(view)) continue;
-    views.push(options.size === true ? await sizedViewOf(parts, record) : view);
+    const found = view(record);
+    if (!test(found)) continue;
+    views.push(options.size === true ? await withSizes(parts, found) : found);
     if (views.length === limit) break;
   }
   return views;

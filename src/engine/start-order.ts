@@ -1,3 +1,4 @@
+import type { Link } from './links.ts';
 import { isContainerAlive, isUp } from './liveness.ts';
 import type { ContainerRecord } from './types.ts';
 
@@ -31,9 +32,12 @@ export class StartOrder {
   readonly #byID: Map<string, ContainerRecord>;
   readonly #byName: Map<string, ContainerRecord>;
   readonly #all: readonly ContainerRecord[];
+  readonly #links: Map<string, Link[]>;
 
-  constructor(all: readonly ContainerRecord[]) {
+  /** @param links of the default network, as they are recorded: by id, whatever the containers are called now */
+  constructor(all: readonly ContainerRecord[], links: readonly Link[] = []) {
     this.#all = all;
+    this.#links = Map.groupBy(links, ({ parentId }) => parentId);
     this.#byID = new Map(all.map((record) => [record.id, record]));
     this.#byName = new Map(all.map((record) => [record.name, record]));
   }
@@ -59,8 +63,9 @@ export class StartOrder {
     const linked = [...host.links, ...networking.flatMap(({ links }) => links)].map((link) => link.split(':')[0]!);
     const mounted = host.volumesFrom.map((from) => from.split(':')[0]!);
     const named = [...shared, ...linked, ...mounted].flatMap((ref) => this.#find(ref) ?? []);
-    const needs = [...named.map(({ id }): Need => ({ id, until: 'up' })), ...this.#composed(config.labels)];
-    return needs.filter(({ id }) => id !== record.id);
+    const ids = [...named.map(({ id }) => id), ...(this.#links.get(record.id) ?? []).map(({ childId }) => childId)];
+    const needs = [...ids.map((id): Need => ({ id, until: 'up' })), ...this.#composed(config.labels)];
+    return needs.filter(({ id }) => id !== record.id && this.#byID.has(id));
   }
 
   /** @param ref id, name or unique beginning of an id */

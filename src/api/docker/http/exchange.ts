@@ -36,8 +36,18 @@ export async function exchange(
 }
 
 async function send(body: AsyncIterable<Uint8Array>, response: ServerResponse, gone: AbortSignal): Promise<void> {
+  let isCorked = false;
   for await (const chunk of body) {
     if (gone.aborted) return;
+    if (!isCorked) {
+      // Chunks that are there at the same time leave in one write: events and log lines come in many small ones.
+      isCorked = true;
+      response.cork();
+      process.nextTick(() => {
+        isCorked = false;
+        response.uncork();
+      });
+    }
     if (!response.write(chunk)) await once(response, 'drain', { signal: gone });
   }
 }
