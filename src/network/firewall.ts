@@ -5,6 +5,7 @@ import { BridgeGuard } from './bridge-guard.ts';
 import type { Endpoint, NetworkRecord } from './driver.ts';
 import { cutForbiddenFlows } from './egress/flows.ts';
 import { followedNetworks, governedSubjects } from './egress/governed.ts';
+import { neighbourContents } from './egress/neighbours.ts';
 import { type EgressSubject, type FollowedName, findPolicy } from './egress/records.ts';
 import {
   EGRESS_PREFIX,
@@ -13,6 +14,7 @@ import {
   HELD_SECONDS,
   type HeldKind,
   heldSet,
+  memberElement,
   nameSet,
   opens,
   subjectName,
@@ -24,6 +26,8 @@ import { nameServersOf } from './named-networks.ts';
 import { isGuarded } from './network-options.ts';
 import { findNetwork, listEndpoints, listNetworks } from './records.ts';
 import {
+  bridgeTableCommands,
+  deleteBridgeTableCommands,
   deleteTableCommands,
   emptyTableCommands,
   fragmentCommands,
@@ -151,15 +155,25 @@ export class Firewall implements Disposable {
     this.#forgetFlows(ports);
     await forget();
     if (isStale && this.exists) this.#rewrite();
+    else if (isGoverned) this.#writeNeighbours();
   }
 
   /** Puts the policies of an endpoint, and of its network, in force for it: before its link is made. */
   async govern(endpoint: Endpoint): Promise<void> {
-    if (!this.#isGoverned(endpoint)) return;
+    if (!this.#isGoverned(endpoint)) return await this.#addMember(endpoint);
     using _lock = await this.#locks.acquire('network-rules');
     const now = Date.now();
     const governed = governedSubjects(this.#db, [endpoint.containerId, endpoint.networkId]);
     this.#apply(governed.map((one) => fragmentCommands(this.#table, egressFragment(one, now))).join(''));
+    this.#writeNeighbours();
+  }
+
+  /** Makes a newcomer known as a neighbour of those who are under a policy. */
+  async #addMember({ networkId, macAddress }: Endpoint): Promise<void> {
+    if (!followedNetworks(this.#db).has(networkId)) return;
+    using _lock = await this.#locks.acquire('network-rules');
+    const [set, element] = memberElement(findNetwork(this.#db, networkId).bridge, macAddress);
+    this.#apply(`add element inet ${this.#table} ${set} { ${element} }\n`);
   }
 
   /** Opens addresses that a name was answered with; what is open already stays open for longer. */
@@ -189,17 +203,28 @@ export class Firewall implements Disposable {
   /** What the kernel has of a policy's attempts; none when the rules were flushed. */
   heldAttempts(subject: EgressSubject, kind: HeldKind): HeldAttempt[] {
     return ([4, 6] as const).flatMap((family) =>
-      [true, false].flatMap((hasPorts) => this.#listHeld(heldSet(subject, kind, family, hasPorts), kind === 'denied')),
+      [true, false].flatMap((hasPorts) =>
+        (['inet', 'bridge'] as const).flatMap((table) =>
+          this.#listHeld(
+            `${table} ${this.#nameOf(table)} ${heldSet(subject, kind, family, hasPorts)}`,
+            kind === 'denied',
+          ),
+        ),
+      ),
     );
   }
 
   /** Forgets what the kernel has of a policy's attempts. */
   dropHeldAttempts(subject: EgressSubject): void {
-    const sets = new Set(this.#state.setNames('inet', this.#table));
     const held = (['denied', 'learned'] as const).flatMap((kind) =>
       ([4, 6] as const).flatMap((family) => [true, false].map((hasPorts) => heldSet(subject, kind, family, hasPorts))),
     );
-    const commands = held.filter((name) => sets.has(name)).map((name) => `flush set inet ${this.#table} ${name}\n`);
+    const commands = (['inet', 'bridge'] as const).flatMap((family) =>
+      this.#state
+        .setNames(family, this.#nameOf(family))
+        .filter((name) => held.includes(name))
+        .map((name) => `flush set ${family} ${this.#nameOf(family)} ${name}\n`),
+    );
     if (commands.length > 0) this.#context().run(commands.join(''));
   }
 
@@ -239,9 +264,10 @@ export class Firewall implements Disposable {
     using _lock = await this.#locks.acquire('network-rules');
     if (!this.exists) return;
     const isUsed = this.#state.countRules('inet', this.#table).has(USER_CHAIN);
-    const empty = () => emptyTableCommands(this.#table, this.#remnants(noContents));
+    const empty = () => emptyTableCommands(this.#table, this.#remnants('inet', noContents));
     this.#context().run(isUsed ? empty() : deleteTableCommands(this.#table));
     this.#guard.remove();
+    if (this.#hasNeighbours) this.#context().run(deleteBridgeTableCommands(this.#neighbours));
     leaveHostFirewall(this.#context(), this.#state, this.#table);
     keepLegacyFirewallOpen(this.#table, noBridges);
   }
@@ -268,15 +294,39 @@ export class Firewall implements Disposable {
   #rewrite(): void {
     const contents = this.#contents();
     try {
-      this.#context().run(tableCommands(this.#table, contents, this.#remnants(contents)));
+      this.#context().run(tableCommands(this.#table, contents, this.#remnants('inet', contents)));
     } catch (error) {
       if (!(error instanceof NftablesError)) throw error;
       // Something of our names is there with another shape: an earlier version's table.
       this.#context().run(this.#anew(contents));
     }
     this.#guard.rewrite();
+    this.#writeNeighbours();
     // Programs are started with our own table's writing alone, never by the watch.
     keepLegacyFirewallOpen(this.#table, this.#openHostFirewall());
+  }
+
+  /** The table for what passes bridges alone: there only while a policy speaks of neighbours. */
+  #writeNeighbours(): void {
+    const contents = neighbourContents(governedSubjects(this.#db));
+    if (contents !== undefined) {
+      this.#context().run(bridgeTableCommands(this.#neighbours, contents, this.#remnants('bridge', contents)));
+    } else if (this.#hasNeighbours) {
+      this.#context().run(deleteBridgeTableCommands(this.#neighbours));
+    }
+  }
+
+  /** What passes bridges alone has a table of its own, for it comes and goes with policies. */
+  get #neighbours(): string {
+    return `${this.#table}-egress`;
+  }
+
+  #nameOf(family: 'inet' | 'bridge'): string {
+    return family === 'inet' ? this.#table : this.#neighbours;
+  }
+
+  get #hasNeighbours(): boolean {
+    return this.#state.hasChain({ family: 'bridge', table: this.#neighbours, name: 'forward' });
   }
 
   /** Commands that replace the table by a new one, with the administrator's rules as they are listed. */
@@ -298,12 +348,12 @@ export class Firewall implements Disposable {
   }
 
   /** Chains and sets of policies that hold for nobody now. */
-  #remnants({ chains, sets }: TableContents): Remnants {
+  #remnants(family: 'inet' | 'bridge', { chains, sets }: TableContents): Remnants {
     const known = new Set([...chains, ...sets].map(({ name }) => name));
     const isRemnant = (name: string) => name.startsWith(EGRESS_PREFIX) && !known.has(name);
     return {
-      chains: this.#state.chainNames('inet', this.#table).filter(isRemnant),
-      sets: this.#state.setNames('inet', this.#table).filter(isRemnant),
+      chains: this.#state.chainNames(family, this.#nameOf(family)).filter(isRemnant),
+      sets: this.#state.setNames(family, this.#nameOf(family)).filter(isRemnant),
     };
   }
 
@@ -337,7 +387,7 @@ export class Firewall implements Disposable {
   #listHeld(set: string, isDenied: boolean): HeldAttempt[] {
     let listed: unknown;
     try {
-      listed = this.#context().list(`list set inet ${this.#table} ${set}`);
+      listed = this.#context().list(`list set ${set}`);
     } catch (error) {
       if (error instanceof NftablesError) return [];
       throw error;
@@ -358,13 +408,21 @@ export class Firewall implements Disposable {
 
   /** Whether the kernel has every rule and, by their number, every element. */
   #isWhole(): boolean {
-    const rules = this.#state.countRules('inet', this.#table);
-    const { chains, sets } = this.#contents();
+    const neighbours = neighbourContents(governedSubjects(this.#db));
     return (
       this.exists &&
+      this.#hasAll('inet', this.#contents()) &&
+      (neighbours === undefined || this.#hasAll('bridge', neighbours))
+    );
+  }
+
+  #hasAll(family: 'inet' | 'bridge', { chains, sets }: TableContents): boolean {
+    const table = this.#nameOf(family);
+    const rules = this.#state.countRules(family, table);
+    return (
       chains.every((chain) => (rules.get(chain.name) ?? 0) === chain.rules.length) &&
       sets.every(({ name, elements, countedElements = elements.length }) => {
-        const count = countedElements === 0 ? 0 : this.#state.countElements('inet', this.#table, name);
+        const count = countedElements === 0 ? 0 : this.#state.countElements(family, table, name);
         return count >= countedElements;
       })
     );

@@ -313,21 +313,34 @@ export interface Remnants {
  * The whole table in one atomic batch (tracked connections go on), whatever of it is there. The administrator's chain
  * is made when there is none, and otherwise left as it is.
  */
-export function tableCommands(table: string, { sets, chains }: TableContents, remnants: Remnants): string {
+export function tableCommands(table: string, contents: TableContents, remnants: Remnants): string {
+  return writeCommands(`inet ${table}`, contents, remnants);
+}
+
+/** The table beside it, for what passes bridges alone; made when it is missing. */
+export function bridgeTableCommands(table: string, contents: TableContents, remnants: Remnants): string {
+  return writeCommands(`bridge ${table}`, contents, remnants);
+}
+
+export function deleteBridgeTableCommands(table: string): string {
+  return `add table bridge ${table}\ndelete table bridge ${table}\n`;
+}
+
+function writeCommands(place: string, { sets, chains }: TableContents, remnants: Remnants): string {
   const written = sets.filter(({ isKept }) => isKept !== true);
   const flushed = [
-    ...[...chains.map(({ name }) => name), ...remnants.chains].map((name) => `flush chain inet ${table} ${name}\n`),
-    ...written.map(({ kind, name }) => `flush ${kind} inet ${table} ${name}\n`),
-    ...remnants.chains.map((name) => `delete chain inet ${table} ${name}\n`),
-    ...remnants.sets.map((name) => `delete set inet ${table} ${name}\n`),
+    ...[...chains.map(({ name }) => name), ...remnants.chains].map((name) => `flush chain ${place} ${name}\n`),
+    ...written.map(({ kind, name }) => `flush ${kind} ${place} ${name}\n`),
+    ...remnants.chains.map((name) => `delete chain ${place} ${name}\n`),
+    ...remnants.sets.map((name) => `delete set ${place} ${name}\n`),
   ];
   const filled = written
     .filter(({ elements }) => elements.length > 0)
-    .map(({ name, elements }) => `add element inet ${table} ${name} { ${elements.join(', ')} }\n`);
+    .map(({ name, elements }) => `add element ${place} ${name} { ${elements.join(', ')} }\n`);
   return [
-    declaration(table, { sets, chains }),
+    declaration(place, { sets, chains }),
     ...flushed,
-    ...chains.map((chain) => chainCommands(table, chain)),
+    ...chains.map((chain) => chainCommands(place, chain)),
     ...filled,
   ].join('');
 }
@@ -340,25 +353,25 @@ export function fragmentCommands(table: string, { sets, chains, shared }: Egress
     ...shared,
   ];
   return [
-    declaration(table, { sets, chains }),
+    declaration(`inet ${table}`, { sets, chains }),
     ...chains.map(({ name }) => `flush chain inet ${table} ${name}\n`),
     ...written.map(({ kind, name }) => `flush ${kind} inet ${table} ${name}\n`),
-    ...chains.map((chain) => chainCommands(table, chain)),
+    ...chains.map((chain) => chainCommands(`inet ${table}`, chain)),
     ...elements.map(([name, text]) => `add element inet ${table} ${name} { ${text} }\n`),
   ].join('');
 }
 
-function declaration(table: string, { sets, chains }: TableContents): string {
+function declaration(place: string, { sets, chains }: TableContents): string {
   const declared = [
     ...sets.map(({ kind, name, type }) => `  ${kind} ${name} { ${type} }\n`),
-    `  chain ${USER_CHAIN} { }\n`,
+    ...(place.startsWith('inet ') ? [`  chain ${USER_CHAIN} { }\n`] : []),
     ...chains.map(({ name, hook }) => `  chain ${name} { ${hook} }\n`),
   ];
-  return `table inet ${table} {\n${declared.join('')}}\n`;
+  return `table ${place} {\n${declared.join('')}}\n`;
 }
 
-const chainCommands = (table: string, { name, rules }: Chain): string =>
-  rules.length === 0 ? '' : `table inet ${table} {\nchain ${name} {\n  ${rules.join('\n  ')}\n}\n}\n`;
+const chainCommands = (place: string, { name, rules }: Chain): string =>
+  rules.length === 0 ? '' : `table ${place} {\nchain ${name} {\n  ${rules.join('\n  ')}\n}\n}\n`;
 
 /** Takes everything of ours out of the table and leaves the administrator's chain. */
 export function emptyTableCommands(table: string, remnants: Remnants): string {

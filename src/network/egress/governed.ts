@@ -1,9 +1,9 @@
 import type { Database } from '../../state/index.ts';
-import type { Endpoint } from '../driver.ts';
+import type { Endpoint, NetworkRecord } from '../driver.ts';
 import { isGuarded } from '../network-options.ts';
 import { listEndpoints, listNetworks } from '../records.ts';
 import { type FollowedName, findPolicy, listNames, listPolicies, type StoredPolicy } from './records.ts';
-import type { GovernedSubject } from './rules.ts';
+import type { GovernedPlace, GovernedSubject } from './rules.ts';
 
 /**
  * Every policy that holds for somebody now: those of bridge networks, and of containers that are on one.
@@ -15,17 +15,28 @@ export function governedSubjects(db: Database, only?: readonly string[]): Govern
   const networks = listNetworks(db).filter(({ driver }) => driver === 'bridge');
   const byId = new Map(networks.map((network) => [network.id, network]));
   const endpoints = listEndpoints(db).filter(({ networkId }) => byId.has(networkId));
-  const place = (endpoint: Endpoint) => ({ bridge: byId.get(endpoint.networkId)?.bridge ?? '', endpoint });
+  const byNetwork = Map.groupBy(endpoints, ({ networkId }) => networkId);
+  const place = ({ id, bridge, ipam }: NetworkRecord, endpoint?: Endpoint): GovernedPlace => ({
+    bridge,
+    subnets: ipam.map(({ subnet }) => subnet),
+    members: byNetwork.get(id)?.map(({ macAddress }) => macAddress) ?? [],
+    ...(endpoint === undefined ? {} : { endpoint }),
+  });
+  const placesOf = (its: readonly Endpoint[]) =>
+    its.flatMap((endpoint) => {
+      const network = byId.get(endpoint.networkId);
+      return network === undefined ? [] : [place(network, endpoint)];
+    });
   return policies.flatMap(({ subject, policy }) => {
     if (subject.kind === 'container') {
-      const places = endpoints.filter(({ containerId }) => containerId === subject.id).map(place);
+      const places = placesOf(endpoints.filter(({ containerId }) => containerId === subject.id));
       return places.length === 0 ? [] : [{ subject, policy, places, names: namesOf(db, { subject, policy }) }];
     }
     const network = byId.get(subject.id);
     if (network === undefined) return [];
     // Without the guard a container's MAC address says nothing about who it is.
-    const held = isGuarded(network) ? endpoints.filter(({ networkId }) => networkId === network.id).map(place) : [];
-    const places = [{ bridge: network.bridge }, ...held];
+    const held = isGuarded(network) ? placesOf(byNetwork.get(network.id) ?? []) : [];
+    const places = [place(network), ...held];
     return [{ subject, policy, places, names: namesOf(db, { subject, policy }) }];
   });
 }

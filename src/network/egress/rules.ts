@@ -5,12 +5,21 @@ import { nameMatches } from './decide.ts';
 import { type EgressPolicy, type EgressRule, portsText } from './policy.ts';
 import type { EgressSubject, FollowedName } from './records.ts';
 
+/** A bridge that a policy holds on, and of a container's policy, or of one that is held to its own addresses, its endpoint there. */
+export interface GovernedPlace {
+  bridge: string;
+  subnets: readonly string[];
+  /** MAC addresses of all containers there. */
+  members: readonly string[];
+  endpoint?: Endpoint;
+}
+
 /** A policy with whom it holds now. */
 export interface GovernedSubject {
   subject: EgressSubject;
   policy: EgressPolicy;
   /** Bridges that it holds on: of a network one, of a container those that it is on. */
-  places: { bridge: string; endpoint?: Endpoint }[];
+  places: GovernedPlace[];
   /** Names that its rules mean, with the addresses that they were answered with. */
   names: readonly FollowedName[];
 }
@@ -48,6 +57,7 @@ export function sharedSets(): NamedSet[] {
   return [
     set('egress_bridges', 'ifname'),
     set('egress_links', 'ifname . ether_addr'),
+    set('egress_members', 'ifname . ether_addr'),
     set('egress_own4', 'ifname . ether_addr . ipv4_addr'),
     set('egress_own6', 'ifname . ether_addr . ipv6_addr'),
     { kind: 'map', name: 'egress_containers', type: 'type ifname . ether_addr : verdict;', elements: [] },
@@ -71,6 +81,8 @@ export function egressChain(serverMarks: readonly number[]): Chain {
       // Frames bear the container's own MAC address, for its bridge port is locked to it: nobody acts for a neighbour.
       'iifname . ether saddr @egress_links iifname . ether saddr . ip saddr != @egress_own4 drop',
       'iifname . ether saddr @egress_links ip6 saddr != { ::, fe80::/10 } iifname . ether saddr . ip6 saddr != @egress_own6 drop',
+      // With br_netfilter, frames between containers of one network come by here; they are the bridge table's.
+      'iifname . ether daddr @egress_members accept',
       'ct state established,related accept',
       'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report } accept',
       // Whatever else answers there, the host's own resolver for one, passes on what is hidden in names.
@@ -130,13 +142,16 @@ function placeMatches(subject: EgressSubject, { to, verdict }: EgressRule, index
     case 'neighbours':
       return [];
     case 'subnet':
-      return [`${isIPv6(to.subnet.split('/', 1)[0] as string) ? 'ip6' : 'ip'} daddr ${to.subnet}`];
+      return [subnetMatch(to.subnet)];
     case 'name':
       // A name that is denied is one that is not looked up.
       if (verdict === 'deny') return [];
       return [`ip daddr @${nameSet(subject, index, 4)}`, `ip6 daddr @${nameSet(subject, index, 6)}`];
   }
 }
+
+export const subnetMatch = (subnet: string): string =>
+  `${isIPv6(subnet.split('/', 1)[0] as string) ? 'ip6' : 'ip'} daddr ${subnet}`;
 
 /** Protocol and ports of a rule, as a match. */
 export function serviceMatch({ protocol, ports }: EgressRule): string {
@@ -147,7 +162,7 @@ export function serviceMatch({ protocol, ports }: EgressRule): string {
 }
 
 /** Rules that write an attempt down in the kernel; where the set is full they do nothing. */
-function holdRules(subject: EgressSubject, kind: HeldKind): string[] {
+export function holdRules(subject: EgressSubject, kind: HeldKind): string[] {
   return ([4, 6] as const).flatMap((family) => {
     const ip = family === 4 ? 'ip' : 'ip6';
     const pair = `${ip} saddr . ${ip} daddr . meta l4proto`;
@@ -158,7 +173,7 @@ function holdRules(subject: EgressSubject, kind: HeldKind): string[] {
   });
 }
 
-function heldSets(subject: EgressSubject, kind: HeldKind): NamedSet[] {
+export function heldSets(subject: EgressSubject, kind: HeldKind): NamedSet[] {
   return ([4, 6] as const).flatMap((family) =>
     [true, false].map((hasPorts): NamedSet => {
       const pair = `ipv${family}_addr . ipv${family}_addr . inet_proto`;
@@ -212,15 +227,27 @@ export function isPrivate(address: string): boolean {
 }
 
 function sharedElements({ subject, places }: GovernedSubject, chain: string): [string, string][] {
-  return places.flatMap(({ bridge, endpoint }): [string, string][] => {
+  return places.flatMap(({ bridge, members, endpoint }): [string, string][] => {
     const link = JSON.stringify(bridge);
     const governs: [string, string] =
       endpoint === undefined || subject.kind === 'network'
         ? ['egress_networks', `${link} : jump ${chain}`]
         : ['egress_containers', `${link} . ${endpoint.macAddress} : jump ${chain}`];
-    return [['egress_bridges', link], governs, ...(endpoint === undefined ? [] : ownAddresses(bridge, endpoint))];
+    const its = members.map((mac) => memberElement(bridge, mac));
+    return [
+      ['egress_bridges', link],
+      governs,
+      ...its,
+      ...(endpoint === undefined ? [] : ownAddresses(bridge, endpoint)),
+    ];
   });
 }
+
+/** What tells a frame to a neighbour from one to the host: no link of the host has a container's MAC address. */
+export const memberElement = (bridge: string, macAddress: string): [string, string] => [
+  'egress_members',
+  `${JSON.stringify(bridge)} . ${macAddress}`,
+];
 
 /** Elements that hold an endpoint to its own addresses. */
 function ownAddresses(bridge: string, { macAddress, ipv4, ipv6, linkLocal = [] }: Endpoint): [string, string][] {
