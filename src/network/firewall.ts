@@ -5,13 +5,13 @@ import { BridgeGuard } from './bridge-guard.ts';
 import type { Endpoint, NetworkRecord } from './driver.ts';
 import { cutForbiddenFlows } from './egress/flows.ts';
 import { followedNetworks, governedSubjects } from './egress/governed.ts';
+import { type HeldAttempt, heldAttempts } from './egress/held-attempts.ts';
 import { neighbourContents } from './egress/neighbours.ts';
 import { type EgressSubject, type FollowedName, findPolicy } from './egress/records.ts';
 import {
   EGRESS_PREFIX,
   egressFragment,
   endpointKeys,
-  HELD_SECONDS,
   type HeldKind,
   heldSet,
   memberElement,
@@ -43,19 +43,6 @@ import {
   USER_CHAIN,
   withdrawCommands,
 } from './rules.ts';
-
-/** What the kernel counted of one attempt to reach something. */
-export interface HeldAttempt {
-  isDenied: boolean;
-  source: string;
-  destination: string;
-  /** A protocol's name, or its number. */
-  protocol: string;
-  port: number;
-  count: number;
-  /** Since the last packet. */
-  idleMs: number;
-}
 
 /**
  * Our nftables table, and the one beside it for the frames of bridges. The records are the truth: whenever a small change
@@ -392,14 +379,7 @@ export class Firewall implements Disposable {
       if (error instanceof NftablesError) return [];
       throw error;
     }
-    return heldElements(listed).map(({ val, expires, counter }) => {
-      const [source = '', destination = '', protocol = '', port = 0] = val.concat;
-      return {
-        ...{ isDenied, source: String(source), destination: String(destination), protocol: String(protocol) },
-        ...{ port: Number(port), count: counter.packets },
-        idleMs: Math.max(0, HELD_SECONDS - expires) * 1_000,
-      };
-    });
+    return heldAttempts(listed, isDenied);
   }
 
   #bridgeNetworks() {
@@ -460,16 +440,3 @@ export class Firewall implements Disposable {
 }
 
 const noContents: TableContents = { chains: [], sets: [] };
-
-interface HeldElement {
-  val: { concat: (string | number)[] };
-  /** Seconds left. */
-  expires: number;
-  counter: { packets: number };
-}
-
-/** Elements of a set in libnftables' JSON. */
-function heldElements(listed: unknown): HeldElement[] {
-  const { nftables = [] } = listed as { nftables?: { set?: { elem?: { elem: HeldElement }[] } }[] };
-  return nftables.flatMap(({ set }) => set?.elem ?? []).map(({ elem }) => elem);
-}

@@ -1,9 +1,10 @@
 import { isIPv6 } from '../../linux/index.ts';
 import type { Database } from '../../state/index.ts';
-import type { Firewall, HeldAttempt } from '../firewall.ts';
+import type { Firewall } from '../firewall.ts';
 import { listEndpoints } from '../records.ts';
 import { protocolNumbers } from './decide.ts';
 import { governedSubjects } from './governed.ts';
+import type { HeldAttempt } from './held-attempts.ts';
 import { addAttempts, type EgressSubject, type SeenAttempt } from './records.ts';
 
 /** Of one subject and one look: more are left to the next. */
