@@ -50,6 +50,16 @@ describe('an ordinary user, without a daemon', () => {
     });
   });
 
+  test('a client with an address of a container’s network is served by the gateway', async () => {
+    await tare('run', '-d', '--name', 'web', '-p', '8080:80', busybox, ...httpd);
+    await machine.asRoot(['ip', '-n', 'peer', 'address', 'add', '172.17.0.200/32', 'dev', 'cable']);
+    await machine.asRoot(['ip', 'route', 'add', '172.17.0.200/32', 'dev', 'cable']);
+    const from = ['--interface', '172.17.0.200', '--max-time', '20'];
+    const { stdout } = await machine.onPeer(['curl', '-sS', ...from, `http://${machine.address}:8080/`]);
+    expect(stdout).toMatch(/^hello/);
+    await tare('rm', '-f', 'web');
+  });
+
   test('an IPv6 client is seen, too', async () => {
     await tare('network', 'create', '--ipv6', '--subnet', 'fd00:6::/64', 'six');
     await tare('run', '-d', '--name', 'web6', '--network', 'six', '-p', '8086:80', busybox, ...httpd);

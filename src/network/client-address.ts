@@ -1,6 +1,6 @@
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { BlockList, connect, Socket, type SocketConstructorOpts } from 'node:net';
-import { deliverMarked, isAway, isIPv6, openTransparentSocket, SyscallError } from '../linux/index.ts';
+import { deliverMarked, isAway, isIPv6, openTransparentSocket, RouteSocket, SyscallError } from '../linux/index.ts';
 
 /*
  * Where the engine's network is not the host's (rootless), a process carries the connections to published ports, and speaks to
@@ -47,6 +47,28 @@ unspeakable.addAddress('::', 'ipv6');
 unspeakable.addSubnet('fe80::', 10, 'ipv6');
 unspeakable.addSubnet('ff00::', 8, 'ipv6');
 
+/** How old what is known of the links may be. */
+const LINKS_MS = 1_000;
+let links: { prefixes: BlockList; readMs: number } | undefined;
+
+/** Whether an address of the host's world is one of the engine's own networks, where a container would look for it on its link. */
+function isOnOwnLink(address: string): boolean {
+  const now = performance.now();
+  if (links === undefined || now - links.readMs > LINKS_MS) {
+    const prefixes = new BlockList();
+    using route = new RouteSocket();
+    const ways = route.routes();
+    // The link that leads outside has the host's addresses.
+    const outward = new Set(ways.filter(({ prefix }) => prefix === 0).map(({ index }) => index));
+    for (const { destination, prefix, gateway, index } of ways) {
+      if (gateway !== '' || outward.has(index)) continue;
+      prefixes.addSubnet(destination, prefix, isIPv6(destination) ? 'ipv6' : 'ipv4');
+    }
+    links = { prefixes, readMs: now };
+  }
+  return links.prefixes.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+}
+
 /**
  * A socket that speaks to a container in a client's name, if that can be.
  *
@@ -56,6 +78,7 @@ function socketInNameOf(client: Client, target: Client, protocol: 'tcp' | 'udp')
   if (!isAway()) return undefined;
   const isV6 = isIPv6(client.address);
   if (isV6 !== isIPv6(target.address) || unspeakable.check(client.address, isV6 ? 'ipv6' : 'ipv4')) return undefined;
+  if (isOnOwnLink(client.address)) return undefined;
   // The port may be in use: one client can have a connection to each of two published ports by the same port of his.
   for (const port of [client.port, 0]) {
     try {
