@@ -2,12 +2,16 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { shows } from '../support/compatibility.ts';
-import { exitOf, printed } from '../support/compose.ts';
-import { type ExecuteOptions, eventually } from '../support/execute.ts';
+import { exitOf, patiently, printed } from '../support/compose.ts';
+import { busybox } from '../support/engine.ts';
+import type { ExecuteOptions } from '../support/execute.ts';
 import { Shop } from './shop.ts';
 
 // One story: each test goes on where the one before it stopped.
-describe('the shop, with docker-compose 1.29', shows({ client: 'docker-compose 1.29' }), () => {
+describe('the shop, with docker-compose 1.29', {
+  ...shows({ client: 'docker-compose 1.29' }),
+  timeout: 240_000,
+}, () => {
   let shop: Shop;
   beforeAll(async () => {
     shop = await Shop.open();
@@ -49,7 +53,7 @@ describe('the shop, with docker-compose 1.29', shows({ client: 'docker-compose 1
       'shop_web_1',
       'shop_worker_1',
     ]);
-    await eventually(
+    await patiently(
       'the web server answers',
       async () => (await web('http://127.0.0.1:8080/pages/')) === 'The shop is open\n',
     );
@@ -58,7 +62,7 @@ describe('the shop, with docker-compose 1.29', shows({ client: 'docker-compose 1
 
   test('a request goes through all services', async () => {
     await web('--data', 'tea', 'http://127.0.0.1:8080/api/orders');
-    await eventually('the order was written', async () =>
+    await patiently('the order was written', async () =>
       (await web('http://127.0.0.1:8080/api/orders')).includes('"orders": ["tea"]'),
     );
   });
@@ -76,14 +80,10 @@ describe('the shop, with docker-compose 1.29', shows({ client: 'docker-compose 1
       environment(),
     );
     const followed = printed(follower);
-    await eventually(
-      'the follower sees an order',
-      async () => {
-        await web('--data', 'coffee', 'http://127.0.0.1:8080/api/orders');
-        return followed().includes('order of coffee');
-      },
-      20_000,
-    );
+    await patiently('the follower sees an order', async () => {
+      await web('--data', 'coffee', 'http://127.0.0.1:8080/api/orders');
+      return followed().includes('order of coffee');
+    });
     follower.kill('SIGINT');
     await exitOf(follower);
   });
@@ -119,23 +119,37 @@ describe('the shop, with docker-compose 1.29', shows({ client: 'docker-compose 1
   test('events, and down -v, which leaves nothing', async () => {
     const follower = shop.engine.spawn([...words(), 'events', '--json'], environment());
     const told = printed(follower);
-    await eventually(
-      'it listens',
-      async () => {
-        await compose(['exec', '-T', 'queue', 'true']);
-        return told().includes('exec_start');
-      },
-      20_000,
-    );
+    await patiently('it listens', async () => {
+      await compose(['exec', '-T', 'queue', 'true']);
+      return told().includes('exec_start');
+    });
     await compose(['down', '--volumes', '--timeout', '5', '--remove-orphans']);
-    await eventually(
-      'the ends are told',
-      () => told().includes('"action": "die"') || told().includes('"action":"die"'),
-    );
+    await patiently('the ends are told', () => told().includes('"action": "die"') || told().includes('"action":"die"'));
     follower.kill('SIGINT');
     await exitOf(follower);
     expect(await names()).toEqual(['']);
     expect(await docker('volume', 'ls', '--quiet')).toBe('');
     expect(await docker('network', 'ls', '--quiet', '--filter', 'type=custom')).toBe('');
+  });
+
+  test('attached up shows the output of all, and ends with the code of one', async () => {
+    const file = join(shop.project, 'attached.yaml');
+    const service = (command: string, more: object = {}): object => ({
+      image: busybox,
+      command: ['sh', '-c', command],
+      ...more,
+    });
+    const services = {
+      server: service('trap "exit 0" TERM; echo ready >&2; while :; do sleep 0.1; done'),
+      tests: service('sleep 0.5; echo tested; exit 21', { depends_on: ['server'] }),
+    };
+    // YAML takes JSON as it is.
+    writeFileSync(file, JSON.stringify({ version: '2.4', services }));
+    const argv = ['docker-compose', '--project-name', 'attached', '--file', file];
+    const up = [...argv, 'up', '--no-color', '--exit-code-from', 'tests'];
+    const { stdout } = await shop.engine.run(up, { expect: 21, env: environment(), timeoutMs: 120_000 });
+    expect(stdout).toMatch(/server_1 +\| ready/);
+    expect(stdout).toMatch(/tests_1 +\| tested/);
+    await shop.engine.run([...argv, 'down'], { env: environment(), timeoutMs: 120_000 });
   });
 });

@@ -2,11 +2,10 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { shows } from '../support/compatibility.ts';
-import { Compose, exitOf, printed } from '../support/compose.ts';
-import { eventually } from '../support/execute.ts';
+import { Compose, exitOf, patiently, printed } from '../support/compose.ts';
 import { withEngine } from '../support/faces.ts';
 
-describe('what docker compose follows', shows({ client: 'docker compose' }), () => {
+describe('what docker compose follows', { ...shows({ client: 'docker compose' }), timeout: 240_000 }, () => {
   const engine = withEngine();
   const project = (name: string, services: object): Compose => {
     const folder = join(engine().root, name);
@@ -30,13 +29,12 @@ describe('what docker compose follows', shows({ client: 'docker compose' }), () 
     });
     const up = compose.spawn(['up']);
     const text = printed(up);
-    await eventually(
+    await patiently(
       'all is shown',
       () => /steady-1 +\| from steady/.test(text()) && /steady-1 +\| a warning/.test(text()),
-      20_000,
     );
-    await eventually('the restarts are followed', () => text().match(/fickle-1 +\| try/g)?.length === 3, 20_000);
-    await eventually('its last end is told', () => /fickle-1 exited with code 3/.test(text()));
+    await patiently('the restarts are followed', () => text().match(/fickle-1 +\| try/g)?.length === 3);
+    await patiently('its last end is told', () => /fickle-1 exited with code 3/.test(text()));
     up.kill('SIGINT');
     await exitOf(up);
     expect(text().match(/fickle-1 +\| try/g)).toHaveLength(3);
@@ -68,23 +66,19 @@ describe('what docker compose follows', shows({ client: 'docker compose' }), () 
     const follower = compose.spawn(['events', '--json']);
     const text = printed(follower);
     // It has begun to listen when it saw this.
-    await eventually(
-      'it listens',
-      async () => {
-        await compose.run(['create', '--force-recreate']);
-        return text().includes('"action":"create"');
-      },
-      20_000,
-    );
+    await patiently('it listens', async () => {
+      await compose.run(['create', '--force-recreate']);
+      return text().includes('"action":"create"');
+    });
     await compose.run(['up', '--detach', '--wait']);
     await compose.run(['exec', '-T', 'one', 'true']);
     await compose.run(['kill']);
-    await eventually('the end is told', () => text().includes('"action":"die"'));
+    await patiently('the end is told', () => text().includes('"action":"die"'));
     const events = text()
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as { action: string; service: string; attributes: object });
-    const actions = events.map(({ action }) => action);
+    const actions = events.map(({ action }) => action.trimEnd());
     for (const action of [
       'create',
       'start',

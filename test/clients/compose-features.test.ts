@@ -2,8 +2,7 @@ import { cpSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { shows } from '../support/compatibility.ts';
-import { Compose } from '../support/compose.ts';
-import { eventually } from '../support/execute.ts';
+import { Compose, patiently } from '../support/compose.ts';
 import { withEngine } from '../support/faces.ts';
 
 interface Inspected {
@@ -13,7 +12,10 @@ interface Inspected {
 }
 
 // One project; the tests look at what came of it, and the last one takes it down.
-describe('what a project can ask for, with docker compose', shows({ client: 'docker compose' }), () => {
+describe('what a project can ask for, with docker compose', {
+  ...shows({ client: 'docker compose' }),
+  timeout: 240_000,
+}, () => {
   const engine = withEngine();
   let compose: Compose;
   const docker = async (...args: string[]): Promise<string> => (await engine().docker(args)).stdout.trim();
@@ -128,7 +130,7 @@ describe('what a project can ask for, with docker compose', shows({ client: 'doc
   });
 
   test('post_start hooks run as their user, with their environment', async () => {
-    await eventually('the hook ran', async () =>
+    await patiently('the hook ran', async () =>
       (await compose.text('logs', '--no-log-prefix', 'hooks')).includes('seen'),
     );
     expect(await inside('hooks', 'cat /tmp/after; stat -c %U /tmp/after')).toBe('glad\napp');

@@ -6,7 +6,10 @@ import { Compose } from '../support/compose.ts';
 import { withEngine } from '../support/faces.ts';
 
 // One project; the tests look at what came of it, and the last ones do it again without its file and take it down.
-describe('what a project asks for more seldom, with docker compose', shows({ client: 'docker compose' }), () => {
+describe('what a project asks for more seldom, with docker compose', {
+  ...shows({ client: 'docker compose' }),
+  timeout: 240_000,
+}, () => {
   const engine = withEngine();
   let compose: Compose;
   const docker = async (...args: string[]): Promise<string> => (await engine().docker(args)).stdout.trim();

@@ -2,8 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { shows } from '../support/compatibility.ts';
-import { Compose, exitOf, printed } from '../support/compose.ts';
-import { eventually } from '../support/execute.ts';
+import { Compose, exitOf, patiently, printed } from '../support/compose.ts';
 import { Shop } from './shop.ts';
 
 interface Inspected {
@@ -13,7 +12,7 @@ interface Inspected {
 }
 
 // One story: each test goes on where the one before it stopped.
-describe('the shop, with docker compose', shows({ client: 'docker compose' }), () => {
+describe('the shop, with docker compose', { ...shows({ client: 'docker compose' }), timeout: 240_000 }, () => {
   let shop: Shop;
   let compose: Compose;
   beforeAll(async () => {
@@ -78,7 +77,7 @@ describe('the shop, with docker compose', shows({ client: 'docker compose' }), (
   test('a request goes through all of them, with the secret and the configs that they read', async () => {
     expect(await web('/pages/')).toBe('The shop is open\n');
     expect(JSON.parse(await order('tea'))).toEqual({ waiting: 1 });
-    await eventually('the worker wrote the order', async () => (await ordered()).length === 1);
+    await patiently('the worker wrote the order', async () => (await ordered()).length === 1);
     expect(JSON.parse(await web('/api/orders'))).toMatchObject({ greeting: 'welcome', orders: ['tea'] });
     // Nobody outside the internal network gets to the database, and it gets nowhere.
     await shop.engine.docker(['exec', 'shop-web-1', 'nc', '-w', '2', '-z', 'db', '5432'], { expect: 1 });
@@ -125,7 +124,7 @@ describe('the shop, with docker compose', shows({ client: 'docker compose' }), (
     );
     const follower = compose.spawn(['logs', '--follow', '--tail', '0', 'worker', 'api']);
     const text = printed(follower);
-    await eventually('the follower sees an order', async () => {
+    await patiently('the follower sees an order', async () => {
       await order('coffee');
       return text().includes('order of coffee');
     });
@@ -204,7 +203,7 @@ describe('the shop, with docker compose', shows({ client: 'docker compose' }), (
     expect(addresses).toBe('3');
     const before = (await ordered()).length;
     for (let index = 0; index < 6; index++) await order(`bun ${index}`);
-    await eventually('all orders were written', async () => (await ordered()).length === before + 6);
+    await patiently('all orders were written', async () => (await ordered()).length === before + 6);
     await compose.run(['up', '--detach', '--no-recreate', '--scale', 'worker=1']);
     expect([...(await compose.containers('worker')).keys()]).toEqual(['shop-worker-1']);
   });
@@ -224,7 +223,7 @@ describe('the shop, with docker compose', shows({ client: 'docker compose' }), (
     await compose.run(['start', 'worker']);
     expect(await state('worker')).toBe('running');
     await compose.run(['kill', '--signal', 'KILL', 'queue']);
-    await eventually('the queue ended', async () => (await state('queue')) === 'exited');
+    await patiently('the queue ended', async () => (await state('queue')) === 'exited');
     await compose.run(['up', '--detach', '--wait', 'queue']);
     expect(await state('queue')).toBe('running');
   });

@@ -7,7 +7,7 @@ import { withEngine } from '../support/faces.ts';
 const program = join(import.meta.dirname, 'docker-py.py');
 const python = ['/usr/bin/python3', '-B'];
 
-describe('docker-py', shows({ client: 'docker-py' }), () => {
+describe('docker-py', { ...shows({ client: 'docker-py' }), timeout: 240_000 }, () => {
   const engine = withEngine();
   const titles = JSON.parse(
     execFileSync(python[0]!, [...python.slice(1), program, 'list'], { encoding: 'utf8' }),

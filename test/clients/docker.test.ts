@@ -3,12 +3,11 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { cache } from '../support/built.ts';
 import { shows } from '../support/compatibility.ts';
-import { Compose, exitOf, printed } from '../support/compose.ts';
+import { Compose, exitOf, patiently, printed } from '../support/compose.ts';
 import { busybox, dockerClient } from '../support/engine.ts';
-import { eventually } from '../support/execute.ts';
 import { withEngine } from '../support/faces.ts';
 
-describe('docker', shows({ client: 'docker' }), () => {
+describe('docker', { ...shows({ client: 'docker' }), timeout: 240_000 }, () => {
   const engine = withEngine();
   const docker = async (...args: string[]): Promise<string> => (await engine().docker(args)).stdout.trim();
   const refused = async (...args: string[]): Promise<string> =>
@@ -123,16 +122,12 @@ describe('docker', shows({ client: 'docker' }), () => {
   test('events are followed live, from the past, and by object', async () => {
     const follower = engine().spawnCli(['events', '--filter', 'label=told', '--format', '{{.Action}}']);
     const text = printed(follower);
-    await eventually(
-      'it listens',
-      async () => {
-        await docker('create', '--rm', '--label', 'told', busybox, 'true');
-        return text().includes('create');
-      },
-      20_000,
-    );
+    await patiently('it listens', async () => {
+      await docker('create', '--rm', '--label', 'told', busybox, 'true');
+      return text().includes('create');
+    });
     await docker('run', '--rm', '--label', 'told', '--name', 'told', busybox, 'true');
-    await eventually('all is told', () =>
+    await patiently('all is told', () =>
       ['attach', 'start', 'die', 'destroy'].every((action) => text().includes(action)),
     );
     follower.kill('SIGINT');

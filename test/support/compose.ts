@@ -1,7 +1,7 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { join } from 'node:path';
 import { dockerClient, type TestEngine } from './engine.ts';
-import type { ExecuteOptions, Result } from './execute.ts';
+import { type ExecuteOptions, eventually, type Result } from './execute.ts';
 
 /** One line of `compose ps --format json`. */
 export interface ComposeContainer {
@@ -76,3 +76,7 @@ export async function exitOf(child: ChildProcessWithoutNullStreams): Promise<num
   child.once('exit', (code) => resolve(code));
   return await promise;
 }
+
+/** `eventually`, for clients that start many processes on a machine that may be busy. */
+export const patiently = (what: string, body: () => boolean | Promise<boolean>): Promise<boolean> =>
+  eventually(what, body, 60_000);
