@@ -138,14 +138,14 @@ export class UserMachine implements AsyncDisposable {
 const script = (home: string, subordinates: string): string => `set -e
 mount -t tmpfs -o mode=755 tmpfs ${PLACE}
 cd ${PLACE}
-mkdir -p etc home run tare/bin tare/dist tare/node_modules netns
+mkdir -p etc home run tare/bin tare/dist tare/node_modules
 cp /etc/passwd /etc/group etc/
 echo 'alice:x:${UID}:${UID}::${PLACE}/home:/bin/sh' >> etc/passwd
 echo 'alice:x:${UID}:' >> etc/group
 printf '%s' '${subordinates}' > etc/subuid
 printf '%s' '${subordinates}' > etc/subgid
 printf 'nameserver 127.0.0.53\\n' > etc/resolv.conf
-touch /etc/subuid /etc/subgid
+for file in subuid subgid; do [ -e /etc/$file ] || touch /etc/$file; done
 for file in passwd group subuid subgid resolv.conf; do mount --bind etc/$file /etc/$file; done
 mount --bind ${join(home, 'bin')} tare/bin
 mount --bind ${join(home, 'dist')} tare/dist
@@ -157,8 +157,8 @@ chmod 700 home run
 mknod tun c 10 200
 chmod 666 tun
 mount --bind tun /dev/net/tun
-mkdir -p /run/netns
-mount -t tmpfs tmpfs /run/netns
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir /run/netns
 ip link set lo up
 ip netns add peer
 ip link add cable type veth peer name cable netns peer
