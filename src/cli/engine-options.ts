@@ -99,6 +99,11 @@ export const engineOptions = {
     completes: 'files',
   },
   'storage-driver': { type: 'string', help: 'Storage driver to use', completes: ['overlay', 'vfs'] },
+  'userns-remap': {
+    type: 'string',
+    help: "Not supported: an engine without root keeps its users from the host's",
+    hidden: true,
+  },
 } as const satisfies Options;
 
 export type EngineValues = Values<typeof engineOptions>;

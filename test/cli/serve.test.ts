@@ -79,3 +79,8 @@ test('the id file is written, and an old one is respected', async () => {
   await engine.tare(['create', '--cidfile', failed, 'nosuch:image'], { expect: 1 });
   expect(existsSync(failed)).toBe(false);
 });
+
+test('users mapped for the whole daemon are refused, and what there is instead is named', async () => {
+  const { stderr } = await engine.tare(['--userns-remap', 'default', 'ps'], { expect: 'any' });
+  expect(stderr).toContain('--userns-remap is not supported: run the whole engine without root');
+});

@@ -1,4 +1,5 @@
 import { Engine, type EngineConfig, loadConfig } from '../../engine/index.ts';
+import { TareError } from '../../errors/index.ts';
 import type { EngineValues } from '../engine-options.ts';
 import { enterNamespaces, userFolders } from '../rootless.ts';
 
@@ -12,6 +13,12 @@ function ownCommand(): string[] {
 
 /** The configuration that the flags of a command line ask for. @throws {TareError} InvalidArgument */
 export function configFrom(values: EngineValues): EngineConfig {
+  if (values['userns-remap']) {
+    throw new TareError(
+      'Unsupported',
+      "--userns-remap is not supported: run the whole engine without root, which keeps its containers' users from the host's (docs/rootless.md)",
+    );
+  }
   return loadConfig(
     {
       configFile: values['config-file'] ?? values.config,
