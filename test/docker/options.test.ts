@@ -386,7 +386,7 @@ describe('options of run and create', () => {
     await docker('run', '-d', '--name', 'machine', ...flags, '-v', `${inittab}:/etc/inittab:ro`, busybox, '/bin/init');
     const look =
       'cat /proc/1/comm; ls -d /run/state; mount -t tmpfs | grep -c " /run "; group=$(ls -d /sys/fs/cgroup/pids 2>/dev/null || echo /sys/fs/cgroup); mkdir $group/service && echo $$ > $group/service/cgroup.procs && grep -c "/service$" /proc/self/cgroup; pidof sleep > /dev/null && echo respawned';
-    const deadline = Date.now() + 20_000;
+    const deadline = Date.now() + 60_000;
     for (;;) {
       const { stdout } = await engine().docker(['exec', 'machine', 'sh', '-c', look], { expect: 'any' });
       if (/^init\n\/run\/state\n1\n1\nrespawned\n$/.test(stdout)) break;
