@@ -42,7 +42,12 @@ export async function reconcile(parts: ReconcileParts): Promise<void> {
   await attempt('execs', () => parts.reconcileExecs());
   await attempt('bundles', () => removeOrphanBundles(parts));
   await attempt('cgroups', () => removeOrphanCgroups(parts));
-  await attempt('networks', () => parts.networks.reconcile((id) => isSpared(parts, id, (record) => isUp(record))));
+  await attempt('networks', () =>
+    parts.networks.reconcile(
+      (id) => isSpared(parts, id, isUp),
+      (id) => parts.locks.tryAcquire(`container:${id}`),
+    ),
+  );
   await attempt('image mounts', () => forgetEarlierBoots(parts.db));
   await attempt('snapshots', () =>
     parts.layers.reconcile((key) => {

@@ -141,8 +141,16 @@ export interface NetworkService {
    * @returns whether our rules had to be put back
    */
   watchRules(): Promise<boolean>;
-  /** Puts back links, rules and addresses of live containers and removes those of others. */
-  reconcile(isLive: (containerId: string) => boolean): Promise<void>;
+  /**
+   * Puts back links, rules and addresses of live containers and removes those of others.
+   *
+   * @param hold keeps others from changing a container until disposed; undefined: somebody is at it, so that its links are
+   *   left to them
+   */
+  reconcile(
+    isLive: (containerId: string) => boolean,
+    hold?: (containerId: string) => Disposable | undefined,
+  ): Promise<void>;
   /** Loads what the first container would otherwise wait for (libnftables, 10 ms); for a daemon at its start. */
   warm(): void;
   /** Removes everything this engine made in the kernel when no endpoint is left (bridge links, nft table). */

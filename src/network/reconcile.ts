@@ -1,6 +1,7 @@
 import { isLimited, shapeTraffic } from './bandwidth.ts';
 import { settleDefaultRoutes } from './default-route.ts';
 import { deleteNamespace, releaseEndpoint } from './disconnect.ts';
+import type { Endpoint } from './driver.ts';
 import { collectCniGarbage } from './drivers/cni/cni.ts';
 import { removeStrayParents } from './drivers/parented.ts';
 import type { NetworkDeps } from './network-deps.ts';
@@ -8,12 +9,16 @@ import { listEndpoints, listNetworks } from './records.ts';
 
 const VETH = /^veth[0-9a-f]{11}$/;
 
+interface ReconcileOptions {
+  isLive: (containerId: string) => boolean;
+  hold: ((containerId: string) => Disposable | undefined) | undefined;
+  /** Whether CNI's plugins may drop what is not ours. */
+  ownsCni: boolean;
+}
+
 /** @see NetworkService.reconcile */
-export async function reconcile(
-  deps: NetworkDeps,
-  isLive: (containerId: string) => boolean,
-  ownsCni: boolean,
-): Promise<void> {
+export async function reconcile(deps: NetworkDeps, options: ReconcileOptions): Promise<void> {
+  const { isLive, ownsCni } = options;
   const failures: unknown[] = [];
   // What cannot be settled for one container must not keep the others from being settled.
   const attempt = async (work: () => void | Promise<void>): Promise<void> => {
@@ -30,7 +35,8 @@ export async function reconcile(
     if (!isLive(endpoint.containerId)) await attempt(() => releaseEndpoint(deps, endpoint, undefined));
   }
   await attempt(() => removeStrayLinks(deps));
-  const endpoints = listEndpoints(deps.db);
+  using held = new DisposableStack();
+  const endpoints = holdEndpoints(deps, options, held);
   for (const network of listNetworks(deps.db)) {
     const joined = endpoints.filter(({ networkId }) => networkId === network.id);
     await attempt(() => deps.drivers[network.driver].reconcile(network, joined));
@@ -46,13 +52,23 @@ export async function reconcile(
     }
   }
   if (ownsCni) await attempt(() => collectCniGarbage(deps));
-  if (endpoints.some(({ hostInterface }) => hostInterface !== '') || deps.firewall.exists)
+  if (listEndpoints(deps.db).some(({ hostInterface }) => hostInterface !== '') || deps.firewall.exists)
     await attempt(async () => {
       await deps.firewall.synchronize();
       deps.egress.settle();
     });
   if (failures.length > 1) throw new AggregateError(failures, 'networks: not everything could be settled');
   if (failures.length === 1) throw failures[0];
+}
+
+/** Endpoints of containers that nobody is about to connect or disconnect; they stay so until `held` is disposed. */
+function holdEndpoints(deps: NetworkDeps, { hold }: ReconcileOptions, held: DisposableStack): Endpoint[] {
+  if (hold === undefined) return listEndpoints(deps.db);
+  const containers = new Set(listEndpoints(deps.db).map(({ containerId }) => containerId));
+  const isHeld = (containerId: string) => held.use(hold(containerId)) !== undefined;
+  const mine = new Set([...containers].filter(isHeld));
+  // Read again: what was under way when they were listed may have ended before they were held.
+  return listEndpoints(deps.db).filter(({ containerId }) => mine.has(containerId));
 }
 
 /** Host-side links of ours that no endpoint has: their namespace is held by something that is not a container. */

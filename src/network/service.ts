@@ -108,7 +108,7 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
       await egress.collect();
       return wasPutBack;
     },
-    reconcile: (isLive) => reconcile(deps, isLive, options.ownsCni ?? false),
+    reconcile: (isLive, hold) => reconcile(deps, { isLive, hold, ownsCni: options.ownsCni ?? false }),
     teardown: () => teardown(deps),
     warm: () => deps.firewall.warm(),
     [Symbol.dispose]: () => kept[Symbol.dispose](),
