@@ -51,8 +51,8 @@ dist/tare.cjs: $(SOURCES)
 soak:
 	@scripts/bootstrap test
 	@$(MAKE) --no-print-directory build
-	@TARE_KILLS=200 TARE_POWER_CUTS=300 TARE_ARCHIVES=20000 TARE_NETWORK_KILLS=100 TARE_CROWD=1000 $(NODE) scripts/test.ts \
-		test/never-lost.test.ts test/power-loss.test.ts src/storage/layers/unpack-reference.test.ts \
+	@TARE_COPIES=2000 TARE_KILLS=200 TARE_POWER_CUTS=300 TARE_ARCHIVES=20000 TARE_NETWORK_KILLS=100 TARE_CROWD=1000 $(NODE) scripts/test.ts \
+		test/docker/copy-rival.test.ts test/never-lost.test.ts test/power-loss.test.ts src/storage/layers/unpack-reference.test.ts \
 		test/network/killed.test.ts test/network/networks.test.ts test/network/drivers.test.ts \
 		test/network/crowd.test.ts $(ARGS)
 

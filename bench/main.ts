@@ -11,6 +11,7 @@ import { busyboxImage } from '../test/support/image.ts';
 import type { Bench } from './bench.ts';
 import { connections } from './connections.ts';
 import { openDocker, openPodman, openTare } from './contenders.ts';
+import { copying } from './copy.ts';
 import { crowd, events } from './events.ts';
 import { list, load } from './images.ts';
 import { many, parallel, run, running } from './lifecycle.ts';
@@ -40,6 +41,7 @@ const parts: Record<string, (bench: Bench) => Promise<Row[]>> = {
   streams,
   events,
   crowd,
+  cp: copying,
 };
 
 const { values } = parseArgs({

@@ -12,7 +12,7 @@ import {
   toByteString,
 } from '../linux/index.ts';
 import { resolveUserIn } from '../runtime/index.ts';
-import type { OpenRoot, RootBind } from '../storage/index.ts';
+import type { LayerStore, OpenRoot, RootBind } from '../storage/index.ts';
 import { isContainerAlive } from './liveness.ts';
 import { holdSources } from './mount-sources.ts';
 import type { EngineParts } from './parts.ts';
@@ -45,9 +45,43 @@ export function rootOf(
     readonlyRoot: record.host.readonlyRootfs,
     mounts: record.mounts,
     hold: () => holdSources(parts, record),
-    open: (binds) => parts.layers.openRoot(record.id, binds),
+    open: (binds) => openTogether(parts.layers, record.id, binds),
     owner: (root) => resolveUserIn(root, record.config.user),
   };
+}
+
+interface Shared {
+  root: Promise<OpenRoot>;
+  users: number;
+}
+
+/** Roots that are open now, by what they were opened with. */
+const shared = new WeakMap<LayerStore, Map<string, Shared>>();
+
+/** One mount for all who look at a container at the same time: overlayfs promises nothing to two with one upper folder. */
+async function openTogether(layers: LayerStore, id: string, binds: readonly RootBind[]): Promise<OpenRoot> {
+  const roots = shared.get(layers) ?? new Map<string, Shared>();
+  shared.set(layers, roots);
+  const key = JSON.stringify([id, binds]);
+  const one: Shared = roots.get(key) ?? { root: layers.openRoot(id, binds), users: 0 };
+  roots.set(key, one);
+  one.users += 1;
+  let isOpen = true;
+  const release = (root?: OpenRoot): void => {
+    if (!isOpen) return;
+    isOpen = false;
+    one.users -= 1;
+    if (one.users > 0) return;
+    roots.delete(key);
+    root?.[Symbol.dispose]();
+  };
+  try {
+    const root = await one.root;
+    return { fd: root.fd, [Symbol.dispose]: () => release(root) };
+  } catch (error) {
+    release();
+    throw error;
+  }
 }
 
 /**

@@ -24,19 +24,22 @@ export { type ContainerRoot, rootOf } from './archive-root.ts';
 /**
  * What a path in a container is. A link at its end is not followed, unless a slash follows it.
  *
- * @throws {TareError} NotFound: no such path
+ * @throws {TareError} NotFound: no such path; Conflict: it became another thing meanwhile
  */
 export async function statPath(where: ContainerRoot, path: string): Promise<PathStat> {
   using root = await openView(where);
-  using found = find(where, root.fd, path);
-  return statOf(root.fd, found);
+  return still(path, () => {
+    using found = find(where, root.fd, path);
+    return statOf(root.fd, found);
+  });
 }
 
 /**
  * A tar of a path: a file under its name, a folder with all in it, its name first. What the container does meanwhile can
- * change what is read, never where: each step is taken from an open folder and follows no link.
+ * change what is read, never where: each step is taken from an open folder and follows no link. What is gone when its turn comes is left
+ * out.
  *
- * @throws {TareError} NotFound: no such path
+ * @throws {TareError} NotFound: no such path; Conflict: it became another thing meanwhile
  */
 export async function readArchive(
   where: ContainerRoot,
@@ -45,11 +48,13 @@ export async function readArchive(
   using opened = new DisposableStack();
   const root = opened.use(await openView(where));
   const found = opened.use(find(where, root.fd, path));
-  const stat = statOf(root.fd, found);
+  const stat = still(path, () => statOf(root.fd, found));
   const resources = opened.move();
   const tar = (async function* () {
     try {
       yield* archiveOf(pack(found));
+    } catch (error) {
+      throw changed(error, path);
     } finally {
       resources.dispose();
     }
@@ -73,12 +78,32 @@ export async function writeArchive(
   using folder = openFolder(where, root.fd, path);
   const inside = pathInside(root.fd, folder.fd);
   requireWritable(where, inside);
-  await extractInto(root.fd, tar, {
-    // The resolved path: what the container makes of it meanwhile is resolved inside its root again.
-    into: toByteString(inside),
-    noOverwriteDirNonDir: options.noOverwriteDirNonDir === true,
-    ...(options.copyUidGid === true ? { owner: where.owner(`/proc/self/fd/${root.fd}`) } : {}),
-  });
+  try {
+    await extractInto(root.fd, tar, {
+      // The resolved path: what the container makes of it meanwhile is resolved inside its root again.
+      into: toByteString(inside),
+      noOverwriteDirNonDir: options.noOverwriteDirNonDir === true,
+      ...(options.copyUidGid === true ? { owner: where.owner(`/proc/self/fd/${root.fd}`) } : {}),
+    });
+  } catch (error) {
+    throw changed(error, path);
+  }
+}
+
+/** What a process in the container did between two steps of ours. */
+function changed(error: unknown, path: string): unknown {
+  if (!(error instanceof SyscallError && /^(ENOENT|ENOTDIR|ELOOP|EEXIST|EINVAL|ENOTEMPTY)$/.test(error.code)))
+    return error;
+  const message = `${path} changed while it was copied: try again when it is at rest`;
+  return new TareError('Conflict', message, { cause: error });
+}
+
+function still<T>(path: string, look: () => T): T {
+  try {
+    return look();
+  } catch (error) {
+    throw changed(error, path);
+  }
 }
 
 /** The container's root filesystem as a tar, without what is mounted in it. */

@@ -10,27 +10,17 @@ export const O_EXCL = 0o200;
 export const O_NONBLOCK = 0o4000;
 export const O_DIRECTORY = process.arch === 'arm64' ? 0o40000 : 0o200000;
 export const O_NOFOLLOW = process.arch === 'arm64' ? 0o100000 : 0o400000;
-const O_CLOEXEC = 0o2000000;
+export const O_CLOEXEC = 0o2000000;
 export const O_PATH = 0o10000000;
 
 export const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const AT_REMOVEDIR = 0x200;
 
-/** openat2's RESOLVE_ flags (man openat2). */
-export const RESOLVE_NO_XDEV = 0x01n;
-const RESOLVE_NO_MAGICLINKS = 0x02n;
-export const RESOLVE_NO_SYMLINKS = 0x04n;
-export const RESOLVE_BENEATH = 0x08n;
-export const RESOLVE_IN_ROOT = 0x10n;
-
-const SYS_openat2 = 437;
 const EINTR = 4;
-const EAGAIN = 11;
 
 const calls = {
   openat: libc.func('int openat(int fd, const char *path, int flags, uint32_t mode)'),
-  openat2: libc.func('syscall', 'long', ['long', 'int', 'const char *', 'void *', 'size_t']),
   mkdirat: libc.func('int mkdirat(int fd, const char *path, uint32_t mode)'),
   mknodat: libc.func('int mknodat(int fd, const char *path, uint32_t mode, uint64_t device)'),
   symlinkat: libc.func('int symlinkat(const char *target, int fd, const char *path)'),
@@ -74,30 +64,6 @@ export function openAt(dirfd: number, path: ByteString, flags: number, mode = 0o
     if (fd >= 0) return fd;
     const number = errno();
     if (number !== EINTR) throw new SyscallError('openat', number, quoted(path));
-  }
-}
-
-// One buffer serves all: a thread runs one call at a time.
-const how = new BigUint64Array(3);
-
-/**
- * openat2(2), always close-on-exec and never through magic links.
- *
- * @param resolve RESOLVE_IN_ROOT treats `dirfd` as `/` for absolute paths, links and `..`; RESOLVE_BENEATH refuses
- *   (EXDEV) what would leave it
- */
-export function openAt2(dirfd: number, path: ByteString, flags: number, resolve = RESOLVE_IN_ROOT, mode = 0): number {
-  const name = c(path, 'openat2');
-  how[0] = BigInt(flags | O_CLOEXEC);
-  how[1] = BigInt(mode);
-  how[2] = resolve | RESOLVE_NO_MAGICLINKS;
-  for (let attempt = 0; ; attempt += 1) {
-    const fd = Number(calls.openat2(SYS_openat2, dirfd, name, how, 24));
-    if (fd >= 0) return fd;
-    const number = errno();
-    // EAGAIN: a rename or mount raced with the resolution of `..`; the kernel asks for a retry.
-    if (number === EINTR || (number === EAGAIN && attempt < 64)) continue;
-    throw new SyscallError('openat2', number, quoted(path));
   }
 }
 

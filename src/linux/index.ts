@@ -21,6 +21,7 @@ export * from './netns.ts';
 export * from './nftables.ts';
 export type { ElementKey } from './nftables-elements.ts';
 export * from './nftables-state.ts';
+export * from './open-at2.ts';
 export {
   bindHostPort,
   isAway,

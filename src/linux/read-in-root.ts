@@ -2,7 +2,8 @@ import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { toByteString } from './byte-string.ts';
 import { SyscallError } from './ffi.ts';
 import { S_IFMT, S_IFREG, statusOf } from './file-status.ts';
-import { AT_FDCWD, O_DIRECTORY, O_PATH, OpenFile, openAt, openAt2, RESOLVE_IN_ROOT, RESOLVE_NO_XDEV } from './files.ts';
+import { AT_FDCWD, O_DIRECTORY, O_PATH, OpenFile, openAt } from './files.ts';
+import { openAt2, RESOLVE_IN_ROOT, RESOLVE_NO_XDEV } from './open-at2.ts';
 
 /**
  * Reads a small regular file beneath a foreign root, with every link and `..` resolved inside that root and without

@@ -1,12 +1,13 @@
 import { readSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import {
+  AT_FDCWD,
   type ByteString,
   type FileStatus,
   getXattrAt,
   listXattrsAt,
   O_NOFOLLOW,
-  O_NONBLOCK,
+  O_PATH,
   O_RDONLY,
   OpenFile,
   openAt,
@@ -69,13 +70,14 @@ export function* packEntry(
     yield* packFile(fd, name, path);
     return;
   }
-  yield encodeHeader({
+  const header = ifStill(() => ({
     ...headerOf(status),
     path,
     type,
     linkTarget: type === 'link' ? readLinkAt(fd, name) : '',
     xattrs: xattrsOf(fd, name),
-  });
+  }));
+  if (header !== undefined) yield encodeHeader(header);
 }
 
 /**
@@ -116,18 +118,15 @@ const waitingIn = (fd: number): ByteString[] =>
     .reverse();
 
 function* packFile(fd: number, name: ByteString, path: ByteString): Generator<Buffer, void, void> {
-  let opened: number;
-  try {
-    opened = openAt(fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  } catch (error) {
-    if (error instanceof SyscallError && /^(ENOENT|ELOOP|ENXIO)$/.test(error.code)) return;
-    throw error;
-  }
-  using file = new OpenFile(opened);
-  const status = statusOf(file.fd);
+  using found = nodeIfAny(fd, name);
+  if (found === undefined) return;
+  // Looked at before it is opened: a process in the tree may put a device there, whose very opening does something.
+  const status = statusOf(found.fd);
   if (status.type !== S_IFREG) return;
+  using file = new OpenFile(openAt(AT_FDCWD, `/proc/self/fd/${found.fd}`, O_RDONLY));
   const { sizeBytes } = status;
-  yield encodeHeader({ ...headerOf(status), path, type: 'file', sizeBytes, xattrs: xattrsOf(fd, name) });
+  const xattrs = ifStill(() => xattrsOf(fd, name)) ?? new Map();
+  yield encodeHeader({ ...headerOf(status), path, type: 'file', sizeBytes, xattrs });
   for (let offset = 0; offset < sizeBytes; ) {
     const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, sizeBytes - offset));
     const read = readSync(file.fd, piece, 0, piece.length, offset);
@@ -139,6 +138,20 @@ function* packFile(fd: number, name: ByteString, path: ByteString): Generator<Bu
   }
   const rest = padding(sizeBytes);
   if (rest.length > 0) yield rest;
+}
+
+/** What a name is, not opened for reading; a link itself. */
+const nodeIfAny = (fd: number, name: ByteString): OpenFile | undefined =>
+  ifStill(() => new OpenFile(openAt(fd, name, O_PATH | O_NOFOLLOW)));
+
+/** undefined: removed, or replaced by something else, since it was seen */
+function ifStill<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch (error) {
+    if (error instanceof SyscallError && /^(ENOENT|EINVAL)$/.test(error.code)) return undefined;
+    throw error;
+  }
 }
 
 const headerOf = (status: FileStatus) => ({
@@ -161,14 +174,7 @@ function xattrsOf(fd: number, name: ByteString): Map<ByteString, Buffer> {
   return xattrs;
 }
 
-function statusIfAny(fd: number, name: ByteString): FileStatus | undefined {
-  try {
-    return statusAt(fd, name);
-  } catch (error) {
-    if (error instanceof SyscallError && error.code === 'ENOENT') return undefined;
-    throw error;
-  }
-}
+const statusIfAny = (fd: number, name: ByteString): FileStatus | undefined => ifStill(() => statusAt(fd, name));
 
 /** Ends an archive and gathers its small pieces, at the reader's pace and without holding the event loop. */
 export async function* archiveOf(pieces: Generator<Buffer, void, void>): AsyncGenerator<Buffer, void, void> {
