@@ -1,0 +1,43 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, test } from 'vitest';
+import { shows } from '../support/compatibility.ts';
+import { TestEngine } from '../support/engine.ts';
+import { startRegistry } from '../support/registry.ts';
+import { tunnel } from '../support/registry-tunnel.ts';
+import { cases } from './dockerode.ts';
+import { cases as imageCases } from './dockerode-images.ts';
+import { cases as streamCases } from './dockerode-streams.ts';
+
+describe('dockerode', { ...shows({ client: 'dockerode' }), timeout: 240_000 }, () => {
+  let engine: TestEngine;
+  let registry = '';
+  const stack = new AsyncDisposableStack();
+  beforeAll(async () => {
+    const server = stack.use(await startRegistry());
+    registry = server.address;
+    engine = stack.use(await TestEngine.start({ serve: ['-H', 'tcp://127.0.0.1:2375', '--insecure-tcp'] }));
+    stack.use(await tunnel(engine, server.port));
+  });
+  afterAll(() => stack.disposeAsync());
+
+  const run = (file: string, titles: readonly string[], host: string) =>
+    engine.run(
+      [process.execPath, join(import.meta.dirname, 'run-cases.ts'), join(import.meta.dirname, file), ...titles],
+      {
+        env: { DOCKER_HOST: host, REGISTRY: registry },
+        timeoutMs: 200_000,
+      },
+    );
+  const files = { 'dockerode.ts': cases, 'dockerode-streams.ts': streamCases, 'dockerode-images.ts': imageCases };
+
+  const all = Object.entries(files).flatMap(([file, ones]) =>
+    Object.keys(ones).map((title): [string, string] => [title, file]),
+  );
+  test.each(all)('%s', async (title, file) => {
+    await run(file, [title], `unix://${engine.socket}`);
+  });
+
+  test('all of these over TCP', async () => {
+    for (const [file, ones] of Object.entries(files)) await run(file, Object.keys(ones), 'tcp://127.0.0.1:2375');
+  });
+});
