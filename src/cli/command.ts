@@ -1,5 +1,6 @@
 import { engineOptions } from './engine-options.ts';
 import type { Completes, Options, Values } from './option.ts';
+import { tlsOptions } from './tls-options.ts';
 import type { Client } from './transport/client.ts';
 
 /** What a command may touch. */
@@ -40,6 +41,8 @@ export function command<const O extends Options>(definition: Command<O>): Comman
 /** Options before the command: they choose the engine that is talked to, and configure the one in this process. */
 export const globalOptions = {
   ...engineOptions,
+  ...tlsOptions,
+  context: { type: 'string', short: 'c', help: "Name of a context of docker's client: the daemon that it talks to" },
   host: { type: 'list', short: 'H', help: 'Daemon to talk to (unix://PATH, tcp://HOST:PORT)' },
   version: { type: 'bool', short: 'v', help: 'Print the version and quit' },
   help: { type: 'bool', help: 'Print usage' },

@@ -15,7 +15,8 @@ export {
   type StoredLogin,
   storeLogin,
 } from '../image/index.ts';
-export { configuredHosts, type EngineConfig, loadConfig } from './config.ts';
+export { type Caller, formatCaller, peerOf } from './callers.ts';
+export { type EngineConfig, loadConfig, type ServeSettings, serveSettings } from './config.ts';
 export { Engine } from './engine.ts';
 export { healthTimes, nextProbeMs } from './health.ts';
 export type { ImageMount } from './image-mounts.ts';

@@ -30,6 +30,7 @@ export {
   openHostSocket,
   spawnOnHost,
 } from './outside.ts';
+export * from './peer-credentials.ts';
 export * from './policy-route.ts';
 export * from './process.ts';
 export * from './process-tree.ts';

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import type { Caller } from '../../engine/index.ts';
 
 /** One request, free of any HTTP library. */
 export interface ApiRequest {
@@ -11,6 +12,8 @@ export interface ApiRequest {
   body: AsyncIterable<Uint8Array>;
   /** Aborted when the client went away. */
   signal: AbortSignal;
+  /** Who sent it; undefined: whoever runs this process. */
+  caller?: Caller;
 }
 
 export interface ApiResponse {

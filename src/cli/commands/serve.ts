@@ -1,5 +1,6 @@
 import { command } from '../command.ts';
 import { engineOptions, mergeEngineValues } from '../engine-options.ts';
+import { tlsOptions } from '../tls-options.ts';
 
 export default command({
   usage: '[OPTIONS]',
@@ -8,22 +9,36 @@ export default command({
     'unless told otherwise.',
   options: {
     ...engineOptions,
+    ...tlsOptions,
     group: { type: 'string', help: 'Group of the unix socket, by name or number' },
     host: {
       type: 'list',
       short: 'H',
       help: 'Where to listen (unix://PATH, tcp://ADDRESS:PORT, fd:// for a systemd socket)',
     },
-    'insecure-tcp': { type: 'bool', help: 'Listen on TCP without any check of who calls' },
+    'insecure-tcp': {
+      type: 'list',
+      value: 'address',
+      help: 'Once more a tcp:// address of -H, to listen there for whoever comes, without --tlsverify',
+    },
     pidfile: { type: 'string', short: 'p', help: 'Write the process id to the file', completes: 'files' },
+    'socket-mode': { type: 'string', help: 'Mode of the unix socket, 0660 unless given' },
   },
   args: [0, 0],
   async run(context, options) {
     const { serveUntilTold } = await import('../local.ts');
-    const { group, pidfile } = options;
-    const host = [...context.globals.host, ...options.host];
+    const { globals } = context;
     await serveUntilTold(
-      { ...mergeEngineValues(context.globals, options), host, group, pidfile, 'insecure-tcp': options['insecure-tcp'] },
+      {
+        ...options,
+        ...mergeEngineValues(globals, options),
+        host: [...globals.host, ...options.host],
+        tls: options.tls || globals.tls,
+        tlsverify: options.tlsverify || globals.tlsverify,
+        tlscacert: options.tlscacert ?? globals.tlscacert,
+        tlscert: options.tlscert ?? globals.tlscert,
+        tlskey: options.tlskey ?? globals.tlskey,
+      },
       (line) => context.out(`${line}\n`),
     );
     return 0;

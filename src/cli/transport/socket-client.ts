@@ -1,9 +1,11 @@
-import type { Socket } from 'node:net';
+import { isIP, type Socket, type SocketConstructorOpts } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { ConnectionOptions } from 'node:tls';
 import { TareError } from '../../errors/index.ts';
 import { BodyQueue } from './body-queue.ts';
 import { apiError, queryText, type Request, type Response, type Transport } from './client.ts';
-import type { Address } from './host.ts';
+import type { ClientTls } from './client-tls.ts';
+import type { Way } from './host.ts';
 import { PatientSocket } from './patient-socket.ts';
 import { type Head, ResponseParser } from './response-parser.ts';
 
@@ -14,17 +16,17 @@ import { type Head, ResponseParser } from './response-parser.ts';
 export class SocketClient implements Transport {
   readonly local = false;
   readonly address: string;
-  readonly #where: Address;
-  #spare: PatientSocket | undefined;
+  readonly #where: Way;
+  #spare: Connection | undefined;
 
-  private constructor(where: Address, spare: PatientSocket) {
+  private constructor(where: Way, spare: Connection) {
     this.#where = where;
     this.#spare = spare;
     this.address = 'path' in where ? `unix://${where.path}` : `tcp://${where.host}:${where.port}`;
   }
 
   /** Connects, so that a missing daemon is noticed here; the first request uses this connection. @throws the socket's own error, with its `code` */
-  static async open(where: Address): Promise<SocketClient> {
+  static async open(where: Way): Promise<SocketClient> {
     return new SocketClient(where, await dial(where));
   }
 
@@ -46,7 +48,7 @@ export class SocketClient implements Transport {
         request.signal?.removeEventListener('abort', abort);
         socket.destroy();
         if (answered) body.end(error);
-        else reject(error);
+        else reject(this.#turnedAway(error));
       };
       const abort = () => fail(request.signal?.reason);
       const parser = new ResponseParser(
@@ -71,7 +73,7 @@ export class SocketClient implements Transport {
       socket.on('error', fail);
       if (request.signal?.aborted) return abort();
       request.signal?.addEventListener('abort', abort, { once: true });
-      send(socket, request, { connection: 'close' }, () => refused).catch(fail);
+      send(socket, request, { host: this.#host, connection: 'close' }, () => refused).catch(fail);
     });
   }
 
@@ -97,7 +99,7 @@ export class SocketClient implements Transport {
       );
       const fail = (error: unknown) => {
         socket.destroy();
-        reject(error);
+        reject(this.#turnedAway(error));
         body.end(error);
       };
       socket.on('data', (bytes: Buffer) => {
@@ -112,10 +114,24 @@ export class SocketClient implements Transport {
       });
       socket.on('end', () => attempt(() => parser.finish(), fail));
       socket.on('error', fail);
-      send(socket, request, { connection: 'Upgrade', upgrade: 'tcp' }).catch(fail);
+      send(socket, request, { host: this.#host, connection: 'Upgrade', upgrade: 'tcp' }).catch(fail);
     });
     if ('status' in response) throw await apiError(response);
     return response;
+  }
+
+  /** Over TCP a daemon looks whether it is meant. */
+  get #host(): string {
+    if ('path' in this.#where) return 'tare';
+    const { host, port } = this.#where;
+    return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  }
+
+  /** TLS lets a daemon refuse a certificate when the client believes itself connected. */
+  #turnedAway(error: unknown): unknown {
+    if ('path' in this.#where || this.#where.tls === undefined || !(error instanceof Error)) return error;
+    const hint = 'does the daemon know the authority of your certificate?';
+    return new TareError('Unavailable', `${error.message}; ${hint}`, { cause: error });
   }
 
   async close(): Promise<void> {
@@ -123,14 +139,18 @@ export class SocketClient implements Transport {
     this.#spare = undefined;
   }
 
-  async #socket(): Promise<PatientSocket> {
+  async #socket(): Promise<Connection> {
     const spare = this.#spare;
     this.#spare = undefined;
     return spare ?? (await dial(this.#where));
   }
 }
 
-function dial(where: Address): Promise<PatientSocket> {
+/** A connection whose user may want to know that the other end takes no more; with TLS it is never told. */
+type Connection = Socket & Pick<PatientSocket, 'onRefusedWrite'>;
+
+function dial(where: Way): Promise<Connection> {
+  if ('port' in where && where.tls !== undefined) return dialSecurely(where, where.tls);
   return new Promise((resolve, reject) => {
     // Half-open: the end of standard input must not end the output.
     const socket = new PatientSocket({ allowHalfOpen: true });
@@ -138,6 +158,24 @@ function dial(where: Address): Promise<PatientSocket> {
       socket.off('error', reject);
       if ('port' in where) socket.setNoDelay(true);
       resolve(socket);
+    });
+    socket.once('error', reject);
+  });
+}
+
+async function dialSecurely({ host, port }: { host: string; port: number }, tls: ClientTls): Promise<Connection> {
+  const { connect } = await import('node:tls');
+  const { verifies, ...material } = tls;
+  return await new Promise((resolve, reject) => {
+    const name = isIP(host) === 0 ? { servername: host } : {};
+    const options: ConnectionOptions & Pick<SocketConstructorOpts, 'allowHalfOpen'> = {
+      ...{ ...material, ...name, host, port, rejectUnauthorized: verifies, minVersion: 'TLSv1.2' },
+      allowHalfOpen: true,
+    };
+    const socket = connect(options, () => {
+      socket.off('error', reject);
+      socket.setNoDelay(true);
+      resolve(Object.assign(socket, { onRefusedWrite: undefined }));
     });
     socket.once('error', reject);
   });
@@ -151,7 +189,7 @@ async function send(
   isRefused: () => boolean = () => false,
 ): Promise<void> {
   const { body } = request;
-  const headers: Record<string, string> = { host: 'tare', 'user-agent': 'tare', ...request.headers, ...extra };
+  const headers: Record<string, string> = { 'user-agent': 'tare', ...request.headers, ...extra };
   if (typeof body === 'string' || body instanceof Uint8Array)
     headers['content-length'] = String(typeof body === 'string' ? Buffer.byteLength(body) : body.length);
   else if (body !== undefined) headers['transfer-encoding'] = 'chunked';

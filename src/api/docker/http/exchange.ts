@@ -1,13 +1,15 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { messageOf } from '../../../errors/index.ts';
-import type { Api, ApiLogger } from '../messages.ts';
+import type { ApiLogger, ApiResponse } from '../messages.ts';
 import { drainRest } from './drain.ts';
-import { toApiRequest } from './request.ts';
+
+/** Lets a request in and has it answered. Never rejects. */
+export type Dispatch = (request: IncomingMessage, gone: AbortSignal) => Promise<ApiResponse>;
 
 /** Answers one request. Never rejects; a body that fails on the way breaks the connection, so that the client sees it. */
 export async function exchange(
-  api: Api,
+  dispatch: Dispatch,
   request: IncomingMessage,
   response: ServerResponse,
   logger?: ApiLogger,
@@ -15,7 +17,7 @@ export async function exchange(
   const gone = new AbortController();
   response.once('close', () => gone.abort());
   request.on('error', () => {}); // the body's reader gets it
-  const { status, headers, body } = await api.handle(toApiRequest(request, gone.signal));
+  const { status, headers, body } = await dispatch(request, gone.signal);
   if (response.destroyed) return await discard(body);
   response.writeHead(status, headers);
   try {

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { messageOf } from '../../../errors/index.ts';
 import type { Api, ApiLogger, ApiResponse } from '../messages.ts';
-import { toApiRequest } from './request.ts';
+import type { Dispatch } from './exchange.ts';
 
 /** What node:http keeps on a socket for its parser; not in its types. */
 interface ParserOfSocket {
@@ -16,12 +16,14 @@ interface ParserOfSocket {
  * of input stays apart from the end of the connection.
  */
 export class Hijacker {
-  readonly #api: Api;
+  readonly #api: Pick<Api, 'hijacks'>;
+  readonly #dispatch: Dispatch;
   readonly #logger: ApiLogger | undefined;
   readonly #open = new Set<Duplex>();
 
-  constructor(api: Api, logger?: ApiLogger) {
+  constructor(api: Pick<Api, 'hijacks'>, dispatch: Dispatch, logger?: ApiLogger) {
     this.#api = api;
+    this.#dispatch = dispatch;
     this.#logger = logger;
   }
 
@@ -31,8 +33,9 @@ export class Hijacker {
     return this.#api.hijacks(request.method ?? 'GET', path);
   }
 
-  attach(server: Server): void {
-    server.on('connection', (socket: Socket) => this.#forceUpgrade(socket as Socket & ParserOfSocket));
+  /** @param connection the event of a connection that the parser has got */
+  attach(server: Server, connection: 'connection' | 'secureConnection'): void {
+    server.on(connection, (socket: Socket) => this.#forceUpgrade(socket as Socket & ParserOfSocket));
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       socket.on('error', () => {}); // 'close' follows
       this.#open.add(socket);
@@ -64,7 +67,7 @@ export class Hijacker {
     const gone = new AbortController();
     socket.once('close', () => gone.abort());
     try {
-      const response = await this.#api.handle(toApiRequest(request, gone.signal));
+      const response = await this.#dispatch(request, gone.signal);
       if (response.upgrade) {
         if (!response.shakesHands) socket.write(head(response));
         await response.upgrade(socket, response.headers);

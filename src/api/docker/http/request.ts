@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http';
+import type { Caller } from '../../../engine/index.ts';
 import type { ApiRequest } from '../messages.ts';
 
 /** The API's view of a request of node:http. */
-export function toApiRequest(request: IncomingMessage, signal: AbortSignal): ApiRequest {
+export function toApiRequest(request: IncomingMessage, signal: AbortSignal, caller: Caller | undefined): ApiRequest {
   const url = request.url ?? '/';
   const mark = url.indexOf('?');
   return {
@@ -13,6 +14,7 @@ export function toApiRequest(request: IncomingMessage, signal: AbortSignal): Api
     // Who leaves a body before its end must still be answered: the connection stays.
     body: { [Symbol.asyncIterator]: () => request.iterator({ destroyOnReturn: false }) },
     signal,
+    ...(caller === undefined ? {} : { caller }),
   };
 }
 

@@ -1,34 +1,62 @@
-import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import { connect, type ListenOptions } from 'node:net';
+import { createServer, type IncomingMessage, type Server, type ServerOptions } from 'node:http';
+import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { messageOf, TareError } from '../../../errors/index.ts';
+import { errorResponse } from '../errors.ts';
 import type { Api, ApiLogger } from '../messages.ts';
-import { exchange } from './exchange.ts';
+import { Connections, type PeerOf } from './connections.ts';
+import { type Dispatch, exchange } from './exchange.ts';
 import { Hijacker } from './hijack.ts';
-
-export type Listener = { path: string; mode?: number; gid?: number } | { host: string; port: number } | { fd: number };
+import { addressOf, type Listener, listen } from './listen.ts';
+import { toApiRequest } from './request.ts';
 
 export interface Serving {
   /** `unix:///path`, `tcp://address:port` or `fd://N`, in the order of the listeners. */
   addresses: string[];
+  /**
+   * Uses these listeners' certificates, names and origins for connections from now on.
+   * @param listeners as they were given to `serve`, at the same addresses
+   */
+  renew(listeners: readonly Listener[]): void;
   /** Stops listening, gives requests that are being answered a moment, then closes every connection. */
-  close(): Promise<void>;
+  close(graceMs?: number): Promise<void>;
+}
+
+export interface ServeOptions {
+  logger?: ApiLogger;
+  peerOf?: PeerOf;
 }
 
 const HEADERS_LIMIT_BYTES = 64 * 1024;
+const HEADERS_LIMIT = 200;
+/** From a connection's first byte to the end of a request's headers. */
+const HEADERS_TIMEOUT_MS = 30_000;
 const CLOSE_GRACE_MS = 1_000;
+/** Over TCP, where strangers may call. */
+const TCP_CONNECTIONS = 1024;
+const TCP_KEEP_ALIVE_MS = 120_000;
+const TLS_HANDSHAKE_MS = 10_000;
 
 /**
  * Binds an API to sockets. A unix socket's file is replaced if nobody listens on it.
  *
  * @throws {TareError} Conflict: somebody listens there already; nothing listens then
  */
-export async function serve(api: Api, listeners: readonly Listener[], logger?: ApiLogger): Promise<Serving> {
+export async function serve(
+  api: Api,
+  listeners: readonly Listener[],
+  { logger, peerOf }: ServeOptions = {},
+): Promise<Serving> {
+  const connections = new Connections(peerOf);
+  const dispatch: Dispatch = async (request, signal) => {
+    const refusal = connections.refusal(request);
+    if (refusal !== undefined) return errorResponse(new TareError('Forbidden', refusal));
+    return await api.handle(toApiRequest(request, signal, connections.callerOf(request)));
+  };
   // Routing, schemas and bodies are the API's own, for they serve calls without HTTP as well: Fastify is the host alone.
   const answer = (request: FastifyRequest, reply: FastifyReply) => {
     reply.hijack();
-    void exchange(api, request.raw, reply.raw, logger);
+    void exchange(dispatch, request.raw, reply.raw, logger);
   };
   // Loaded by a daemon alone.
   const { fastify } = await import('fastify');
@@ -44,14 +72,14 @@ export async function serve(api: Api, listeners: readonly Listener[], logger?: A
   app.setNotFoundHandler(answer);
   await app.ready();
 
-  const hijacker = new Hijacker(api, logger);
+  const hijacker = new Hijacker(api, dispatch, logger);
   const servers: Server[] = [];
-  const close = async () => {
+  const close = async (graceMs = CLOSE_GRACE_MS) => {
     const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));
     hijacker.close();
     const timer = setTimeout(() => {
       for (const server of servers) server.closeAllConnections();
-    }, CLOSE_GRACE_MS);
+    }, graceMs);
     await Promise.all(closed);
     clearTimeout(timer);
     await app.close();
@@ -59,80 +87,62 @@ export async function serve(api: Api, listeners: readonly Listener[], logger?: A
   try {
     const addresses: string[] = [];
     for (const listener of listeners) {
-      const server = createServer({
-        maxHeaderSize: HEADERS_LIMIT_BYTES,
-        // An archive may take as long as it takes to arrive.
-        requestTimeout: 0,
-        // Clients keep a connection for their next command; the kernel tells when one is gone.
-        keepAliveTimeout: 0,
-        keepAlive: true,
-        shouldUpgradeCallback: (request) => hijacker.wants(request),
-      });
+      const server = newServer(listener, (request) => hijacker.wants(request));
+      server.on(connectionEvent(listener), connections.through(listener));
       server.on('request', (request, response) => app.routing(request, response));
-      hijacker.attach(server);
+      hijacker.attach(server, connectionEvent(listener));
       await listen(server, listener);
       // Out of descriptors, for one: clients wait in the backlog until there are some again.
       server.on('error', (error) => logger?.error({ err: error }, `accepting connections: ${messageOf(error)}`));
       servers.push(server);
       addresses.push(addressOf(server, listener));
     }
-    return { addresses, close };
+    const renew = (renewed: readonly Listener[]) => {
+      for (const [index, listener] of renewed.entries()) {
+        if ('port' in listener && listener.tls !== undefined)
+          (servers[index] as SecureServer).setSecureContext(listener.tls);
+      }
+      connections.renew(renewed);
+    };
+    return { addresses, close, renew };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-async function listen(server: Server, listener: Listener): Promise<void> {
-  if (!('path' in listener)) return await bound(server, listener);
-  await removeStale(listener.path);
-  const mode = listener.mode ?? 0o660;
-  // The file must never be there with wider rights than it will have.
-  const before = process.umask(0o777 & ~mode);
-  const listening = bound(server, { path: listener.path });
-  process.umask(before);
-  await listening;
-  chmodSync(listener.path, mode);
-  const gid = listener.gid ?? dockerGroup();
-  if (gid !== undefined) chownSync(listener.path, 0, gid);
+function newServer(listener: Listener, takesOver: (request: IncomingMessage) => boolean): Server {
+  const isTcp = 'port' in listener;
+  const options: ServerOptions = {
+    maxHeaderSize: HEADERS_LIMIT_BYTES,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    connectionsCheckingInterval: HEADERS_TIMEOUT_MS / 2,
+    // An archive may take as long as it takes to arrive.
+    requestTimeout: 0,
+    // Clients keep a connection for their next command; the kernel tells when one on this machine is gone.
+    keepAliveTimeout: isTcp ? TCP_KEEP_ALIVE_MS : 0,
+    keepAlive: true,
+    shouldUpgradeCallback: takesOver,
+  };
+  const tls = isTcp ? listener.tls : undefined;
+  const server =
+    tls === undefined
+      ? createServer(options)
+      : createSecureServer({
+          ...options,
+          ...tls,
+          requestCert: tls.verifiesClients,
+          rejectUnauthorized: tls.verifiesClients,
+          handshakeTimeout: TLS_HANDSHAKE_MS,
+          ALPNProtocols: ['http/1.1'],
+          // The end of a client's input must not end the output.
+          allowHalfOpen: true,
+        });
+  server.maxHeadersCount = HEADERS_LIMIT;
+  if (isTcp) server.maxConnections = TCP_CONNECTIONS;
+  return server;
 }
 
-function bound(server: Server, options: ListenOptions & { fd?: number }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause) => {
-      const where = options.path ?? (options.fd === undefined ? `${options.host}:${options.port}` : `fd ${options.fd}`);
-      reject(new TareError('Conflict', `cannot listen on ${where}: ${messageOf(cause)}`, { cause }));
-    });
-    server.listen(options, () => resolve());
-  });
-}
-
-/** Removes a socket file that a killed process left. @throws {TareError} Conflict: it is in use, or no socket */
-async function removeStale(path: string): Promise<void> {
-  const stat = lstatSync(path, { throwIfNoEntry: false });
-  if (!stat) return;
-  if (!stat.isSocket()) throw new TareError('Conflict', `cannot listen on ${path}: it exists and is no socket`);
-  const isServed = await new Promise<boolean>((resolve) => {
-    const socket = connect(path);
-    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
-    socket.once('connect', () => socket.destroy());
-  });
-  if (isServed)
-    throw new TareError('Conflict', `cannot listen on ${path}: another engine answers there; stop it first`);
-  unlinkSync(path);
-}
-
-/** Id of the group whose members may use the engine, when the host has it. */
-function dockerGroup(): number | undefined {
-  if (process.getuid?.() !== 0) return undefined;
-  const line = readFileSync('/etc/group', 'utf8').match(/^docker:[^:]*:([0-9]+):/m);
-  return line ? Number(line[1]) : undefined;
-}
-
-function addressOf(server: Server, listener: Listener): string {
-  if ('path' in listener) return `unix://${listener.path}`;
-  if ('fd' in listener) return `fd://${listener.fd}`;
-  const address = server.address();
-  if (address === null || typeof address === 'string') return `tcp://${listener.host}:${listener.port}`;
-  return `tcp://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`;
-}
+/** What tells of a connection that HTTP may come through. */
+const connectionEvent = (listener: Listener): 'connection' | 'secureConnection' =>
+  'port' in listener && listener.tls !== undefined ? 'secureConnection' : 'connection';

@@ -4,11 +4,13 @@ import type { ApiRequest } from '../messages.ts';
 import { decodeJson } from './decode.ts';
 
 const LIMIT_BYTES = 16 * 1024 * 1024;
+/** A document is there at once; who sends it drop by drop only holds a connection. */
+const LIMIT_MS = 60_000;
 
 /**
  * Reads a JSON body. An empty one is undefined: docker's engine takes it for "nothing given".
  *
- * @throws {TareError} InvalidArgument: not JSON, of another content type, over 16 MiB, or not of the schema
+ * @throws {TareError} InvalidArgument: not JSON, of another content type, over 16 MiB, a minute late, or not of the schema
  */
 export async function readBody<S extends TSchema>(request: ApiRequest, schema: S): Promise<Static<S> | undefined> {
   const text = await readText(request);
@@ -27,6 +29,18 @@ export async function readBody<S extends TSchema>(request: ApiRequest, schema: S
 }
 
 async function readText(request: ApiRequest): Promise<string> {
+  if (request.headers['content-length'] === '0') return '';
+  const late = Promise.withResolvers<never>();
+  const message = `the request body is not complete after ${LIMIT_MS / 1000} seconds`;
+  const timer = setTimeout(() => late.reject(new TareError('InvalidArgument', message)), LIMIT_MS);
+  try {
+    return await Promise.race([textOf(request), late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function textOf(request: ApiRequest): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of request.body) {
