@@ -57,7 +57,10 @@ const IFLA_BRPORT_STATE = 1;
 const IFLA_BRPORT_MODE = 4;
 const IFLA_BRPORT_LEARNING = 8;
 const IFLA_BRPORT_ISOLATED = 33;
+const IFLA_BRPORT_GROUP_FWD_MASK = 31;
 const IFLA_BRPORT_LOCKED = 43;
+/** One bit for each last digit of 01:80:c2:00:00:0x; the kernel never passes on the second one (pause). */
+const ALL_RESERVED_GROUPS = 0xfffd;
 const IFF_UP = 1;
 
 const IFA_ADDRESS = 1;
@@ -135,6 +138,8 @@ export interface BridgePortChange {
   isolated?: boolean;
   /** Frames are taken from the addresses alone that {@link RouteSocket.setBridgeAddress} has put behind the port. */
   locked?: boolean;
+  /** Frames to 01:80:c2:00:00:0x are passed on like others. Otherwise they reach the host by the port, past all rules for the bridge. */
+  passesReserved?: true;
   /** A disabled port passes nothing, at once. */
   disabled?: boolean;
 }
@@ -268,6 +273,7 @@ export class RouteSocket implements Disposable {
       if (change.locked !== undefined) {
         port.u8(IFLA_BRPORT_LOCKED, change.locked ? 1 : 0).u8(IFLA_BRPORT_LEARNING, change.locked ? 0 : 1);
       }
+      if (change.passesReserved === true) port.u16(IFLA_BRPORT_GROUP_FWD_MASK, ALL_RESERVED_GROUPS);
       if (change.disabled !== undefined) port.u8(IFLA_BRPORT_STATE, change.disabled ? 0 : 3);
     });
     // Only SETLINK is dispatched to the bridge; NEWLINK would ignore the port's options without a word.

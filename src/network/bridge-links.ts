@@ -75,10 +75,11 @@ export class BridgeLinks implements Disposable {
       const link = inside.link(interfaceName);
       if (link === undefined) throw new TareError('Internal', `${interfaceName} vanished from ${netns}`);
       dressLink(inside, namespace, link.index, endpoint);
-      inside.setLink(link.index, { isUp: true });
-      setDefaultRoutes(inside, network, endpoint);
+      // What runs in there already sends nothing before its port is held.
       this.setPortOptions(network, endpoint);
       this.guard(network, bridge, endpoint);
+      inside.setLink(link.index, { isUp: true });
+      setDefaultRoutes(inside, network, endpoint);
       // A bridge with an address of its own: one of somebody else's may change it with its ports.
       if (!isGuarded(network) || bridge.macAddress !== bridgeMac(network.id)) return;
       for (const { gateway } of network.ipam) {
@@ -91,17 +92,21 @@ export class BridgeLinks implements Disposable {
   }
 
   /**
-   * Holds a container to its own MAC address (the bridge drops frames from others), and makes the host believe nobody else
-   * about the container's addresses. Repeating is safe.
+   * Lets none of a container's frames reach the host by another way than the bridge. Where the network is guarded, it also holds the
+   * container to its own MAC address (the bridge drops frames from others), and makes the host believe nobody else about the
+   * container's addresses. Repeating is safe.
    */
   guard(network: NetworkRecord, bridge: Link, endpoint: Endpoint): void {
-    if (!isGuarded(network)) return;
     const port = this.#route.link(endpoint.hostInterface);
     if (port === undefined) {
       throw new TareError('Internal', `${endpoint.hostInterface} vanished from bridge ${network.bridge}`);
     }
+    if (!isGuarded(network)) {
+      this.#route.setBridgePort(port.index, { passesReserved: true });
+      return;
+    }
     this.#route.setBridgeAddress(port.index, endpoint.macAddress);
-    this.#route.setBridgePort(port.index, { locked: true });
+    this.#route.setBridgePort(port.index, { locked: true, passesReserved: true });
     for (const address of addressesOf(endpoint)) {
       this.#route.setNeighbour(bridge.index, address, endpoint.macAddress);
     }

@@ -24,6 +24,7 @@ const sets: Record<string, string> = {
 const rules = [
   'iifname != @ports accept',
   'ether type { 8021q, 8021ad } drop comment "a tag hides what follows"',
+  'ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 drop comment "for bridges, and a container is none"',
   'iifname . ip saddr @owners4 accept',
   'icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @claims6 drop comment "an advertisement for another"',
   'iifname . ip6 saddr @owners6 accept',
@@ -64,7 +65,7 @@ export function guardElements(network: Pick<NetworkRecord, 'driver' | 'options'>
 const padded = (bytes: Buffer): Buffer => Buffer.concat([bytes, Buffer.alloc((4 - (bytes.length % 4)) % 4)]);
 
 /** The link-local address that the kernel gives a link by its MAC address (RFC 4291, appendix A). */
-function interfaceAddress(mac: string): string {
+export function interfaceAddress(mac: string): string {
   const bytes = Buffer.from(mac.replaceAll(':', ''), 'hex');
   if (bytes.length !== 6) return '';
   const address = Buffer.alloc(16);

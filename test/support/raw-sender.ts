@@ -18,8 +18,9 @@ const UDP = 17;
 const ICMP = 1;
 const ICMPV6 = 58;
 
-/** What to send, and how often. */
+/** What to send, and how often; a scan is `count` datagrams to as many ports, from 1 on. */
 export type Attack =
+  | { kind: 'scan'; from: string; to: string; destinationMac: string; count: number }
   | { kind: 'udp'; from: string; to: string; port: number; destinationMac: string; count: number }
   | { kind: 'advertise'; from: string; prefix: string; destinationMac: string; count: number }
   | {
@@ -55,6 +56,8 @@ function frameOf(attack: Attack, own: Buffer): Buffer {
       return isV6(attack.to)
         ? ethernet(own, attack.destinationMac, ETH_P_IPV6, ipv6(attack.from, attack.to, UDP, 64, udp(attack)))
         : ethernet(own, attack.destinationMac, ETH_P_IP, ipv4(attack.from, attack.to, UDP, udp(attack)));
+    case 'scan':
+      throw new TypeError('a scan is many frames');
     case 'advertise':
       return ethernet(
         own,
@@ -183,21 +186,30 @@ function arpReply(
   return Buffer.concat([head, own, parseAddress(claims), macBytes(destinationMac), parseAddress(to)]);
 }
 
-function send(name: string, attack: Attack): void {
+/** One frame `count` times, or each of a scan once. */
+function* framesOf(attack: Attack, mac: Buffer): Iterable<Buffer> {
+  if (attack.kind === 'scan') {
+    for (let port = 1; port <= attack.count; port += 1) yield frameOf({ ...attack, kind: 'udp', port }, mac);
+    return;
+  }
+  const frame = frameOf(attack, mac);
+  for (let round = 0; round < attack.count; round += 1) yield frame;
+}
+
+function send(name: string, attacks: readonly Attack[]): void {
   const { index, mac } = interfaceNamed(name);
   const fd = socket(AF_PACKET, SOCK_RAW, 0);
   if (fd === -1) throw new Error('no packet socket');
-  const frame = frameOf(attack, mac);
   // struct sockaddr_ll
   const address = Buffer.alloc(20);
   address.writeUInt16LE(AF_PACKET, 0);
   address.writeInt32LE(index, 4);
   address[11] = 6;
-  frame.copy(address, 12, 0, 6);
-  for (let round = 0; round < attack.count; round += 1) {
+  for (const frame of attacks.flatMap((attack) => [...framesOf(attack, mac)])) {
+    frame.copy(address, 12, 0, 6);
     if (Number(sendto(fd, frame, frame.length, 0, address, address.length)) === -1) throw new Error('not sent');
   }
 }
 
 const [name, text] = process.argv.slice(2);
-if (name !== undefined && text !== undefined) send(name, JSON.parse(text));
+if (name !== undefined && text !== undefined) send(name, [JSON.parse(text)].flat());

@@ -2,6 +2,7 @@ import { forgetFlow, isIPv6, listFlows, type NetlinkSocket, type TrackedFlow } f
 import type { Database } from '../../state/index.ts';
 import { nameServersOf } from '../named-networks.ts';
 import { listEndpoints, listNetworks } from '../records.ts';
+import { interfaceAddress } from '../spoof-guard.ts';
 import { isLetThrough } from './decide.ts';
 import { governedSubjects } from './governed.ts';
 import { type GovernedSubject, opens } from './rules.ts';
@@ -18,9 +19,9 @@ export function cutForbiddenFlows(db: Database, conntrack: NetlinkSocket, hostAd
   const networks = new Map(listNetworks(db).map((network) => [network.id, network]));
   const servers = new Set([...networks.values()].flatMap((network) => nameServersOf(network, true)));
   const bySource = new Map<string, GovernedSubject[]>();
-  for (const { containerId, networkId, ipv4, ipv6 } of listEndpoints(db)) {
+  for (const { containerId, networkId, macAddress, ipv4, ipv6, linkLocal = [] } of listEndpoints(db)) {
     const its = governed.filter(({ subject }) => subject.id === containerId || subject.id === networkId);
-    for (const cidr of [ipv4, ipv6])
+    for (const cidr of [ipv4, ipv6, ...linkLocal, ipv6 === '' ? '' : interfaceAddress(macAddress)])
       if (cidr !== '' && its.length > 0) bySource.set(cidr.split('/', 1)[0] as string, its);
   }
   let count = 0;

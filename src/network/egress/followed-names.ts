@@ -115,10 +115,14 @@ export class FollowedNames implements Disposable {
     const { id } = stored.subject;
     const { db, firewall, report } = this.#deps;
     const hasRoom = await db.write((tx) => putNames(tx, id, names, nowMs));
-    if (!hasRoom)
+    if (hasRoom) {
+      await firewall.openNames(stored.subject, names);
+    } else {
       report(`names that ${id.slice(0, 12)} asked for`, new Error('too many addresses: the oldest are closed'));
-    await firewall.openNames(stored.subject, names);
-    if (this.#open.size > MAX_REMEMBERED) this.#open.clear();
+      // What was forgotten leaves the kernel, too: its sets hold no more than the records.
+      await firewall.synchronize();
+    }
+    if (!hasRoom || this.#open.size > MAX_REMEMBERED) this.#open.clear();
     for (const { name, address, expiresMs } of names) this.#open.set(`${id} ${name} ${address}`, expiresMs);
   }
 

@@ -86,7 +86,7 @@ export function listNames(db: Database, id: string): FollowedName[] {
   );
 }
 
-/** @returns whether there was room for all of them */
+/** @returns whether there was room for all of them; if not, many of those that would go first anyway are forgotten */
 export function putNames(tx: Transaction, id: string, names: readonly FollowedName[], nowMs: number): boolean {
   tx.run('DELETE FROM egress_names WHERE subject = ? AND expires_ms < ?', id, nowMs - REMEMBERED_MS);
   for (const { name, address, expiresMs } of names) {
@@ -100,12 +100,12 @@ export function putNames(tx: Transaction, id: string, names: readonly FollowedNa
     count: 0,
   };
   if (count <= MAX_NAMES) return true;
-  // Those go that would go first anyway.
+  // Many at once: the rules must be written anew after it.
   tx.run(
     `DELETE FROM egress_names WHERE subject = ?1 AND (name, address) IN
      (SELECT name, address FROM egress_names WHERE subject = ?1 ORDER BY expires_ms LIMIT ?2)`,
     id,
-    count - MAX_NAMES,
+    count - (MAX_NAMES * 3) / 4,
   );
   return false;
 }

@@ -84,7 +84,8 @@ export function egressChain(serverMarks: readonly number[]): Chain {
       // With br_netfilter, frames between containers of one network come by here; they are the bridge table's.
       'iifname . ether daddr @egress_members accept',
       'ct state established,related accept',
-      'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report } accept',
+      // On the link alone: a router would carry them on like anything else, with what is hidden in them.
+      'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report } fib daddr type { local, multicast } accept',
       // Whatever else answers there, the host's own resolver for one, passes on what is hidden in names.
       `iifname . ip daddr @names4 udp dport 53 ${isOurServer}`,
       `iifname . ip daddr @names4 tcp dport 53 ${isOurServer}`,
