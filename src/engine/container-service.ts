@@ -186,6 +186,8 @@ export interface ContainerService {
 
 export interface ExecService {
   create(containerRef: string, config: ExecConfig): Promise<string>;
+  /** @throws {TareError} NotFound; Conflict: it ran already, or its container does not run */
+  requireStartable(id: string): Promise<void>;
   /** Detached: resolves once it runs, with undefined. */
   start(
     id: string,

@@ -36,12 +36,7 @@ export async function startExec(
   id: string,
   options: StartOptions,
 ): Promise<AttachSession | undefined> {
-  const { containerId } = store.get(id);
-  const container = deps.store.find(containerId);
-  if (container === undefined) throw new TareError('NotFound', `No such container: ${containerId}`);
-  refuseExec(container);
-  const record = store.get(id);
-  refuseSecondStart(record);
+  const { container, record } = findStartable(deps, store, id);
   using lock = ends.lock(id);
   if (lock === undefined) throw alreadyRunning(id);
   await claim(store, container, id);
@@ -53,6 +48,20 @@ export async function startExec(
     await ends.record(id, exitCode);
     throw error;
   }
+}
+
+/** @throws {TareError} NotFound; Conflict: ran already, or its container does not run */
+export function findStartable(
+  deps: ExecDeps,
+  store: ExecStore,
+  id: string,
+): { container: ContainerRecord; record: StoredExec } {
+  const record = store.get(id);
+  const container = deps.store.find(record.containerId);
+  if (container === undefined) throw new TareError('NotFound', `No such container: ${record.containerId}`);
+  refuseExec(container);
+  refuseSecondStart(record);
+  return { container, record };
 }
 
 async function claim(store: ExecStore, container: ContainerRecord, id: string): Promise<void> {

@@ -4,7 +4,7 @@ import { parseDetachKeys } from './detach-keys.ts';
 import { execEvent } from './events.ts';
 import type { ExecDeps } from './exec-deps.ts';
 import { ExecEnds } from './exec-ends.ts';
-import { refuseExec, startExec } from './exec-start.ts';
+import { findStartable, refuseExec, startExec } from './exec-start.ts';
 import { ExecStore, type StoredExec } from './exec-store.ts';
 import type { ExecConfig, ExecRecord, ExecService } from './types.ts';
 
@@ -29,10 +29,14 @@ export function createExecService(deps: ExecDeps): Execs {
   const ends = new ExecEnds(deps, store);
   return {
     create: (containerRef, config) => createExec(deps, store, containerRef, config),
+    async requireStartable(id) {
+      findStartable(deps, store, id);
+    },
     start: (id, options) => startExec(deps, store, ends, id, options),
     async inspect(id): Promise<ExecRecord> {
-      const { startedMs: _started, endedMs: _ended, ...record } = await ends.refresh(store.get(id));
-      return record;
+      const { startedMs, endedMs, ...record } = await ends.refresh(store.get(id));
+      // Clients ask as soon as the start is answered, and the answer comes before the program runs.
+      return { ...record, running: startedMs > 0 && endedMs === 0 };
     },
     async resize(id, rows, columns) {
       const record = store.get(id);

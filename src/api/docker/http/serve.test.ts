@@ -111,6 +111,7 @@ test('the end of input waits for the input before it', async () => {
 test('exec start: the JSON body is read, what follows it is input', async () => {
   const execs = {
     inspect: async () => ({ id: 'e', config: { tty: true, attachStdin: true } }) as never,
+    requireStartable: async () => {},
     start: async () => echoSession(true),
   };
   const path = await serveFake({ execs });

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import * as T from 'typebox';
 import type { AttachSession, ExecRecord } from '../../../engine/index.ts';
-import { kindOf, messageOf, TareError } from '../../../errors/index.ts';
+import { messageOf, TareError } from '../../../errors/index.ts';
 import { execInspectOf } from '../from-engine/exec.ts';
 import { empty, json } from '../responses.ts';
 import { route } from '../routing.ts';
@@ -43,24 +43,24 @@ export const execRoutes = [
       const exec = await engine.execs.inspect(params.id);
       // What the start says decides about frames, whatever the exec was created with: older clients leave it out of the start.
       const multiplex = body?.Tty !== true;
-      let session: AttachSession | undefined;
-      try {
-        session = await engine.execs.start(exec.id, {
+      const start = () =>
+        engine.execs.start(exec.id, {
           detach,
           tty: body?.Tty,
           ...(version >= 42 && body?.Tty && { consoleSize: body.ConsoleSize }),
         });
-      } catch (error) {
-        // What was refused before it was tried has a status. Otherwise the exec's exit code, 126 or 127, tells the client,
-        // and the text goes where the program's would have gone.
-        if (detach || ['NotFound', 'Conflict'].includes(kindOf(error))) throw error;
-        session = failedSession(exec, messageOf(error));
+      if (detach) {
+        await start();
+        return empty(200);
       }
-      if (!session) return empty(200);
-      const attached = session;
-      return takeOver(request, { multiplex, version }, (duplex: Duplex) =>
-        pumpSession(attached, duplex, { stdin: exec.config.attachStdin, multiplex }),
-      );
+      await engine.execs.requireStartable(exec.id);
+      // The answer leaves before the program runs: docker-py drops output that comes together with it.
+      return takeOver(request, { multiplex, version }, async (duplex: Duplex) => {
+        // From here on the exec's exit code, 126 or 127, tells of a failure, and the text goes where the program's would have gone.
+        const session = await start().catch((error: unknown) => failedSession(exec, messageOf(error)));
+        if (session === undefined) duplex.end();
+        else await pumpSession(session, duplex, { stdin: exec.config.attachStdin, multiplex });
+      });
     },
   }),
 
