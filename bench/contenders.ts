@@ -1,7 +1,7 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { TestEngine } from '../test/support/engine.ts';
+import { dockerClient, TestEngine } from '../test/support/engine.ts';
 import { type ExecuteOptions, eventually, execute, type Result } from '../test/support/execute.ts';
 import { Namespaces } from '../test/support/namespaces.ts';
 import { client, Timer } from './timer.ts';
@@ -11,6 +11,8 @@ export interface Contender extends AsyncDisposable {
   readonly version: string;
   /** Where its API is served; Podman has none here. */
   readonly socket?: string;
+  /** Its containers' cgroups are below it. */
+  readonly cgroup: string;
   /** The host of its containers. */
   readonly host: { readonly holderPid: number; run(argv: readonly string[]): Promise<Result> };
   cli(args: readonly string[], options?: ExecuteOptions): Promise<Result>;
@@ -37,6 +39,7 @@ export async function openTare(face: 'docker' | 'in-process'): Promise<Contender
     engine,
     version: `Tare ${(await engine.tare(['--version'])).stdout.trim().split(' ').pop()}`,
     ...(face === 'docker' && { socket: engine.socket }),
+    cgroup: engine.instance,
     host: engine,
     cli: (args, options) => engine.cli(args, options),
     time: (args) => timer.time(command(args), engine.clientEnvironment),
@@ -61,6 +64,7 @@ export async function openDocker(flags: readonly string[] = []): Promise<Contend
   const socket = join(root, 'docker.sock');
   try {
     mkdirSync(join(root, 'config'));
+    symlinkSync(join(dockerClient, 'usr/libexec/docker/cli-plugins'), join(root, 'config', 'cli-plugins'));
     // Its runtime files have fixed places below /run.
     await space.run(['mount', '-t', 'tmpfs', 'tmpfs', '/run']);
     const daemon = space.spawn([
@@ -96,6 +100,7 @@ export async function openDocker(flags: readonly string[] = []): Promise<Contend
     return {
       version: `Docker ${(await cli(['version', '--format', '{{.Server.Version}}'])).stdout.trim()}`,
       socket,
+      cgroup: cgroupOf(root),
       host: { holderPid: space.pid, run: (argv) => space.run(argv) },
       cli,
       spawn: (args) => space.spawn([client, ...args], env),
@@ -150,6 +155,7 @@ export async function openPodman(): Promise<Contender | undefined> {
   try {
     return {
       version: `Podman ${/[\d.]+/.exec((await execute(['podman', '--version'])).stdout)?.[0]}`,
+      cgroup: 'tare-bench-podman',
       host: { holderPid: space.pid, run: (command) => space.run(command) },
       cli: (args, options) => space.run(argv(args), options),
       time: (args) => timer.time(argv(args)),

@@ -2,7 +2,7 @@ import { Agent, request } from 'node:http';
 import { busybox } from '../test/support/image.ts';
 import type { Bench } from './bench.ts';
 import type { Contender } from './contenders.ts';
-import { median } from './measure.ts';
+import { interleaved, median, present } from './measure.ts';
 import type { Row } from './report.ts';
 
 const count = 2000;
@@ -89,23 +89,29 @@ export async function crowd({ tare, docker, rounds }: Bench): Promise<Row[]> {
       await Promise.all(Array.from({ length: 10 }, (_, index) => create(made + index)));
     }
   }
-  const measure = async (args: string[]) => {
-    const found: Record<string, number> = {};
-    for (const [who, contender] of [['Tare', tare] as const, ['Docker', docker] as const]) {
-      if (contender === undefined) continue;
-      const times: number[] = [];
-      for (let round = 0; round < rounds; round++) times.push(await contender.time(args));
-      found[who] = median(times);
-    }
-    return found;
+  const measure = (args: string[]) => {
+    const once = (contender: Contender | undefined) => contender && (() => contender.time(args));
+    const floor = () => tare.time(['version', '--format', '{{.Client.Version}}']);
+    return interleaved(present({ floor, Tare: once(tare), Docker: once(docker) }), rounds);
   };
   const promises = [{ who: 'Tare', bound: 'at most', times: 0.6, than: 'Docker' }] as const;
   const rows: Row[] = [
-    { what: 'ps --all, 500 containers', unit: 'ms', values: await measure(['ps', '--all']), promises: [...promises] },
+    {
+      what: "ps --all, 500 containers (floor: docker's client alone)",
+      unit: 'ms',
+      values: await measure(['ps', '--all']),
+      promises: [...promises],
+    },
     {
       what: 'ps --all, one of 500 by label',
       unit: 'ms',
       values: await measure(['ps', '--all', '--filter', 'label=member=77']),
+      promises: [...promises],
+    },
+    {
+      what: 'inspect of one of 500',
+      unit: 'ms',
+      values: await measure(['inspect', 'crowd77']),
       promises: [...promises],
     },
   ];

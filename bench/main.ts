@@ -9,12 +9,15 @@ import { parseArgs } from 'node:util';
 import { project } from '../test/support/built.ts';
 import { busyboxImage } from '../test/support/image.ts';
 import type { Bench } from './bench.ts';
+import { compose } from './compose.ts';
 import { connections } from './connections.ts';
 import { openDocker, openPodman, openTare } from './contenders.ts';
 import { copying } from './copy.ts';
 import { crowd, events } from './events.ts';
+import { health } from './health.ts';
 import { list, load } from './images.ts';
 import { many, parallel, run, running } from './lifecycle.ts';
+import { logs } from './logs.ts';
 import { memory } from './memory.ts';
 import { names } from './names.ts';
 import { ports } from './ports.ts';
@@ -42,6 +45,9 @@ const parts: Record<string, (bench: Bench) => Promise<Row[]>> = {
   events,
   crowd,
   cp: copying,
+  logs,
+  compose,
+  health,
 };
 
 const { values } = parseArgs({

@@ -10,7 +10,7 @@ export interface LogEntry {
   stream: 'stdout' | 'stderr';
   /** RFC 3339 with nanoseconds, as conmon wrote it. */
   time: string;
-  /** One line with its newline, or a part of one. */
+  /** One line with its newline, or a part of one; many lines where that was asked for. */
   line: Uint8Array;
 }
 
@@ -23,6 +23,11 @@ export interface LogOptions {
   untilSeconds?: number;
   /** Last so many lines; undefined: all. */
   tail?: number;
+  /**
+   * What stands next to each other from one stream may come as one entry, of many lines and without a time: several times as fast.
+   * Not with `follow` or times.
+   */
+  joined?: boolean;
   signal?: AbortSignal;
 }
 

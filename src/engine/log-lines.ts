@@ -1,10 +1,10 @@
 import type { LogEntry } from './types.ts';
 
-const NEWLINE = 10;
-const SPACE = 32;
+export const NEWLINE = 10;
+export const SPACE = 32;
 const LETTER_F = 70;
-const LETTER_O = 111;
-const MAX_ENTRY_BYTES = 16 * 1024 * 1024;
+export const LETTER_O = 111;
+export const MAX_ENTRY_BYTES = 16 * 1024 * 1024;
 
 /** An entry as it stands in the file, and whether its line goes on in the next entry of its stream. */
 export interface RawEntry extends LogEntry {
@@ -24,7 +24,7 @@ function parseLogLine(buffer: Buffer, start: number, end: number): RawEntry | un
   const content = timeEnd + 10;
   if (timeEnd === -1 || content > end || buffer[timeEnd + 7] !== SPACE || buffer[timeEnd + 9] !== SPACE)
     return undefined;
-  const partial = buffer[timeEnd + 8] !== LETTER_F;
+  const partial = isPartial(buffer, timeEnd);
   return {
     stream: buffer[timeEnd + 4] === LETTER_O ? 'stdout' : 'stderr',
     time: utcTime(buffer.toString('latin1', start, timeEnd)),
@@ -33,6 +33,9 @@ function parseLogLine(buffer: Buffer, start: number, end: number): RawEntry | un
     partial,
   };
 }
+
+/** Whether an entry is a part of a line that goes on. @param timeEnd index of the space behind its time */
+export const isPartial = (buffer: Buffer, timeEnd: number): boolean => buffer[timeEnd + 8] !== LETTER_F;
 
 /** Splits blocks of a log file into entries; an unfinished line waits for the next block. */
 export class LogLineReader {

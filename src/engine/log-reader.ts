@@ -3,6 +3,7 @@ import { LogChain } from './log-chain.ts';
 import { LineJoiner } from './log-line-joiner.ts';
 import { entryTime, LogLineReader } from './log-lines.ts';
 import { LogNews } from './log-news.ts';
+import { LogRunReader } from './log-runs.ts';
 import type { LogEntry, LogOptions } from './types.ts';
 
 /** Should a notice of the kernel's be lost. */
@@ -49,5 +50,23 @@ export async function* readLog(path: string, options: LogOptions, ended?: AbortS
       if (isLast) return;
       if (!joiner.isHolding) await news.next(LOOK_AGAIN_MS);
     }
+  }
+}
+
+/** What is there now of a log and its rotated files, in runs. @see LogRunReader */
+export async function* readRuns(
+  path: string,
+  { stdout, stderr, tail, signal }: Pick<LogOptions, 'stdout' | 'stderr' | 'tail' | 'signal'>,
+): AsyncGenerator<LogEntry> {
+  await using chain = new LogChain(path);
+  await chain.open(tail);
+  let runs = new LogRunReader();
+  for (;;) {
+    for (let block = await chain.read(); block !== undefined; block = await chain.read()) {
+      if (signal?.aborted === true) return;
+      for (const run of runs.push(block)) if (run.stream === 'stdout' ? stdout : stderr) yield run;
+    }
+    if (await chain.advance(false)) runs = new LogRunReader();
+    else if (chain.drained) return;
   }
 }

@@ -6,8 +6,9 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { entryTime, LogLineReader } from './log-lines.ts';
 import { parseLogOptions } from './log-options.ts';
-import { readLog } from './log-reader.ts';
+import { readLog, readRuns } from './log-reader.ts';
 import { rotateLog } from './log-rotation.ts';
+import { LogRunReader } from './log-runs.ts';
 import type { LogOptions } from './types.ts';
 
 let folder: string;
@@ -37,6 +38,43 @@ describe('reading', () => {
     for await (const { time, stream } of readLog(path, { follow: false, stdout: false, stderr: true })) {
       expect({ time, stream }).toEqual({ time: '2026-01-02T03:04:01.123456789Z', stream: 'stderr' });
     }
+  });
+
+  test('runs hold what stands next to each other from one stream', async () => {
+    const long = 'x'.repeat(20_000);
+    writeFileSync(`${path}.1`, entry('one'));
+    writeFileSync(
+      path,
+      `garbage with words\n${entry('a ', 0, 'stdout', 'P')}${entry('b')}${entry('c', 1, 'stderr')}${entry(long)}${entry(long)}torn`,
+    );
+    const runs: string[] = [];
+    for await (const { stream, line } of readRuns(path, { stdout: true, stderr: true })) {
+      runs.push(`${stream} ${Buffer.from(line).toString()}`);
+    }
+    expect(runs).toEqual(['stdout one\n', 'stdout a b\n', 'stderr c\n', `stdout ${long}\n`, `stdout ${long}\n`]);
+  });
+
+  test('runs hold the same bytes as the entries, wherever blocks are cut', () => {
+    const part = fc.record({
+      text: fc.string({ maxLength: 300 }).map((text) => text.replaceAll('\n', ' ')),
+      stream: fc.constantFrom('stdout', 'stderr'),
+      tag: fc.constantFrom('F', 'F', 'P'),
+    });
+    const property = fc.property(fc.array(part, { maxLength: 40 }), fc.integer({ min: 1, max: 500 }), (parts, size) => {
+      const file = Buffer.from(parts.map(({ text, stream, tag }) => entry(text, 0, stream, tag)).join(''));
+      const got = { stdout: '', stderr: '' };
+      const runs = new LogRunReader();
+      for (let at = 0; at < file.length; at += size) {
+        for (const { stream, line } of runs.push(Buffer.from(file.subarray(at, at + size)))) {
+          got[stream] += Buffer.from(line).toString('latin1');
+        }
+      }
+      const want = { stdout: '', stderr: '' };
+      for (const { stream, line } of new LogLineReader().push(file))
+        want[stream] += Buffer.from(line).toString('latin1');
+      expect(got).toEqual(want);
+    });
+    fc.assert(property);
   });
 
   test('a log that is not there yet is empty', async () => expect(await read()).toEqual([]));

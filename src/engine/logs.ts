@@ -1,7 +1,7 @@
 import { TareError } from '../errors/index.ts';
 import type { Database } from '../state/index.ts';
 import { parseLogOptions } from './log-options.ts';
-import { readLog } from './log-reader.ts';
+import { readLog, readRuns } from './log-reader.ts';
 import type { ContainerRecord, ContainerStatus, LogEntry, LogOptions } from './types.ts';
 
 export interface LogDeps {
@@ -26,7 +26,9 @@ export async function* containerLogs(deps: LogDeps, ref: string, options: LogOpt
     throw new TareError('Unsupported', 'configured logging driver does not support reading');
   }
   if (!options.follow || !writing.has(record.state.status)) {
-    yield* readLog(record.logPath, { ...options, follow: false });
+    yield* options.joined === true
+      ? readRuns(record.logPath, options)
+      : readLog(record.logPath, { ...options, follow: false });
     return;
   }
   const ended = new AbortController();

@@ -6,12 +6,13 @@ import { startRegistry, type TestRegistry } from '../support/registry.ts';
 import { tunnel } from '../support/registry-tunnel.ts';
 import type { TarEntry } from '../support/tar.ts';
 
-const source = join(import.meta.dirname, 'shop');
+/** Folder of the project. */
+export const shopSource = join(import.meta.dirname, 'shop');
 
 /** The images of test/clients/shop/compose.yaml. */
-async function seedImages(registry: TestRegistry): Promise<void> {
-  const programs = readdirSync(join(source, 'srv')).map(
-    (name): TarEntry => ({ path: `srv/${name}`, content: readFileSync(join(source, 'srv', name)) }),
+export async function seedShopImages(registry: TestRegistry): Promise<void> {
+  const programs = readdirSync(join(shopSource, 'srv')).map(
+    (name): TarEntry => ({ path: `srv/${name}`, content: readFileSync(join(shopSource, 'srv', name)) }),
   );
   const path = 'PATH=/usr/lib/postgresql/15/bin:/usr/sbin:/usr/bin:/sbin:/bin';
   await seedDebianImage(registry, 'shop/nginx:1', {
@@ -27,7 +28,7 @@ async function seedImages(registry: TestRegistry): Promise<void> {
     layers: ['base', 'postgres'],
     files: [
       { path: 'var/lib/postgresql/data', type: 'directory', uid: 100, gid: 100, mode: 0o700 },
-      { path: 'entrypoint', content: readFileSync(join(source, 'postgres.sh')), mode: 0o755 },
+      { path: 'entrypoint', content: readFileSync(join(shopSource, 'postgres.sh')), mode: 0o755 },
     ],
     config: {
       Env: [path, 'PGDATA=/var/lib/postgresql/data', 'LANG=C.UTF-8'],
@@ -70,11 +71,11 @@ export class Shop implements AsyncDisposable {
   static async open(options: EngineOptions = {}): Promise<Shop> {
     await using stack = new AsyncDisposableStack();
     const registry = stack.use(await startRegistry());
-    await seedImages(registry);
+    await seedShopImages(registry);
     const engine = stack.use(await TestEngine.start(options));
     stack.use(await tunnel(engine, registry.port));
     const shop = new Shop(engine, registry, stack.move());
-    cpSync(source, shop.project, { recursive: true });
+    cpSync(shopSource, shop.project, { recursive: true });
     // The programs run as users of their own, and the engine's folder is for root alone.
     chmodSync(join(shop.project, 'db_password.txt'), 0o644);
     return shop;

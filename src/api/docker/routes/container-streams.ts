@@ -72,17 +72,21 @@ export const containerStreamRoutes = [
         throw new TareError('InvalidArgument', 'Bad parameters: you must choose at least one stream');
       }
       const { id, config } = await engine.containers.inspect(params.id);
+      const details = query.details ? detailsText(engine.containers.logAttributes(id)) : '';
+      const toFrame = query.timestamps || details !== '' ? withHead(query.timestamps, details) : plain;
+      const sinceSeconds = optionalSeconds('since', query.since);
+      const untilSeconds = optionalSeconds('until', query.until);
       const entries = engine.containers.logs(id, {
         follow: query.follow,
         stdout: query.stdout,
         stderr: query.stderr,
-        sinceSeconds: optionalSeconds('since', query.since),
-        untilSeconds: optionalSeconds('until', query.until),
+        sinceSeconds,
+        untilSeconds,
         tail: tailOf(query.tail),
         signal: request.signal,
+        // Who follows may take each frame for a line.
+        joined: toFrame === plain && !query.follow && (sinceSeconds ?? untilSeconds) === undefined,
       });
-      const details = query.details ? detailsText(engine.containers.logAttributes(id)) : '';
-      const toFrame = query.timestamps || details !== '' ? withHead(query.timestamps, details) : plain;
       return bytes(frames(entries, toFrame, !config.tty), streamType(!config.tty, version));
     },
   }),

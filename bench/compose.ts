@@ -1,0 +1,66 @@
+import { chmodSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { seedShopImages, shopSource } from '../test/clients/shop.ts';
+import { cache } from '../test/support/built.ts';
+import { execute } from '../test/support/execute.ts';
+import { startRegistry } from '../test/support/registry.ts';
+import type { Bench } from './bench.ts';
+import type { Contender } from './contenders.ts';
+import { interleaved, present } from './measure.ts';
+import type { Row } from './report.ts';
+
+const registryName = 'registry.example:5000';
+const images = ['nginx', 'python', 'postgres', 'redis'];
+
+/** The shop's images as archives, made once. */
+async function archives(): Promise<string[]> {
+  const folder = join(cache, 'bench', 'shop-images');
+  const archives = images.map((name) => join(folder, `${name}.tar`));
+  if (archives.every((path) => existsSync(path))) return archives;
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  await using registry = await startRegistry();
+  await seedShopImages(registry);
+  for (const [index, name] of images.entries()) {
+    const source = `docker://${registry.address}/shop/${name}:1`;
+    const target = `docker-archive:${archives[index]}:${registryName}/shop/${name}:1`;
+    await execute(['skopeo', 'copy', '--quiet', '--src-tls-verify=false', source, target]);
+  }
+  return archives;
+}
+
+/** `up` until all that is waited for is healthy, and `down`, of the project of five services that the clients' tests use. */
+export async function compose({ tare, docker, long }: Bench): Promise<Row[]> {
+  const folder = join(cache, 'bench', 'shop');
+  rmSync(folder, { recursive: true, force: true });
+  cpSync(shopSource, folder, { recursive: true });
+  chmodSync(join(folder, 'db_password.txt'), 0o644);
+  writeFileSync(join(folder, '.env'), `REGISTRY=${registryName}\nWEB_PORT=8080\n`);
+  for (const contender of [tare, docker]) {
+    for (const archive of await archives()) await contender?.cli(['load', '--quiet', '--input', archive]);
+  }
+  const words = ['compose', '--progress', 'quiet', '--project-directory', folder];
+  const up = (contender: Contender) => contender.time([...words, 'up', '--detach', '--pull', 'never']);
+  const down = (contender: Contender) => contender.time([...words, 'down']);
+  const downs: Record<string, number[]> = { Tare: [], Docker: [] };
+  const once = (who: string, contender: Contender | undefined) =>
+    contender &&
+    (async () => {
+      const took = await up(contender);
+      downs[who]!.push(await down(contender));
+      return took;
+    });
+  // The first round, which counts for nothing, makes the database.
+  const ups = await interleaved(present({ Tare: once('Tare', tare), Docker: once('Docker', docker) }), long);
+  const lasted = (who: string) => {
+    let round = 0;
+    return async () => downs[who]![round++]!;
+  };
+  const ended = await interleaved(present({ Tare: lasted('Tare'), Docker: docker && lasted('Docker') }), long);
+  for (const contender of [tare, docker]) await contender?.cli([...words, 'down', '--volumes']);
+  const promises = [{ who: 'Tare', bound: 'at most', times: 0.6, than: 'Docker' }] as const;
+  return [
+    { what: 'compose up --detach, five services', unit: 'ms', values: ups, promises: [...promises] },
+    { what: 'compose down', unit: 'ms', values: ended, promises: [...promises] },
+  ];
+}
