@@ -5,6 +5,8 @@ import { busybox } from './support/engine.ts';
 import { eventually } from './support/execute.ts';
 import { throughEveryFace } from './support/faces.ts';
 
+const occurrences = (text: string, part: string): number => text.split(part).length - 1;
+
 throughEveryFace('what the keeper does', (engine) => {
   const cli = (...args: string[]) => engine().cli(args);
   const state = async (name: string, template: string) => (await cli('inspect', '-f', template, name)).stdout.trim();
@@ -55,6 +57,31 @@ throughEveryFace('what the keeper does', (engine) => {
     expect(await state('checked', '{{json .State.Health.Log}}')).toContain("can't open '/tmp/ok'");
     expect((await cli('ps', '-q', '--filter', 'health=unhealthy')).stdout.trim()).not.toBe('');
     await cli('rm', '-f', 'checked');
+  });
+
+  test('a probe that takes too long is killed', async () => {
+    const check = ['--health-cmd', 'exec sleep 555', '--health-interval', '100ms', '--health-timeout', '300ms'];
+    await cli('run', '-d', '--name', 'slow', ...check, '--health-retries', '1', busybox, 'sleep', '600');
+    await eventually('unhealthy', async () => (await state('slow', '{{.State.Health.Status}}')) === 'unhealthy');
+    expect(await state('slow', '{{json .State.Health.Log}}')).toContain('Health check exceeded timeout (0.3s)');
+    expect(occurrences((await cli('top', 'slow')).stdout, 'sleep 555')).toBeLessThan(2);
+    await cli('rm', '-f', 'slow');
+  });
+
+  test('the probe of a keeper that was killed ends when the next one begins', async () => {
+    const check = ['--health-cmd', 'echo one >> /probes; exec sleep 556', '--health-interval', '100ms'];
+    await cli('run', '-d', '--name', 'orphaned', ...check, busybox, 'sleep', '600');
+    const probes = async () =>
+      occurrences((await cli('exec', 'orphaned', 'sh', '-c', 'cat /probes || true')).stdout, 'one');
+    await eventually('it is probed', async () => (await probes()) === 1);
+    const keeper = engine()
+      .processes()
+      .find(({ command }) => /tare\.cjs .*\bkeeper\b/.test(command));
+    process.kill(keeper!.pid, 'SIGKILL');
+    await eventually('it is probed again', async () => (await probes()) === 2);
+    const running = async () => occurrences((await cli('top', 'orphaned')).stdout, 'sleep 556');
+    await eventually('one is left', async () => (await running()) === 1);
+    await cli('rm', '-f', 'orphaned');
   });
 
   test('logs are rotated by size and read across the files', async () => {

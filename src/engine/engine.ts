@@ -17,7 +17,7 @@ import { createEventService } from './event-stream.ts';
 import { createExecService } from './exec.ts';
 import { handleExit } from './exit.ts';
 import { watchersLock } from './exit-command.ts';
-import { healthTimes, probe, recordProbe } from './health.ts';
+import { probeContainer } from './health.ts';
 import { beginLook, HeldPorts, noteLook } from './held-ports.ts';
 import { type HousekeepingParts, keepBelowThreshold, keepBelowThresholdHourly } from './image-gc.ts';
 import { createImageMountService, type ImageMountService } from './image-mounts.ts';
@@ -320,14 +320,16 @@ export class Engine implements EngineServices, AsyncDisposable {
     await startContainer(this.#parts, id, { byPolicy: true });
   }
 
-  /** Runs a container's health check once and records the result. */
-  async probeHealth(id: string): Promise<void> {
+  /**
+   * Runs a container's health check once and records the result.
+   *
+   * @returns the record then; undefined: it is gone
+   */
+  async probeHealth(id: string): Promise<ContainerRecord | undefined> {
     const record = this.#parts.store.find(id);
-    const check = record?.config.healthcheck;
-    if (record === undefined || check == null || record.state.status !== 'running') return;
-    const times = healthTimes(check);
-    const result = await probe(this.execs, record, times.timeoutMs);
-    await recordProbe(this.#parts, record, result, times);
+    if (record?.state.status !== 'running') return record;
+    await probeContainer(this.#parts, record);
+    return this.#parts.store.find(id);
   }
 
   /** Rotates a container's log when it has grown beyond its limit. @returns whether it is to be looked at often */

@@ -19,7 +19,7 @@ export function containerEvent(
 /** Docker writes program and arguments with a space between, also if there are none. */
 export function execEvent(
   container: ContainerRecord,
-  { id, config }: Pick<ExecRecord, 'id' | 'config'>,
+  { id, config }: { id: string; config: Pick<ExecRecord['config'], 'command'> },
   action: 'exec_create' | 'exec_start',
 ): NewEvent {
   const [program, ...args] = config.command;

@@ -1,7 +1,10 @@
-import { signalProcess } from '../linux/index.ts';
-import { containerEvent } from './events.ts';
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { buildExecProcess, type OciSpec } from '../runtime/index.ts';
+import { containerEvent, execEvent } from './events.ts';
 import type { EngineParts } from './parts.ts';
-import type { ContainerRecord, ExecService, Health, HealthLog } from './types.ts';
+import type { ContainerRecord, Health, HealthLog } from './types.ts';
 
 const OUTPUT_BYTES = 4096;
 const LOG_ENTRIES = 5;
@@ -43,42 +46,63 @@ function probeCommand(record: ContainerRecord): string[] {
   return kind === 'CMD-SHELL' ? [...(record.config.shell ?? ['/bin/sh', '-c']), ...rest] : rest;
 }
 
-/** Runs a container's health check once. Never throws: a probe that cannot run has failed. */
-export async function probe(execs: ExecService, record: ContainerRecord, timeoutMs: number): Promise<HealthLog> {
-  const startMs = Date.now();
-  const done = (exitCode: number, output: string): HealthLog => ({ startMs, endMs: Date.now(), exitCode, output });
-  let timer: NodeJS.Timeout | undefined;
-  try {
-    const id = await execs.create(record.id, {
-      ...{ tty: false, attachStdin: false, attachStdout: true, attachStderr: true, detachKeys: '' },
-      ...{ command: probeCommand(record), env: [], workingDir: '', user: '', privileged: false },
-    });
-    await using session = await execs.start(id, { detach: false });
-    if (session === undefined) return done(-1, 'the health check could not be attached');
-    const output: Uint8Array[] = [];
-    let bytes = 0;
-    const reading = (async () => {
-      for await (const { chunk } of session.output) {
-        if (bytes < OUTPUT_BYTES) output.push(chunk.subarray(0, OUTPUT_BYTES - bytes));
-        bytes += chunk.length;
-      }
-      return true;
-    })();
-    const timeout = new Promise<boolean>((resolve) => {
-      timer = setTimeout(() => resolve(false), timeoutMs);
-    });
-    if (!(await Promise.race([reading, timeout]))) {
-      const { pid, pidStartTicks } = await execs.inspect(id);
-      signalProcess(pid, pidStartTicks, 9);
-      await reading;
-      return done(-1, `Health check exceeded timeout (${formatSeconds(timeoutMs)})`);
+/**
+ * Runs a container's health check once and records what came of it. A probe that cannot run has failed; one that is cut short by
+ * our own end leaves nothing, and the next keeper's comes in its place.
+ */
+export async function probeContainer(parts: EngineParts, record: ContainerRecord): Promise<void> {
+  const check = record.config.healthcheck;
+  if (check === null) return;
+  const times = healthTimes(check);
+  // docker's events speak of an exec, which nobody can ask for afterwards.
+  const exec = { id: randomBytes(32).toString('hex'), config: { command: probeCommand(record) } };
+  await parts.db.write((tx) => {
+    for (const action of ['exec_create', 'exec_start'] as const) tx.event(execEvent(record, exec, action));
+  });
+  const { result, exitCode } = await probe(parts, record, exec.config.command, times.timeoutMs);
+  await parts.store.update(record.id, (current, tx) => {
+    if (exitCode !== undefined) {
+      tx.event(containerEvent(current, 'exec_die', { execID: exec.id, exitCode: String(exitCode) }));
     }
-    const { exitCode } = await execs.inspect(id);
-    return done(exitCode ?? -1, Buffer.concat(output).toString('utf8'));
+    const before = current.state.health;
+    // It may have been started anew since.
+    if (before === null || current.state.pid !== record.state.pid) return;
+    const after = healthAfter(before, result, times, result.startMs - current.state.startedMs);
+    current.state.health = after;
+    if (after.status !== before.status) tx.event(containerEvent(current, `health_status: ${after.status}`));
+  });
+}
+
+interface Probed {
+  result: HealthLog;
+  /** Its program's own; undefined: it was not run. */
+  exitCode?: number;
+}
+
+async function probe(
+  parts: EngineParts,
+  record: ContainerRecord,
+  command: readonly string[],
+  timeoutMs: number,
+): Promise<Probed> {
+  const startMs = Date.now();
+  const result = (exitCode: number, output: string): HealthLog => ({ startMs, endMs: Date.now(), exitCode, output });
+  try {
+    const { process } = JSON.parse(readFileSync(join(record.bundle, 'config.json'), 'utf8')) as OciSpec;
+    const settings = { command, env: [], workingDir: '', tty: false, privileged: false };
+    const { isLate, exitCode, output } = await parts.runtime.runInside({
+      containerId: record.id,
+      runtime: parts.runtimeFor(record.host.runtime),
+      directory: join(record.bundle, 'probe'),
+      process: buildExecProcess(process, settings, undefined, parts.facts.capabilities),
+      timeoutMs,
+      outputBytes: OUTPUT_BYTES,
+    });
+    const late = `Health check exceeded timeout (${formatSeconds(timeoutMs)})`;
+    const said = isLate ? late : Buffer.from(output).toString('utf8');
+    return { result: result(isLate ? -1 : exitCode, said), exitCode };
   } catch (error) {
-    return done(-1, error instanceof Error ? error.message : String(error));
-  } finally {
-    clearTimeout(timer);
+    return { result: result(-1, error instanceof Error ? error.message : String(error)) };
   }
 }
 
@@ -92,20 +116,4 @@ export function healthAfter(before: Health, result: HealthLog, times: HealthTime
   if (before.status === 'starting' && runningMs < times.startPeriodMs) return { ...before, log };
   const failingStreak = before.failingStreak + 1;
   return { status: failingStreak >= times.retries ? 'unhealthy' : before.status, failingStreak, log };
-}
-
-/** Records a probe's result, unless the container has been started anew since. */
-export async function recordProbe(
-  parts: EngineParts,
-  record: ContainerRecord,
-  result: HealthLog,
-  times: HealthTimes,
-): Promise<void> {
-  await parts.store.update(record.id, (current, tx) => {
-    const before = current.state.health;
-    if (before === null || current.state.pid !== record.state.pid) return;
-    const after = healthAfter(before, result, times, result.startMs - current.state.startedMs);
-    current.state.health = after;
-    if (after.status !== before.status) tx.event(containerEvent(current, `health_status: ${after.status}`));
-  });
 }

@@ -46,14 +46,14 @@ export class HealthChecks implements Duty {
   }
 
   async #probe(id: string, startedMs: number): Promise<void> {
+    let record: ContainerRecord | undefined;
     try {
-      await this.#engine.probeHealth(id);
+      record = await this.#engine.probeHealth(id);
     } catch (error) {
       this.#engine.report(`health check of container ${id}`, error);
     }
     if (this.#watches.get(id)?.startedMs !== startedMs) return;
     this.#watches.delete(id);
-    const record = this.#engine.keeperWork().find((candidate) => candidate.id === id);
     if (record?.state.status === 'running' && record.state.startedMs === startedMs) this.#schedule(record);
   }
 

@@ -35,7 +35,7 @@ export async function runRuntime(
 }
 
 /** @returns the error to show when the runtime's own binary can't be run */
-function runtimeUnavailable(runtime: RuntimeBinary, error: unknown): unknown {
+export function runtimeUnavailable(runtime: RuntimeBinary, error: unknown): unknown {
   if (!(error instanceof SyscallError)) return error;
   return new TareError('Unavailable', `OCI runtime ${runtime.name}: can't run ${runtime.path} (${error.code})`, {
     cause: error,

@@ -7,6 +7,7 @@ import { reopenLogFile, resizeTerminal } from './control.ts';
 import { ExecStarter } from './exec.ts';
 import { runtimeError } from './oci-errors.ts';
 import { isAlreadyGone, runRuntime, runsOnHostKernel } from './oci-runtime.ts';
+import { runInside } from './run-inside.ts';
 import type { CreateRequest, ProcessIdentity, Runtime, RuntimeBinary } from './runtime.ts';
 import { updateResources } from './update.ts';
 
@@ -46,6 +47,7 @@ export function openRuntime(options: RuntimeOptions): Runtime & Disposable {
     update: (id, runtime, resources) => updateResources(execRoot, id, runtime, resources),
     exec: (request) => execs.start(request),
     waitExec: (directory, execId, process) => execs.wait(directory, execId, process),
+    runInside: (request) => runInside(execRoot, request),
     attach: attachTo,
     attached: clientsAccepted,
     async resize(directory, rows, columns) {
