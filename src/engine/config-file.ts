@@ -36,6 +36,8 @@ export interface ConfigFile extends NetworkFlags {
   'image-gc'?: { high?: string; low?: string };
   events?: { 'max-age'?: string; 'max-size'?: string };
   'cdi-spec-dirs'?: string[];
+  policy?: Record<string, unknown>;
+  audit?: { path?: string; 'max-size'?: string; 'max-files'?: string };
 }
 
 const isText = (value: unknown): boolean => typeof value === 'string';
@@ -48,6 +50,8 @@ const isRuntimes = (value: unknown): boolean =>
   Object.values(value).every(
     (entry) => isText(entry?.path) && (entry.runtimeArgs === undefined || isTexts(entry.runtimeArgs)),
   );
+
+const isTable = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const isTextsOf =
   (...keys: string[]) =>
@@ -104,6 +108,11 @@ const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, wa
   'image-gc': [isTextsOf('high', 'low'), 'a table with high and low, such as "85%" or "50GB"'],
   events: [isTextsOf('max-age', 'max-size'), 'a table with max-age and max-size, such as "168h" and "32m"'],
   'cdi-spec-dirs': [isTexts, 'a list of paths'],
+  audit: [
+    isTextsOf('path', 'max-size', 'max-files'),
+    'a table with path, max-size and max-files, such as "10m" and "5"',
+  ],
+  policy: [isTable, 'a table of what callers may not have'],
 };
 
 /**

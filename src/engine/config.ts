@@ -6,6 +6,7 @@ import { checkRegistryOptions } from '../image/index.ts';
 import { isIP } from '../linux/index.ts';
 import { type RuntimeBinary, standardCdiFolders } from '../runtime/index.ts';
 import type { EventLimits } from '../state/index.ts';
+import { type CallerPolicy, parseCallerPolicy } from './caller-policy-config.ts';
 import { type ConfigFile, readConfigFile } from './config-file.ts';
 import { eventArguments, parseEventLimits } from './event-config.ts';
 import { formatThreshold, type ImageGC, parseImageGC } from './image-gc-config.ts';
@@ -44,6 +45,8 @@ export interface EngineConfig {
   imageGC?: ImageGC;
   /** How long events are kept. */
   events: EventLimits;
+  /** What callers may not have; undefined: everybody may have everything. */
+  callerPolicy?: CallerPolicy;
   /** Where devices are described (CDI); what stands in a later one counts. */
   cdiFolders: string[];
 }
@@ -174,6 +177,7 @@ export function loadConfig(
       flags.eventsMaxSize ?? file.events?.['max-size'],
     ),
     cdiFolders: cdiFolders(flags, file),
+    ...(file.policy === undefined ? {} : { callerPolicy: parseCallerPolicy(file.policy) }),
   };
 }
 
@@ -292,6 +296,7 @@ export type ServeSettings = Pick<
   | 'tlscacert'
   | 'tlscert'
   | 'tlskey'
+  | 'audit'
 >;
 
 function wellKnownRuntimes(): RuntimeBinary[] {

@@ -182,7 +182,9 @@ class MountPlanner implements MountPlan {
 /** Makes the host folders that short-form binds name and that are missing, as docker does. */
 export function makeBindSources(mounts: readonly MountPoint[]): void {
   for (const mount of mounts) {
-    if (mount.type === 'bind' && !existsSync(mount.source)) mkdirSync(mount.source, { recursive: true, mode: 0o755 });
+    // A confined one is reached through links that its user may have made: it has to be there.
+    if (mount.type !== 'bind' || mount.within !== undefined) continue;
+    if (!existsSync(mount.source)) mkdirSync(mount.source, { recursive: true, mode: 0o755 });
   }
 }
 

@@ -58,6 +58,8 @@ export interface MountPoint {
   propagation: string;
   /** The request in the long form that it came from. */
   spec?: MountRequest;
+  /** Binds: the folder that the source must not lead out of, whatever it has become by then. */
+  within?: string;
   /** Images: which one, by digest of its config. */
   imageId?: string;
 }

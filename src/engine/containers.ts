@@ -19,6 +19,7 @@ import { pauseContainer, renameContainer, unpauseContainer, updateContainer } fr
 import type { EngineParts } from './parts.ts';
 import { portReach } from './port-reach.ts';
 import { removeContainer } from './remove.ts';
+import { noteSubject } from './request-context.ts';
 import { portsAnswer, startContainer } from './start.ts';
 import { type StatsTarget, watchStats } from './stats.ts';
 import { killContainer, restartContainer, stopContainer } from './stop.ts';
@@ -34,12 +35,19 @@ export function createContainerService(parts: EngineParts, hub: AttachHub): Cont
     await parts.db.write((tx) => tx.event(containerEvent(record, action)));
     return record;
   };
+  /** A container that the caller at work may run and reach into. */
+  const reachable = (ref: string): string => {
+    const { id, name, host, mounts } = parts.store.get(ref);
+    noteSubject(() => ({ id, name }));
+    parts.guard.checkContainer({ id, host, mounts });
+    return ref;
+  };
   return {
     create: (request) => createContainer(parts, request),
-    start: (ref) => startContainer(parts, ref),
+    start: async (ref) => await startContainer(parts, reachable(ref)),
     stop: (ref, options) => stopContainer(parts, ref, options),
     restart: async (ref, options) => {
-      await restartContainer(parts, ref, options);
+      await restartContainer(parts, reachable(ref), options);
       await portsAnswer(parts);
     },
     kill: (ref, signal) => killContainer(parts, ref, signal),
@@ -70,7 +78,7 @@ export function createContainerService(parts: EngineParts, hub: AttachHub): Cont
     portReach: async (ref, port, protocol) => portReach(parts, ref, port, protocol),
     logs: (ref, options) => containerLogs(parts, ref, options),
     logAttributes: (ref) => logAttributes(parts.store.get(ref)),
-    attach: (ref, options) => attachContainer({ ...parts, hub }, ref, options),
+    attach: async (ref, options) => await attachContainer({ ...parts, hub }, reachable(ref), options),
     resize: async (ref, rows, columns) => {
       const record = parts.store.get(ref);
       requireRunning(record);
@@ -85,9 +93,10 @@ export function createContainerService(parts: EngineParts, hub: AttachHub): Cont
       yield* exportRoot(rootOf(parts, await event(ref, 'export')));
     },
     statPath: async (ref, path) => await statPath(rootOf(parts, parts.store.get(ref)), path),
-    readArchive: async (ref, path) => await readArchive(rootOf(parts, await event(ref, 'archive-path')), path),
+    readArchive: async (ref, path) =>
+      await readArchive(rootOf(parts, await event(reachable(ref), 'archive-path')), path),
     writeArchive: async (ref, path, tar, options) => {
-      await writeArchive(rootOf(parts, await event(ref, 'extract-to-dir')), path, tar, options);
+      await writeArchive(rootOf(parts, await event(reachable(ref), 'extract-to-dir')), path, tar, options);
     },
     prune: (filters) => pruneContainers(parts, filters),
   };

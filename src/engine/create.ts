@@ -13,6 +13,7 @@ import {
   validateSettings,
 } from '../runtime/index.ts';
 import { copyUp } from '../storage/index.ts';
+import { containerSubject } from './audit-subjects.ts';
 import { bundleFolder, containerFolder } from './config.ts';
 import { checkContainerBandwidth } from './container-bandwidth.ts';
 import { makeBindSources, planMounts } from './container-mounts.ts';
@@ -29,6 +30,7 @@ import { isExtraHost } from './name-files.ts';
 import { newContainerID, newContainerName, parseContainerName } from './names.ts';
 import type { EngineParts } from './parts.ts';
 import { deleteRecord } from './remove-locked.ts';
+import { noteSubject } from './request-context.ts';
 import { checkRestartPolicy } from './restart-policy.ts';
 import { parseSignal } from './signals.ts';
 import type { ContainerRecord, ContainerState, CreateContainer, EndpointRequest } from './types.ts';
@@ -107,6 +109,9 @@ export async function createContainer(
     driver: parts.layers.driver,
   };
 
+  noteSubject(() => containerSubject(record));
+  parts.guard.checkContainer(record, plan.newVolumes);
+  parts.guard.confineBinds(record.mounts);
   const links = resolveLinks(parts, record);
   using _intent = parts.intents.begin();
   using _lock = await parts.locks.acquire(`container:${id}`);

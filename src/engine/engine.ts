@@ -7,6 +7,7 @@ import { openRuntime, readHostFacts, SeccompCache, watchExits } from '../runtime
 import { Database, Locks, trimEvents } from '../state/index.ts';
 import { type Change, openContentStore, openLayerStore, openVolumeDirectories } from '../storage/index.ts';
 import { AttachHub } from './attach-hub.ts';
+import { CallerGuard } from './caller-policy.ts';
 import { compareRefs } from './compare.ts';
 import { type EngineConfig, instanceName } from './config.ts';
 import { containerSkeleton } from './container-mounts.ts';
@@ -117,6 +118,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     for (const folder of [dataRoot, execRoot, join(execRoot, 'exits')])
       mkdirSync(folder, { recursive: true, mode: 0o700 });
     const instance = instanceName(dataRoot);
+    const facts = isRootless ? limitedFacts(readHostFacts()) : readHostFacts();
     const db = opening.use(await Database.open(join(dataRoot, 'tare.db'), config.events));
     const locks = new Locks(join(execRoot, 'locks'));
     const store = new ContainerStore(db);
@@ -149,8 +151,10 @@ export class Engine implements EngineServices, AsyncDisposable {
     const runtime = opening.use(openRuntime({ execRoot }));
     const volumes = new Volumes({
       ...{ db, locks, store },
+      mayCreate: (volume) => guard.checkVolume(volume),
       directories: await openVolumeDirectories(join(dataRoot, 'volumes')),
     });
+    const guard = new CallerGuard({ config, facts, store, volumes });
     const containersUsing = (imageID: string) =>
       store
         .all()
@@ -163,6 +167,7 @@ export class Engine implements EngineServices, AsyncDisposable {
       concurrentDownloads: config.maxConcurrentDownloads,
       concurrentUploads: config.maxConcurrentUploads,
       trust: openTrust(content, config.trust),
+      guard,
       onStored: () => keepBelowThreshold(housekeeping),
     });
     const housekeeping: HousekeepingParts = {
@@ -180,11 +185,11 @@ export class Engine implements EngineServices, AsyncDisposable {
         `unknown or invalid runtime name: ${name}: one of ${config.runtimes.map((one) => one.name).join(', ')}`,
       );
     };
-    const facts = isRootless ? limitedFacts(readHostFacts()) : readHostFacts();
     const wakeKeeper = keeperStarter(config);
-    const execs = createExecService({ db, store, runtime, execRoot, runtimeFor, facts });
+    const execs = createExecService({ db, store, runtime, execRoot, runtimeFor, facts, guard });
     const parts: ReconcileParts = {
       ...{ config, instance, db, locks, store, images, layers, volumes, networks, runtime, facts, runtimeFor },
+      guard,
       seccomp: new SeccompCache(join(execRoot, 'seccomp')),
       intents: new Intents(join(execRoot, 'intents')),
       attachments: hub,

@@ -9,11 +9,13 @@ import {
   resolveUserIn,
 } from '../runtime/index.ts';
 import { attachSession } from './attach-session.ts';
+import { execSubject } from './audit-subjects.ts';
 import { execEvent } from './events.ts';
 import type { ExecDeps } from './exec-deps.ts';
 import type { ExecEnds } from './exec-ends.ts';
 import type { ExecStore, StoredExec } from './exec-store.ts';
 import { isContainerAlive } from './liveness.ts';
+import { noteSubject } from './request-context.ts';
 import type { AttachSession, ContainerRecord, ExecConfig, ExecService } from './types.ts';
 
 type StartOptions = Parameters<ExecService['start']>[1];
@@ -37,6 +39,8 @@ export async function startExec(
   options: StartOptions,
 ): Promise<AttachSession | undefined> {
   const { container, record } = findStartable(deps, store, id);
+  deps.guard.checkExec(container, record.config);
+  noteSubject(() => execSubject(container, id, record.config));
   using lock = ends.lock(id);
   if (lock === undefined) throw alreadyRunning(id);
   await claim(store, container, id);

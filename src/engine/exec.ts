@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { TareError } from '../errors/index.ts';
+import { execSubject } from './audit-subjects.ts';
 import { parseDetachKeys } from './detach-keys.ts';
 import { execEvent } from './events.ts';
 import type { ExecDeps } from './exec-deps.ts';
 import { ExecEnds } from './exec-ends.ts';
 import { findStartable, refuseExec, startExec } from './exec-start.ts';
 import { ExecStore, type StoredExec } from './exec-store.ts';
+import { noteSubject } from './request-context.ts';
 import type { ExecConfig, ExecRecord, ExecService } from './types.ts';
 
 /** Execs, and what the container's life asks of them. */
@@ -54,6 +56,7 @@ export function createExecService(deps: ExecDeps): Execs {
 async function createExec(deps: ExecDeps, store: ExecStore, containerRef: string, config: ExecConfig): Promise<string> {
   const container = deps.store.get(containerRef);
   refuseExec(container);
+  deps.guard.checkExec(container, config);
   if (config.command.length === 0) throw new TareError('InvalidArgument', 'No exec command specified');
   parseDetachKeys(config.detachKeys);
   const id = randomBytes(32).toString('hex');
@@ -75,6 +78,7 @@ async function createExec(deps: ExecDeps, store: ExecStore, containerRef: string
     startedMs: 0,
     endedMs: 0,
   };
+  noteSubject(() => execSubject(container, id, config));
   await store.insert(record, execEvent(container, record, 'exec_create'));
   return id;
 }

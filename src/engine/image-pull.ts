@@ -21,7 +21,10 @@ import { recordPulled } from './image-pulled.ts';
 import { findNamed } from './image-resolve.ts';
 import type { ImageService, ProgressMessage } from './types.ts';
 
-type PullRequest = NonNullable<Parameters<ImageService['pull']>[1]>;
+type PullRequest = NonNullable<Parameters<ImageService['pull']>[1]> & {
+  /** Asked of each repository before its registry is. @throws {TareError} Forbidden */
+  mayPull?: (reference: Reference) => void;
+};
 
 /** See `ImageService.pull`. */
 export async function* pullImages(
@@ -37,6 +40,7 @@ export async function* pullImages(
   if (asked.tag !== undefined || asked.digest !== undefined) {
     throw new TareError('InvalidArgument', "tag can't be used with --all-tags/-a");
   }
+  options.mayPull?.(asked);
   for (const tag of await tagsOf(registries, asked, options)) {
     yield* pullOne(parts, registries, withTag(asked, tag), options);
   }
@@ -80,6 +84,7 @@ async function* pullOne(
   reference: Reference,
   options: PullRequest,
 ): AsyncGenerator<ProgressMessage> {
+  options.mayPull?.(reference);
   let isChanged = true;
   // Disposed last to first: the collection comes when nothing of ours is held any more.
   await using _collection = {

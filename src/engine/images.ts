@@ -2,6 +2,7 @@ import { TareError } from '../errors/index.ts';
 import { Downloads, familiar, type Registries, Unpacker } from '../image/index.ts';
 import type { Database, Locks } from '../state/index.ts';
 import { type ContentStore, type DiffID, detectCompression, type LayerStore, type Platform } from '../storage/index.ts';
+import type { CallerGuard } from './caller-policy.ts';
 import { collectGarbage } from './image-collect.ts';
 import { commitImage, commitName, type ImageCommit } from './image-commit.ts';
 import type { ImageGC } from './image-gc-config.ts';
@@ -35,6 +36,8 @@ export interface ImageServiceDeps {
   registries?: () => Promise<Registries>;
   /** Asked before an image is stored and before it runs; undefined: every image is trusted. */
   trust?: ImageTrust;
+  /** Holds callers to the rules that there are for them. */
+  guard?: CallerGuard;
   /** Containers made from an image. Called inside of transactions, so it reads the records and nothing else. */
   containersUsing(imageID: string): ImageUser[];
   /** See `ImageParts`. */
@@ -90,18 +93,29 @@ export function createImageService(deps: ImageServiceDeps): Images {
     concurrentUploads: deps.concurrentUploads ?? DEFAULT_UPLOADS,
     now: deps.clock ?? Date.now,
   };
+  const { guard } = deps;
   const stored = async () => await deps.onStored?.();
   return {
     import: async (tar, options) => {
+      guard?.checkOwnImages('an import');
       const id = await importImage(parts, tar, options);
       await stored();
       return id;
     },
-    importFrom: (address, options) => followed(importFrom(parts, address, options), stored),
-    load: (tar, options) => followed(loadImages(parts, tar, options), stored),
-    loadDirectory: (path) => followed(loadImageFolder(parts, path), stored),
+    importFrom: (address, options) => {
+      guard?.checkOwnImages('an import');
+      return followed(importFrom(parts, address, options), stored);
+    },
+    load: (tar, options) => {
+      guard?.checkOwnImages('a load');
+      return followed(loadImages(parts, tar, options), stored);
+    },
+    loadDirectory: (path) => {
+      guard?.checkOwnImages('a load');
+      return followed(loadImageFolder(parts, path), stored);
+    },
     save: (refs, options) => saveImages(parts, refs, options),
-    pull: (ref, options) => followed(pullImages(parts, ref, options), stored),
+    pull: (ref, options) => followed(pullImages(parts, ref, { ...options, mayPull: guard?.registryCheck() }), stored),
     push: (ref, options) => pushImages(parts, ref, options),
     search: (term, options) => searchImages(parts, term, options),
     distribution: (ref, options) => distribution(parts, ref, options),

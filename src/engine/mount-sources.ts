@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { MS_BIND, MS_REC, mount } from '../linux/index.ts';
 import { openBeneath, type RootBind } from '../storage/index.ts';
 import { boundPath } from './bundle.ts';
@@ -17,8 +17,8 @@ export const imageViewKey = (containerId: string, destination: string): string =
 export const viewerOf = (key: string): string | undefined => /^([0-9a-f]{64})\.[0-9a-f]{16}$/.exec(key)?.[1];
 
 /**
- * Makes what a container mounts ready at its start: volumes that are mounted themselves, images, and parts of both. What
- * is beneath a volume is opened without leaving it, and bound from that descriptor to a place of ours, so that the runtime
+ * Makes what a container mounts ready at its start: volumes that are mounted themselves, images, parts of both, and binds that
+ * are confined to a folder. What is beneath one is opened without leaving it, and bound from that descriptor to a place of ours, so that the runtime
  * follows no link that a container planted.
  *
  * @returns the mounts with the host paths that the runtime is to take
@@ -28,7 +28,7 @@ export async function prepareSources(parts: SourceParts, record: ContainerRecord
   const prepared: MountPoint[] = [];
   for (const [index, point] of record.mounts.entries()) {
     const subpath = subpathOf(point);
-    let { source } = point;
+    let source = point.within ?? point.source;
     if (point.type === 'volume') await parts.volumes.acquire(point.name, record.id);
     if (point.type === 'image') source = await showImage(parts, record.id, point);
     prepared.push({ ...point, source: subpath === '' ? source : bindBeneath(record, index, source, subpath) });
@@ -57,7 +57,7 @@ export async function holdSources(
   const binds: RootBind[] = [];
   for (const point of points) {
     if (point.type === 'volume') held.use(await parts.volumes.hold(point.name));
-    const source = point.type === 'image' ? await showImage(parts, record.id, point) : point.source;
+    const source = point.type === 'image' ? await showImage(parts, record.id, point) : (point.within ?? point.source);
     binds.push({ source, subpath: subpathOf(point), destination: point.destination, readOnly: !point.readWrite });
   }
   const owned = held.move();
@@ -79,7 +79,11 @@ async function showImage(parts: SourceParts, id: string, point: MountPoint): Pro
   return await parts.layers.view(key, await parts.images.ensureUnpacked(imageId));
 }
 
-const subpathOf = ({ spec }: MountPoint): string => spec?.volume?.subpath || spec?.image?.subpath || '';
+/** What beneath its source, or the folder that it is confined to, a mount shows; '': all. */
+function subpathOf({ spec, source, within }: MountPoint): string {
+  if (within !== undefined) return relative(within, source) || '.';
+  return spec?.volume?.subpath || spec?.image?.subpath || '';
+}
 
 function bindBeneath(record: ContainerRecord, index: number, source: string, subpath: string): string {
   const fd = openBeneath(source, subpath);

@@ -2,6 +2,7 @@ import type { NetworkService } from '../network/index.ts';
 import type { HostFacts, Runtime, RuntimeBinary, SeccompCache } from '../runtime/index.ts';
 import type { Database, Locks } from '../state/index.ts';
 import type { DiffID, LayerStore, Platform } from '../storage/index.ts';
+import type { CallerGuard } from './caller-policy.ts';
 import type { EngineConfig } from './config.ts';
 import type { ContainerStore } from './container-store.ts';
 import type { HeldPorts } from './held-ports.ts';
@@ -54,6 +55,7 @@ export interface EngineParts {
   attachments: PendingAttachments;
   heldPorts: HeldPorts;
   names: NamesStandIn;
+  guard: CallerGuard;
   /** Removes the records and folders of a container's execs. */
   forgetExecs(containerID: string): Promise<void>;
   /** Told of what fails where no caller waits. */

@@ -20,6 +20,8 @@ export interface VolumeDeps {
   locks: Locks;
   store: ContainerStore;
   directories: VolumeDirectories;
+  /** Whether the caller at work may have such a volume. @throws {TareError} Forbidden */
+  mayCreate?(volume: VolumeRecord): void;
 }
 
 /** Volumes of the local driver: a record and a folder each. The record is written first and deleted first. */
@@ -37,6 +39,7 @@ export class Volumes implements VolumeService {
     const existing = request.name ? this.find(request.name) : undefined;
     if (existing !== undefined) return existing;
     const record = this.newRecord(request.name || '', request.labels ?? {}, request.options);
+    this.#deps.mayCreate?.(record);
     using _lock = await this.#deps.locks.acquire(`volume:${record.name}`);
     try {
       await this.#deps.db.write((tx) => insertVolume(tx, record));

@@ -1,3 +1,4 @@
+export { containerCapabilities } from './capabilities.ts';
 export { applyCdiEdits } from './cdi/apply-edits.ts';
 export { CdiDevices, standardCdiFolders } from './cdi/cdi-devices.ts';
 export { type CdiEdits, isQualifiedName } from './cdi/cdi-spec.ts';

@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { CallerGuard } from '../../src/engine/caller-policy.ts';
 import { createExecService, type Execs } from '../../src/engine/exec.ts';
 import type { AttachSession, ContainerRecord, ExecConfig } from '../../src/engine/types.ts';
 import { isProcessAlive, signalProcess } from '../../src/linux/index.ts';
@@ -25,6 +26,12 @@ const open = (): Execs =>
     facts,
     store: { get: (id) => records.get(id)!, find: (id) => records.get(id) },
     runtimeFor: () => crun,
+    guard: new CallerGuard({
+      config: {},
+      facts,
+      store: { get: (id) => records.get(id)! },
+      volumes: { find: () => undefined },
+    }),
   });
 
 beforeEach(async () => {

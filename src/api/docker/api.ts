@@ -1,5 +1,6 @@
-import type { EngineServices } from '../../engine/index.ts';
-import { messageOf } from '../../errors/index.ts';
+import { type EngineServices, type RequestContext, withinRequest } from '../../engine/index.ts';
+import { messageOf, TareError } from '../../errors/index.ts';
+import { type AuditEntry, auditEntry } from './audit.ts';
 import { errorResponse } from './errors.ts';
 import type { Api, ApiLogger, ApiRequest, ApiResponse } from './messages.ts';
 import { json } from './responses.ts';
@@ -9,8 +10,15 @@ import { readBody } from './schema/body.ts';
 import { decodeQuery } from './schema/query.ts';
 import { MAXIMUM_VERSION, splitVersion } from './version.ts';
 
+export interface ApiOptions {
+  version: string;
+  logger?: ApiLogger;
+  /** Told of every request but pings, when its answer begins. */
+  audit?: (entry: AuditEntry) => void;
+}
+
 /** The Docker Engine API over an engine, bound to no transport. */
-export function createApi(engine: EngineServices, options: { version: string; logger?: ApiLogger }): Api {
+export function createApi(engine: EngineServices, options: ApiOptions): Api {
   const table = new RouteTable(routes);
   const common = {
     'api-version': MAXIMUM_VERSION,
@@ -20,6 +28,7 @@ export function createApi(engine: EngineServices, options: { version: string; lo
   };
 
   async function answer(request: ApiRequest): Promise<ApiResponse> {
+    if (request.refusal !== undefined) throw new TareError('Forbidden', request.refusal);
     const { version, path } = splitVersion(request.path);
     const found = table.find(request.method, path);
     if (!found) return json({ message: 'page not found' }, 404);
@@ -29,20 +38,42 @@ export function createApi(engine: EngineServices, options: { version: string; lo
     return await route.handler({ engine, params, query, body, request, version });
   }
 
+  /** What the path means; undefined: nothing that we know. */
+  function routeOf({ method, path }: ApiRequest): { path: string; target: string } | undefined {
+    try {
+      const found = table.find(method, splitVersion(path).path);
+      return found && { path: found.route.path, target: found.params.id || found.params.name };
+    } catch {
+      return undefined; // the same error is answered
+    }
+  }
+
+  async function answerOrRefuse(request: ApiRequest, context: RequestContext): Promise<ApiResponse> {
+    const startedMs = Date.now();
+    let response: ApiResponse;
+    let refusal: string | undefined;
+    try {
+      response = await answer(request);
+    } catch (error) {
+      response = errorResponse(error);
+      if (response.status === 403) refusal = messageOf(error);
+      // Other errors are told to the client in full; one that is gone caused this one.
+      if (response.status === 500 && !request.signal.aborted) {
+        const message = `${request.method} ${request.path}: ${messageOf(error)}`;
+        options.logger?.error({ err: error, status: response.status }, message);
+      }
+    }
+    if (options.audit !== undefined && !request.path.endsWith('/_ping')) {
+      const times = { startedMs, endedMs: Date.now() };
+      options.audit(auditEntry(request, routeOf(request), { ...response, refusal }, times, context.subject));
+    }
+    return { ...response, headers: { ...common, ...response.headers } };
+  }
+
   return {
     async handle(request) {
-      let response: ApiResponse;
-      try {
-        response = await answer(request);
-      } catch (error) {
-        response = errorResponse(error);
-        // Other errors are told to the client in full; one that is gone caused this one.
-        if (response.status === 500 && !request.signal.aborted) {
-          const message = `${request.method} ${request.path}: ${messageOf(error)}`;
-          options.logger?.error({ err: error, status: response.status }, message);
-        }
-      }
-      return { ...response, headers: { ...common, ...response.headers } };
+      const context: RequestContext = request.caller === undefined ? {} : { caller: request.caller };
+      return within(context, await withinRequest(context, () => answerOrRefuse(request, context)));
     },
 
     hijacks(method, path) {
@@ -52,6 +83,31 @@ export function createApi(engine: EngineServices, options: { version: string; lo
       } catch {
         return false; // the same error is answered by `handle`
       }
+    },
+  };
+}
+
+/** What an answer still does while it is sent is the request's doing as well. */
+function within(context: RequestContext, response: ApiResponse): ApiResponse {
+  const { body, upgrade } = response;
+  const changed: ApiResponse = { ...response };
+  if (body !== undefined && !(body instanceof Uint8Array)) changed.body = stepsWithin(context, body);
+  if (upgrade !== undefined)
+    changed.upgrade = (duplex, headers) => withinRequest(context, () => upgrade(duplex, headers));
+  return changed;
+}
+
+function stepsWithin(context: RequestContext, body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]() {
+      const steps = withinRequest(context, () => body[Symbol.asyncIterator]());
+      return {
+        next: () => withinRequest(context, () => steps.next()),
+        return: async () => {
+          await withinRequest(context, () => steps.return?.());
+          return { done: true, value: undefined };
+        },
+      };
     },
   };
 }

@@ -14,6 +14,8 @@ export interface ApiRequest {
   signal: AbortSignal;
   /** Who sent it; undefined: whoever runs this process. */
   caller?: Caller;
+  /** Why it must not be answered, by what let it in. */
+  refusal?: string;
 }
 
 export interface ApiResponse {

@@ -16,6 +16,7 @@ export default command({
       short: 'H',
       help: 'Where to listen (unix://PATH, tcp://ADDRESS:PORT, fd:// for a systemd socket)',
     },
+    'audit-log': { type: 'string', help: 'Write who asked for what to the file, as lines of JSON', completes: 'files' },
     'insecure-tcp': {
       type: 'list',
       value: 'address',

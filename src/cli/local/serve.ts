@@ -6,12 +6,14 @@ import { TareError } from '../../errors/index.ts';
 import type { EngineValues } from '../engine-options.ts';
 import { userFolders } from '../rootless.ts';
 import { VERSION } from '../version.ts';
+import { AuditLog, auditOptionsOf } from './audit-log.ts';
 import { type ListenValues, listenersOf } from './listeners.ts';
 import { notifyReady } from './notify.ts';
 import { configFrom, openEngine } from './open-engine.ts';
 import { toldToStop } from './signals.ts';
 
 export interface ServeValues extends EngineValues, ListenValues {
+  'audit-log'?: string | undefined;
   pidfile?: string | undefined;
 }
 
@@ -35,6 +37,9 @@ export async function serveUntilTold(values: ServeValues, announce: (line: strin
   const { pino } = await import('pino');
   const logger = pino({ level, base: null }, pino.destination({ fd: 2, sync: true }));
   using _pidfile = pidFile(values.pidfile);
+  const reportAudit = (error: unknown) => logger.error({ err: error }, 'writing the audit log');
+  const auditOptions = auditOptionsOf(values['audit-log'], file.audit);
+  using audit = auditOptions && new AuditLog(auditOptions, reportAudit);
   await using engine = await openEngine(config, {
     watchesExits: true,
     reconciles: true,
@@ -43,7 +48,8 @@ export async function serveUntilTold(values: ServeValues, announce: (line: strin
     notice: (text) => logger.info(text),
     report: (subject, error) => logger.error({ err: error }, subject),
   });
-  const serving = await serve(createApi(engine, { version: VERSION, logger }), listeners, { logger, peerOf });
+  const api = createApi(engine, { version: VERSION, logger, ...(audit && { audit: (entry) => audit.write(entry) }) });
+  const serving = await serve(api, listeners, { logger, peerOf });
   for (const address of serving.addresses) announce(`API listen on ${address}`);
   notifyReady('READY=1');
   if (!stop.aborted) await new Promise((resolve) => stop.addEventListener('abort', resolve, { once: true }));

@@ -2,8 +2,12 @@ import type { IncomingMessage } from 'node:http';
 import type { Caller } from '../../../engine/index.ts';
 import type { ApiRequest } from '../messages.ts';
 
-/** The API's view of a request of node:http. */
-export function toApiRequest(request: IncomingMessage, signal: AbortSignal, caller: Caller | undefined): ApiRequest {
+/** The API's view of a request of node:http. @param from who sent it, and why it must not be answered */
+export function toApiRequest(
+  request: IncomingMessage,
+  signal: AbortSignal,
+  from: { caller: Caller | undefined; refusal: string | undefined },
+): ApiRequest {
   const url = request.url ?? '/';
   const mark = url.indexOf('?');
   return {
@@ -14,7 +18,8 @@ export function toApiRequest(request: IncomingMessage, signal: AbortSignal, call
     // Who leaves a body before its end must still be answered: the connection stays.
     body: { [Symbol.asyncIterator]: () => request.iterator({ destroyOnReturn: false }) },
     signal,
-    ...(caller === undefined ? {} : { caller }),
+    ...(from.caller === undefined ? {} : { caller: from.caller }),
+    ...(from.refusal === undefined ? {} : { refusal: from.refusal }),
   };
 }
 

@@ -1,8 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerOptions } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { messageOf, TareError } from '../../../errors/index.ts';
-import { errorResponse } from '../errors.ts';
+import { messageOf } from '../../../errors/index.ts';
 import type { Api, ApiLogger } from '../messages.ts';
 import { Connections, type PeerOf } from './connections.ts';
 import { type Dispatch, exchange } from './exchange.ts';
@@ -48,11 +47,13 @@ export async function serve(
   { logger, peerOf }: ServeOptions = {},
 ): Promise<Serving> {
   const connections = new Connections(peerOf);
-  const dispatch: Dispatch = async (request, signal) => {
-    const refusal = connections.refusal(request);
-    if (refusal !== undefined) return errorResponse(new TareError('Forbidden', refusal));
-    return await api.handle(toApiRequest(request, signal, connections.callerOf(request)));
-  };
+  const dispatch: Dispatch = (request, signal) =>
+    api.handle(
+      toApiRequest(request, signal, {
+        caller: connections.callerOf(request),
+        refusal: connections.refusal(request),
+      }),
+    );
   // Routing, schemas and bodies are the API's own, for they serve calls without HTTP as well: Fastify is the host alone.
   const answer = (request: FastifyRequest, reply: FastifyReply) => {
     reply.hijack();
