@@ -1,6 +1,6 @@
 import { TareError } from '../errors/index.ts';
 import { isIP, isIPv6, parseAddress } from '../linux/index.ts';
-import type { PortMapping, PortSelection } from '../network/index.ts';
+import { type PortMapping, type PortSelection, selectionText, selects } from '../network/index.ts';
 import { publications } from './container-network.ts';
 import { containerEvent } from './events.ts';
 import { isUp } from './liveness.ts';
@@ -65,10 +65,10 @@ export async function removePorts(
   refuseForeignNetwork(record);
   if (selections.length === 0) throw new TareError('InvalidArgument', 'no port to take back was named');
   const isLive = isUp(record);
-  const removed = isLive ? await parts.networks.unpublish(id, selections) : [];
-  const kept = isLive
-    ? parts.networks.endpoints({ containerId: id }).flatMap(({ ports }) => ports)
-    : recordedMappings(record, selections);
+  const published = isLive ? parts.networks.endpoints({ containerId: id }).flatMap(({ ports }) => ports) : [];
+  const removed = isLive ? chosenMappings(published, selections) : [];
+  const kept = isLive ? published.filter((port) => !removed.includes(port)) : recordedMappings(record, selections);
+  // The record first: if this process ends in between, what is still published is taken back by whoever opens the engine next.
   await parts.store.update(id, (current, tx) => {
     const { host } = current;
     for (const selection of isLive ? removed : selections) {
@@ -87,6 +87,16 @@ export async function removePorts(
     }
     tx.event(containerEvent(current, 'unpublish', { ports: selections.map(requestText).join(',') }));
   });
+  if (isLive) await parts.networks.unpublish(id, removed);
+}
+
+/** Published mappings that are meant. @throws {TareError} NotFound: a selection that fits none */
+function chosenMappings(published: readonly PortMapping[], selections: readonly PortSelection[]): PortMapping[] {
+  for (const selection of selections) {
+    if (published.some((mapping) => selects(selection, mapping))) continue;
+    throw new TareError('NotFound', `port ${selectionText(selection)} is not published`);
+  }
+  return published.filter((mapping) => selections.some((selection) => selects(selection, mapping)));
 }
 
 /** Of a container that does not run. @throws {TareError} NotFound: a selection that fits no binding */

@@ -32,7 +32,15 @@ export function portReach(
   }
   const text = `${port}/${protocol}`;
   const reach = parts.networks.reach(record.id, port, protocol);
-  return { container: record.name, port: text, reach, notes: isUp(record) ? listening(record, port, protocol) : [] };
+  const notes = isUp(record) ? listening(record, port, protocol) : [];
+  return { container: record.name, port: text, reach, notes: [...notes, ...egressNotes(parts, record)] };
+}
+
+/** What the container itself reaches is another question; its answers always leave. */
+function egressNotes({ networks }: EngineParts, { id, name }: ContainerRecord): string[] {
+  const subjects = [id, ...networks.endpoints({ containerId: id }).map(({ networkId }) => networkId)];
+  if (subjects.every((subject) => networks.egress.find(subject) === undefined)) return [];
+  return [`an egress policy says what ${name} itself may reach: tare network egress show ${name}`];
 }
 
 const TCP_LISTEN = '0A';

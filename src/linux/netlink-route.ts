@@ -58,7 +58,7 @@ const IFLA_BRPORT_MODE = 4;
 const IFLA_BRPORT_LEARNING = 8;
 const IFLA_BRPORT_ISOLATED = 33;
 const IFLA_BRPORT_GROUP_FWD_MASK = 31;
-const IFLA_BRPORT_LOCKED = 43;
+const IFLA_BRPORT_LOCKED = 39;
 /** One bit for each last digit of 01:80:c2:00:00:0x; the kernel never passes on the second one (pause). */
 const ALL_RESERVED_GROUPS = 0xfffd;
 const IFF_UP = 1;

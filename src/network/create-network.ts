@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { TareError } from '../errors/index.ts';
+import type { Transaction } from '../state/index.ts';
 import { occupiedSubnets, pickSubnet } from './address-pools.ts';
 import { configured, refuseRemoval } from './config-networks.ts';
 import type { NetworkRecord } from './driver.ts';
@@ -9,6 +10,7 @@ import type { NetworkDeps } from './network-deps.ts';
 import { checkedIpam, isGatewayOurs, networkFrom } from './network-options.ts';
 import type { Alongside, CreateNetwork } from './network-service.ts';
 import {
+  findDamaged,
   findNetwork,
   insertNetwork,
   listEndpoints,
@@ -46,7 +48,7 @@ export async function createNetwork(
   }
   refuseTakenName(deps.db, request.name);
   const id = newId();
-  const network = networkFrom(complete, id, `br-${id.slice(0, 12)}`);
+  const network = networkFrom(complete, id, bridgeNameOf(id));
   const egress = egressOf(complete, network);
   const occupied = hostSubnets(deps);
   using _lock = await deps.locks.acquire(`network:${id}`);
@@ -100,6 +102,8 @@ function egressOf({ options, egress = [] }: CreateNetwork, network: NetworkRecor
 
 /** @see NetworkService.remove */
 export async function removeNetwork(deps: NetworkDeps, ref: string, alongside?: Alongside): Promise<void> {
+  const damaged = findDamaged(deps.db, ref);
+  if (damaged !== undefined && !predefined.has(damaged.name)) return await removeDamaged(deps, damaged, alongside);
   const network = lookUpNetwork(deps, ref);
   if (predefined.has(network.name)) {
     throw new TareError('Forbidden', `${network.name} is a pre-defined network and cannot be removed`);
@@ -115,21 +119,48 @@ export async function removeNetwork(deps: NetworkDeps, ref: string, alongside?: 
 }
 
 async function removeRecordedNetwork(deps: NetworkDeps, network: StoredNetwork, alongside?: Alongside): Promise<void> {
-  const { id, name } = network;
   await deps.db.write((tx) => {
-    const { count } = tx.get<{ count: number }>('SELECT count(*) AS count FROM endpoints WHERE network_id = ?', id) ?? {
-      count: 0,
-    };
-    if (count > 0) {
-      throw new TareError('Forbidden', `error while removing network: network ${name} has active endpoints`);
-    }
+    refuseUsed(tx, network);
     refuseRemoval(network, listNetworks(deps.db));
-    tx.run('DELETE FROM networks WHERE id = ?', id);
-    forgetEgress(tx, id);
+    deleteNetwork(tx, network.id);
     alongside?.(tx, publicRecord(network));
   });
   await deps.drivers[network.driver].remove(network);
 }
+
+function refuseUsed(tx: Transaction, { id, name }: { id: string; name: string }): void {
+  const used = tx.get('SELECT 1 FROM endpoints WHERE network_id = ?', id);
+  if (used === undefined) return;
+  throw new TareError('Forbidden', `error while removing network: network ${name} has active endpoints`);
+}
+
+function deleteNetwork(tx: Transaction, id: string): void {
+  tx.run('DELETE FROM networks WHERE id = ?', id);
+  forgetEgress(tx, id);
+}
+
+/** Of a network whose record makes no sense only its name is known, and the bridge that is called by its id. */
+async function removeDamaged(
+  deps: NetworkDeps,
+  network: { id: string; name: string },
+  alongside?: Alongside,
+): Promise<void> {
+  const { id } = network;
+  const bridge = bridgeNameOf(id);
+  using _lock = await deps.locks.acquire(`network:${id}`);
+  await deps.db.write((tx) => {
+    refuseUsed(tx, network);
+    deleteNetwork(tx, id);
+    alongside?.(tx, {
+      ...{ ...network, driver: 'bridge', bridge, createdMs: 0, mtu: 0, ipam: [], options: {}, labels: {} },
+      ...{ internal: false, enableIPv4: false, enableIPv6: false, icc: false, masquerade: false },
+    });
+  });
+  await deps.links.remove(bridge);
+  if (deps.firewall.exists) await deps.firewall.synchronize();
+}
+
+const bridgeNameOf = (id: string): string => `br-${id.slice(0, 12)}`;
 
 /**
  * Before a bridge is made: subnets that came from the pools are picked again when something on the host has taken them

@@ -25,6 +25,7 @@ export { hasNames, nameServersOf } from './named-networks.ts';
 export * from './names/index.ts';
 export * from './network-service.ts';
 export type { DefaultNetwork } from './predefined.ts';
+export { selectionText, selects } from './publish.ts';
 export type { PortReach } from './reach.ts';
 export * from './reservations.ts';
 export { type NetworkServiceOptions, openNetworkService } from './service.ts';

@@ -62,6 +62,12 @@ export function findNetwork(db: Database, ref: string): StoredNetwork {
   return parse(only);
 }
 
+/** What is known of a network whose row is damaged: its columns. @returns undefined: the row is sound, or there is none */
+export function findDamaged(db: Database, ref: string): { id: string; name: string } | undefined {
+  const rows = db.all<IdRow & { name: string }>('SELECT id, name, doc FROM networks WHERE id = ?1 OR name = ?1', ref);
+  return rows.find(({ id, doc }) => soundRecords(db, 'network', [{ id, doc }], checkNetwork).length === 0);
+}
+
 /** @throws {TareError} AlreadyExists: another network has this name */
 export function refuseTakenName(db: Pick<Transaction, 'get'>, name: string): void {
   if (db.get('SELECT 1 FROM networks WHERE name = ?', name) !== undefined) {

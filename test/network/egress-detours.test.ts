@@ -87,6 +87,23 @@ test('frames to the addresses that bridges keep for themselves reach the host no
   expect(await counted(`iifname "${unguarded.bridge}" udp dport 7777`, undefined, reserved)).toBe(RESERVED.length);
 });
 
+test("frames under another MAC address than the container's own", async () => {
+  const c = await denied();
+  const destinationMac = await bridgeMac();
+  const { gatewayIpv4 } = c.endpoint;
+  const frames = [
+    [c.ipv4, '203.0.113.1'],
+    [c.ipv4, gatewayIpv4],
+    [c.ipv6, '2001:db8:113::1'],
+  ].map(
+    ([from, to]): Attack => ({
+      ...{ kind: 'udp', from: from!, to: to!, port: 7777, destinationMac, count: 2, sourceMac: '02:00:00:00:00:99' },
+    }),
+  );
+  expect(await counted('udp dport 7777', world.lab.outside, () => send('a', ...frames))).toBe(0);
+  expect(await counted('udp dport 7777', undefined, () => send('a', ...frames))).toBe(0);
+});
+
 test('messages of neighbour discovery leave the link with nothing hidden in them', async () => {
   const c = await denied();
   const destinationMac = await bridgeMac();

@@ -43,6 +43,7 @@ describe.each(['tare', 'in-process'] as const)('egress policies, through %s', (f
     expect(await web('app', 'example.com')).toBe('here');
     expect(await web('app', 'other.org')).toBe('');
     expect(await show('app')).toContain('  allow example.com:80\n  default deny\n');
+    expect((await cli('network', 'why', 'app', '80')).stdout).toContain('note: an egress policy says');
     expect(await show('app')).toContain(`example.com ${outside.address} until `);
     await eventually('look-ups that were refused are told of', async () =>
       (await show('app')).includes('dns other.org'),
@@ -71,6 +72,37 @@ describe.each(['tare', 'in-process'] as const)('egress policies, through %s', (f
     expect(report).toMatchObject({ Kind: 'container', Name: 'app', Default: '', Rules: [], Attempts: [] });
     await cli('rm', '-f', 'app');
     expect((await engine().run(['nft', 'list', 'ruleset'])).stdout).not.toContain('egress-c');
+  });
+
+  test('a keeper that is killed leaves open what was open and nothing else, and names come back', async () => {
+    await using outside = await engine().outside();
+    await serveWorld(engine(), outside);
+    const bystander = '198.51.100.77';
+    outside.spawn(['ip', 'address', 'add', `${bystander}/32`, 'dev', 'lo']);
+    const box = [busybox, 'sleep', '1000'];
+    await cli('run', '-d', '--name', 'free', ...box);
+    await eventually('the bystander is there', async () => (await web('free', bystander)) === 'here');
+    await cli('run', '-d', '--name', 'app', '--dns', outside.address, '--egress', 'allow=*.example.com:80', ...box);
+    expect(await web('app', 'a0.example.com')).toBe('here');
+    for (const round of [1, 2, 3]) {
+      const [keeper] = engine()
+        .processes()
+        .filter(({ command }) => /\bkeeper\b/.test(command));
+      process.kill(keeper!.pid, 'SIGKILL');
+      expect(await web('app', outside.address)).toBe('here');
+      await eventually('names are back', async () => {
+        expect(await web('app', bystander)).toBe('');
+        expect(await web('app', 'evil.org')).toBe('');
+        return (await web('app', `a${round}.example.com`)) === 'here';
+      });
+      expect(await show('app')).toContain(`a${round}.example.com ${outside.address} until `);
+      await eventually('a keeper lives', async () =>
+        engine()
+          .processes()
+          .some(({ command, pid }) => /\bkeeper\b/.test(command) && pid !== keeper!.pid),
+      );
+    }
+    await cli('rm', '-f', 'app', 'free');
   });
 
   test('of a network, by flag and by option; by the label of a client without the flag; in a file', async () => {

@@ -209,5 +209,8 @@ describe('inside a container', () => {
     await run('pod', '--network', 'sound');
     expect(await asker.answer({ server: gateway, name: 'pod' })).toBe(await addressOf(engine(), 'pod', 'sound'));
     expect((await cli('network', 'ls', '--format', '{{.Name}}')).stdout).toContain('sound');
+    await cli('network', 'rm', 'broken', 'crooked');
+    await cli('network', 'create', 'broken');
+    await cli('network', 'rm', 'broken');
   });
 });

@@ -4,7 +4,7 @@ import { busybox, TestEngine } from '../support/engine.ts';
 import { eventually } from '../support/execute.ts';
 import { restingHoldings } from '../support/holdings.ts';
 
-const kills = Number(process.env['TARE_NETWORK_KILLS'] ?? 6);
+const kills = Number(process.env['TARE_NETWORK_KILLS'] ?? 9);
 const seed = Number(process.env['TARE_SEED'] ?? Date.now() % 1e9);
 
 /** The same numbers for the same seed. */
@@ -22,6 +22,8 @@ interface Place {
   addresses: string[];
   neighbours: string[];
   ports: string[];
+  /** Chains of egress policies, with their table's family. */
+  policies: string[];
 }
 
 interface Inspected {
@@ -30,6 +32,21 @@ interface Inspected {
     Networks: Record<string, { IPAddress: string }>;
     Ports: Record<string, { HostIp: string; HostPort: string }[] | null>;
   };
+}
+
+/** Chains that the policies of a container and of a network have, by what the engine says of them. */
+async function saidPolicies(engine: TestEngine, subjects: [path: string, letter: string][]): Promise<string[]> {
+  const chains = await Promise.all(
+    subjects.map(async ([path, letter]) => {
+      const { Id, Default, Rules } = (
+        await engine.api<{ Id: string; Default: string; Rules: string[] }>('GET', `/tare/${path}/egress`)
+      ).body;
+      const chain = `egress-${letter}${Id.slice(0, 12)}`;
+      const isOfNeighbours = Rules.some((rule) => rule.includes('neighbours'));
+      return Default === '' ? [] : [`inet ${chain}`, ...(isOfNeighbours ? [`bridge ${chain}`] : [])];
+    }),
+  );
+  return chains.flat().sort();
 }
 
 async function said(engine: TestEngine, container: string): Promise<Place & { pid: number }> {
@@ -43,7 +60,11 @@ async function said(engine: TestEngine, container: string): Promise<Place & { pi
     )
     // An IPv6 mapping of a container without IPv6 is the keeper's, not the rules'.
     .flatMap(([ip, protocol, port]) => (ip === '0.0.0.0' ? [`${protocol} . ${port}`] : []));
-  return { pid: State.Pid, links: addresses.length, addresses, neighbours: addresses, ports: ports.sort() };
+  const policies = await saidPolicies(engine, [
+    [`containers/${container}`, 'c'],
+    ['networks/two', 'n'],
+  ]);
+  return { pid: State.Pid, links: addresses.length, addresses, neighbours: addresses, ports: ports.sort(), policies };
 }
 
 async function found(engine: TestEngine, pid: number): Promise<Place> {
@@ -58,12 +79,25 @@ async function found(engine: TestEngine, pid: number): Promise<Place> {
     neighbours: (await lines(['ip', 'neighbour', 'show', 'nud', 'permanent']))
       .map((line) => line.split(' ', 1)[0]!)
       .sort(),
+    policies: (await lines(['nft', 'list', 'chains']))
+      .reduce<{ family: string; chains: string[] }>(
+        ({ family, chains }, line) => {
+          const [, table] = /^table (\w+) /.exec(line) ?? [];
+          const [, chain] = /chain (egress-[cn][0-9a-f]{12}) /.exec(line) ?? [];
+          return {
+            family: table ?? family,
+            chains: chain === undefined ? chains : [...chains, `${table ?? family} ${chain}`],
+          };
+        },
+        { family: '', chains: [] },
+      )
+      .chains.sort(),
     ports: [...map.matchAll(/(\w+ \. \d+) : /g)].map(([, key]) => key!).sort(),
   };
 }
 
 test(
-  `the daemon is killed at ${kills} points of connecting, disconnecting and publishing, and nothing is left (seed ${seed})`,
+  `the daemon is killed at ${kills} points of connecting, publishing and changing policies, and nothing is left (seed ${seed})`,
   async () => {
     const next = random(seed);
     await using engine = await TestEngine.start({ face: 'docker' });
@@ -81,6 +115,11 @@ test(
       ['POST', '/tare/containers/box/ports', more],
       ['POST', '/networks/two/disconnect', { Container: 'box' }],
       ['DELETE', '/tare/containers/box/ports', more],
+      ['POST', '/tare/containers/box/egress', { Set: ['allow *.example.com:443', 'deny neighbours', 'default deny'] }],
+      ['POST', '/tare/networks/two/egress', { Set: ['deny 203.0.113.0/24', 'default learn'] }],
+      ['POST', '/tare/containers/box/egress', { Set: ['allow example.org', 'default learn'] }],
+      ['DELETE', '/tare/networks/two/egress', undefined],
+      ['DELETE', '/tare/containers/box/egress', undefined],
     ];
     for (let point = 0; point < kills; point += 1) {
       const [method, path, body] = work[point % work.length]!;

@@ -21,7 +21,16 @@ const ICMPV6 = 58;
 /** What to send, and how often; a scan is `count` datagrams to as many ports, from 1 on. */
 export type Attack =
   | { kind: 'scan'; from: string; to: string; destinationMac: string; count: number }
-  | { kind: 'udp'; from: string; to: string; port: number; destinationMac: string; count: number }
+  | {
+      kind: 'udp';
+      from: string;
+      to: string;
+      port: number;
+      /** Its own unless given. */
+      sourceMac?: string;
+      destinationMac: string;
+      count: number;
+    }
   | { kind: 'advertise'; from: string; prefix: string; destinationMac: string; count: number }
   | {
       kind: 'redirect';
@@ -52,10 +61,13 @@ function interfaceNamed(name: string): Interface {
 
 function frameOf(attack: Attack, own: Buffer): Buffer {
   switch (attack.kind) {
-    case 'udp':
-      return isV6(attack.to)
-        ? ethernet(own, attack.destinationMac, ETH_P_IPV6, ipv6(attack.from, attack.to, UDP, 64, udp(attack)))
-        : ethernet(own, attack.destinationMac, ETH_P_IP, ipv4(attack.from, attack.to, UDP, udp(attack)));
+    case 'udp': {
+      const { from, to, destinationMac, sourceMac } = attack;
+      const sender = sourceMac === undefined ? own : macBytes(sourceMac);
+      return isV6(to)
+        ? ethernet(sender, destinationMac, ETH_P_IPV6, ipv6(from, to, UDP, 64, udp(attack)))
+        : ethernet(sender, destinationMac, ETH_P_IP, ipv4(from, to, UDP, udp(attack)));
+    }
     case 'scan':
       throw new TypeError('a scan is many frames');
     case 'advertise':

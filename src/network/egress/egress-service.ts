@@ -101,6 +101,7 @@ export function createEgressService(deps: EgressDeps): EgressService {
       const names = new FollowedNames({ db, firewall, hostAddresses, times, report });
       return {
         allows: (containerId, name) => names.allows(containerId, name),
+        isHeld: (containerId) => names.isHeld(containerId),
         onAnswer: (containerId, name, addresses, ttl) => names.opened(containerId, name, addresses, ttl),
         [Symbol.dispose]: () => names[Symbol.dispose](),
       };

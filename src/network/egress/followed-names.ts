@@ -85,6 +85,12 @@ export class FollowedNames implements Disposable {
     return refusing === undefined;
   }
 
+  /** Whether a policy of its own or of one of its networks holds for a container. */
+  isHeld(containerId: string): boolean {
+    const { policies, networks } = this.#current();
+    return [containerId, ...(networks.get(containerId) ?? [])].some((id) => policies.has(id));
+  }
+
   /** Opens what a name was answered with, for the policies that mean the name. */
   async opened(containerId: string, name: string, addresses: readonly string[], ttlSeconds: number): Promise<void> {
     const { policies, networks } = this.#current();

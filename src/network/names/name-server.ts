@@ -86,6 +86,8 @@ export interface NameSource {
 
 /** What may be built on the names that containers ask for: all of it is optional. */
 export interface NameHooks {
+  /** Whether a policy holds for what a container sends. */
+  isHeld?(containerId: string): boolean;
   /** Whether a container may ask for a name that is not a container's. */
   allows?(containerId: string, name: string): boolean;
   /** Told of the addresses that a container is about to be given for such a name; the answer waits for it. */
@@ -300,7 +302,9 @@ export class NameServer implements Disposable {
       if (resolvers.length === 0) return emptyAnswer(asked, ResponseCode.noSuchName);
       if (hooks.allows?.(id, query.name) === false) return emptyAnswer(asked, ResponseCode.noSuchName);
       // Those that were given to the container are asked as by itself: there it may reach what this host does not.
-      const from = asker.container.resolvers.length > 0 ? (asker.container.namespace ?? '') : '';
+      // Who is under a policy may not reach them himself: of his questions the names are judged, and we ask.
+      const asksAsItself = asker.container.resolvers.length > 0 && hooks.isHeld?.(id) !== true;
+      const from = asksAsItself ? (asker.container.namespace ?? '') : '';
       const found = await this.#forwarder.ask(id, resolvers, message, query.questionEnd, transport === 'tcp', from);
       if (found === undefined) return emptyAnswer(asked, ResponseCode.serverFailure);
       const { addresses, ttlSeconds } = answeredAddresses(found, query);
