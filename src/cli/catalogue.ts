@@ -247,6 +247,10 @@ export const groups: Record<string, Group> = {
       events,
       info,
       prune: { summary: 'Remove unused data', load: () => import('./commands/system-prune.ts') },
+      reload: {
+        summary: 'Have the daemon read its configuration again',
+        load: () => import('./commands/system-reload.ts'),
+      },
       verify: {
         summary: 'Check what is stored against its digests and records',
         load: () => import('./commands/system-verify.ts'),

@@ -72,6 +72,7 @@ export const engineOptions = {
   'ip-masq': { type: 'bool', help: "Let containers on the default bridge out under the host's address", default: true },
   ipv6: { type: 'bool', help: 'Give the default bridge IPv6 addresses' },
   label: { type: 'list', help: "Set key=value labels of the engine, shown by 'info'" },
+  'log-driver': { type: 'string', help: 'Log driver of containers that do not name one, json-file unless given' },
   'log-level': {
     type: 'string',
     short: 'l',
@@ -79,6 +80,7 @@ export const engineOptions = {
     default: 'info',
     completes: ['debug', 'info', 'warn', 'error', 'fatal'],
   },
+  'log-opt': { type: 'list', value: 'name=value', help: 'Option of that log driver' },
   'max-concurrent-downloads': { type: 'int', help: 'Layers that one pull fetches at the same time, 6 unless given' },
   'max-concurrent-uploads': { type: 'int', help: 'Layers that one push sends at the same time, 5 unless given' },
   mtu: { type: 'int', help: 'MTU of the default bridge, 1500 unless given' },

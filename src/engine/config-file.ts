@@ -37,6 +37,9 @@ export interface ConfigFile extends NetworkFlags {
   events?: { 'max-age'?: string; 'max-size'?: string };
   'cdi-spec-dirs'?: string[];
   policy?: Record<string, unknown>;
+  'log-driver'?: string;
+  'log-opts'?: Record<string, string>;
+  'log-level'?: string;
   audit?: { path?: string; 'max-size'?: string; 'max-files'?: string };
 }
 
@@ -52,6 +55,8 @@ const isRuntimes = (value: unknown): boolean =>
   );
 
 const isTable = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const isTextTable = (value: unknown): boolean => isTable(value) && Object.values(value as object).every(isText);
 
 const isTextsOf =
   (...keys: string[]) =>
@@ -112,6 +117,9 @@ const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, wa
     isTextsOf('path', 'max-size', 'max-files'),
     'a table with path, max-size and max-files, such as "10m" and "5"',
   ],
+  'log-driver': [isText, "a log driver's name"],
+  'log-opts': [isTextTable, 'a table of texts'],
+  'log-level': [isText, 'debug, info, warn, error or fatal'],
   policy: [isTable, 'a table of what callers may not have'],
 };
 

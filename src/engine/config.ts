@@ -10,6 +10,7 @@ import { type CallerPolicy, parseCallerPolicy } from './caller-policy-config.ts'
 import { type ConfigFile, readConfigFile } from './config-file.ts';
 import { eventArguments, parseEventLimits } from './event-config.ts';
 import { formatThreshold, type ImageGC, parseImageGC } from './image-gc-config.ts';
+import { parseLogOptions } from './log-options.ts';
 import { type NetworkConfig, type NetworkFlags, networkArguments, parseNetworkConfig } from './network-config.ts';
 
 /** Everything that an engine is told when it opens. */
@@ -47,6 +48,8 @@ export interface EngineConfig {
   events: EventLimits;
   /** What callers may not have; undefined: everybody may have everything. */
   callerPolicy?: CallerPolicy;
+  /** What takes the output of containers that do not say. */
+  logConfig: { type: string; config: Record<string, string> };
   /** Where devices are described (CDI); what stands in a later one counts. */
   cdiFolders: string[];
 }
@@ -108,6 +111,9 @@ export interface ConfigFlags {
   eventsMaxAge?: string;
   eventsMaxSize?: string;
   cdiFolders?: string[];
+  logDriver?: string;
+  /** `NAME=VALUE`. */
+  logOptions?: string[];
 }
 
 /**
@@ -177,6 +183,7 @@ export function loadConfig(
       flags.eventsMaxSize ?? file.events?.['max-size'],
     ),
     cdiFolders: cdiFolders(flags, file),
+    logConfig: logDefaults(flags, file),
     ...(file.policy === undefined ? {} : { callerPolicy: parseCallerPolicy(file.policy) }),
   };
 }
@@ -184,6 +191,22 @@ export function loadConfig(
 function cdiFolders(flags: ConfigFlags, file: ConfigFile): string[] {
   const given = [...(file['cdi-spec-dirs'] ?? []), ...(flags.cdiFolders ?? [])];
   return given.length === 0 ? [...standardCdiFolders] : given.map((folder) => resolve(folder));
+}
+
+/** @throws {TareError} InvalidArgument: a driver or an option that it has not */
+function logDefaults(flags: ConfigFlags, file: ConfigFile): EngineConfig['logConfig'] {
+  const given = (flags.logOptions ?? []).map((text): [string, string] => {
+    const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
+    if (name === undefined)
+      throw new TareError('InvalidArgument', `invalid log-opt ${JSON.stringify(text)}: want NAME=VALUE`);
+    return [name, value ?? ''];
+  });
+  const logConfig = {
+    type: flags.logDriver ?? file['log-driver'] ?? 'json-file',
+    config: { ...file['log-opts'], ...Object.fromEntries(given) },
+  };
+  parseLogOptions(logConfig);
+  return logConfig;
 }
 
 /** Lists of the file and of the flags add up, as they do not contradict each other. */
@@ -297,6 +320,7 @@ export type ServeSettings = Pick<
   | 'tlscert'
   | 'tlskey'
   | 'audit'
+  | 'log-level'
 >;
 
 function wellKnownRuntimes(): RuntimeBinary[] {

@@ -25,7 +25,7 @@ import { containerEvent } from './events.ts';
 import { findImage } from './image-records.ts';
 import { noteUse } from './image-uses.ts';
 import { insertLinks, resolveLinks } from './links.ts';
-import { parseLogOptions } from './log-options.ts';
+import { parseLogOptions, withLogDefaults } from './log-options.ts';
 import { isExtraHost } from './name-files.ts';
 import { newContainerID, newContainerName, parseContainerName } from './names.ts';
 import type { EngineParts } from './parts.ts';
@@ -71,7 +71,11 @@ export async function createContainer(
   const image = parts.images.resolve(request.config.image, platform);
   await parts.images.requireTrusted(image.id, request.config.image);
   const config = mergeImageDefaults(request.config, image.config.config ?? {});
-  const asked: HostConfig = { ...request.host, runtime: request.host.runtime || engine.defaultRuntime };
+  const asked: HostConfig = {
+    ...request.host,
+    runtime: request.host.runtime || engine.defaultRuntime,
+    logConfig: withLogDefaults(request.host.logConfig, engine.logConfig),
+  };
   const warnings = checkSettings(parts, config, asked);
   const host = applyHostDefaults(asked, parts.facts);
   const networking = config.networkDisabled ? [] : resolveNetworking(parts, host, request.networking);

@@ -37,14 +37,15 @@ import { NamesStandIn } from './name-stand-in.ts';
 import { createNetworksService } from './networks.ts';
 import { type ReconcileParts, reconcile, settleEnded } from './reconcile.ts';
 import { LateRegistries } from './registries.ts';
+import { applyConfig, reloadEvent } from './reload.ts';
 import { enterEngineNetwork, keepEngineUplink } from './rootless/enter-network.ts';
 import { limitedFacts, withoutCgroups } from './rootless/limited-host.ts';
 import { watchRules } from './rule-watch.ts';
 import { startContainer } from './start.ts';
 import { startByPolicy } from './start-by-policy.ts';
 import { type Startable, StartOrder } from './start-order.ts';
-import { createSystemService } from './system.ts';
-import type { ContainerRecord, EngineServices } from './types.ts';
+import { createSystemService, engineID } from './system.ts';
+import type { ContainerRecord, EngineServices, ReloadReport } from './types.ts';
 import { Volumes } from './volumes.ts';
 
 export interface OpenOptions {
@@ -61,6 +62,8 @@ export interface OpenOptions {
    * callers bring their own.
    */
   asUser?: boolean;
+  /** How the configuration is read again, and whom to tell when it is in use; a daemon's. */
+  reload?: { read(): EngineConfig; applied(report: ReloadReport): void };
   /** Told of what was done without being asked for. */
   notice?: (text: string) => void;
   /** Told of what fails where no caller waits. */
@@ -171,7 +174,9 @@ export class Engine implements EngineServices, AsyncDisposable {
       onStored: () => keepBelowThreshold(housekeeping),
     });
     const housekeeping: HousekeepingParts = {
-      gc: config.imageGC,
+      get gc() {
+        return config.imageGC;
+      },
       trim: (gc) => images.trim(gc, dataRoot),
       notice: options.notice ?? ((text) => void process.stderr.write(`tare: ${text}\n`)),
       report,
@@ -207,6 +212,16 @@ export class Engine implements EngineServices, AsyncDisposable {
       onError: report,
     };
     const containers = createContainerService(parts, hub);
+    const reload = async (): Promise<ReloadReport> => {
+      if (options.reload === undefined)
+        throw new TareError('Unsupported', 'there is no daemon to reload: each command reads the configuration itself');
+      const report = applyConfig(config, options.reload.read());
+      images.limitTransfers(config.maxConcurrentDownloads, config.maxConcurrentUploads);
+      options.reload.applied(report);
+      const id = await engineID(db);
+      await db.write((tx) => tx.event(reloadEvent(id, config)));
+      return report;
+    };
     const services: EngineServices = {
       ...{ containers, execs, images, volumes },
       networks: createNetworksService({
@@ -215,7 +230,10 @@ export class Engine implements EngineServices, AsyncDisposable {
       }),
       egress: createEgressService(parts),
       events: createEventService(db),
-      system: createSystemService({ config, db, store, facts, layers, containers, images, volumes }),
+      system: createSystemService({
+        ...{ config, db, store, facts, layers, containers, images, volumes },
+        reload,
+      }),
     };
     const engine = new Engine(parts, services, opening.move(), report);
     await engine.#begin(options);

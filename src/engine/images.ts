@@ -72,6 +72,8 @@ export interface Images extends ImageService {
   requireTrusted(imageID: string, asked: string): Promise<void>;
   /** Makes an image of another one and a layer above it. @returns its id */
   commit(request: ImageCommit): Promise<string>;
+  /** From now on so many blobs at once. */
+  limitTransfers(downloads: number, uploads: number): void;
   /** What images occupy on disk. */
   usage(): Promise<ImageUsage>;
   /** Removes unused images while more is used than wanted. @see trimImages */
@@ -134,6 +136,10 @@ export function createImageService(deps: ImageServiceDeps): Images {
       const id = await commitImage(parts, request);
       await stored();
       return id;
+    },
+    limitTransfers: (downloads, uploads) => {
+      parts.downloads.limit = downloads;
+      parts.concurrentUploads = uploads;
     },
     usage: () => imageUsage(parts),
     trim: (gc, dataRoot) => trimImages(parts, gc, dataRoot),

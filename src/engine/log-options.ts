@@ -95,6 +95,12 @@ export function parseLogOptions(config: HostConfig['logConfig']): LogSettings {
   return settings;
 }
 
+/** A container's log settings with the engine's own where it says nothing: the driver, and options of that very driver. */
+export function withLogDefaults(own: HostConfig['logConfig'], usual: HostConfig['logConfig']): HostConfig['logConfig'] {
+  const type = own.type === '' || own.type === 'default' ? usual.type : own.type;
+  return type === usual.type ? { type, config: { ...usual.config, ...own.config } } : { ...own, type };
+}
+
 /** The container never waits for a collector, whichever mode: what it writes is on disk first. */
 function checkDelivery(name: string, value: string, mode: string | undefined): void {
   if (name === 'max-buffer-size') {

@@ -11,6 +11,8 @@ export interface SystemInfo {
   storageStatus: [string, string][];
   /** What a container's output may be given to. */
   logDrivers: string[];
+  /** What takes it unless a container says otherwise. */
+  defaultLogDriver: string;
   dataRoot: string;
   cgroupDriver: string;
   cgroupVersion: '1' | '2';
@@ -63,7 +65,19 @@ export interface DiskUsage {
   reclaimableImageBytes: number;
 }
 
+/** What a reload did, in the words of the configuration file. */
+export interface ReloadReport {
+  changed: string[];
+  /** Changed in the file, and not used before the next start. */
+  kept: string[];
+}
+
 export interface SystemService {
+  /**
+   * Reads the configuration again.
+   * @throws {TareError} InvalidArgument: it is wrong, and nothing has changed; Unsupported: no daemon, which alone keeps one
+   */
+  reload(): Promise<ReloadReport>;
   info(): Promise<SystemInfo>;
   version(): Promise<SystemVersion>;
   diskUsage(): Promise<DiskUsage>;

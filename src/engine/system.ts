@@ -30,6 +30,7 @@ export interface SystemDeps {
   containers: ContainerService;
   images: ImageService & { usage(): Promise<ImageUsage> };
   volumes: VolumeService;
+  reload: SystemService['reload'];
 }
 
 const goArchitectures: Record<string, string> = { x64: 'amd64', ia32: '386', ppc64: 'ppc64le' };
@@ -41,6 +42,7 @@ export function createSystemService(deps: SystemDeps): SystemService {
     info: () => info(deps),
     version: async () => engineVersion(),
     diskUsage: () => diskUsage(deps),
+    reload: () => deps.reload(),
   };
 }
 
@@ -71,6 +73,7 @@ async function info({ config, db, store, facts, images, layers }: SystemDeps): P
     images: (await images.list()).length,
     storageDriver: layers.driver,
     logDrivers,
+    defaultLogDriver: config.logConfig.type,
     storageStatus: [['Native Overlay Diff', String(layers.driver === 'overlay')]],
     dataRoot: config.dataRoot,
     cgroupDriver: config.rootless === undefined ? 'cgroupfs' : 'none',
@@ -161,7 +164,8 @@ async function diskUsage({ containers, images, volumes }: SystemDeps): Promise<D
 }
 
 /** One id for as long as the data root lives. */
-async function engineID(db: Database): Promise<string> {
+/** Made with the first question. */
+export async function engineID(db: Database): Promise<string> {
   const read = () => db.get<{ value: string }>("SELECT value FROM facts WHERE key = 'engine-id'")?.value;
   const known = read();
   if (known !== undefined) return known;

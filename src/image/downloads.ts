@@ -37,14 +37,15 @@ interface Download {
  */
 export class Downloads {
   readonly #content: ContentStore;
-  readonly #limit: number;
+  /** Blobs at once; those under way are not stopped when it falls. */
+  limit: number;
   readonly #running = new Map<Digest, Download>();
   readonly #queue: (() => void)[] = [];
   #active = 0;
 
   constructor(content: ContentStore, limit: number) {
     this.#content = content;
-    this.#limit = limit;
+    this.limit = limit;
   }
 
   /**
@@ -152,7 +153,7 @@ export class Downloads {
 
   /** A place among those that may run at once. */
   async #place(download: Download): Promise<Disposable> {
-    if (this.#active >= this.#limit) {
+    if (this.#active >= this.limit) {
       download.isWaiting = true;
       for (const { onWaiting } of download.followers) onWaiting?.();
       const { signal } = download.abort;

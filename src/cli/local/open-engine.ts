@@ -54,6 +54,8 @@ export function configFrom(values: EngineValues): EngineConfig {
       signaturePolicy: values['signature-policy'],
       registriesD: values['registries-d'],
       cdiFolders: values['cdi-spec-dir'],
+      logDriver: values['log-driver'],
+      logOptions: values['log-opt'],
       maxConcurrentDownloads: values['max-concurrent-downloads'],
       maxConcurrentUploads: values['max-concurrent-uploads'],
       imageGCHigh: values['image-gc-high'],

@@ -1,8 +1,8 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { serve } from '../../api/docker/http/index.ts';
+import { type Listener, type Serving, serve } from '../../api/docker/http/index.ts';
 import { createApi } from '../../api/docker/index.ts';
-import { peerOf, serveSettings } from '../../engine/index.ts';
-import { TareError } from '../../errors/index.ts';
+import { peerOf, type ReloadReport, type ServeSettings, serveSettings } from '../../engine/index.ts';
+import { messageOf, TareError } from '../../errors/index.ts';
 import type { EngineValues } from '../engine-options.ts';
 import { userFolders } from '../rootless.ts';
 import { VERSION } from '../version.ts';
@@ -15,6 +15,7 @@ import { toldToStop } from './signals.ts';
 export interface ServeValues extends EngineValues, ListenValues {
   'audit-log'?: string | undefined;
   pidfile?: string | undefined;
+  validate: boolean;
 }
 
 /**
@@ -24,38 +25,83 @@ export interface ServeValues extends EngineValues, ListenValues {
  * @throws {TareError} InvalidArgument, Conflict: a wrong flag, an address or a pid file in use
  */
 export async function serveUntilTold(values: ServeValues, announce: (line: string) => void): Promise<void> {
-  const level = values.debug ? 'debug' : values['log-level'];
-  if (!['debug', 'info', 'warn', 'error', 'fatal'].includes(level))
-    throw new TareError(
-      'InvalidArgument',
-      `invalid --log-level ${JSON.stringify(level)}: debug, info, warn, error or fatal`,
-    );
   const stop = toldToStop();
   const config = configFrom(values);
   const file = serveSettings(values['config-file'] ?? values.config, userFolders());
+  const level = levelOf(values, file, config.debug);
+  const auditOptions = auditOptionsOf(values['audit-log'], file.audit);
   const listeners = listenersOf(values, file, config.execRoot);
+  if (values.validate) return announce('configuration OK');
   const { pino } = await import('pino');
   const logger = pino({ level, base: null }, pino.destination({ fd: 2, sync: true }));
   using _pidfile = pidFile(values.pidfile);
   const reportAudit = (error: unknown) => logger.error({ err: error }, 'writing the audit log');
-  const auditOptions = auditOptionsOf(values['audit-log'], file.audit);
   using audit = auditOptions && new AuditLog(auditOptions, reportAudit);
+  let serving: Serving | undefined;
+  let fresh = { level, listeners, config };
+  const reread = () => {
+    // All is read before any of it counts.
+    const next = configFrom(values);
+    const nextFile = serveSettings(values['config-file'] ?? values.config, userFolders());
+    fresh = {
+      config: next,
+      level: levelOf(values, nextFile, next.debug),
+      listeners: listenersOf(values, nextFile, config.execRoot),
+    };
+    return next;
+  };
+  const reloaded = (report: ReloadReport) => {
+    logger.level = fresh.level;
+    if (sameAddresses(listeners, fresh.listeners)) serving?.renew(fresh.listeners);
+    else report.kept.push('hosts');
+    const later = report.kept.length === 0 ? '' : `; from the next start on: ${report.kept.join(', ')}`;
+    logger.info(`reloaded the configuration: ${report.changed.join(', ') || 'nothing'} changed${later}`);
+  };
   await using engine = await openEngine(config, {
     watchesExits: true,
     reconciles: true,
     startsByPolicy: true,
     housekeeps: true,
+    reload: { read: () => reread(), applied: (report) => reloaded(report) },
     notice: (text) => logger.info(text),
     report: (subject, error) => logger.error({ err: error }, subject),
   });
   const api = createApi(engine, { version: VERSION, logger, ...(audit && { audit: (entry) => audit.write(entry) }) });
-  const serving = await serve(api, listeners, { logger, peerOf });
+  serving = await serve(api, listeners, { logger, peerOf });
   for (const address of serving.addresses) announce(`API listen on ${address}`);
+  const onHangup = () => {
+    engine.system.reload().catch((error: unknown) => {
+      logger.error(`the configuration stays as it was: ${messageOf(error)}`);
+    });
+  };
+  process.on('SIGHUP', onHangup);
   notifyReady('READY=1');
   if (!stop.aborted) await new Promise((resolve) => stop.addEventListener('abort', resolve, { once: true }));
   logger.info(`stopping on ${stop.reason}`);
   notifyReady('STOPPING=1');
   await serving.close();
+}
+
+const levels = ['debug', 'info', 'warn', 'error', 'fatal'];
+
+/** @throws {TareError} InvalidArgument: no such level */
+function levelOf(values: ServeValues, file: ServeSettings, debug: boolean): string {
+  if (debug) return 'debug';
+  const level = values['log-level'] === 'info' ? (file['log-level'] ?? 'info') : values['log-level'];
+  if (levels.includes(level)) return level;
+  throw new TareError(
+    'InvalidArgument',
+    `invalid --log-level ${JSON.stringify(level)}: debug, info, warn, error or fatal`,
+  );
+}
+
+/** Certificates may change, addresses not. */
+function sameAddresses(before: readonly Listener[], after: readonly Listener[]): boolean {
+  const places = (listeners: readonly Listener[]) =>
+    listeners.map((one) =>
+      'port' in one ? [one.host, one.port, one.tls?.verifiesClients] : 'path' in one ? one.path : one.fd,
+    );
+  return JSON.stringify(places(before)) === JSON.stringify(places(after));
 }
 
 /** Holds the pid file until disposed. @throws {TareError} Conflict: the process in it still runs */

@@ -62,7 +62,7 @@ export function infoOf(info: SystemInfo, serverVersion: string, version: ApiVers
     OomKillDisable: info.supports.oomKillDisable,
     NGoroutines: 0,
     SystemTime: timestamp(Date.now()),
-    LoggingDriver: 'json-file',
+    LoggingDriver: info.defaultLogDriver,
     CgroupDriver: info.cgroupDriver,
     CgroupVersion: info.cgroupVersion,
     NEventsListener: 0,

@@ -59,6 +59,15 @@ export const systemRoutes = [
   }),
 
   route({
+    method: 'POST',
+    path: '/tare/reload',
+    async handler({ engine }) {
+      const { changed, kept } = await engine.system.reload();
+      return json({ Changed: changed, Kept: kept });
+    },
+  }),
+
+  route({
     method: 'GET',
     path: '/events',
     query: T.Object({ since: T.String(), until: T.String(), filters: T.String() }),
