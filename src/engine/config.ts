@@ -320,6 +320,7 @@ export type ServeSettings = Pick<
   | 'tlscert'
   | 'tlskey'
   | 'audit'
+  | 'metrics-addr'
   | 'log-level'
 >;
 

@@ -65,6 +65,18 @@ export interface DiskUsage {
   reclaimableImageBytes: number;
 }
 
+/** The engine in figures. */
+export interface EngineMetrics {
+  containers: { running: number; paused: number; stopped: number };
+  cpus: number;
+  memoryBytes: number;
+  version: string;
+  /** Ever recorded. */
+  events: number;
+  /** Of others than the one who asks. */
+  processes: { process: string; residentBytes: number }[];
+}
+
 /** What a reload did, in the words of the configuration file. */
 export interface ReloadReport {
   changed: string[];
@@ -78,6 +90,7 @@ export interface SystemService {
    * @throws {TareError} InvalidArgument: it is wrong, and nothing has changed; Unsupported: no daemon, which alone keeps one
    */
   reload(): Promise<ReloadReport>;
+  metrics(): Promise<EngineMetrics>;
   info(): Promise<SystemInfo>;
   version(): Promise<SystemVersion>;
   diskUsage(): Promise<DiskUsage>;

@@ -7,6 +7,7 @@ import type { LayerStore } from '../storage/index.ts';
 import type { EngineConfig } from './config.ts';
 import type { ContainerStore } from './container-store.ts';
 import { logDrivers } from './log-options.ts';
+import { engineMetrics } from './metrics.ts';
 import { readUplink } from './rootless/uplink.ts';
 import { shownProxies } from './shown-proxies.ts';
 import type {
@@ -43,6 +44,7 @@ export function createSystemService(deps: SystemDeps): SystemService {
     version: async () => engineVersion(),
     diskUsage: () => diskUsage(deps),
     reload: () => deps.reload(),
+    metrics: async () => engineMetrics(deps.db, deps.store),
   };
 }
 

@@ -15,6 +15,8 @@ export interface ApiOptions {
   logger?: ApiLogger;
   /** Told of every request but pings, when its answer begins. */
   audit?: (entry: AuditEntry) => void;
+  /** Told of each request that a route has (`POST /commit`), when its answer begins. */
+  observe?: (route: string, status: number, seconds: number) => void;
 }
 
 /** The Docker Engine API over an engine, bound to no transport. */
@@ -50,6 +52,7 @@ export function createApi(engine: EngineServices, options: ApiOptions): Api {
 
   async function answerOrRefuse(request: ApiRequest, context: RequestContext): Promise<ApiResponse> {
     const startedMs = Date.now();
+    const started = performance.now();
     let response: ApiResponse;
     let refusal: string | undefined;
     try {
@@ -62,6 +65,10 @@ export function createApi(engine: EngineServices, options: ApiOptions): Api {
         const message = `${request.method} ${request.path}: ${messageOf(error)}`;
         options.logger?.error({ err: error, status: response.status }, message);
       }
+    }
+    if (options.observe !== undefined) {
+      const path = routeOf(request)?.path ?? '';
+      options.observe(`${request.method} ${path}`, response.status, (performance.now() - started) / 1000);
     }
     if (options.audit !== undefined && !request.path.endsWith('/_ping')) {
       const times = { startedMs, endedMs: Date.now() };

@@ -5,6 +5,7 @@ import { peerOf, type ReloadReport, type ServeSettings, serveSettings } from '..
 import { messageOf, TareError } from '../../errors/index.ts';
 import type { EngineValues } from '../engine-options.ts';
 import { userFolders } from '../rootless.ts';
+import { parseHost } from '../transport/host.ts';
 import { VERSION } from '../version.ts';
 import { AuditLog, auditOptionsOf } from './audit-log.ts';
 import { type ListenValues, listenersOf } from './listeners.ts';
@@ -14,6 +15,7 @@ import { toldToStop } from './signals.ts';
 
 export interface ServeValues extends EngineValues, ListenValues {
   'audit-log'?: string | undefined;
+  'metrics-addr'?: string | undefined;
   pidfile?: string | undefined;
   validate: boolean;
 }
@@ -31,6 +33,7 @@ export async function serveUntilTold(values: ServeValues, announce: (line: strin
   const level = levelOf(values, file, config.debug);
   const auditOptions = auditOptionsOf(values['audit-log'], file.audit);
   const listeners = listenersOf(values, file, config.execRoot);
+  const metricsAt = metricsAddress(values['metrics-addr'] ?? file['metrics-addr']);
   if (values.validate) return announce('configuration OK');
   const { pino } = await import('pino');
   const logger = pino({ level, base: null }, pino.destination({ fd: 2, sync: true }));
@@ -66,7 +69,14 @@ export async function serveUntilTold(values: ServeValues, announce: (line: strin
     notice: (text) => logger.info(text),
     report: (subject, error) => logger.error({ err: error }, subject),
   });
-  const api = createApi(engine, { version: VERSION, logger, ...(audit && { audit: (entry) => audit.write(entry) }) });
+  const figures = metricsAt === undefined ? undefined : await import('../../api/metrics/index.ts');
+  const actions = figures && new figures.Actions();
+  const api = createApi(engine, {
+    ...{ version: VERSION, logger },
+    ...(audit && { audit: (entry) => audit.write(entry) }),
+    ...(actions && { observe: (route, status, seconds) => actions.note(route, status, seconds) }),
+  });
+  await using _figures = figures && actions && metricsAt && (await figures.serveMetrics(engine, actions, metricsAt));
   serving = await serve(api, listeners, { logger, peerOf });
   for (const address of serving.addresses) announce(`API listen on ${address}`);
   const onHangup = () => {
@@ -80,6 +90,14 @@ export async function serveUntilTold(values: ServeValues, announce: (line: strin
   logger.info(`stopping on ${stop.reason}`);
   notifyReady('STOPPING=1');
   await serving.close();
+}
+
+/** @throws {TareError} InvalidArgument: not ADDRESS:PORT */
+function metricsAddress(text: string | undefined): { host: string; port: number } | undefined {
+  if (text === undefined || text === '') return undefined;
+  const address = parseHost(`tcp://${text}`);
+  if ('port' in address) return address;
+  throw new TareError('InvalidArgument', `invalid --metrics-addr ${JSON.stringify(text)}: want ADDRESS:PORT`);
 }
 
 const levels = ['debug', 'info', 'warn', 'error', 'fatal'];

@@ -1,0 +1,2 @@
+export { Actions } from './actions.ts';
+export { serveMetrics } from './serve-metrics.ts';
