@@ -10,13 +10,25 @@ import { readBody } from './schema/body.ts';
 import { decodeQuery } from './schema/query.ts';
 import { MAXIMUM_VERSION, splitVersion } from './version.ts';
 
+/** A request and how it was answered. */
+export interface Answered {
+  method: string;
+  /** `/containers/:id/start`; '': no route has the path. */
+  route: string;
+  status: number;
+  /** Until the answer began. */
+  seconds: number;
+  /** The client's own span, W3C Trace Context; as it was sent. */
+  traceparent: string | undefined;
+}
+
 export interface ApiOptions {
   version: string;
   logger?: ApiLogger;
   /** Told of every request but pings, when its answer begins. */
   audit?: (entry: AuditEntry) => void;
-  /** Told of each request that a route has (`POST /commit`), when its answer begins. */
-  observe?: (route: string, status: number, seconds: number) => void;
+  /** Told of each request when its answer begins. */
+  observe?: (answered: Answered) => void;
 }
 
 /** The Docker Engine API over an engine, bound to no transport. */
@@ -67,8 +79,13 @@ export function createApi(engine: EngineServices, options: ApiOptions): Api {
       }
     }
     if (options.observe !== undefined) {
-      const path = routeOf(request)?.path ?? '';
-      options.observe(`${request.method} ${path}`, response.status, (performance.now() - started) / 1000);
+      options.observe({
+        method: request.method,
+        route: routeOf(request)?.path ?? '',
+        status: response.status,
+        seconds: (performance.now() - started) / 1000,
+        traceparent: request.headers['traceparent'],
+      });
     }
     if (options.audit !== undefined && !request.path.endsWith('/_ping')) {
       const times = { startedMs, endedMs: Date.now() };

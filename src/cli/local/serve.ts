@@ -1,6 +1,6 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type Listener, type Serving, serve } from '../../api/docker/http/index.ts';
-import { createApi } from '../../api/docker/index.ts';
+import { type Answered, createApi } from '../../api/docker/index.ts';
 import { peerOf, type ReloadReport, type ServeSettings, serveSettings } from '../../engine/index.ts';
 import { messageOf, TareError } from '../../errors/index.ts';
 import type { EngineValues } from '../engine-options.ts';
@@ -12,6 +12,7 @@ import { type ListenValues, listenersOf } from './listeners.ts';
 import { notifyReady } from './notify.ts';
 import { configFrom, openEngine } from './open-engine.ts';
 import { toldToStop } from './signals.ts';
+import { Tracing, tracesUrl } from './tracing.ts';
 
 export interface ServeValues extends EngineValues, ListenValues {
   'audit-log'?: string | undefined;
@@ -71,10 +72,17 @@ export async function serveUntilTold(values: ServeValues, announce: (line: strin
   });
   const figures = metricsAt === undefined ? undefined : await import('../../api/metrics/index.ts');
   const actions = figures && new figures.Actions();
+  const traces = tracesUrl(process.env);
+  const reportTraces = (error: unknown) => logger.error({ err: error }, 'sending traces');
+  await using tracing = traces === undefined ? undefined : new Tracing(traces, process.env, reportTraces);
+  const observers: ((answered: Answered) => void)[] = [];
+  if (actions)
+    observers.push(({ method, route, status, seconds }) => actions.note(`${method} ${route}`, status, seconds));
+  if (tracing) observers.push((answered) => tracing.note(answered));
   const api = createApi(engine, {
     ...{ version: VERSION, logger },
     ...(audit && { audit: (entry) => audit.write(entry) }),
-    ...(actions && { observe: (route, status, seconds) => actions.note(route, status, seconds) }),
+    ...(observers.length > 0 && { observe: (answered) => observers.forEach((tell) => void tell(answered)) }),
   });
   await using _figures = figures && actions && metricsAt && (await figures.serveMetrics(engine, actions, metricsAt));
   serving = await serve(api, listeners, { logger, peerOf });
