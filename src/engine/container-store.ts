@@ -23,6 +23,8 @@ export class ContainerStore {
   readonly #db: Database;
   /** What texts of records mean, for `shared`. */
   #parsed = new Map<string, Parsed>();
+  #shared: readonly ContainerRecord[] = [];
+  #sharedVersion = -1;
 
   constructor(db: Database) {
     this.#db = db;
@@ -87,15 +89,22 @@ export class ContainerStore {
       .sort((a, b) => b.createdMs - a.createdMs);
   }
 
-  /** `all` for those who change nothing in them: a record whose text is the same is not parsed again. */
+  /**
+   * `all` for those who change nothing in them: nothing is read again when nobody has committed since, and a record whose text is
+   * the same is not parsed again. Not inside a transaction, which would not see its own changes.
+   */
   shared(): readonly ContainerRecord[] {
+    const version = this.#db.version(); // asked first: what is committed meanwhile is read again
+    if (version === this.#sharedVersion) return this.#shared;
     const parsed = new Map<string, Parsed>();
     for (const { id, doc } of this.#db.all<Row>('SELECT id, doc FROM containers')) {
       const known = this.#parsed.get(id);
       parsed.set(id, known?.doc === doc ? known : { doc, record: JSON.parse(doc) as ContainerRecord });
     }
     this.#parsed = parsed;
-    return Array.from(parsed.values(), ({ record }) => record).sort((a, b) => b.createdMs - a.createdMs);
+    this.#shared = Array.from(parsed.values(), ({ record }) => record).sort((a, b) => b.createdMs - a.createdMs);
+    this.#sharedVersion = version;
+    return this.#shared;
   }
 
   /** Records of these states. */

@@ -45,14 +45,17 @@ export function viewOf(parts: EngineParts, record: ContainerRecord): ContainerVi
 
 /** `viewOf` for many containers, at the cost of a few questions for all. */
 export function viewer(parts: EngineParts): (record: ContainerRecord) => ContainerView {
-  const known = allRelations(parts);
+  let known: Relations | undefined;
   const networks = new Map<string, NetworkRecord>();
   const networkOf = (id: string): NetworkRecord => {
     const network = networks.get(id) ?? parts.networks.get(id);
     networks.set(id, network);
     return network;
   };
-  return (record) => joined(parts, record, known, networkOf);
+  return (record) => {
+    known ??= allRelations(parts);
+    return joined(parts, record, known, networkOf);
+  };
 }
 
 function joined(

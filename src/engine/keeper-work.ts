@@ -8,6 +8,9 @@ import type { ContainerRecord } from './types.ts';
 /** Networks without names of containers; on all others the keeper answers for them. */
 const nameless = new Set(['bridge', 'host', 'none']);
 
+/** Of containers that the keeper may have work with. */
+const living: ReadonlySet<string> = new Set(['running', 'paused', 'restarting']);
+
 /** Whether a container that runs, or waits for its restart, needs the living process. */
 export function needsKeeper(record: Pick<ContainerRecord, 'config' | 'host' | 'networking'>): boolean {
   return (
@@ -41,7 +44,7 @@ export class KeeperWork {
   list(): readonly ContainerRecord[] {
     const version = this.#db.version();
     if (version !== this.#version) {
-      this.#work = this.#store.withStatus('running', 'paused', 'restarting').filter(needsKeeper);
+      this.#work = this.#store.shared().filter((record) => living.has(record.state.status) && needsKeeper(record));
       this.#version = version;
     }
     return this.#work;

@@ -3,7 +3,7 @@ import { viewer, withSizes } from './container-view.ts';
 import { filterLabels, flagFilter, matchesName, refuseUnknownFilters } from './filters.ts';
 import { isUp } from './liveness.ts';
 import type { EngineParts } from './parts.ts';
-import type { ContainerView, Filters } from './types.ts';
+import type { ContainerRecord, ContainerView, Filters } from './types.ts';
 
 const knownFilters = [
   ...['ancestor', 'before', 'exited', 'expose', 'health', 'id', 'isolation', 'is-task', 'label', 'label!', 'name'],
@@ -31,15 +31,20 @@ export async function listContainers(
   const view = viewer(parts);
   const views: ContainerView[] = [];
   for (const record of records) {
-    const found = view(record);
-    if (!test(found)) continue;
-    views.push(options.size === true ? await withSizes(parts, found) : found);
+    let found: ContainerView | undefined;
+    const viewed = () => (found ??= view(record));
+    if (!test(record, viewed)) continue;
+    views.push(options.size === true ? await withSizes(parts, viewed()) : viewed());
     if (views.length === limit) break;
   }
   return views;
 }
 
-function containerFilter(parts: EngineParts, filters: Filters): (view: ContainerView) => boolean {
+/** What it finds asks for the view of a container only where the record does not tell. */
+function containerFilter(
+  parts: EngineParts,
+  filters: Filters,
+): (record: ContainerRecord, view: () => ContainerView) => boolean {
   refuseUnknownFilters(filters, knownFilters);
   refuseValues(filters, 'status', statuses);
   refuseValues(filters, 'health', ['none', 'starting', 'healthy', 'unhealthy']);
@@ -50,25 +55,25 @@ function containerFilter(parts: EngineParts, filters: Filters): (view: Container
   const ancestors = (filters['ancestor'] ?? []).map((ref) => ancestorOf(parts, ref));
   const any = (key: string, accepts: (value: string) => boolean) =>
     filters[key] === undefined || filters[key].some(accepts);
-  return (view) =>
+  return (record, view) =>
     isTask !== true &&
-    any('id', (id) => matchesName(view.id, [id.startsWith('^') ? id : `^${id}`])) &&
+    any('id', (id) => matchesName(record.id, [id.startsWith('^') ? id : `^${id}`])) &&
     (filters['name'] === undefined ||
-      matchesName(view.name, filters['name']) ||
-      matchesName(`/${view.name}`, filters['name'])) &&
-    any('status', (status) => view.state.status === status) &&
-    any('health', (health) => (view.state.health?.status ?? 'none') === health) &&
-    (exitCodes.length === 0 || (view.state.status === 'exited' && exitCodes.includes(view.state.exitCode))) &&
-    before.every((createdMs) => view.createdMs < createdMs) &&
-    since.every((createdMs) => view.createdMs > createdMs) &&
-    filterLabels(filters, view.config.labels) &&
-    (ancestors.length === 0 || ancestors.some((isAncestor) => isAncestor(view))) &&
+      matchesName(record.name, filters['name']) ||
+      matchesName(`/${record.name}`, filters['name'])) &&
+    any('status', (status) => record.state.status === status) &&
+    any('health', (health) => (record.state.health?.status ?? 'none') === health) &&
+    (exitCodes.length === 0 || (record.state.status === 'exited' && exitCodes.includes(record.state.exitCode))) &&
+    before.every((createdMs) => record.createdMs < createdMs) &&
+    since.every((createdMs) => record.createdMs > createdMs) &&
+    filterLabels(filters, record.config.labels) &&
+    (ancestors.length === 0 || ancestors.some((isAncestor) => isAncestor(record))) &&
     any('volume', (volume) =>
-      view.mounts.some((mount) => [mount.name, mount.destination, mount.source].includes(volume)),
+      view().mounts.some((mount) => [mount.name, mount.destination, mount.source].includes(volume)),
     ) &&
-    any('network', (network) => usesNetwork(view, network)) &&
-    any('expose', (port) => portsOf(port).some((wanted) => isExposed(view, wanted))) &&
-    any('publish', (port) => portsOf(port).some((wanted) => isPublished(view, wanted)));
+    any('network', (network) => usesNetwork(view(), network)) &&
+    any('expose', (port) => portsOf(port).some((wanted) => isExposed(record, wanted))) &&
+    any('publish', (port) => portsOf(port).some((wanted) => isPublished(view(), wanted)));
 }
 
 function refuseValues(filters: Filters, key: string, known: readonly string[]): void {
@@ -82,7 +87,7 @@ function parseExitCode(text: string): number {
 }
 
 /** Containers of an image, or of one whose layers build on it. */
-function ancestorOf(parts: EngineParts, ref: string): (view: ContainerView) => boolean {
+function ancestorOf(parts: EngineParts, ref: string): (container: ContainerRecord) => boolean {
   let layers: string[];
   let id: string;
   try {
@@ -111,7 +116,7 @@ function usesNetwork(view: ContainerView, network: string): boolean {
 }
 
 /** Ports count while a container runs. */
-const isExposed = (view: ContainerView, wanted: string): boolean =>
+const isExposed = (view: ContainerRecord, wanted: string): boolean =>
   isUp(view) && [...view.config.exposedPorts, ...Object.keys(view.host.portBindings)].includes(wanted);
 
 const isPublished = (view: ContainerView, wanted: string): boolean =>
