@@ -105,6 +105,7 @@ test('what a container is called, on its networks in their order, whether named 
       name: 'name-of-c',
       otherNames: ['c', 'host-of-c'],
       resolvers: ['192.0.2.1'],
+      inside: 'also',
       namespace: '/run/netns/c',
       endpoints: [
         { ...end, networkId: '3'.repeat(64), ipv4: '10.3.0.9', aliases: ['b'] },
@@ -122,14 +123,14 @@ test('names are on networks of users, at the host where it has an address', () =
   ]);
 });
 
-test('a container asks inside when no network of its has a gateway to ask at', async () => {
+test('a container with names is answered inside, and only there when no network of its has a gateway to ask at', async () => {
   await store('far', record('far', [wish('apart')]), 4);
   await store('both', record('both', [wish('apart'), wish('front')]), 4, 2);
   await store('plain', record('plain', [wish('bridge')]), 1);
-  expect(reader.read().containers.map(({ id, asksInside = false }) => [id, asksInside])).toEqual([
-    ['both', false],
-    ['far', true],
-    ['plain', false],
+  expect(reader.read().containers.map(({ id, inside }) => [id, inside])).toEqual([
+    ['both', 'also'],
+    ['far', 'only'],
+    ['plain', undefined],
   ]);
 });
 

@@ -80,12 +80,17 @@ export class NameReader {
     networks: ReadonlyMap<string, NetworkRecord>,
     near: ReadonlySet<string>,
   ): NamedContainer {
+    const isNamed = endpoints.some(({ networkId }) => {
+      const network = networks.get(networkId);
+      return network !== undefined && hasNames(network);
+    });
     const asksInside =
+      isNamed &&
       !asksGateway(endpoints, near) &&
       (nameServerFor(record, endpoints, networks, this.#parts.networks)?.namespace ?? '') !== '';
     return {
       ...namedContainer(record, endpoints, networks),
-      ...(asksInside ? { asksInside } : {}),
+      ...(isNamed ? { inside: asksInside ? 'only' : 'also' } : {}),
       namespace: this.#parts.networks.namespacePath(record.id),
     };
   }

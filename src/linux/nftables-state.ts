@@ -29,7 +29,7 @@ const NFTA_SET_ELEM_LIST_SET = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS = 3;
 const NFTA_GEN_ID = 1;
 
-const families = { inet: 1, ip: 2, bridge: 7, ip6: 10 } as const;
+const families = { inet: 1, ip: 2, netdev: 5, bridge: 7, ip6: 10 } as const;
 export type NftablesFamily = keyof typeof families;
 const ipFamilies = ['inet', 'ip', 'ip6'] as const;
 /** enum nf_inet_hooks */

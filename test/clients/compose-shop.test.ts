@@ -79,6 +79,10 @@ describe('the shop, with docker compose', { ...shows({ client: 'docker compose' 
     expect(JSON.parse(await order('tea'))).toEqual({ waiting: 1 });
     await patiently('the worker wrote the order', async () => (await ordered()).length === 1);
     expect(JSON.parse(await web('/api/orders'))).toMatchObject({ greeting: 'welcome', orders: ['tea'] });
+    // The same way, by a name that nginx asks for itself.
+    await patiently('the API is found inside', async () =>
+      (await web('/looked-up/orders').catch(() => '')).includes('"tea"'),
+    );
     // Nobody outside the internal network gets to the database, and it gets nowhere.
     await shop.engine.docker(['exec', 'shop-web-1', 'nc', '-w', '2', '-z', 'db', '5432'], { expect: 1 });
   });

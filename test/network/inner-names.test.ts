@@ -21,6 +21,14 @@ async function askerIn(engine: TestEngine, container: string): Promise<Asker> {
   return new Asker((argv) => engine.spawn(['nsenter', `--net=/proc/${pid}/ns/net`, ...argv]));
 }
 
+/** A container that has a gateway to ask at is answered inside when the keeper has seen it. */
+const isAnsweredInside = (asker: Asker, name: string, address: string) =>
+  eventually(
+    `${name} is answered inside`,
+    async () => (await asker.answer({ server: INNER, name, timeoutMs: 500 })) === address,
+    30_000,
+  );
+
 const addressOf = (engine: TestEngine, name: string, network: string) =>
   inspect(engine, name, `{{(index .NetworkSettings.Networks "${network}").IPAddress}}`);
 
@@ -59,7 +67,8 @@ throughEveryFace('names on networks where the host has no address', (engine) => 
     { what: 'macvlan', create: ['-d', 'macvlan', '--subnet', '10.61.0.0/24', 'lan'] },
     { what: 'an isolated bridge', create: ['--internal', '-o', isolated, 'lan'] },
     { what: 'CNI', create: undefined },
-  ])('on $what: names, aliases and addresses are looked up, by UDP and TCP', async ({ create }) => {
+    { what: 'a bridge, beside its gateway', create: ['lan'], beside: true },
+  ])('on $what: names, aliases and addresses are looked up, by UDP and TCP', async ({ create, beside = false }) => {
     const network = create === undefined ? 'podnet' : 'lan';
     if (create !== undefined) await cli('network', 'create', ...create);
     const run = (name: string, ...options: string[]) =>
@@ -68,9 +77,11 @@ throughEveryFace('names on networks where the host has no address', (engine) => 
     await run('web');
     const address = await addressOf(engine(), 'db', network);
     const conf = (await cli('exec', 'web', 'cat', '/etc/resolv.conf')).stdout;
-    expect(conf).toMatch(new RegExp(`^nameserver ${INNER}$`, 'm'));
+    if (beside) expect(conf).not.toContain(INNER);
+    else expect(conf).toMatch(new RegExp(`^nameserver ${INNER}$`, 'm'));
     if (create === undefined) expect(conf).toMatch(/^search pods\.example\noptions timeout:3 ndots:0$/m);
     let asker = await askerIn(engine(), 'web');
+    await isAnsweredInside(asker, 'db', address);
     for (const name of ['db', 'store', id.slice(0, 12), `db.${network}`]) {
       expect(await asker.answer({ server: INNER, name }), name).toBe(address);
       expect(await asker.answer({ server: INNER, name, transport: 'tcp' }), name).toBe(address);
@@ -84,7 +95,8 @@ throughEveryFace('names on networks where the host has no address', (engine) => 
     await cli('restart', '-t', '0', 'web');
     asker[Symbol.dispose]();
     asker = await askerIn(engine(), 'web');
-    expect(await asker.answer({ server: INNER, name: 'other' })).toBe(address);
+    await isAnsweredInside(asker, 'other', address);
+    expect(await asker.answer({ server: INNER, name: 'other', transport: 'tcp' })).toBe(address);
     asker[Symbol.dispose]();
     await cli('rm', '-f', 'web', 'other');
     if (create !== undefined) await cli('network', 'rm', 'lan');
@@ -127,7 +139,86 @@ describe('inside a container', () => {
     server.stdin.end();
   });
 
+  test('on a bridge: port 53 is free, networks are joined and left, and nothing keeps the namespace', async () => {
+    await cli('network', 'create', 'front');
+    await cli('network', 'create', 'rear');
+    await run('pod', '--network', 'front', '--network-alias', 'self');
+    await run('asking', '--network', 'rear');
+    const netns = await netnsOf('pod');
+    const inode = (await engine().run(['stat', '-L', '-c', '%i', netns])).stdout.trim();
+    using asker = await askerIn(engine(), 'pod');
+    using other = await askerIn(engine(), 'asking');
+    const own = await addressOf(engine(), 'pod', 'front');
+    await isAnsweredInside(asker, 'self', own);
+    await isAnsweredInside(other, 'asking', await addressOf(engine(), 'asking', 'rear'));
+    const upstream = (at: string, address: string) =>
+      started(engine().spawn(['nsenter', `--net=${at}`, node, upstreamProgram, address, '53', '192.0.2.9']));
+    const everywhere = await upstream(netns, '0.0.0.0');
+    const loopback = await upstream(await netnsOf('asking'), '127.0.0.1');
+    for (const transport of ['udp', 'tcp'] as const) {
+      expect(await asker.answer({ server: '127.0.0.1', name: 'self', transport })).toBe('192.0.2.9');
+      expect(await asker.answer({ server: INNER, name: 'self', transport })).toBe(own);
+      expect(await other.answer({ server: '127.0.0.1', name: 'asking', transport })).toBe('192.0.2.9');
+    }
+    everywhere.kill('SIGKILL');
+    loopback.kill('SIGKILL');
+    await cli('network', 'connect', 'rear', 'pod');
+    expect(await asker.answer({ server: INNER, name: 'asking' })).toBe(await addressOf(engine(), 'asking', 'rear'));
+    await cli('network', 'disconnect', 'rear', 'pod');
+    const told = await asker.ask({ server: INNER, name: 'asking.rear' });
+    expect(typeof told === 'string' ? told : told.answers).toEqual([]);
+    // Nobody answers where no network of the container's has names.
+    await cli('network', 'disconnect', 'front', 'pod');
+    await eventually('nobody is there', async () => {
+      const answer = await asker.answer({ server: INNER, name: 'self', transport: 'tcp' });
+      return answer === 'ECONNREFUSED';
+    });
+    await cli('network', 'connect', 'front', 'pod');
+    await isAnsweredInside(asker, 'pod', await addressOf(engine(), 'pod', 'front'));
+    asker[Symbol.dispose]();
+    other[Symbol.dispose]();
+    await cli('rm', '-f', 'pod', 'asking');
+    await eventually('the namespace is gone', async () => {
+      const { stdout } = await engine().run(['lsns', '-n', '-t', 'net', '-o', 'NS']);
+      return !stdout.includes(inode);
+    });
+    await cli('network', 'rm', 'front', 'rear');
+  });
+
+  test('what an egress policy and an internal network refuse is refused inside, too', async () => {
+    await cli('network', 'create', 'front');
+    await cli('network', 'create', '--internal', 'rear');
+    const resolver = (netns: string) =>
+      engine().spawn(['nsenter', `--net=${netns}`, node, upstreamProgram, '127.0.0.77', '53', '192.0.2.1']);
+    await run('asking', '--network', 'front', '--dns', '127.0.0.77', '--egress', 'allow=example.com');
+    await run('pod', '--network', 'rear', '--dns', '127.0.0.77');
+    await using kept = new AsyncDisposableStack();
+    for (const name of ['asking', 'pod']) {
+      const server = await started(resolver(await netnsOf(name)));
+      kept.defer(() => void server.kill('SIGKILL'));
+    }
+    using asking = await askerIn(engine(), 'asking');
+    using inner = await askerIn(engine(), 'pod');
+    await isAnsweredInside(asking, 'asking', await addressOf(engine(), 'asking', 'front'));
+    await isAnsweredInside(inner, 'pod', await addressOf(engine(), 'pod', 'rear'));
+    const rcode = async (asker: Asker, name: string) => {
+      const told = await asker.ask({ server: INNER, name });
+      return typeof told === 'string' ? told : told.rcode;
+    };
+    expect(await asking.answer({ server: INNER, name: 'example.com' })).toBe('192.0.2.1');
+    expect((await cli('network', 'egress', 'show', 'asking')).stdout).toContain('192.0.2.1');
+    expect(await rcode(asking, 'example.org')).toBe(3);
+    expect(await rcode(inner, 'example.com')).toBe(3);
+    await cli('rm', '-f', 'pod', 'asking');
+    await cli('network', 'rm', 'front', 'rear');
+  });
+
   test('names come back when the keeper was killed, and outlive the daemon', async () => {
+    await cli('network', 'create', 'front');
+    await run('pod', '--network', 'front');
+    using pod = await askerIn(engine(), 'pod');
+    const own = await addressOf(engine(), 'pod', 'front');
+    await isAnsweredInside(pod, 'pod', own);
     using asker = await askerIn(engine(), 'web');
     const address = await addressOf(engine(), 'db', 'lan');
     const keeper = engine()
@@ -141,8 +232,12 @@ describe('inside a container', () => {
         .processes()
         .some(({ command, pid }) => /\bkeeper\b/.test(command) && pid !== keeper!.pid),
     );
+    await isAnsweredInside(pod, 'pod', own);
     await engine().stopDaemon('SIGKILL');
     await eventually('names are answered without a daemon', isAnswered, 10_000);
+    await isAnsweredInside(pod, 'pod', own);
+    await cli('rm', '-f', 'pod');
+    await cli('network', 'rm', 'front');
     await engine().serve();
   });
 

@@ -7,16 +7,18 @@ const RECEIVE_BUFFER_BYTES = 1 << 20;
 /**
  * Serves names by UDP.
  * @param fd a bound socket; it is the server's from now on
+ * @param options.isForOne only one container can ask: it has the kernel's usual share of memory
  */
 export function serveDatagrams(
   fd: number,
   family: 4 | 6,
   respond: Responder,
   onError: (error: Error) => void,
+  { isForOne = false }: { isForOne?: boolean } = {},
 ): Disposable {
   const socket = createSocket({
     type: family === 4 ? 'udp4' : 'udp6',
-    recvBufferSize: RECEIVE_BUFFER_BYTES,
+    ...(isForOne ? {} : { recvBufferSize: RECEIVE_BUFFER_BYTES }),
     // Answers go to addresses, which need no look-up.
     lookup: (host, _options, done) => done(null, host, family),
   });

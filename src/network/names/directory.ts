@@ -38,8 +38,8 @@ export interface NamedContainer {
   resolvers: string[];
   /** Path of its network namespace, from where its own resolvers are asked; the host's when there is none. */
   namespace?: string;
-  /** Whether it asks inside its namespace. */
-  asksInside?: boolean;
+  /** Whether it is answered inside its namespace, too: `only` there when no network of its has a gateway to ask at. */
+  inside?: 'only' | 'also';
   /** In the order in which its names are looked up. */
   endpoints: NamedEndpoint[];
 }
@@ -103,15 +103,16 @@ export class NameDirectory {
     return container === undefined ? undefined : this.#asAsker(container);
   }
 
-  /** A container that asks inside its own namespace. */
+  /** A container that is answered inside its own namespace. */
   resident(containerId: string): Asker | undefined {
     const container = this.#containers.get(containerId);
     return container === undefined ? undefined : this.#asAsker(container);
   }
 
-  /** Those that ask inside their own namespaces. */
+  /** Those that are answered inside their own namespaces; first whoever can ask nowhere else. */
   get residents(): NamedContainer[] {
-    return [...new Set(this.#containers.values())].filter(({ asksInside }) => asksInside === true);
+    const all = [...new Set(this.#containers.values())];
+    return (['only', 'also'] as const).flatMap((place) => all.filter(({ inside }) => inside === place));
   }
 
   #asAsker(container: NamedContainer): Asker {

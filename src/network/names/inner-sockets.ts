@@ -1,21 +1,34 @@
 import { closeSync } from 'node:fs';
 import { TareError } from '../../errors/index.ts';
-import { bindPort, listBoundSockets, Nftables, SyscallError, withNamespaceAt } from '../../linux/index.ts';
+import {
+  bindPort,
+  listBoundSockets,
+  Nftables,
+  NftablesState,
+  SyscallError,
+  withNamespaceAt,
+} from '../../linux/index.ts';
 import { RESERVATION_MARK } from '../published-ports.ts';
 
-/** Where containers ask for names on whose networks this host has no address: inside, as with docker. */
+/** Where names are answered inside containers, as with docker: the only place on networks where this host has no address. */
 export const INNER_NAME_SERVER = '127.0.0.11';
 /** Port 53 stays free for programs that serve names themselves. This one is beyond those that clients are given. */
 const INNER_PORT = 61_053;
 const TABLE = 'tare-names';
 
+/**
+ * Ports are rewritten as packets come out of `lo`, where both directions of such a talk pass, without connection tracking: packets of the
+ * container's other links pass no rule.
+ */
+const CHAIN = { family: 'netdev', table: TABLE, name: 'loopback' } as const;
 const rules = `
-table ip ${TABLE} {
-  chain output { type nat hook output priority -100; }
+table netdev ${TABLE} {
+  chain ${CHAIN.name} { type filter hook ingress device lo priority 0; }
 }
-flush chain ip ${TABLE} output
-add rule ip ${TABLE} output ip daddr ${INNER_NAME_SERVER} udp dport 53 dnat to ${INNER_NAME_SERVER}:${INNER_PORT}
-add rule ip ${TABLE} output ip daddr ${INNER_NAME_SERVER} tcp dport 53 dnat to ${INNER_NAME_SERVER}:${INNER_PORT}
+add rule netdev ${TABLE} ${CHAIN.name} ip daddr ${INNER_NAME_SERVER} udp dport 53 udp dport set ${INNER_PORT}
+add rule netdev ${TABLE} ${CHAIN.name} ip daddr ${INNER_NAME_SERVER} tcp dport 53 tcp dport set ${INNER_PORT}
+add rule netdev ${TABLE} ${CHAIN.name} ip saddr ${INNER_NAME_SERVER} udp sport ${INNER_PORT} udp sport set 53
+add rule netdev ${TABLE} ${CHAIN.name} ip saddr ${INNER_NAME_SERVER} tcp sport ${INNER_PORT} tcp sport set 53
 `;
 
 /** Bound sockets in a container's namespace; they hold it until they are closed. */
@@ -46,14 +59,21 @@ export function bindInside(namespace: string, mark: number): InnerSockets | unde
         }
         bound.push(fd);
       }
-      using nftables = new Nftables();
-      nftables.run(rules);
+      leadHere();
       const [udp = -1, tcp = -1] = bound.splice(0);
       return { udp, tcp };
     } finally {
       for (const fd of bound) closeSync(fd);
     }
   });
+}
+
+/** The rules stay when their maker dies: they come all at once, and to put them in anew would take the kernel milliseconds. */
+function leadHere(): void {
+  using state = new NftablesState();
+  if (state.hasChain(CHAIN)) return;
+  using nftables = new Nftables();
+  nftables.run(rules);
 }
 
 /** Whether the keeper answers in a container's namespace; also when that is gone, as nobody asks there. */

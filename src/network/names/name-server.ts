@@ -58,6 +58,8 @@ interface ContainerPlace {
   subject: string;
   containerId: string;
   namespace: string;
+  /** Whether it can ask elsewhere, so that others go before. */
+  canWait: boolean;
 }
 
 /** Where questions come in, and how their askers are told apart. */
@@ -112,6 +114,13 @@ export interface NameServerOptions {
 /** How long an address whose port is taken, or whose socket failed, is left alone. */
 const LOOK_AGAIN_MS = 1_000;
 
+/**
+ * Servers inside containers are made in so much time a turn, with so long a pause for answers in between: one takes half a
+ * millisecond, and a thousand containers may start together.
+ */
+const OPENING_MS = 2;
+const OPENING_PAUSE_MS = 5;
+
 /** What is told once is not told with every look. */
 const MAX_TOLD = 1_000;
 
@@ -138,6 +147,8 @@ export class NameServer implements Disposable {
   #version = -1;
   #readAgainMs = 0;
   #looking: NodeJS.Timeout | undefined;
+  #waiting: ContainerPlace[] = [];
+  #opening: NodeJS.Timeout | undefined;
 
   constructor(options: NameServerOptions) {
     this.#options = options;
@@ -148,7 +159,7 @@ export class NameServer implements Disposable {
 
   /**
    * Listens on the addresses of all networks that have them now, and in the namespaces of containers that ask there, and no
-   * longer in other places. Must be called after changes.
+   * longer in other places. Must be called after changes. Servers inside containers that can ask elsewhere come a moment later.
    *
    * @param namespaces of those containers only these; all by default
    */
@@ -157,16 +168,38 @@ export class NameServer implements Disposable {
     if (namespaces !== undefined) this.#namespaces = namespaces;
     const wanted = new Map(this.#places().map((place) => [place.key, place]));
     for (const key of this.#sockets.keys()) if (!wanted.has(key)) this.#close(key);
+    this.#waiting = [];
     for (const place of wanted.values()) {
       if (this.#sockets.has(place.key)) continue;
-      try {
-        const sockets = place.kind === 'network' ? this.#serveNetwork(place) : this.#serveInside(place);
-        if (sockets !== undefined) this.#sockets.set(place.key, sockets);
-      } catch (error) {
-        this.#report(place.subject, error);
-        this.#lookAgain();
-      }
+      if (place.kind === 'container' && place.canWait) this.#waiting.push(place);
+      else this.#open(place);
     }
+    this.#waiting.reverse();
+    this.#openWaiting();
+  }
+
+  #open(place: Place): void {
+    try {
+      const sockets = place.kind === 'network' ? this.#serveNetwork(place) : this.#serveInside(place);
+      if (sockets !== undefined) this.#sockets.set(place.key, sockets);
+    } catch (error) {
+      this.#report(place.subject, error);
+      this.#lookAgain();
+    }
+  }
+
+  /** Also the first of them in a turn of its own: whoever looks has other duties. */
+  #openWaiting(): void {
+    if (this.#waiting.length === 0) return;
+    this.#opening ??= setTimeout(() => {
+      this.#opening = undefined;
+      const end = performance.now() + OPENING_MS;
+      for (let place = this.#waiting.pop(); place !== undefined; place = this.#waiting.pop()) {
+        this.#open(place);
+        if (performance.now() >= end) break;
+      }
+      this.#openWaiting();
+    }, OPENING_PAUSE_MS).unref();
   }
 
   #places(): Place[] {
@@ -176,13 +209,14 @@ export class NameServer implements Disposable {
         return { kind: 'network', key: `${network.id} ${address}`, subject, networkId: network.id, address };
       }),
     );
-    const containers = this.#directory.residents.flatMap(({ id, namespace = '' }): Place[] => {
+    const containers = this.#directory.residents.flatMap(({ id, inside, namespace = '' }): Place[] => {
       if (this.#namespaces?.has(namespace) === false) return [];
       // One that was started again has another namespace at the same path.
       const file = statSync(namespace, { throwIfNoEntry: false });
       if (file === undefined) return [];
       const key = `${namespace} ${file.dev} ${file.ino}`;
-      return [{ kind: 'container', key, subject: `names in container ${id}`, containerId: id, namespace }];
+      const subject = `names in container ${id}`;
+      return [{ kind: 'container', key, subject, containerId: id, namespace, canWait: inside === 'also' }];
     });
     return [...networks, ...containers];
   }
@@ -197,6 +231,7 @@ export class NameServer implements Disposable {
 
   [Symbol.dispose](): void {
     clearTimeout(this.#looking);
+    clearTimeout(this.#opening);
     for (const key of this.#sockets.keys()) this.#close(key);
     this.#forwarder[Symbol.dispose]();
     this.#options.hooks?.[Symbol.dispose]?.();
@@ -227,8 +262,8 @@ export class NameServer implements Disposable {
     using opening = new DisposableStack();
     const respond: Responder = (message, source, transport) => this.#respond(place, message, source, transport);
     const failed = this.#failed(place);
-    opening.use(serveDatagrams(bound.udp, 4, respond, failed));
-    opening.use(serveStream(bound.tcp, respond, failed));
+    opening.use(serveDatagrams(bound.udp, 4, respond, failed, { isForOne: true }));
+    opening.use(serveStream(bound.tcp, respond, failed, { isForOne: true }));
     return opening.move();
   }
 

@@ -1,6 +1,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Responder } from './name-server.ts';
 
+/** Of all who ask at one address. */
 const MAX_CONNECTIONS = 512;
 const MAX_CONNECTIONS_OF_ONE = 32;
 /** Questions of one connection that are being worked on; more wait in its socket. */
@@ -10,14 +11,21 @@ const IDLE_MS = 10_000;
 /**
  * Serves names by TCP (RFC 7766): many questions a connection, answered as they are ready.
  * @param fd a bound socket, not yet listening; it is the server's from now on
+ * @param options.isForOne only one container can ask, from whatever address
  */
-export function serveStream(fd: number, respond: Responder, onError: (error: Error) => void): Disposable {
+export function serveStream(
+  fd: number,
+  respond: Responder,
+  onError: (error: Error) => void,
+  { isForOne = false }: { isForOne?: boolean } = {},
+): Disposable {
+  const maxConnections = isForOne ? MAX_CONNECTIONS_OF_ONE : MAX_CONNECTIONS;
   const connections = new Set<Socket>();
   const ofOne = new Map<string, number>();
   const server: Server = createServer((socket) => {
     const source = socket.remoteAddress ?? '';
     const own = ofOne.get(source) ?? 0;
-    if (connections.size >= MAX_CONNECTIONS || own >= MAX_CONNECTIONS_OF_ONE) {
+    if (connections.size >= maxConnections || own >= MAX_CONNECTIONS_OF_ONE) {
       socket.destroy();
       return;
     }
