@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { node } from '../support/built.ts';
@@ -13,7 +13,10 @@ const upstreamProgram = join(import.meta.dirname, '../support/dns-upstream.ts');
 async function serveWorld(engine: TestEngine, outside: Outside): Promise<void> {
   const resolver = outside.spawn([node, upstreamProgram, outside.address, '53', outside.address]);
   await new Promise<void>((resolve) => resolver.stdout.once('data', () => resolve()));
-  outside.spawn(['sh', '-c', `d=$(mktemp -d) && echo here > $d/index.html && exec busybox httpd -f -p 80 -h $d`]);
+  const pages = join(engine.root, 'pages');
+  mkdirSync(pages, { recursive: true });
+  writeFileSync(join(pages, 'index.html'), 'here\n');
+  outside.spawn(['busybox', 'httpd', '-f', '-p', '80', '-h', pages]);
   await eventually('the web server listens', async () => {
     const { code } = await engine.run(['curl', '-s', '-m', '2', `http://${outside.address}/`], { expect: 'any' });
     return code === 0;

@@ -15,6 +15,7 @@ export class Outside implements AsyncDisposable {
   readonly address = '198.51.100.2';
   readonly address6 = '2001:db8:51::2';
   readonly #holder: ChildProcessWithoutNullStreams;
+  readonly #children = new Set<ChildProcessWithoutNullStreams>();
   readonly #inside: Inside;
 
   private constructor(inside: Inside, holder: ChildProcessWithoutNullStreams) {
@@ -58,9 +59,13 @@ export class Outside implements AsyncDisposable {
     return execute(this.command(argv), options);
   }
 
+  /** Starts a program on the other host, which ends with it at the latest. */
   spawn(argv: readonly string[]): ChildProcessWithoutNullStreams {
     const [program = '', ...args] = this.command(argv);
-    return spawn(program, args, { stdio: 'pipe' });
+    const child = spawn(program, args, { stdio: 'pipe' });
+    this.#children.add(child);
+    child.once('exit', () => this.#children.delete(child));
+    return child;
   }
 
   /** What runs a program on the other host. */
@@ -69,6 +74,7 @@ export class Outside implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const child of this.#children) child.kill('SIGKILL');
     // Not left to the namespace's end, which the kernel takes its time for.
     await this.#inside.run(['ip', 'link', 'delete', 'cable']);
     const { promise, resolve } = Promise.withResolvers<void>();
