@@ -1,4 +1,4 @@
-import { kindOf, TareError } from '../errors/index.ts';
+import { kindOf, messageOf, TareError } from '../errors/index.ts';
 import type { Descriptor, DiffID, Digest, Platform } from '../storage/index.ts';
 import { type ImageConfigFile, MAX_CONFIG_BYTES } from './config.ts';
 import type { DownloadFollower, Downloads } from './downloads.ts';
@@ -127,7 +127,11 @@ async function findRoot(
       failure = error;
     }
   }
-  throw failure ?? new TareError('NotFound', `nobody to ask for ${familiar(reference)}`);
+  if (failure === undefined) throw new TareError('NotFound', `nobody to ask for ${familiar(reference)}`);
+  if (kindOf(failure) !== 'NotFound') throw failure;
+  // Docker's words, by which clients tell a wrong name from a registry in trouble.
+  const problem = `manifest for ${familiar(reference)} not found: manifest unknown: ${messageOf(failure)}`;
+  throw new TareError('NotFound', problem, { cause: failure });
 }
 
 async function fetchImage(pull: Pull, root: RemoteDocument): Promise<FetchedImage> {

@@ -105,15 +105,13 @@ export const cases: Record<string, () => Promise<void>> = {
   },
 
   'attach without the hijack: output alone, also what is in the log already': async () => {
-    const container = await idle('shown', {
-      Cmd: ['sh', '-c', 'echo before; mkfifo /wait; read line < /wait; echo after'],
-    });
-    const stream = await container.attach({ stream: true, logs: true, stdout: true, stderr: true });
-    const output = demultiplexed(stream);
-    await until(await container.attach({ stream: true, logs: true, stdout: true }), /before/);
-    // Opening waits for the reader; a plain file would be there if the fifo is not yet.
-    await spoken(container, ['sh', '-c', 'until [ -p /wait ]; do sleep 0.05; done; echo go > /wait']);
+    const script = 'trap "echo after; exit" USR1; echo before; while :; do sleep 0.05; done';
+    const container = await idle('shown', { Cmd: ['sh', '-c', script] });
+    await until(await container.logs({ follow: true, stdout: true }), /before/);
+    const output = demultiplexed(await container.attach({ stream: true, logs: true, stdout: true, stderr: true }));
+    await container.kill({ signal: 'USR1' });
     deepEqual(await output, { out: 'before\nafter\n', err: '' });
+    await container.wait();
     await container.remove();
   },
 
@@ -145,6 +143,8 @@ export const cases: Record<string, () => Promise<void>> = {
 
     const cat = await container.exec({ Cmd: ['cat'], AttachStdin: true, AttachStdout: true });
     const stream = await cat.start({ hijack: true, stdin: true });
+    stream.write('started\n');
+    await until(stream, /started/);
     const output = demultiplexed(stream);
     const running = await cat.inspect();
     deepEqual([running.Running, running.ExitCode, running.ContainerID], [true, null, container.id]);

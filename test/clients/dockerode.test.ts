@@ -8,6 +8,9 @@ import { cases } from './dockerode.ts';
 import { cases as imageCases } from './dockerode-images.ts';
 import { cases as streamCases } from './dockerode-streams.ts';
 
+/** Of the namespace's own loopback. */
+const tcp = 'tcp://127.0.0.1:2375';
+
 describe('dockerode', { ...shows({ client: 'dockerode' }), timeout: 240_000 }, () => {
   let engine: TestEngine;
   let registry = '';
@@ -15,7 +18,7 @@ describe('dockerode', { ...shows({ client: 'dockerode' }), timeout: 240_000 }, (
   beforeAll(async () => {
     const server = stack.use(await startRegistry());
     registry = server.address;
-    engine = stack.use(await TestEngine.start({ serve: ['-H', 'tcp://127.0.0.1:2375', '--insecure-tcp'] }));
+    engine = stack.use(await TestEngine.start({ serve: ['-H', tcp, '--insecure-tcp', tcp] }));
     stack.use(await tunnel(engine, server.port));
   });
   afterAll(() => stack.disposeAsync());
@@ -38,6 +41,6 @@ describe('dockerode', { ...shows({ client: 'dockerode' }), timeout: 240_000 }, (
   });
 
   test('all of these over TCP', async () => {
-    for (const [file, ones] of Object.entries(files)) await run(file, Object.keys(ones), 'tcp://127.0.0.1:2375');
+    for (const [file, ones] of Object.entries(files)) await run(file, Object.keys(ones), tcp);
   });
 });
