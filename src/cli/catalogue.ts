@@ -110,6 +110,17 @@ export interface Group {
 
 /** `tare GROUP COMMAND` */
 export const groups: Record<string, Group> = {
+  checkpoint: {
+    summary: 'Manage checkpoints',
+    commands: {
+      create: {
+        summary: 'Create a checkpoint from a running container',
+        load: () => import('./commands/checkpoint-create.ts'),
+      },
+      ls: { summary: 'List checkpoints for a container', load: () => import('./commands/checkpoint-ls.ts') },
+      rm: { summary: 'Remove a checkpoint', load: () => import('./commands/checkpoint-rm.ts') },
+    },
+  },
   container: {
     summary: 'Manage containers',
     commands: {

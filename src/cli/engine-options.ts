@@ -26,6 +26,7 @@ export const engineOptions = {
   'cni-gc': { type: 'bool', help: 'Let CNI plugins drop what no container of this engine has: nobody else uses them' },
   config: { type: 'string', help: 'Configuration file', completes: 'files' },
   'config-file': { type: 'string', help: 'Configuration file', hidden: true, completes: 'files' },
+  'criu-path': { type: 'string', help: "Program for checkpoints, named 'criu'", completes: 'files' },
   'data-root': {
     type: 'string',
     help: "Folder of images, volumes and records, '/var/lib/tare' unless given",
@@ -56,6 +57,7 @@ export const engineOptions = {
     help: "Folder of sockets and what runs, '/run/tare' unless given",
     completes: 'directories',
   },
+  experimental: { type: 'bool', help: "Tell docker's client of what it hides from others, such as checkpoints" },
   'fixed-cidr': { type: 'string', help: 'Part of the default bridge that containers get IPv4 addresses from' },
   'fixed-cidr-v6': { type: 'string', help: 'Part of the default bridge that containers get IPv6 addresses from' },
   icc: { type: 'bool', help: 'Let containers on the default bridge reach each other', default: true },

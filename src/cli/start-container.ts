@@ -6,6 +6,8 @@ export interface ForegroundOptions extends SessionOptions {
   sigProxy: boolean;
   /** The engine removes the container when it ends. */
   autoRemove: boolean;
+  /** The checkpoint to take it up from. */
+  from?: { checkpoint?: string; 'checkpoint-dir'?: string };
 }
 
 /**
@@ -36,7 +38,9 @@ export async function startInForeground(client: Client, id: string, options: For
       query: { condition: options.autoRemove ? 'removed' : 'next-exit' },
     });
     try {
-      await client.json('POST', `/containers/${id}/start`, { query: { detachKeys: options.detachKeys } });
+      await client.json('POST', `/containers/${id}/start`, {
+        query: { detachKeys: options.detachKeys, ...options.from },
+      });
     } catch (error) {
       throw new StartFailed(error);
     }

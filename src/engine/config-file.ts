@@ -15,6 +15,8 @@ export interface ConfigFile extends NetworkFlags {
   ip?: string;
   labels?: string[];
   debug?: boolean;
+  experimental?: boolean;
+  'criu-path'?: string;
   hosts?: string[];
   'insecure-tcp'?: string[];
   'allowed-hosts'?: string[];
@@ -93,6 +95,8 @@ const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, wa
   'cni-gc': [isFlag, 'true or false'],
   labels: [isTexts, 'a list of KEY=VALUE'],
   debug: [isFlag, 'true or false'],
+  experimental: [isFlag, 'true or false'],
+  'criu-path': [isText, 'a path'],
   hosts: [isTexts, 'a list of unix:// and tcp:// addresses'],
   'insecure-tcp': [isTexts, 'a list of those tcp:// addresses of hosts that need no client certificate'],
   'allowed-hosts': [isTexts, 'a list of names by which clients call this host'],

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, realpathSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { TareError } from '../errors/index.ts';
 import { checkRegistryOptions } from '../image/index.ts';
 import { isIP } from '../linux/index.ts';
@@ -35,6 +35,10 @@ export interface EngineConfig {
   command: string[];
   labels: string[];
   debug: boolean;
+  /** Say that it is experimental: docker's client then shows what it hides otherwise, such as `checkpoint`. */
+  experimental: boolean;
+  /** The program for checkpoints, named `criu`; undefined: the one on the usual path. */
+  criuPath?: string;
   /** How registries are reached, as `loadRegistriesConf` takes it. */
   registries: RegistrySettings;
   /** Who must have signed images. */
@@ -99,6 +103,8 @@ export interface ConfigFlags {
   network?: NetworkFlags;
   labels?: string[];
   debug?: boolean;
+  experimental?: boolean;
+  criuPath?: string;
   registriesConf?: string;
   insecureRegistries?: string[];
   registryMirrors?: string[];
@@ -173,6 +179,8 @@ export function loadConfig(
     command,
     labels: flags.labels ?? file.labels ?? [],
     debug: flags.debug ?? file.debug ?? false,
+    experimental: flags.experimental ?? file.experimental ?? false,
+    ...criuProgram(flags.criuPath ?? file['criu-path']),
     registries: registrySettings(flags, file),
     trust: trustSettings(flags, file),
     maxConcurrentDownloads: transfers('max-concurrent-downloads', flags.maxConcurrentDownloads, file, 6),
@@ -207,6 +215,16 @@ function logDefaults(flags: ConfigFlags, file: ConfigFile): EngineConfig['logCon
   };
   parseLogOptions(logConfig);
   return logConfig;
+}
+
+/** @throws {TareError} InvalidArgument: the runtimes would not find it, for they know it by its folder and this name */
+function criuProgram(path: string | undefined): { criuPath?: string } {
+  if (path === undefined) return {};
+  if (/^\/[^:]*$/.test(path) && basename(path) === 'criu') return { criuPath: path };
+  throw new TareError(
+    'InvalidArgument',
+    `invalid criu-path ${JSON.stringify(path)}: want the absolute path, without colons, of a program named criu`,
+  );
 }
 
 /** Lists of the file and of the flags add up, as they do not contradict each other. */
@@ -295,6 +313,7 @@ export const configArguments = (config: EngineConfig): string[] => [
   ...(config.imageGC === undefined
     ? []
     : ['--image-gc-high', formatThreshold(config.imageGC.high), '--image-gc-low', formatThreshold(config.imageGC.low)]),
+  ...(config.criuPath === undefined ? [] : ['--criu-path', config.criuPath]),
   ...eventArguments(config.events),
   ...(config.cdiFolders.join(':') === standardCdiFolders.join(':')
     ? []

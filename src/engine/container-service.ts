@@ -2,6 +2,7 @@ import type { CgroupUsage } from '../linux/index.ts';
 import type { PortMapping, PortSelection } from '../network/index.ts';
 import type { ContainerConfig, HostConfig, Resources, RestartPolicyName } from '../runtime/index.ts';
 import type { Change } from '../storage/index.ts';
+import type { CheckpointPlace, CheckpointRequest } from './checkpoints/checkpoint-types.ts';
 import type { ContainerView, CreateContainer } from './container-types.ts';
 import type { Filters, PruneReport } from './filter-types.ts';
 import type { PortReachReport } from './port-reach.ts';
@@ -115,7 +116,17 @@ export interface PathStat {
 export interface ContainerService {
   create(request: CreateContainer): Promise<{ id: string; warnings: string[] }>;
   /** @throws {TareError} NotModified: already running */
-  start(ref: string, options?: { detachKeys?: string }): Promise<void>;
+  start(ref: string, options?: { detachKeys?: string; checkpoint?: CheckpointPlace }): Promise<void>;
+  /**
+   * Writes the state of a running container's processes to disk.
+   * @throws {TareError} InvalidArgument: the name or the folder; Conflict: it does not run; AlreadyExists; Unsupported: by its
+   *   runtime; Internal with CRIU's reason: what a process holds cannot be written down
+   */
+  checkpoint(ref: string, request: CheckpointRequest): Promise<void>;
+  /** Names of a container's checkpoints, ascending. */
+  checkpoints(ref: string, directory?: string): Promise<string[]>;
+  /** @throws {TareError} NotFound */
+  removeCheckpoint(ref: string, place: CheckpointPlace): Promise<void>;
   /** @throws {TareError} NotModified: not running */
   stop(ref: string, options?: { timeoutSeconds?: number; signal?: string }): Promise<void>;
   restart(ref: string, options?: { timeoutSeconds?: number; signal?: string }): Promise<void>;

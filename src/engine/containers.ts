@@ -3,6 +3,9 @@ import { TareError } from '../errors/index.ts';
 import { exportRoot, readArchive, rootOf, statPath, writeArchive } from './archive.ts';
 import { attachContainer } from './attach.ts';
 import type { AttachHub } from './attach-hub.ts';
+import { createCheckpoint } from './checkpoints/create.ts';
+import { listCheckpoints } from './checkpoints/list.ts';
+import { removeCheckpoint } from './checkpoints/remove.ts';
 import { commitContainer } from './commit.ts';
 import { cgroupPath, containerPids, hasCgroup } from './container-cgroup.ts';
 import { viewOf, withSizes } from './container-view.ts';
@@ -24,8 +27,20 @@ import { portsAnswer, startContainer } from './start.ts';
 import { type StatsTarget, watchStats } from './stats.ts';
 import { killContainer, restartContainer, stopContainer } from './stop.ts';
 import { processTable } from './top.ts';
-import type { ContainerRecord, ContainerService, Filters, PruneReport } from './types.ts';
+import type { ContainerRecord, ContainerService, Filters, MountPoint, PruneReport } from './types.ts';
 import { waitContainer } from './wait.ts';
+
+/** A host's folder that a caller names for checkpoints is held to the rules of one that he binds. */
+const asBind = (source: string): MountPoint => ({
+  type: 'bind',
+  name: '',
+  source,
+  destination: source,
+  driver: '',
+  mode: '',
+  readWrite: true,
+  propagation: '',
+});
 
 /** The verbs of a container's life, each a use-case in a file of its own. */
 export function createContainerService(parts: EngineParts, hub: AttachHub): ContainerService {
@@ -36,15 +51,21 @@ export function createContainerService(parts: EngineParts, hub: AttachHub): Cont
     return record;
   };
   /** A container that the caller at work may run and reach into. */
-  const reachable = (ref: string): string => {
+  const reachable = (ref: string, folder?: string): string => {
     const { id, name, host, mounts } = parts.store.get(ref);
     noteSubject(() => ({ id, name }));
-    parts.guard.checkContainer({ id, host, mounts });
+    parts.guard.checkContainer({ id, host, mounts: folder === undefined ? mounts : [...mounts, asBind(folder)] });
     return ref;
   };
   return {
     create: (request) => createContainer(parts, request),
-    start: async (ref) => await startContainer(parts, reachable(ref)),
+    start: async (ref, options) => {
+      const { checkpoint } = options ?? {};
+      await startContainer(parts, reachable(ref, checkpoint?.directory), checkpoint && { checkpoint });
+    },
+    checkpoint: async (ref, request) => await createCheckpoint(parts, reachable(ref, request.directory), request),
+    checkpoints: async (ref, directory) => listCheckpoints(parts, reachable(ref, directory), directory),
+    removeCheckpoint: async (ref, place) => await removeCheckpoint(parts, reachable(ref, place.directory), place),
     stop: (ref, options) => stopContainer(parts, ref, options),
     restart: async (ref, options) => {
       await restartContainer(parts, reachable(ref), options);

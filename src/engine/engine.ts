@@ -151,7 +151,7 @@ export class Engine implements EngineServices, AsyncDisposable {
         report,
       }),
     );
-    const runtime = opening.use(openRuntime({ execRoot }));
+    const runtime = opening.use(openRuntime({ execRoot, criuPath: config.criuPath }));
     const volumes = new Volumes({
       ...{ db, locks, store },
       mayCreate: (volume) => guard.checkVolume(volume),

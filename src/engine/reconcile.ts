@@ -2,6 +2,7 @@ import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isFrozen, listCgroups, listPids, removeCgroup } from '../linux/index.ts';
 import { removeBundle } from './bundle.ts';
+import { settleCheckpoints } from './checkpoints/settle.ts';
 import { cgroupPath, defaultCgroupParent } from './container-cgroup.ts';
 import { freeNetwork } from './container-network.ts';
 import { handleExit } from './exit.ts';
@@ -84,6 +85,7 @@ async function reconcileContainer(parts: EngineParts, id: string): Promise<void>
   using lock = parts.locks.tryAcquire(`container:${id}`);
   const record = lock === undefined ? undefined : parts.store.find(id);
   if (record === undefined) return;
+  await settleCheckpoints(parts, record);
   if (isUp(record)) {
     await trueStatus(parts, record);
     return await undoUnrecordedConnections(parts, record);

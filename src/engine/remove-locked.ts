@@ -3,6 +3,7 @@ import { TareError } from '../errors/index.ts';
 import { forgetEgress } from '../network/index.ts';
 import type { Transaction } from '../state/index.ts';
 import { removeBundle } from './bundle.ts';
+import { forgetCheckpoints } from './checkpoints/records.ts';
 import { containerFolder } from './config.ts';
 import { freeNetwork } from './container-network.ts';
 import { containerEvent } from './events.ts';
@@ -52,6 +53,7 @@ export async function removeFiles(parts: EngineParts, record: ContainerRecord): 
 export function deleteRecord(tx: Transaction, record: ContainerRecord): void {
   tx.run('DELETE FROM execs WHERE container_id = ?', record.id);
   deleteLinks(tx, record.id);
+  forgetCheckpoints(tx, record.id);
   forgetEgress(tx, record.id);
   if (tx.run('DELETE FROM containers WHERE id = ?', record.id) > 0) tx.event(containerEvent(record, 'destroy'));
 }

@@ -6,6 +6,7 @@ import type { Endpoint } from '../network/index.ts';
 import {
   applyCdiEdits,
   buildSpec,
+  type CreateRequest,
   checkPropagation,
   knowsRecursiveReadOnly,
   type NamespaceMode,
@@ -15,6 +16,9 @@ import {
   type SpecInput,
 } from '../runtime/index.ts';
 import { removeBundle, sharedMemoryPath } from './bundle.ts';
+import { type CheckpointEndpoint, withFormerAddresses } from './checkpoints/addresses.ts';
+import type { CheckpointPlace } from './checkpoints/checkpoint-types.ts';
+import { openForRestore, type RestorableCheckpoint } from './checkpoints/open-for-restore.ts';
 import { configArguments } from './config.ts';
 import { cgroupPath } from './container-cgroup.ts';
 import { makeBindSources, runtimeMounts } from './container-mounts.ts';
@@ -39,12 +43,14 @@ import type { ContainerRecord } from './types.ts';
 export interface StartOptions {
   /** Set by the keeper: the restart policy's doing, which counts. */
   byPolicy?: boolean;
+  /** Take its processes up from here. */
+  checkpoint?: CheckpointPlace;
 }
 
 /**
  * Starts a container. The record says "running" last: until then reconcile finds the bundle and undoes or adopts it.
  *
- * @throws {TareError} NotModified: it runs already; Conflict: paused or being removed; CommandNotFound, NotExecutable: its
+ * @throws {TareError} NotFound: the checkpoint; NotModified: it runs already; Conflict: paused or being removed; CommandNotFound, NotExecutable: its
  *   program; what the network or the runtime refuse. The record then carries the error and its exit code.
  */
 export async function startContainer(parts: EngineParts, ref: string, options: StartOptions = {}): Promise<void> {
@@ -73,8 +79,9 @@ export async function startLocked(
 ): Promise<void> {
   refuseStart(record);
   if (options.byPolicy === true && record.state.status !== 'restarting') return;
+  using restored = options.checkpoint && (await openForRestore(parts, record, options.checkpoint));
   try {
-    await launch(parts, record, options);
+    await launch(parts, record, options, restored);
   } catch (error) {
     await recordFailure(parts, record, error);
     throw error;
@@ -94,7 +101,12 @@ function refuseStart(record: ContainerRecord): void {
   }
 }
 
-async function launch(parts: EngineParts, record: ContainerRecord, options: StartOptions): Promise<void> {
+async function launch(
+  parts: EngineParts,
+  record: ContainerRecord,
+  options: StartOptions,
+  restored: RestorableCheckpoint | undefined,
+): Promise<void> {
   const { config: engine, layers, networks, runtime } = parts;
   const { id, bundle } = record;
   const binary = parts.runtimeFor(record.host.runtime);
@@ -136,7 +148,8 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
 
   const log = parseLogOptions(record.host.logConfig);
   undo.defer(() => runtime.delete(id, binary, true));
-  const creating = runtime.create({
+  const connecting = () => connectAll(parts, record, namespaces, linked, restored?.endpoints);
+  const request: CreateRequest = {
     id,
     bundle,
     runtime: binary,
@@ -149,15 +162,25 @@ async function launch(parts: EngineParts, record: ContainerRecord, options: Star
     exitDir,
     persistDir: bundle,
     exitCommand: exitCommandFor(engine.execRoot, [...engine.command, ...configArguments(engine)], id),
-  });
-  // The kernel's part of the network is done while conmon and the runtime work.
+  };
   undo.defer(() => disconnectAll(parts, id));
-  const [created, endpoints] = await bothSettled(creating, connectAll(parts, record, namespaces, linked));
-
-  await parts.attachments.connect(id, bundle);
   // Before its first word: who asks for the log since the start gets all of it.
-  const startedMs = Date.now();
-  await runtime.start(id, binary);
+  let startedMs = Date.now();
+  let created: Awaited<ReturnType<typeof runtime.create>>;
+  let endpoints: Endpoint[];
+  if (restored === undefined) {
+    // The kernel's part of the network is done while conmon and the runtime work.
+    [created, endpoints] = await bothSettled(runtime.create(request), connecting());
+    await parts.attachments.connect(id, bundle);
+    startedMs = Date.now();
+    await runtime.start(id, binary);
+  } else {
+    // Its sockets have addresses, which must be there before they are.
+    endpoints = await connecting();
+    const { images, tcpEstablished } = restored;
+    created = await runtime.create({ ...request, restore: { images, tcpEstablished } });
+    await parts.attachments.connect(id, bundle);
+  }
   await parts.store.update(id, (current, tx) => {
     current.state = {
       ...current.state,
@@ -201,12 +224,13 @@ async function connectAll(
   record: ContainerRecord,
   namespaces: SpecInput['namespaces'],
   linked: readonly LinkedContainer[],
+  before: readonly CheckpointEndpoint[] = [],
 ): Promise<Endpoint[]> {
   if (record.host.networkMode.startsWith('container:')) return [];
   const netns = typeof namespaces.network === 'string' ? '' : namespaces.network.path;
   const endpoints: Endpoint[] = [];
   for (const request of connectRequests(record, (ref) => parts.networks.get(ref))) {
-    endpoints.push(await parts.networks.connect({ ...request, netns }));
+    endpoints.push(await parts.networks.connect({ ...withFormerAddresses(request, before), netns }));
   }
   if (endpoints.some(({ ipv4, ipv6 }) => ipv4 !== '' || ipv6 !== '')) writeHosts(record, endpoints, linked);
   const networks = new Map(endpoints.map(({ networkId }) => [networkId, parts.networks.get(networkId)]));

@@ -42,6 +42,7 @@ export interface SystemInfo {
   /** Where devices are described, and which are. */
   cdi: { folders: string[]; devices: string[] };
   debug: boolean;
+  experimental: boolean;
   httpProxy: string;
   httpsProxy: string;
   noProxy: string;
@@ -52,6 +53,7 @@ export interface SystemVersion {
   kernelVersion: string;
   os: string;
   architecture: string;
+  experimental: boolean;
   components: { name: string; version: string; details: Record<string, string> }[];
 }
 

@@ -41,7 +41,7 @@ const architecture = goArchitectures[process.arch] ?? process.arch;
 export function createSystemService(deps: SystemDeps): SystemService {
   return {
     info: () => info(deps),
-    version: async () => engineVersion(),
+    version: async () => engineVersion(deps.config),
     diskUsage: () => diskUsage(deps),
     reload: () => deps.reload(),
     metrics: async () => engineMetrics(deps.db, deps.store),
@@ -101,6 +101,7 @@ async function info({ config, db, store, facts, images, layers }: SystemDeps): P
     labels: config.labels,
     cdi: { folders: config.cdiFolders, devices: (await CdiDevices.read(config.cdiFolders)).names() },
     debug: config.debug,
+    experimental: config.experimental,
     ...shownProxies(process.env),
   };
 }
@@ -124,12 +125,13 @@ function warningsOf(supports: SystemInfo['supports']): string[] {
   return texts.filter(([isSupported]) => !isSupported).map(([, text]) => text);
 }
 
-function engineVersion(): SystemVersion {
+function engineVersion({ experimental }: EngineConfig): SystemVersion {
   return {
     version,
     kernelVersion: release(),
     os: 'linux',
     architecture,
+    experimental,
     components: [
       {
         name: 'Engine',

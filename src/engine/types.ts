@@ -6,6 +6,7 @@ import type { NetworksService } from './network-types.ts';
 import type { SystemService } from './system-types.ts';
 import type { VolumeService } from './volume-types.ts';
 
+export * from './checkpoints/checkpoint-types.ts';
 export * from './container-service.ts';
 export * from './container-types.ts';
 export * from './egress-types.ts';

@@ -28,7 +28,11 @@ export function pipeReader(fd: number): Socket {
  * @returns exit code (128 + signal when one ended it) and the start of what it wrote to standard output and error
  * @throws {SyscallError} it can't be executed
  */
-export async function runToEnd(path: string, args: readonly string[]): Promise<{ exitCode: number; output: string }> {
+export async function runToEnd(
+  path: string,
+  args: readonly string[],
+  env: readonly string[] = CHILD_ENVIRONMENT,
+): Promise<{ exitCode: number; output: string }> {
   const { readFd, writeFd } = openPipe();
   const reader = pipeReader(readFd);
   let pid: number;
@@ -36,7 +40,7 @@ export async function runToEnd(path: string, args: readonly string[]): Promise<{
     pid = spawnProcess({
       path,
       args,
-      env: CHILD_ENVIRONMENT,
+      env,
       descriptors: new Map([
         [1, writeFd],
         [2, writeFd],

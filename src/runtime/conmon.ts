@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { TareError } from '../errors/index.ts';
 import { expectCgroupMove, openPipe, readProcessStat, SyscallError, spawnOnHost } from '../linux/index.ts';
+import { restoreOptions } from './checkpoint.ts';
 import { CHILD_ENVIRONMENT, pipeReader, reap } from './child.ts';
 import { runtimeArgs } from './oci-runtime.ts';
 import type { CreateRequest, ExecRequest, ProcessIdentity, RuntimeBinary } from './runtime.ts';
@@ -18,7 +19,7 @@ export interface SyncMessage {
   message: string;
 }
 
-/** conmon's command line for `RUNTIME create`. */
+/** conmon's command line for `RUNTIME create`, or `RUNTIME restore`. */
 export function createArgs(execRoot: string, request: CreateRequest): string[] {
   const args = [
     ...commonArgs(execRoot, request.id, request.bundle, request.runtime),
@@ -41,6 +42,10 @@ export function createArgs(execRoot: string, request: CreateRequest): string[] {
   const [exitCommand, ...exitArgs] = request.exitCommand;
   if (exitCommand !== undefined) args.push('--exit-command', exitCommand);
   for (const arg of exitArgs) args.push('--exit-command-arg', arg);
+  if (request.restore !== undefined) {
+    args.push('--restore', request.restore.images);
+    for (const option of restoreOptions(request.restore)) args.push('--runtime-opt', option);
+  }
   return args;
 }
 
@@ -104,7 +109,7 @@ export class ConmonStart implements Disposable {
   #startFd: number | undefined;
 
   /** @throws {TareError} Unavailable: conmon can't be run */
-  constructor(conmonPath: string, args: readonly string[], options: { waits: boolean }) {
+  constructor(conmonPath: string, args: readonly string[], options: { waits: boolean; env?: readonly string[] }) {
     const sync = openPipe();
     const start = options.waits ? openPipe() : undefined;
     this.sync = new SyncReader(pipeReader(sync.readFd));
@@ -113,7 +118,7 @@ export class ConmonStart implements Disposable {
       [2, sync.writeFd],
       [SYNC_FD, sync.writeFd],
     ]);
-    const env = [...CHILD_ENVIRONMENT, `_OCI_SYNCPIPE=${SYNC_FD}`];
+    const env = [...(options.env ?? CHILD_ENVIRONMENT), `_OCI_SYNCPIPE=${SYNC_FD}`];
     if (start !== undefined) {
       descriptors.set(START_FD, start.readFd);
       // conmon says on the attach pipe that its socket listens. One pipe serves for both: the order is fixed.

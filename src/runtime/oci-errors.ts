@@ -1,7 +1,18 @@
 import { TareError } from '../errors/index.ts';
 
 /** What an OCI runtime was asked to do, for the error's words. */
-export type RuntimeVerb = 'create' | 'start' | 'exec' | 'delete' | 'kill' | 'pause' | 'resume' | 'update' | 'state';
+export type RuntimeVerb =
+  | 'create'
+  | 'start'
+  | 'exec'
+  | 'delete'
+  | 'kill'
+  | 'pause'
+  | 'resume'
+  | 'update'
+  | 'state'
+  | 'checkpoint'
+  | 'restore';
 
 // The words of crun 1.8 to 1.21, runc 1.0 to 1.3 and runsc for a program that is not there.
 const NOT_FOUND = [

@@ -24,12 +24,12 @@ export async function runRuntime(
   runtime: RuntimeBinary,
   verb: RuntimeVerb,
   args: readonly string[],
+  env?: readonly string[],
 ): Promise<string> {
-  const { exitCode, output } = await runToEnd(runtime.path, [...runtimeArgs(execRoot, runtime), verb, ...args]).catch(
-    (error: unknown) => {
-      throw runtimeUnavailable(runtime, error);
-    },
-  );
+  const words = [...runtimeArgs(execRoot, runtime), verb, ...args];
+  const { exitCode, output } = await runToEnd(runtime.path, words, env).catch((error: unknown) => {
+    throw runtimeUnavailable(runtime, error);
+  });
   if (exitCode !== 0) throw runtimeError(verb, runtime.name, output);
   return output;
 }

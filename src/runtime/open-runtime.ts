@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { completeHybridCgroups, signalProcess } from '../linux/index.ts';
 import { attachTo, clientsAccepted, endInput } from './attach-stream.ts';
+import { checkpoint, criuEnvironment, criuError, requireCheckpoints } from './checkpoint.ts';
 import { ConmonStart, createArgs, getsEndedInput, identify } from './conmon.ts';
 import { reopenLogFile, resizeTerminal } from './control.ts';
 import { ExecStarter } from './exec.ts';
@@ -14,19 +15,21 @@ import { updateResources } from './update.ts';
 export interface RuntimeOptions {
   /** Absolute; Debian's by default. */
   conmonPath?: string;
+  /** The program for checkpoints; undefined: `criu` on the usual path. */
+  criuPath?: string;
   /** The runtimes keep their state in `runtimes/NAME` beneath it. */
   execRoot: string;
 }
 
 /** One driver for every OCI runtime, behind conmon. Spawns nothing but these two, and holds nothing that the disk does not. */
 export function openRuntime(options: RuntimeOptions): Runtime & Disposable {
-  const { execRoot } = options;
+  const { execRoot, criuPath } = options;
   const conmonPath = options.conmonPath ?? '/usr/bin/conmon';
   mkdirSync(join(execRoot, 'runtimes'), { recursive: true, mode: 0o700 });
   completeHybridCgroups();
   const execs = new ExecStarter(conmonPath, execRoot);
   return {
-    create: (request) => create(conmonPath, execRoot, request),
+    create: (request) => create(conmonPath, execRoot, criuPath, request),
     async start(id, runtime) {
       await runRuntime(execRoot, runtime, 'start', [id]);
     },
@@ -38,6 +41,8 @@ export function openRuntime(options: RuntimeOptions): Runtime & Disposable {
         if (!isAlreadyGone(error)) throw error;
       }
     },
+    requireCheckpoints,
+    checkpoint: (request) => checkpoint(execRoot, criuPath, request),
     async pause(id, runtime) {
       await runRuntime(execRoot, runtime, 'pause', [id]);
     },
@@ -63,12 +68,18 @@ export function openRuntime(options: RuntimeOptions): Runtime & Disposable {
 async function create(
   conmonPath: string,
   execRoot: string,
+  criuPath: string | undefined,
   request: CreateRequest,
 ): Promise<{ container: ProcessIdentity; monitor: ProcessIdentity }> {
-  using conmon = new ConmonStart(conmonPath, createArgs(execRoot, request), { waits: false });
+  const { bundle, restore } = request;
+  const env = restore === undefined ? {} : { env: criuEnvironment(criuPath) };
+  using conmon = new ConmonStart(conmonPath, createArgs(execRoot, request), { waits: false, ...env });
   try {
     const { value: pid, message } = await conmon.sync.next();
-    if (pid <= 0) throw runtimeError('create', request.runtime.name, message, programOf(request.bundle));
+    if (pid <= 0 && restore !== undefined) {
+      throw criuError(runtimeError('restore', request.runtime.name, message), join(bundle, 'restore.log'));
+    }
+    if (pid <= 0) throw runtimeError('create', request.runtime.name, message, programOf(bundle));
     const { process, monitor } = identify(pid);
     if (getsEndedInput(request)) await endInput(request.bundle);
     return { container: process, monitor };

@@ -32,6 +32,22 @@ export interface CreateRequest {
   persistDir: string;
   /** Run by conmon after the exit file is written. */
   exitCommand: string[];
+  /** Take up from a checkpoint instead: it runs as soon as it is created, and is not started. */
+  restore?: {
+    /** Folder of CRIU's images. */
+    images: string;
+    tcpEstablished: boolean;
+  };
+}
+
+export interface CheckpointRequest {
+  id: string;
+  bundle: string;
+  runtime: RuntimeBinary;
+  /** An empty folder of ours for CRIU's images. */
+  images: string;
+  /** Keep open TCP connections, else a container that has some is refused. */
+  tcpEstablished: boolean;
 }
 
 /** A process, told apart from a later one with the same pid. */
@@ -113,6 +129,10 @@ export interface Runtime {
   kill(id: string, runtime: RuntimeBinary, signal: number, process?: ProcessIdentity): Promise<void>;
   /** Removes what the runtime keeps of a stopped container; succeeds when there is nothing. @param force kill it first */
   delete(id: string, runtime: RuntimeBinary, force: boolean): Promise<void>;
+  /** @throws {TareError} Unsupported: this runtime can neither checkpoint nor restore */
+  requireCheckpoints(runtime: RuntimeBinary): Promise<void>;
+  /** Writes the state of a container's processes to a folder; it goes on. @throws {TareError} Unavailable: no CRIU; Internal with CRIU's own message */
+  checkpoint(request: CheckpointRequest): Promise<void>;
   pause(id: string, runtime: RuntimeBinary): Promise<void>;
   resume(id: string, runtime: RuntimeBinary): Promise<void>;
   update(id: string, runtime: RuntimeBinary, resources: unknown): Promise<void>;

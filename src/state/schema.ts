@@ -133,4 +133,14 @@ export const migrations: readonly string[] = [
   ) STRICT;
   CREATE INDEX egress_attempts_by_time ON egress_attempts (subject, last_ms);
   `,
+  `
+  CREATE TABLE checkpoints (
+    container_id TEXT NOT NULL,
+    directory TEXT NOT NULL,
+    name TEXT NOT NULL,
+    is_whole INTEGER NOT NULL,
+    doc TEXT NOT NULL,
+    PRIMARY KEY (container_id, directory, name)
+  ) WITHOUT ROWID, STRICT;
+  `,
 ];

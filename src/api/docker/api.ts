@@ -24,6 +24,8 @@ export interface Answered {
 
 export interface ApiOptions {
   version: string;
+  /** Docker's client then shows what it hides otherwise. */
+  experimental?: boolean;
   logger?: ApiLogger;
   /** Told of every request but pings, when its answer begins. */
   audit?: (entry: AuditEntry) => void;
@@ -36,7 +38,7 @@ export function createApi(engine: EngineServices, options: ApiOptions): Api {
   const table = new RouteTable(routes);
   const common = {
     'api-version': MAXIMUM_VERSION,
-    'docker-experimental': 'false',
+    'docker-experimental': String(options.experimental ?? false),
     ostype: 'linux',
     server: `Tare/${options.version} (linux)`,
   };

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { TareError } from '../../errors/index.ts';
 import { command } from '../command.ts';
 import { forEach, segment } from '../each.ts';
@@ -7,6 +8,8 @@ export default command({
   usage: '[OPTIONS] CONTAINER [CONTAINER...]',
   options: {
     attach: { type: 'bool', short: 'a', help: 'Attach STDOUT/STDERR and forward signals' },
+    checkpoint: { type: 'string', help: 'Restore from this checkpoint' },
+    'checkpoint-dir': { type: 'string', help: 'Use a custom checkpoint storage directory', completes: 'directories' },
     'detach-keys': { type: 'string', help: 'Override the key sequence for detaching a container' },
     interactive: { type: 'bool', short: 'i', help: "Attach container's STDIN" },
     'sig-proxy': { type: 'bool', help: 'Proxy received signals to the process', default: true, hidden: true },
@@ -15,9 +18,13 @@ export default command({
   completes: 'containers',
   async run(context, options, names) {
     const client = await context.connect();
+    const { checkpoint, 'checkpoint-dir': checkpointDir } = options;
+    if (checkpoint !== undefined && names.length > 1)
+      throw new TareError('InvalidArgument', 'you cannot restore multiple containers at once');
+    const from = { checkpoint, 'checkpoint-dir': checkpointDir && resolve(checkpointDir) };
     if (!options.attach && !options.interactive)
       return await forEach(context, names, async (name) => {
-        await client.json('POST', `/containers/${segment(name)}/start`);
+        await client.json('POST', `/containers/${segment(name)}/start`, { query: from });
         return name;
       });
     if (names.length > 1)
@@ -38,6 +45,7 @@ export default command({
       detachKeys: options['detach-keys'] ?? '',
       sigProxy: options['sig-proxy'],
       autoRemove: container.HostConfig.AutoRemove,
+      from,
     });
   },
 });

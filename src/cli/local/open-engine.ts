@@ -48,6 +48,8 @@ export function configFrom(values: EngineValues): EngineConfig {
       },
       labels: values.label.length > 0 ? values.label : undefined,
       debug: values.debug || undefined,
+      experimental: values.experimental || undefined,
+      criuPath: values['criu-path'],
       registriesConf: values['registries-conf'],
       insecureRegistries: values['insecure-registry'],
       registryMirrors: values['registry-mirror'],

@@ -80,7 +80,7 @@ export async function serveUntilTold(values: ServeValues, announce: (line: strin
     observers.push(({ method, route, status, seconds }) => actions.note(`${method} ${route}`, status, seconds));
   if (tracing) observers.push((answered) => tracing.note(answered));
   const api = createApi(engine, {
-    ...{ version: VERSION, logger },
+    ...{ version: VERSION, logger, experimental: engine.config.experimental },
     ...(audit && { audit: (entry) => audit.write(entry) }),
     ...(observers.length > 0 && { observe: (answered) => observers.forEach((tell) => void tell(answered)) }),
   });

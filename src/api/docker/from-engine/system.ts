@@ -11,7 +11,7 @@ export function versionOf(version: SystemVersion) {
       ApiVersion: MAXIMUM_VERSION,
       Arch: version.architecture,
       BuildTime: '',
-      Experimental: 'false',
+      Experimental: String(version.experimental),
       GitCommit: '',
       GoVersion: process.version,
       KernelVersion: version.kernelVersion,
@@ -82,7 +82,7 @@ export function infoOf(info: SystemInfo, serverVersion: string, version: ApiVers
     NoProxy: info.noProxy,
     Name: info.name,
     Labels: info.labels,
-    ExperimentalBuild: false,
+    ExperimentalBuild: info.experimental,
     ServerVersion: serverVersion,
     Runtimes: Object.fromEntries(
       info.runtimes.map(({ name, path, args }) => [name, { path, ...(args.length > 0 && { runtimeArgs: args }) }]),

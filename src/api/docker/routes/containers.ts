@@ -72,10 +72,21 @@ export const containerRoutes = [
   route({
     method: 'POST',
     path: '/containers/:id/start',
-    query: T.Object({ detachKeys: T.Optional(T.String()) }),
+    query: T.Object({
+      detachKeys: T.Optional(T.String()),
+      checkpoint: T.Optional(T.String()),
+      'checkpoint-dir': T.Optional(T.String()),
+    }),
     async handler({ engine, params, query, request }) {
       refuseBody(request);
-      await engine.containers.start(params.id, query);
+      const { detachKeys, checkpoint, 'checkpoint-dir': directory } = query;
+      if (directory && !checkpoint) {
+        throw new TareError('InvalidArgument', 'checkpoint-dir without a checkpoint: name the one to start from');
+      }
+      await engine.containers.start(params.id, {
+        detachKeys,
+        ...(checkpoint && { checkpoint: { name: checkpoint, directory: directory || undefined } }),
+      });
       return empty(204);
     },
   }),

@@ -1,5 +1,6 @@
 import type { Route } from '../routing.ts';
 import { absentRoutes } from './absent.ts';
+import { checkpointRoutes } from './checkpoints.ts';
 import { commitRoutes } from './commit.ts';
 import { containerFileRoutes } from './container-files.ts';
 import { containerStreamRoutes } from './container-streams.ts';
@@ -14,6 +15,7 @@ import { systemRoutes } from './system.ts';
 import { volumeRoutes } from './volumes.ts';
 
 export const routes: readonly Route[] = [
+  ...checkpointRoutes,
   ...containerRoutes,
   ...containerStreamRoutes,
   ...containerFileRoutes,
