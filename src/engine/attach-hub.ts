@@ -1,6 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { AttachStream, Runtime } from '../runtime/index.ts';
 import { attachSession, type SessionOptions } from './attach-session.ts';
 import type { AttachSession } from './types.ts';
+
+/** Docker's patience with a client that does not read the last output. */
+const DRAIN_MS = 2_000;
 
 interface Waiting {
   resolve(stream: AttachStream | undefined): void;
@@ -14,6 +18,8 @@ interface Waiting {
 export class AttachHub {
   readonly #runtime: Pick<Runtime, 'attach' | 'attached'>;
   readonly #waiting = new Map<string, Set<Waiting>>();
+  /** Sessions whose output is under way. */
+  readonly #flowing = new Map<string, Set<Promise<void>>>();
 
   constructor(runtime: Pick<Runtime, 'attach' | 'attached'>) {
     this.#runtime = runtime;
@@ -36,6 +42,26 @@ export class AttachHub {
         await session[Symbol.asyncDispose]();
       },
     };
+  }
+
+  /** Notes that a session passes a container's output on, until disposed. */
+  flow(id: string): Disposable {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const flowing = this.#flowing.get(id) ?? new Set();
+    this.#flowing.set(id, flowing.add(promise));
+    return {
+      [Symbol.dispose]: () => {
+        flowing.delete(promise);
+        if (flowing.size === 0 && this.#flowing.get(id) === flowing) this.#flowing.delete(id);
+        resolve();
+      },
+    };
+  }
+
+  /** Waits until all that a container which has ended wrote was passed on; not for long, as clients may not read. */
+  async drained(id: string): Promise<void> {
+    const flowing = this.#flowing.get(id);
+    if (flowing !== undefined) await Promise.race([Promise.all(flowing), sleep(DRAIN_MS, undefined, { ref: false })]);
   }
 
   /** Whether sessions wait for this container. */

@@ -19,6 +19,8 @@ export interface SessionOptions {
   before?: Output;
   /** The output does not end before this, unless the client leaves. */
   after?: Promise<unknown>;
+  /** Called when the output begins; disposed when the last of it was passed on. */
+  onFlow?: () => Disposable;
   /** The client pressed the detach keys. */
   onDetach?: () => void;
 }
@@ -75,6 +77,7 @@ async function* sessionOutput(
   if (options.before !== undefined) yield* options.before;
   const open = await Promise.race([connected, left]);
   if (open === undefined) return;
+  using _flow = options.onFlow?.();
   for await (const piece of open.output) {
     if (piece.stream === 'stdout' ? options.stdout : options.stderr) yield piece;
   }

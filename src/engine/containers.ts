@@ -77,7 +77,13 @@ export function createContainerService(parts: EngineParts, hub: AttachHub): Cont
     rename: (ref, name) => renameContainer(parts, ref, name),
     remove: (ref, options) => removeContainer(parts, ref, options),
     removeLink: (name) => removeLink(parts, name),
-    wait: (ref, condition, signal) => waitContainer(parts, ref, condition, signal),
+    async wait(ref, condition, signal) {
+      const { id } = parts.store.get(ref);
+      const result = await waitContainer(parts, id, condition, signal);
+      // Clients print what they have when they hear of the end.
+      await hub.drained(id);
+      return result;
+    },
     inspect: async (ref, options) => {
       const view = viewOf(parts, parts.store.get(ref));
       return options?.size === true ? await withSizes(parts, view) : view;

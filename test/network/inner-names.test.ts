@@ -205,6 +205,8 @@ describe('inside a container', () => {
       const told = await asker.ask({ server: INNER, name });
       return typeof told === 'string' ? told : told.rcode;
     };
+    expect(await asking.answer({ server: INNER, name: 'example.com' })).toBe('192.0.2.1');
+    expect((await cli('network', 'egress', 'show', 'asking')).stdout).toContain('192.0.2.1');
     expect(await rcode(asking, 'example.org')).toBe(3);
     expect(await rcode(inner, 'example.com')).toBe(3);
     await cli('rm', '-f', 'pod', 'asking');

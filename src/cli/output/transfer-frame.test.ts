@@ -144,5 +144,6 @@ test('whatever comes, lines are narrower than the terminal and no more than its 
         }
       },
     ),
+    { examples: [[[[{ status: 'Downloading', progressDetail: { current: 5e-324, total: 1e18 } }]], 80, 3]] },
   );
 });

@@ -38,10 +38,11 @@ export class Transfer {
       this.current = 0;
     }
     const { current, total } = progressDetail ?? {};
-    if (total !== undefined && total > 0) this.total = total;
+    // Whole bytes: with parts of one, speeds come near zero and times near infinity.
+    if (total !== undefined && total >= 1) this.total = Math.round(total);
     if (current === undefined) return;
-    this.current = current;
-    this.#samples.push({ atMs, bytes: current });
+    this.current = Math.round(current);
+    this.#samples.push({ atMs, bytes: this.current });
     while (this.#samples.length > 2 && this.#samples[1]!.atMs < atMs - WINDOW_MS) this.#samples.shift();
   }
 

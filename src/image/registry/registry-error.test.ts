@@ -61,7 +61,7 @@ test.each([
   ['ERR_SSL_WRONG_VERSION_NUMBER', /mark it insecure/],
   ['HPE_INVALID_CONSTANT', /does not speak HTTP/],
   ['ENOTFOUND', /no host is called cdn\.test/],
-  ['ECONNREFUSED', /no answer from cdn\.test:5000: connection refused; check the port/],
+  ['ECONNREFUSED', /no answer from cdn\.test:5000: connection refused \(.*\); check the port/],
 ])('a connection that ends with %s', (code, says) => {
   const cause = Object.assign(new Error('it failed'), { code });
   const error = errorOfConnection(purpose, new URL('https://cdn.test:5000/v2/'), cause, false);

@@ -158,6 +158,6 @@ export function errorOfConnection(purpose: Purpose, url: URL, error: unknown, is
   }
   // In the words that scripts look for.
   const reason =
-    code === 'ECONNREFUSED' ? 'connection refused; check the port, and that a registry listens there' : said;
+    code === 'ECONNREFUSED' ? `connection refused (${said}); check the port, and that a registry listens there` : said;
   return new RegistryError('Unavailable', purpose, `no answer from ${host}: ${reason}`, details);
 }
