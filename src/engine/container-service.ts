@@ -30,6 +30,8 @@ export interface LogOptions {
    */
   joined?: boolean;
   signal?: AbortSignal;
+  /** Called when the log's files are open: from then on it may be removed. */
+  onOpen?: () => void;
 }
 
 /** A client's end of an attached container or exec; the face pumps bytes both ways. */

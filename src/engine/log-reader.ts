@@ -24,6 +24,7 @@ export async function* readLog(path: string, options: LogOptions, ended?: AbortS
   const until = options.untilSeconds === undefined ? undefined : entryTime(options.untilSeconds + ROUNDING_SECONDS);
   await using chain = new LogChain(path);
   await chain.open(options.tail);
+  options.onOpen?.();
   using news = options.follow ? new LogNews(dirname(path), [ended, options.signal], options.untilSeconds) : undefined;
   let lines = new LogLineReader();
   const joiner = new LineJoiner();
@@ -56,10 +57,11 @@ export async function* readLog(path: string, options: LogOptions, ended?: AbortS
 /** What is there now of a log and its rotated files, in runs. @see LogRunReader */
 export async function* readRuns(
   path: string,
-  { stdout, stderr, tail, signal }: Pick<LogOptions, 'stdout' | 'stderr' | 'tail' | 'signal'>,
+  { stdout, stderr, tail, signal, onOpen }: Pick<LogOptions, 'stdout' | 'stderr' | 'tail' | 'signal' | 'onOpen'>,
 ): AsyncGenerator<LogEntry> {
   await using chain = new LogChain(path);
   await chain.open(tail);
+  onOpen?.();
   let runs = new LogRunReader();
   for (;;) {
     for (let block = await chain.read(); block !== undefined; block = await chain.read()) {

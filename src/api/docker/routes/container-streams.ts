@@ -76,6 +76,7 @@ export const containerStreamRoutes = [
       const toFrame = query.timestamps || details !== '' ? withHead(query.timestamps, details) : plain;
       const sinceSeconds = optionalSeconds('since', query.since);
       const untilSeconds = optionalSeconds('until', query.until);
+      const opened = Promise.withResolvers<void>();
       const entries = engine.containers.logs(id, {
         follow: query.follow,
         stdout: query.stdout,
@@ -86,8 +87,11 @@ export const containerStreamRoutes = [
         signal: request.signal,
         // Who follows may take each frame for a line.
         joined: toFrame === plain && !query.follow && (sinceSeconds ?? untilSeconds) === undefined,
+        onOpen: opened.resolve,
       });
-      return bytes(frames(entries, toFrame, !config.tty), streamType(!config.tty, version));
+      // docker-py reads what it asked for after it has removed the container.
+      const body = await begin(frames(entries, toFrame, !config.tty), opened.promise);
+      return bytes(body, streamType(!config.tty, version));
     },
   }),
 
