@@ -153,7 +153,6 @@ export interface FluentdOptions {
   wantsAck: boolean;
   /** 0: none */
   writeTimeoutMs: number;
-  retryWaitMs: number;
 }
 
 export function fluentdOptions(options: Options): FluentdOptions {
@@ -164,6 +163,7 @@ export function fluentdOptions(options: Options): FluentdOptions {
     throw refused('fluentd-async', 'and fluentd-async-connect are the same: give one');
   count(options, 'fluentd-max-retries', 0);
   duration(options, 'fluentd-async-reconnect-interval', 0);
+  duration(options, 'fluentd-retry-wait', 0);
   const limit = options['fluentd-buffer-limit'];
   if (limit !== undefined && !/^\d{1,15}(\.\d+)? ?[kmgt]?i?b?$/i.test(limit))
     throw refused('fluentd-buffer-limit', `invalid size: '${limit}'`);
@@ -173,7 +173,6 @@ export function fluentdOptions(options: Options): FluentdOptions {
     hasSubSeconds: flag(options, 'fluentd-sub-second-precision', false),
     wantsAck: flag(options, 'fluentd-request-ack', false),
     writeTimeoutMs: duration(options, 'fluentd-write-timeout', 0),
-    retryWaitMs: duration(options, 'fluentd-retry-wait', 1000),
   };
 }
 
