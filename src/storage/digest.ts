@@ -9,6 +9,10 @@ type Hash<Of extends string> = `sha256:${string}` & { readonly [brand]: Of };
 export type Digest = Hash<'blob'>;
 /** Names a layer by its uncompressed tar (image-spec, config.md, "Layer DiffID"). */
 export type DiffID = Hash<'uncompressed tar'>;
+/** Names a layer that no tar was made of yet: `local:` and 32 hex digits, chosen at random. */
+export type LocalLayer = `local:${string}` & { readonly [brand]: 'local layer' };
+/** A layer in the layer store. */
+export type LayerName = DiffID | LocalLayer;
 /** Names a layer with everything below it (image-spec, config.md, "Layer ChainID"). */
 export type ChainID = Hash<'layer stack'>;
 

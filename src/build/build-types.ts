@@ -1,0 +1,88 @@
+import type { Definition } from '../protocol/index.ts';
+import type { FrontendBridge, FrontendResult } from './frontend.ts';
+import type { ProgressSink } from './progress.ts';
+import type { BuildSession } from './session.ts';
+
+/** An exporter or a cache with its options, as a client spells them. */
+export interface TypedOptions {
+  type: string;
+  attributes: Readonly<Record<string, string>>;
+}
+
+/** One build. */
+export interface BuildRequest {
+  /** Names the build; the client's choice, unique among those that run. */
+  ref: string;
+  /** What to solve: a definition, or a frontend with its options; neither: `drive` gives the result. */
+  definition?: Definition;
+  /** `dockerfile.v0`, `gateway.v0`. */
+  frontend?: string;
+  frontendOptions?: Readonly<Record<string, string>>;
+  frontendInputs?: ReadonlyMap<string, Definition>;
+  /** A client that is its own frontend (buildx): asks over the bridge, and gives the result at its end. */
+  drive?: (bridge: FrontendBridge) => Promise<FrontendResult>;
+  /** `image`, `moby`, `oci`, `docker`, `local`, `tar`; none: the cache is filled, and nothing else. */
+  exporters: readonly TypedOptions[];
+  cacheExports: readonly TypedOptions[];
+  cacheImports: readonly TypedOptions[];
+  /** `network.host`, `security.insecure`, `device=…`. */
+  entitlements: readonly string[];
+  /** Serialized `moby.buildkit.v1.sourcepolicy.Policy`s decoded by the face. */
+  sourcePolicies?: readonly SourcePolicyRule[];
+  /** Not listed in the history. */
+  isInternal?: boolean;
+  session: BuildSession;
+}
+
+/** What a client's source policy says of sources whose identifier matches. */
+export interface SourcePolicyRule {
+  action: 'allow' | 'deny' | 'convert';
+  match: 'wildcard' | 'regex' | 'exact';
+  selector: string;
+  constraints: readonly { key: string; value: string; condition: 'equal' | 'notequal' | 'matches' }[];
+  updates?: { identifier: string; attributes: Readonly<Record<string, string>> };
+}
+
+export interface BuildResult {
+  /** What exporters tell: `containerimage.digest`, `image.name` … */
+  exporterResponse: Readonly<Record<string, string>>;
+}
+
+/** A line of the cache's list. */
+export interface CacheUsage {
+  id: string;
+  parents: readonly string[];
+  recordType: string;
+  description: string;
+  sizeBytes: number;
+  createdMs: number;
+  lastUsedMs: number | undefined;
+  usageCount: number;
+  isMutable: boolean;
+  isInUse: boolean;
+  /** An image needs its layers too. */
+  isShared: boolean;
+}
+
+export interface CachePrune {
+  /** `until=24h`, `type=exec.cachemount`, `id~=…`, `inuse`, `private`, `shared`, as BuildKit's client sends them. */
+  filters: readonly string[];
+  /** Also what images share, and internal records. */
+  all: boolean;
+  keepDurationMs?: number;
+  reservedSpaceBytes?: number;
+  maxUsedSpaceBytes?: number;
+  minFreeSpaceBytes?: number;
+}
+
+/** What builds are made with. */
+export interface Builder extends AsyncDisposable {
+  /**
+   * Runs a build to its end. Disposing the builder, the signal or the session's end cancels it.
+   * @throws {TareError} with the failed step's name, command, line and exit code where there is one
+   */
+  build(request: BuildRequest, progress: ProgressSink, signal: AbortSignal): Promise<BuildResult>;
+  usage(filters: readonly string[]): Promise<readonly CacheUsage[]>;
+  /** Removes records as they go, and tells of each. */
+  prune(request: CachePrune): AsyncIterable<CacheUsage>;
+}

@@ -1,0 +1,86 @@
+import type { Repository } from '../image/index.ts';
+import type { HostFacts, Runtime, RuntimeBinary, SeccompCache } from '../runtime/index.ts';
+import type { Database, Locks } from '../state/index.ts';
+import type { ContentStore, Descriptor, DiffID, Digest, LayerStore, Platform } from '../storage/index.ts';
+import type { BuildSession } from './session.ts';
+
+export type NetworkMode = 'sandbox' | 'host' | 'none';
+
+/** A network namespace for one step at a time. */
+export interface StepNetwork extends AsyncDisposable {
+  /** Of the namespace; undefined: the host's. */
+  readonly path: string | undefined;
+  /** Text of /etc/resolv.conf inside. */
+  readonly resolvConf: string;
+  /** The step could have changed it: it is never lent again. */
+  spoil(): void;
+}
+
+/** An image as the stores have it. */
+export interface PulledImage {
+  /** Layers, base first, unpacked; their blobs may be elsewhere still. */
+  layers: readonly { diffID: DiffID; descriptor: Descriptor }[];
+}
+
+/** Images as a build sees them: what is stored here, and registries with the credentials of who asks. */
+export interface BuildImages {
+  /** @throws {TareError} NotFound, Unauthorized, Forbidden (a signature policy) … naming the reference */
+  resolve(
+    ref: string,
+    options: {
+      mode: 'default' | 'pull' | 'local';
+      platform: Platform;
+      sessions: readonly BuildSession[];
+      signal: AbortSignal;
+    },
+  ): Promise<{ ref: string; indexOrManifest: Digest; manifest: Descriptor; config: Uint8Array }>;
+  /** Brings what `resolve` found into the stores, layers side by side. */
+  pull(
+    ref: string,
+    manifest: Descriptor,
+    options: {
+      platform: Platform;
+      sessions: readonly BuildSession[];
+      signal: AbortSignal;
+      progress(layer: string, current: number, total: number): void;
+    },
+  ): Promise<PulledImage>;
+  /** A registry's repository, for pushing and for caches. */
+  repository(ref: string, options: { insecure?: boolean; sessions: readonly BuildSession[] }): Promise<Repository>;
+  /** Makes an image of blobs and layers that are in the stores known by these names (none: by its id alone). @returns its id */
+  record(image: {
+    manifest: Descriptor;
+    /** The index that it is part of, which is then stored too. */
+    index?: Descriptor;
+    layers: readonly { diffID: DiffID; descriptor: Descriptor }[];
+    config: Digest;
+    names: readonly string[];
+  }): Promise<string>;
+}
+
+/** What a builder needs of the world. */
+export interface BuilderParts {
+  /** Own folder, 0700: cache mounts, git checkouts. */
+  directory: string;
+  /** Folder in memory, 0700: bundles and sockets of running steps. */
+  execDirectory: string;
+  instance: string;
+  db: Database;
+  locks: Locks;
+  content: ContentStore;
+  layers: LayerStore;
+  runtime: Runtime;
+  runtimeBinary(): RuntimeBinary;
+  facts: HostFacts;
+  seccomp: SeccompCache;
+  images: BuildImages;
+  /** @throws {TareError} Forbidden, Unavailable */
+  network(mode: NetworkMode, signal: AbortSignal): Promise<StepNetwork>;
+  /** Parent cgroup of steps that name none, from the top of each hierarchy; undefined: no cgroups. */
+  cgroupParent: string | undefined;
+  /** Keeps all blobs and layers until it is disposed. */
+  holdContent(): Promise<AsyncDisposable>;
+  now(): number;
+  /** Told of what fails where no caller waits. */
+  report(subject: string, error: unknown): void;
+}

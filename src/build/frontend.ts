@@ -1,0 +1,94 @@
+import type { Definition } from '../protocol/index.ts';
+import type { VertexWarning } from './progress.ts';
+import type { Tree } from './tree.ts';
+
+export interface ImageConfigAnswer {
+  /** The reference, with what a source policy made of it. */
+  ref: string;
+  /** Of the manifest or the index. */
+  digest: string;
+  /** The config document as stored. */
+  config: Uint8Array;
+}
+
+export interface ImageConfigQuestion {
+  /** `default`: what is stored if it is, `pull`: the registry's word, `local`: never ask a registry. */
+  resolveMode: 'default' | 'pull' | 'local';
+  platform?: { os: string; architecture: string; variant?: string; osVersion?: string };
+  /** Line of the progress under which it is shown. */
+  logName: string;
+  /** An OCI layout at the client instead of a registry. */
+  store?: { sessionID: string; storeID: string };
+}
+
+export interface FileStatus {
+  path: string;
+  mode: number;
+  uid: number;
+  gid: number;
+  sizeBytes: number;
+  modifiedNs: bigint;
+  linkname?: string;
+}
+
+/** A result that a frontend may look into, or hand back. Making it costs nothing; looking into it solves it. */
+export interface BridgeRef {
+  readonly id: string;
+  /** What it was asked by; undefined: a result of a nested frontend without one. */
+  readonly definition: Definition | undefined;
+  /** Solves it and keeps it until the build ends. */
+  tree(): Promise<Tree>;
+  /** @throws {TareError} NotFound; InvalidArgument: larger than 16 MiB without a range */
+  readFile(path: string, range?: { offset: number; length: number }): Promise<Uint8Array>;
+  readDirectory(path: string, includePattern?: string): Promise<readonly FileStatus[]>;
+  status(path: string): Promise<FileStatus>;
+}
+
+/** What a statement about a result says; kinds as in the gateway protocol. */
+export interface Attestation {
+  kind: 'in-toto' | 'bundle';
+  /** Where the document, or the folder of documents, lies. */
+  ref?: BridgeRef;
+  path: string;
+  metadata: Readonly<Record<string, Uint8Array>>;
+  inToto?: {
+    predicateType: string;
+    subjects: readonly { kind: 'self' | 'raw'; name: string; digests: readonly string[] }[];
+  };
+}
+
+/** What a build results in: one tree, or one for each platform, and documents beside them (`containerimage.config`, `refs.platforms` …). */
+export interface FrontendResult {
+  ref?: BridgeRef | undefined;
+  /** By platform id, when there are several. */
+  refs: ReadonlyMap<string, BridgeRef | undefined>;
+  metadata: ReadonlyMap<string, Uint8Array>;
+  attestations: ReadonlyMap<string, readonly Attestation[]>;
+}
+
+export interface BridgeSolveRequest {
+  definition?: Definition;
+  frontend?: string;
+  frontendOptions?: Readonly<Record<string, string>>;
+  frontendInputs?: ReadonlyMap<string, Definition>;
+  cacheImports?: readonly { type: string; attributes: Readonly<Record<string, string>> }[];
+  /** Solve it before answering. */
+  evaluate?: boolean;
+}
+
+/** What a frontend can ask of the builder while it works. */
+export interface FrontendBridge {
+  /** `filename`, `target`, `build-arg:NAME`, `platform`, `context:NAME` … as the client gave them. */
+  readonly options: Readonly<Record<string, string>>;
+  /** Parts of other builds handed in by name. */
+  readonly inputs: ReadonlyMap<string, Definition>;
+  readonly sessionID: string;
+  /** Where commands run without a word about it. */
+  readonly platforms: readonly { os: string; architecture: string; variant?: string }[];
+  readonly signal: AbortSignal;
+  resolveImageConfig(ref: string, question: ImageConfigQuestion): Promise<ImageConfigAnswer>;
+  solve(request: BridgeSolveRequest): Promise<FrontendResult>;
+  warn(warning: VertexWarning): void;
+}
+
+export type Frontend = (bridge: FrontendBridge) => Promise<FrontendResult>;

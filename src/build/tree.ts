@@ -1,0 +1,11 @@
+import type { LayerName } from '../storage/index.ts';
+
+/**
+ * An immutable file tree: layers merged, base first; none is an empty tree. Equal lists are equal trees. Who holds one by a
+ * cache record or a lease may mount it at any time.
+ */
+export interface Tree {
+  readonly layers: readonly LayerName[];
+}
+
+export const emptyTree: Tree = { layers: [] };
