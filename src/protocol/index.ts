@@ -1,1 +1,20 @@
+// One name a definition, for their messages bear the same names; the graph's own stand free.
+export * as auth from './generated/auth_pb.js';
+export * as caps from './generated/caps_pb.js';
+export * as content from './generated/content_pb.js';
+export * as control from './generated/control_pb.js';
+export * as errdefs from './generated/errdefs_pb.js';
+export * as exporter from './generated/exporter_pb.js';
+export * as filesync from './generated/filesync_pb.js';
+export * as gateway from './generated/gateway_pb.js';
+export * as health from './generated/health_pb.js';
 export * from './generated/ops_pb.js';
+export * as secrets from './generated/secrets_pb.js';
+export * as sourcepolicy from './generated/sourcepolicy_pb.js';
+export * as ssh from './generated/ssh_pb.js';
+export * as stat from './generated/stat_pb.js';
+export * as status from './generated/status_pb.js';
+export * as trace from './generated/trace_pb.js';
+export * as upload from './generated/upload_pb.js';
+export * as wire from './generated/wire_pb.js';
+export * as worker from './generated/worker_pb.js';
