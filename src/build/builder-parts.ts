@@ -47,6 +47,10 @@ export interface BuildImages {
   ): Promise<PulledImage>;
   /** A registry's repository, for pushing and for caches. */
   repository(ref: string, options: { insecure?: boolean; sessions: readonly BuildSession[] }): Promise<Repository>;
+  /** Blobs that images here have a layer as, the bytes of which are stored; empty: none. */
+  layerBlobs(diffID: DiffID): Promise<readonly Descriptor[]>;
+  /** Paths of repositories of a registry that were seen to have a blob: it can be mounted from there. */
+  blobSources(digest: Digest, domain: string): readonly string[];
   /** Makes an image of blobs and layers that are in the stores known by these names (none: by its id alone). @returns its id */
   record(image: {
     manifest: Descriptor;

@@ -1,3 +1,4 @@
+import type { Descriptor, DiffID, LayerName } from '../storage/index.ts';
 import type { Attestation } from './frontend.ts';
 import type { VertexProgress } from './progress.ts';
 import type { BuildSession } from './session.ts';
@@ -14,14 +15,28 @@ export interface ExportedPart {
   attestations: readonly Attestation[];
 }
 
+/** What is known of a layer's making, for the history of an image. */
+export interface LayerFacts {
+  createdMs: number;
+  /** The step, in one line. */
+  description: string;
+}
+
 export interface ExportSource {
   parts: readonly ExportedPart[];
   /** The client asked for several platforms, or the frontend gave them: an index is made even of one. */
   isMultiPlatform: boolean;
   /** Documents of the frontend, by key. */
   metadata: ReadonlyMap<string, Uint8Array>;
-  /** To be put into the image's config or manifest: the cache inline. */
-  inlineCache?: (layers: readonly string[]) => Promise<Uint8Array | undefined>;
+  /** Of layers that this builder made; a cached step's layer has the time of its first making, so that nothing done again gives the same image. */
+  layerFacts?(layer: LayerName): LayerFacts | undefined;
+  /**
+   * To be put into the image's config: the cache inline.
+   * @param layers of the image, base first, with the blobs that it has them as
+   */
+  inlineCache?(
+    layers: readonly { name: LayerName; diffID: DiffID; descriptor: Descriptor }[],
+  ): Promise<Uint8Array | undefined>;
 }
 
 export interface ExportContext {

@@ -13,12 +13,25 @@ export interface CacheDependency {
   contentDigest?(tree: Tree, context: OperationContext): Promise<string>;
 }
 
+/** What a source resolved to, as provenance tells it. */
+export interface SourceMaterial {
+  kind: 'image' | 'oci-layout' | 'git' | 'http' | 'local';
+  /** The reference, address or name of a folder, without credentials. */
+  ref: string;
+  /** `sha256:…` of the manifest or index, or of the file; the commit. */
+  digest?: string;
+  /** `linux/amd64`, of an image. */
+  platform?: string;
+}
+
 /** By what the results of a vertex are known. */
 export interface CacheMap {
   /** Of everything that decides the results, but for the inputs; for a source: of what it resolved to. */
   digest: string;
   /** One for each input, in order. */
   dependencies: readonly CacheDependency[];
+  /** Of a source. */
+  material?: SourceMaterial;
 }
 
 /** What an operation has while it works for one or several builds that share it. */
