@@ -1,0 +1,73 @@
+import type { LineRange, SourceFile } from '../../build/index.ts';
+import { visibleText } from '../output/visible-text.ts';
+import type { BuildLedger, LedgerVertex } from './build-ledger.ts';
+
+/** Lines of the failed step's output. */
+const LOG_LINES = 20;
+/** Lines of the file around the place. */
+const MARGIN = 2;
+
+/** Where in a file a build failed, as errors of builds carry it. */
+interface Placed {
+  ranges: readonly LineRange[];
+  source: SourceFile | undefined;
+}
+
+/** What a failed build leaves on the screen above its error: the step with its last output, and the lines of the file. */
+export function failureReport(ledger: BuildLedger, error: unknown): string {
+  const failed = ledger.vertices.findLast((vertex) => vertex.error && !/canceled$/.test(vertex.error));
+  const log = failed === undefined ? [] : failed.log.last(LOG_LINES);
+  const output = failed === undefined || log.length === 0 ? '' : outputPart(failed, log);
+  const place = placeOf(error);
+  return output + (place === undefined ? '' : sourcePart(place));
+}
+
+function outputPart(vertex: LedgerVertex, log: readonly string[]): string {
+  return `------\n > ${visibleText(vertex.name)}:\n${log.map((line) => `${line}\n`).join('')}------\n`;
+}
+
+function placeOf(error: unknown): Placed | undefined {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if ('ranges' in at && 'source' in at && Array.isArray(at.ranges) && at.source !== undefined) return at as unknown as Placed;
+  }
+  return undefined;
+}
+
+/** `file:line` and the lines, those that are meant marked. Empty when the ranges are not of this file. */
+export function sourcePart({ ranges, source }: Placed): string {
+  if (source === undefined || ranges.length === 0) return '';
+  const lines = Buffer.from(source.data).toString().split('\n');
+  const first = Math.min(...ranges.map(({ start }) => start.line));
+  const last = Math.max(...ranges.map(({ end, start }) => Math.max(end.line, start.line)));
+  if (first < 1 || first > lines.length) return '';
+  const rule = '-'.repeat(20);
+  const shown: string[] = [];
+  for (let number = Math.max(1, first - MARGIN); number <= Math.min(lines.length, last + MARGIN); number++) {
+    const isMeant = ranges.some(({ start, end }) => number >= start.line && number <= Math.max(start.line, end.line));
+    shown.push(`${String(number).padStart(4)} | ${isMeant ? '>>>' : '   '} ${visibleText(lines[number - 1]!.replace(/\r$/, '').replaceAll('\t', '  '))}`);
+  }
+  return `${visibleText(source.filename)}:${first}\n${rule}\n${shown.join('\n')}\n${rule}\n`;
+}
+
+/** Build checks' warnings, as docker tells them when a build is over. */
+export function warningReport(ledger: BuildLedger, isDetailed: boolean): string {
+  const { warnings } = ledger;
+  if (warnings.length === 0) return '';
+  const count = `${warnings.length} warning${warnings.length === 1 ? '' : 's'} found`;
+  if (!isDetailed) {
+    const lines = warnings.map((warning) => ` - ${visibleText(warning.short)}${placeText(warning)}`);
+    return `\n ${count} (use --debug to expand):\n${lines.join('\n')}\n`;
+  }
+  const parts = warnings.map((warning) => {
+    const detail = warning.detail.map((text) => `${visibleText(text)}\n`).join('');
+    const more = warning.url === undefined ? '' : `More info: ${visibleText(warning.url)}\n`;
+    return ` - ${visibleText(warning.short)}\n${detail}${more}${sourcePart({ ranges: warning.ranges, source: warning.source })}`;
+  });
+  return `\n ${count}:\n${parts.join('\n')}`;
+}
+
+/** ` (line 3)` */
+function placeText({ ranges }: { ranges: readonly LineRange[] }): string {
+  const line = ranges[0]?.start.line;
+  return line === undefined ? '' : ` (line ${line})`;
+}
