@@ -46,6 +46,8 @@ export interface SourcePolicyRule {
 export interface BuildResult {
   /** What exporters tell: `containerimage.digest`, `image.name` … */
   exporterResponse: Readonly<Record<string, string>>;
+  /** Documents of the frontend, by key: of a question, `result.txt`, `result.json`, `result.statuscode`. */
+  metadata: ReadonlyMap<string, Uint8Array>;
 }
 
 /** A line of the cache's list. */

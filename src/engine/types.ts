@@ -6,6 +6,9 @@ import type { NetworksService } from './network-types.ts';
 import type { SystemService } from './system-types.ts';
 import type { VolumeService } from './volume-types.ts';
 
+export type * from './builds/build-options.ts';
+export type * from './builds/build-service.ts';
+export type * from './builds/session-options.ts';
 export * from './checkpoints/checkpoint-types.ts';
 export * from './container-service.ts';
 export * from './container-types.ts';

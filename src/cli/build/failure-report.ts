@@ -28,7 +28,8 @@ function outputPart(vertex: LedgerVertex, log: readonly string[]): string {
 
 function placeOf(error: unknown): Placed | undefined {
   for (let at = error; at instanceof Error; at = at.cause) {
-    if ('ranges' in at && 'source' in at && Array.isArray(at.ranges) && at.source !== undefined) return at as unknown as Placed;
+    if ('ranges' in at && 'source' in at && Array.isArray(at.ranges) && at.source !== undefined)
+      return at as unknown as Placed;
   }
   return undefined;
 }
@@ -44,7 +45,9 @@ export function sourcePart({ ranges, source }: Placed): string {
   const shown: string[] = [];
   for (let number = Math.max(1, first - MARGIN); number <= Math.min(lines.length, last + MARGIN); number++) {
     const isMeant = ranges.some(({ start, end }) => number >= start.line && number <= Math.max(start.line, end.line));
-    shown.push(`${String(number).padStart(4)} | ${isMeant ? '>>>' : '   '} ${visibleText(lines[number - 1]!.replace(/\r$/, '').replaceAll('\t', '  '))}`);
+    shown.push(
+      `${String(number).padStart(4)} | ${isMeant ? '>>>' : '   '} ${visibleText(lines[number - 1]!.replace(/\r$/, '').replaceAll('\t', '  '))}`,
+    );
   }
   return `${visibleText(source.filename)}:${first}\n${rule}\n${shown.join('\n')}\n${rule}\n`;
 }

@@ -13,7 +13,10 @@ export const buildFlags = {
   'build-arg': { type: 'list', help: 'Set build-time variables' },
   'build-context': { type: 'list', help: 'Additional build contexts (e.g., name=path)' },
   'cache-from': { type: 'list', help: 'External cache sources (e.g., "user/app:cache", "type=local,src=path/to/dir")' },
-  'cache-to': { type: 'list', help: 'Cache export destinations (e.g., "user/app:cache", "type=local,dest=path/to/dir")' },
+  'cache-to': {
+    type: 'list',
+    help: 'Cache export destinations (e.g., "user/app:cache", "type=local,dest=path/to/dir")',
+  },
   call: {
     type: 'string',
     default: 'build',

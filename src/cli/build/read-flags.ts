@@ -31,9 +31,11 @@ export function readFlags(
   return {
     context: contextOf(context, streams.input),
     // Read by planBuild's caller when it is standard input.
-    ...(flags.file === undefined || flags.file === '-' ? {} : { dockerfile: { path: dockerfilePath(flags.file, context) } }),
+    ...(flags.file === undefined || flags.file === '-'
+      ? {}
+      : { dockerfile: { path: dockerfilePath(flags.file, context) } }),
     ...(flags.target === undefined ? {} : { target: flags.target }),
-    buildArgs: { ...proxiesOf(env), ...assignments('build-arg', flags['build-arg'], env) },
+    buildArgs: assignments('build-arg', flags['build-arg'], env),
     labels: assignments('label', flags.label, env),
     tags: flags.tag,
     platforms: flags.platform.flatMap((text) => text.split(',')),
@@ -42,7 +44,7 @@ export function readFlags(
     pull: flags.pull,
     network: flags.network,
     extraHosts: flags['add-host'],
-    ...(flags['shm-size'] === undefined ? {} : { shmSizeBytes: parseSize(flags['shm-size']) }),
+    ...(flags['shm-size'] === undefined ? {} : { shmSizeBytes: parseSize(flags['shm-size'], 'shm-size') }),
     ulimits: flags.ulimit,
     ...(flags['cgroup-parent'] === undefined ? {} : { cgroupParent: flags['cgroup-parent'] }),
     devices: flags.device,
@@ -70,13 +72,16 @@ const questions: Record<string, string | undefined> = {
 function questionOf({ call, check }: Flags): string | undefined {
   const name = check ? 'check' : call.split(',')[0]!;
   if (!Object.hasOwn(questions, name))
-    throw new UsageError(`invalid value ${JSON.stringify(name)} for --call: one of ${Object.keys(questions).join(', ')}`);
+    throw new UsageError(
+      `invalid value ${JSON.stringify(name)} for --call: one of ${Object.keys(questions).join(', ')}`,
+    );
   return questions[name];
 }
 
 function contextOf(text: string, input: AsyncIterable<Uint8Array>): BuildOptions['context'] {
   if (text === '-') return { stream: input };
-  if (/^(https?|git|ssh):\/\//.test(text) || /^git@[^:]+:/.test(text) || /^github\.com\//.test(text)) return { url: text };
+  if (/^(https?|git|ssh):\/\//.test(text) || /^git@[^:]+:/.test(text) || /^github\.com\//.test(text))
+    return { url: text };
   if (!existsSync(text)) throw new UsageError(`unable to prepare context: path ${JSON.stringify(text)} not found`);
   if (!statSync(text).isDirectory())
     throw new UsageError(`unable to prepare context: path ${JSON.stringify(text)} is not a folder`);
@@ -102,14 +107,6 @@ function assignments(flag: string, texts: readonly string[], env: NodeJS.Process
   );
 }
 
-/** Proxies of the environment, which every build knows without an ARG and no cache key has. */
-function proxiesOf(env: NodeJS.ProcessEnv): Record<string, string> {
-  const names = ['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_PROXY'];
-  return Object.fromEntries(
-    names.flatMap((name) => [name, name.toLowerCase()]).flatMap((name) => (env[name] ? [[name, env[name]]] : [])),
-  );
-}
-
 function namedContexts(texts: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     texts.map((text) => {
@@ -130,7 +127,8 @@ function secretOf(text: string, env: NodeJS.ProcessEnv): [string, SecretSource] 
   const file = fields.get('src') ?? fields.get('source');
   const variable = fields.get('env');
   const type = fields.get('type');
-  if (type !== undefined && type !== 'file' && type !== 'env') throw new UsageError(`unsupported secret type ${JSON.stringify(type)}`);
+  if (type !== undefined && type !== 'file' && type !== 'env')
+    throw new UsageError(`unsupported secret type ${JSON.stringify(type)}`);
   if (variable !== undefined) return [id, { variable }];
   if (file !== undefined) return [id, type === 'env' ? { variable: file } : { file }];
   // docker's order: a variable of this name, else a file.
@@ -143,7 +141,12 @@ function agentOf(text: string): [string, string | undefined] {
 }
 
 /** `type=…,key=value`; a plain word is the value of `key` for the type that is meant without one. */
-function typed(flag: string, text: string, plainType: string, key: string): { type: string; attributes: Record<string, string> } {
+function typed(
+  flag: string,
+  text: string,
+  plainType: string,
+  key: string,
+): { type: string; attributes: Record<string, string> } {
   const fields = splitFields(text).map(splitPair);
   if (fields.length === 1 && fields[0]![1] === undefined) return { type: plainType, attributes: { [key]: text } };
   const attributes: Record<string, string> = {};
@@ -209,6 +212,7 @@ function attestationsOf(flags: Flags): Record<string, string> {
 }
 
 function secondsOf(text: string): number {
-  if (!/^\d{1,12}$/.test(text)) throw new UsageError(`invalid SOURCE_DATE_EPOCH ${JSON.stringify(text)}: want seconds since 1970`);
+  if (!/^\d{1,12}$/.test(text))
+    throw new UsageError(`invalid SOURCE_DATE_EPOCH ${JSON.stringify(text)}: want seconds since 1970`);
   return Number(text);
 }

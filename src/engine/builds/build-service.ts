@@ -1,0 +1,40 @@
+import type { BuildRequest, BuildResult, CachePrune, CacheUsage, ProgressSink } from '../../build/index.ts';
+import type { BuildOptions } from './build-options.ts';
+
+/** What a build gave. */
+export interface BuildOutcome {
+  /** The image's id, when an image was made. */
+  imageID?: string;
+  /** Of its manifest, or of the index. */
+  digest?: string;
+  /** Everything that exporters told: `containerimage.digest`, `image.name` … */
+  exporterResponse: Readonly<Record<string, string>>;
+  /** To a question: `frontend.lint` and others. */
+  answer?: BuildAnswer;
+}
+
+/** A frontend's answer to a question. */
+export interface BuildAnswer {
+  /** For people. */
+  text: string;
+  /** The same as a document. */
+  json: string;
+  /** An exit code: not 0 when checks found something that is to fail. */
+  status: number;
+}
+
+export interface BuildWatch {
+  progress?: ProgressSink;
+  signal?: AbortSignal;
+}
+
+/** Building images. */
+export interface BuildService {
+  /** Builds with folders, secrets and outputs of this process. @throws {TareError} what failed, with its place in a file where there is one */
+  build(options: BuildOptions, watch?: BuildWatch): Promise<BuildOutcome>;
+  /** A build in the builder's own words, with a session of the caller's. */
+  solve(request: BuildRequest, progress: ProgressSink, signal: AbortSignal): Promise<BuildResult>;
+  /** What the cache holds. @param filters as in `CachePrune` */
+  usage(filters?: readonly string[]): Promise<readonly CacheUsage[]>;
+  prune(request: CachePrune): AsyncIterable<CacheUsage>;
+}
