@@ -771,6 +771,11 @@ export declare type FileActionCopy = Message<"pb.FileActionCopy"> & {
    * @generated from field: string modeStr = 15;
    */
   modeStr: string;
+
+  /**
+   * @generated from field: repeated string required_paths = 16;
+   */
+  requiredPaths: string[];
 };
 
 /**
