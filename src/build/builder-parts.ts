@@ -1,4 +1,4 @@
-import type { Repository } from '../image/index.ts';
+import type { Repository, RepositoryReader } from '../image/index.ts';
 import type { HostFacts, Runtime, RuntimeBinary, SeccompCache } from '../runtime/index.ts';
 import type { Database, Locks } from '../state/index.ts';
 import type { ContentStore, Descriptor, DiffID, Digest, LayerStore, Platform } from '../storage/index.ts';
@@ -24,7 +24,12 @@ export interface PulledImage {
 
 /** Images as a build sees them: what is stored here, and registries with the credentials of who asks. */
 export interface BuildImages {
-  /** @throws {TareError} NotFound, Unauthorized, Forbidden (a signature policy) … naming the reference */
+  /**
+   * What a reference stands for; its documents are stored then.
+   * @param options mode `default` and `local`: what is stored if it fits, else the registry's word; `pull`: always that. With a source
+   *   (a layout at the client) nobody else is asked
+   * @throws {TareError} NotFound, Unauthorized, Forbidden (a signature policy) … naming the reference
+   */
   resolve(
     ref: string,
     options: {
@@ -32,6 +37,7 @@ export interface BuildImages {
       platform: Platform;
       sessions: readonly BuildSession[];
       signal: AbortSignal;
+      source?: RepositoryReader;
     },
   ): Promise<{ ref: string; indexOrManifest: Digest; manifest: Descriptor; config: Uint8Array }>;
   /** Brings what `resolve` found into the stores, layers side by side. */
@@ -42,7 +48,9 @@ export interface BuildImages {
       platform: Platform;
       sessions: readonly BuildSession[];
       signal: AbortSignal;
-      progress(layer: string, current: number, total: number): void;
+      source?: RepositoryReader;
+      /** Of `sha256:…` while it comes, of `extracting sha256:…` while it is unpacked; at the end both numbers are equal. */
+      progress(part: string, currentBytes: number, totalBytes: number): void;
     },
   ): Promise<PulledImage>;
   /** A registry's repository, for pushing and for caches. */

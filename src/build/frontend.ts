@@ -12,7 +12,7 @@ export interface ImageConfigAnswer {
 }
 
 export interface ImageConfigQuestion {
-  /** `default`: what is stored if it is, `pull`: the registry's word, `local`: never ask a registry. */
+  /** `default` and `local`: what is stored if it fits, else the registry's word; `pull`: always that. */
   resolveMode: 'default' | 'pull' | 'local';
   platform?: { os: string; architecture: string; variant?: string; osVersion?: string };
   /** Line of the progress under which it is shown. */

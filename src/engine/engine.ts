@@ -167,6 +167,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     const images = createImageService({
       ...{ db, content, layers, locks, containersUsing, countContainers: () => store.countByImage() },
       registries: () => registries.get(),
+      insecureRegistries: () => registries.get({ tlsVerify: false }),
       concurrentDownloads: config.maxConcurrentDownloads,
       concurrentUploads: config.maxConcurrentUploads,
       trust: openTrust(content, config.trust),

@@ -1,3 +1,4 @@
+import type { BuildImages } from '../build/index.ts';
 import { TareError } from '../errors/index.ts';
 import { Downloads, familiar, type Registries, Unpacker } from '../image/index.ts';
 import type { Database, Locks } from '../state/index.ts';
@@ -34,6 +35,8 @@ export interface ImageServiceDeps {
   layers: LayerStore;
   /** Registries as they are configured; undefined: none can be reached. */
   registries?: () => Promise<Registries>;
+  /** The same, without checks of their certificates: where a build says so. */
+  insecureRegistries?: () => Promise<Registries>;
   /** Asked before an image is stored and before it runs; undefined: every image is trusted. */
   trust?: ImageTrust;
   /** Holds callers to the rules that there are for them. */
@@ -72,6 +75,8 @@ export interface Images extends ImageService {
   requireTrusted(imageID: string, asked: string): Promise<void>;
   /** Makes an image of another one and a layer above it. @returns its id */
   commit(request: ImageCommit): Promise<string>;
+  /** Images as builds see them. */
+  forBuilds(): Promise<BuildImages>;
   /** From now on so many blobs at once. */
   limitTransfers(downloads: number, uploads: number): void;
   /** What images occupy on disk. */
@@ -136,6 +141,14 @@ export function createImageService(deps: ImageServiceDeps): Images {
       const id = await commitImage(parts, request);
       await stored();
       return id;
+    },
+    forBuilds: async () => {
+      const { openBuildImages } = await import('./builds/build-images.ts');
+      return openBuildImages({
+        ...parts,
+        insecureRegistries: deps.insecureRegistries ?? noRegistries,
+        registryCheck: () => guard?.registryCheck() ?? (() => {}),
+      });
     },
     limitTransfers: (downloads, uploads) => {
       parts.downloads.limit = downloads;

@@ -74,7 +74,7 @@ const withoutVerification = (conf: RegistriesConf) => ({
 export class LateRegistries implements Disposable {
   readonly #config: Pick<EngineConfig, 'registries'>;
   readonly #access: Omit<RegistryAccess, 'credentials'>;
-  /** By the fingerprint of their configuration. Earlier ones may still be at work for somebody. */
+  /** By the fingerprint of their configuration and who checks certificates. Earlier ones may still be at work for somebody. */
   readonly #opened = new Map<string, Registries & Disposable>();
 
   constructor(config: Pick<EngineConfig, 'registries'>, access: Omit<RegistryAccess, 'credentials'> = {}) {
@@ -83,10 +83,13 @@ export class LateRegistries implements Disposable {
   }
 
   /** @throws {TareError} InvalidArgument: a file of the configuration that is wrong */
-  async get(): Promise<Registries> {
+  async get({
+    tlsVerify = this.#access.tlsVerify ?? true,
+  }: Pick<RegistryAccess, 'tlsVerify'> = {}): Promise<Registries> {
     const conf = loadRegistriesConf(this.#config.registries);
-    const open = this.#opened.get(conf.fingerprint) ?? openWith(conf, this.#access);
-    this.#opened.set(conf.fingerprint, open);
+    const key = `${conf.fingerprint} ${tlsVerify}`;
+    const open = this.#opened.get(key) ?? openWith(conf, { ...this.#access, tlsVerify });
+    this.#opened.set(key, open);
     return open;
   }
 

@@ -1,6 +1,7 @@
 export type * from './bom/package.ts';
 export type { BomSubject } from './bom/subject.ts';
 export * from './changes.ts';
+export { chooseManifest, documentBudget, findRoot } from './choose-manifest.ts';
 export { type CommitOptions, commitImage } from './commit.ts';
 export { compressLayer, gzipTypeFor, isSentAsItIs, storedCompression, withLayers } from './compress-layer.ts';
 export * from './config.ts';
@@ -10,7 +11,7 @@ export * from './load.ts';
 export { type LoadedImage, readConfig, type StoredImage, type StoredLayer } from './loaded-image.ts';
 export * from './manifest.ts';
 export * from './platform.ts';
-export { ProgressPace } from './progress.ts';
+export { type Progress, ProgressPace } from './progress.ts';
 export { ProgressFeed } from './progress-feed.ts';
 export { type FetchedImage, type PullOptions, pullImage } from './pull.ts';
 export * from './push.ts';

@@ -1,32 +1,25 @@
-import { kindOf, messageOf, TareError } from '../errors/index.ts';
+import { TareError } from '../errors/index.ts';
 import type { Descriptor, DiffID, Digest, Platform } from '../storage/index.ts';
+import { chooseManifest, documentBudget, findRoot, MAX_DEPTH, readDocument } from './choose-manifest.ts';
 import { type ImageConfigFile, MAX_CONFIG_BYTES } from './config.ts';
 import type { DownloadFollower, Downloads } from './downloads.ts';
 import type { ImageStores } from './load.ts';
 import { readConfig, type StoredImage, type StoredLayer } from './loaded-image.ts';
-import {
-  isAttestation,
-  MAX_MANIFEST_BYTES,
-  type Manifest,
-  parseManifest,
-  requireImage,
-  requireLayerType,
-} from './manifest.ts';
-import { bestPlatform, formatPlatform, hostPlatform, platformFit } from './platform.ts';
+import { isAttestation, type Manifest, parseManifest, requireImage, requireLayerType } from './manifest.ts';
+import { formatPlatform, hostPlatform, platformFit } from './platform.ts';
 import { type Progress, ProgressPace } from './progress.ts';
 import { ProgressFeed } from './progress-feed.ts';
 import { canonical, familiar, type Reference } from './reference.ts';
-import type { ManifestName, RemoteDocument, RepositoryReader } from './registry/registry.ts';
+import type { RemoteDocument, RepositoryReader } from './registry/registry.ts';
 import { isStored } from './stored-blob.ts';
 import { Unpacker } from './unpack.ts';
-
-const MAX_DEPTH = 4;
-const MAX_DOCUMENTS = 1000;
 
 /** What of a pull its caller decides. */
 export interface PullOptions {
   /** Choose and demand this platform; undefined: the host's where there is a choice. */
   platform?: Platform | undefined;
+  /** What the reference stands for, when that is known: nobody is asked for it. */
+  root?: RemoteDocument;
   /** Fetch all that an index lists; only the chosen image is unpacked. */
   allPlatforms?: boolean;
   /** diffIDs of blobs as images that are here have them. */
@@ -85,9 +78,12 @@ export async function* pullImage(
   if (options.signal.aborted) abort.abort(options.signal.reason);
   const feed = new ProgressFeed();
   const work = (async () => {
-    const { at, root } = await findRoot(stores, sources, reference, signal);
+    const budget = documentBudget();
+    const { at, root } =
+      options.root === undefined
+        ? await findRoot({ ...stores, sources, reference, budget, signal })
+        : { at: sources[0]!, root: options.root };
     await using unpacker = new Unpacker(stores, options.known);
-    const budget = { documents: MAX_DOCUMENTS };
     const others = sources.filter((source) => source !== at);
     return await fetchImage(
       { ...stores, reference, sources: [at, ...others], downloads, unpacker, feed, options, budget, abort, signal },
@@ -103,41 +99,10 @@ export async function* pullImage(
   }
 }
 
-/** The document that a reference stands for, from the first source that has it. */
-async function findRoot(
-  { content }: ImageStores,
-  sources: readonly RepositoryReader[],
-  reference: Reference,
-  signal: AbortSignal,
-): Promise<{ at: RepositoryReader; root: RemoteDocument }> {
-  const name: ManifestName =
-    reference.digest === undefined ? { tag: reference.tag ?? 'latest' } : { digest: reference.digest };
-  let failure: unknown;
-  for (const source of sources) {
-    try {
-      const descriptor = await source.resolve(name, { signal });
-      if (await content.has(descriptor.digest)) {
-        const bytes = await content.read(descriptor.digest, MAX_MANIFEST_BYTES);
-        return { at: source, root: { descriptor: { ...descriptor, size: bytes.byteLength }, bytes } };
-      }
-      return { at: source, root: await source.manifest({ digest: descriptor.digest }, { signal }) };
-    } catch (error) {
-      signal.throwIfAborted();
-      if (kindOf(error) === 'Internal') throw error;
-      failure = error;
-    }
-  }
-  if (failure === undefined) throw new TareError('NotFound', `nobody to ask for ${familiar(reference)}`);
-  if (kindOf(failure) !== 'NotFound') throw failure;
-  // Docker's words, by which clients tell a wrong name from a registry in trouble.
-  const problem = `manifest for ${familiar(reference)} not found: manifest unknown: ${messageOf(failure)}`;
-  throw new TareError('NotFound', problem, { cause: failure });
-}
-
 async function fetchImage(pull: Pull, root: RemoteDocument): Promise<FetchedImage> {
   const { options } = pull;
   const what = canonical(pull.reference);
-  const chain = await choose(pull, root, options.platform ?? hostPlatform());
+  const chain = await chooseManifest(pull, root, options.platform ?? hostPlatform());
   const chosen = chain.at(-1)!;
   const manifest = parseManifest(chosen.bytes, what, chosen.descriptor.mediaType) as Manifest;
   requireImage(manifest, what);
@@ -163,61 +128,6 @@ async function together({ abort }: Pull, work: readonly Promise<unknown>[]): Pro
   );
   await Promise.all(watched);
   if (failures.length > 0) throw failures[0];
-}
-
-/** A document below an index, from the store or the registry. */
-async function readDocument(pull: Pull, descriptor: Descriptor): Promise<RemoteDocument> {
-  pull.budget.documents -= 1;
-  if (pull.budget.documents < 0) {
-    throw new TareError('InvalidArgument', `${canonical(pull.reference)}: more than ${MAX_DOCUMENTS} documents`);
-  }
-  if (await isStored(pull.content, descriptor, canonical(pull.reference))) {
-    return { descriptor, bytes: await pull.content.read(descriptor.digest, MAX_MANIFEST_BYTES) };
-  }
-  let failure: unknown;
-  for (const source of pull.sources) {
-    try {
-      const { bytes } = await source.manifest({ digest: descriptor.digest }, { signal: pull.signal });
-      if (bytes.byteLength === descriptor.size) return { descriptor, bytes };
-      throw new TareError(
-        'InvalidArgument',
-        `${canonical(pull.reference)}: manifest ${descriptor.digest} has ${bytes.byteLength} bytes, its index says ${descriptor.size}`,
-      );
-    } catch (error) {
-      pull.signal.throwIfAborted();
-      failure = error;
-    }
-  }
-  throw failure;
-}
-
-/** The documents from the root to the manifest for a platform. */
-async function choose(pull: Pull, root: RemoteDocument, wanted: Platform): Promise<RemoteDocument[]> {
-  const chain = [root];
-  const what = canonical(pull.reference);
-  for (;;) {
-    const last = chain.at(-1)!;
-    const document = parseManifest(last.bytes, `${what}: ${last.descriptor.digest}`, last.descriptor.mediaType);
-    if (document.kind === 'manifest') return chain;
-    if (chain.length >= MAX_DEPTH) {
-      throw new TareError('InvalidArgument', `${what}: indexes are nested more than ${MAX_DEPTH} deep`);
-    }
-    const offered = document.manifests.filter((descriptor) => !isAttestation(descriptor));
-    const anyOfSystem: Platform = { os: wanted.os, architecture: '' };
-    const best = bestPlatform(offered, (descriptor) => descriptor.platform ?? anyOfSystem, wanted);
-    if (best === undefined) {
-      throw new TareError(
-        'NotFound',
-        `no matching manifest for ${formatPlatform(wanted)} in the manifest list entries of ${familiar(pull.reference)}: it has ${platformsOf(offered)}`,
-      );
-    }
-    chain.push(await readDocument(pull, best));
-  }
-}
-
-function platformsOf(descriptors: readonly Descriptor[]): string {
-  const texts = descriptors.map(({ platform }) => (platform === undefined ? 'unknown' : formatPlatform(platform)));
-  return texts.length === 0 ? 'none' : [...new Set(texts)].slice(0, 30).join(', ');
 }
 
 /** Everything else below an index: images of other platforms, and what attests to them. */

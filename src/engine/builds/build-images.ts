@@ -1,0 +1,283 @@
+import type { BuildImages, BuildSession, PulledImage } from '../../build/index.ts';
+import { kindOf, messageOf, TareError } from '../../errors/index.ts';
+import {
+  type Credentials,
+  canonical,
+  chooseManifest,
+  documentBudget,
+  familiar,
+  findRoot,
+  isStored,
+  MAX_CONFIG_BYTES,
+  MAX_MANIFEST_BYTES,
+  type Manifest,
+  type Progress,
+  parseImageConfig,
+  parseManifest,
+  parseReference,
+  pullImage,
+  type Reference,
+  type Registries,
+  type RemoteDocument,
+  type RepositoryReader,
+  readConfig,
+  requireImage,
+  type StoredImage,
+  withDefaultTag,
+} from '../../image/index.ts';
+import type { Descriptor, Digest, Platform } from '../../storage/index.ts';
+import { blobSources } from '../blob-sources.ts';
+import { commitName } from '../image-commit.ts';
+import { knownLayers } from '../image-load.ts';
+import type { ImageParts } from '../image-parts.ts';
+import { everyImage, imageEvent, putImage, putName, type RecordedImage } from '../image-records.ts';
+import { findNamed } from '../image-resolve.ts';
+import { variantFor } from '../image-variants.ts';
+
+/** What images of builds need beside the parts of images. */
+export interface BuildImageParts extends ImageParts {
+  /** Registries whose certificates are not checked. */
+  insecureRegistries(): Promise<Registries>;
+  /** Holds the caller at work to the registries that he may use. @returns asked of each repository @throws {TareError} Forbidden */
+  registryCheck?(): (reference: Reference) => void;
+}
+
+/** The name under which clients keep credentials of docker.io for builders. */
+const HUB = 'registry-1.docker.io';
+
+/**
+ * Images as builds see them. What is pulled for a build is no image of its own: it has no record and no name, and is kept by
+ * what the build makes of it.
+ */
+export function openBuildImages(parts: BuildImageParts): BuildImages {
+  return {
+    resolve: async (ref, options) => {
+      const reference = checked(parts, ref);
+      const { mode, platform, source } = options;
+      const stored =
+        mode === 'pull' || source !== undefined ? undefined : await resolveStored(parts, reference, platform);
+      return stored ?? (await resolveRemote(parts, reference, options));
+    },
+    pull: (ref, manifest, options) => pull(parts, checked(parts, ref), manifest, options),
+    repository: async (ref, { insecure = false, sessions }) => {
+      const reference = checked(parts, ref);
+      const registries = await (insecure ? parts.insecureRegistries() : parts.registries());
+      return registries.repository(reference, await credentialsFor(reference, sessions));
+    },
+    layerBlobs: async (diffID) => {
+      const found = new Map<Digest, Descriptor>();
+      for (const { layers } of everyImage(parts.db)) {
+        for (const layer of layers) {
+          if (layer.diffID !== diffID || found.has(layer.digest)) continue;
+          const { digest, mediaType, blobBytes: size } = layer;
+          if (await parts.content.has(digest)) found.set(digest, { mediaType, digest, size });
+        }
+      }
+      return [...found.values()];
+    },
+    blobSources: (digest, domain) => blobSources(parts.db, digest, domain),
+    record: (image) => record(parts, image),
+  };
+}
+
+function checked(parts: BuildImageParts, ref: string): Reference {
+  const reference = withDefaultTag(parseReference(ref));
+  parts.registryCheck?.()(reference);
+  return reference;
+}
+
+/** The first of the clients that knows somebody there. */
+async function credentialsFor(
+  { domain }: Reference,
+  sessions: readonly BuildSession[],
+): Promise<Credentials | undefined> {
+  for (const session of sessions) {
+    const found = await session.credentials(domain === 'docker.io' ? HUB : domain);
+    if (found === undefined || found.secret === '') continue;
+    // Clients send an identity token without a user.
+    return found.username === ''
+      ? { identityToken: found.secret }
+      : { username: found.username, password: found.secret };
+  }
+  return undefined;
+}
+
+type Resolved = Awaited<ReturnType<BuildImages['resolve']>>;
+
+/** An image that is here; undefined: there is none for this platform, or its documents are lost. */
+async function resolveStored(
+  parts: BuildImageParts,
+  reference: Reference,
+  platform: Platform,
+): Promise<Resolved | undefined> {
+  const named = findNamed(parts.db, reference);
+  if (named === undefined || named.isRetired) return undefined;
+  let image: RecordedImage;
+  try {
+    image = variantFor(parts.db, named, platform, familiar(reference));
+  } catch (error) {
+    if (kindOf(error) === 'NotFound') return undefined;
+    throw error;
+  }
+  await parts.trust?.checkRun(image, familiar(reference));
+  if (!(await parts.content.has(image.manifest.digest)) || !(await parts.content.has(image.id))) return undefined;
+  return {
+    ref: canonical(reference),
+    indexOrManifest: image.index?.digest ?? image.manifest.digest,
+    manifest: image.manifest,
+    config: await parts.content.read(image.id, MAX_CONFIG_BYTES),
+  };
+}
+
+async function resolveRemote(
+  parts: BuildImageParts,
+  reference: Reference,
+  { platform, sessions, signal, source }: Parameters<BuildImages['resolve']>[1],
+): Promise<Resolved> {
+  const { content } = parts;
+  const sources = source === undefined ? await sourcesOf(parts, reference, sessions) : [source];
+  const places = { content, reference, sources, budget: documentBudget(), signal };
+  try {
+    const { at, root } = (await storedRoot(parts, reference, sources)) ?? (await findRoot(places));
+    const chain = await chooseManifest({ ...places, sources: [at, ...sources] }, root, platform);
+    if (source === undefined) await parts.trust?.checkPull(at, reference, chain, signal);
+    else await parts.trust?.checkLoad([{ transport: 'oci' }]);
+    const chosen = chain.at(-1)!;
+    const manifest = parseManifest(chosen.bytes, canonical(reference), chosen.descriptor.mediaType) as Manifest;
+    requireImage(manifest, canonical(reference));
+    for (const { bytes } of chain) await content.put(bytes);
+    return {
+      ref: canonical(reference),
+      indexOrManifest: root.descriptor.digest,
+      manifest: chosen.descriptor,
+      config: await fetchConfig(parts, [at, ...sources], reference, manifest, signal),
+    };
+  } catch (error) {
+    signal.throwIfAborted();
+    throw explained(error, reference);
+  }
+}
+
+const sourcesOf = async (parts: BuildImageParts, reference: Reference, sessions: readonly BuildSession[]) =>
+  (await parts.registries()).sources(reference, await credentialsFor(reference, sessions));
+
+/** A digest says what is meant: whoever has the document need not ask for it. */
+async function storedRoot(
+  { content }: BuildImageParts,
+  { digest, ...name }: Reference,
+  [at]: readonly RepositoryReader[],
+): Promise<{ at: RepositoryReader; root: RemoteDocument } | undefined> {
+  if (digest === undefined || at === undefined || !(await content.has(digest))) return undefined;
+  const bytes = await content.read(digest, MAX_MANIFEST_BYTES);
+  const { mediaType } = parseManifest(bytes, canonical({ ...name, digest }));
+  return { at, root: { descriptor: { mediaType, digest, size: bytes.byteLength }, bytes } };
+}
+
+async function fetchConfig(
+  { content, downloads }: BuildImageParts,
+  sources: readonly RepositoryReader[],
+  reference: Reference,
+  { config }: Manifest,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const what = canonical(reference);
+  if (config.size > MAX_CONFIG_BYTES) {
+    throw new TareError(
+      'InvalidArgument',
+      `${what}: its config has ${config.size} bytes, at most ${MAX_CONFIG_BYTES} are allowed`,
+    );
+  }
+  if (!(await isStored(content, config, what))) await downloads.fetch(sources, config, { signal });
+  const bytes = await content.read(config.digest, MAX_CONFIG_BYTES);
+  parseImageConfig(bytes, what);
+  return bytes;
+}
+
+/** Words of builders, by which clients tell a wrong name from a registry in trouble. */
+function explained(error: unknown, reference: Reference): unknown {
+  const kind = kindOf(error);
+  const what = canonical(reference);
+  if (kind === 'Unauthorized' || kind === 'Forbidden') {
+    if (!messageOf(error).startsWith('registry ')) return error;
+    const problem = `${what}: pull access denied, repository does not exist or may require authorization: ${messageOf(error)}`;
+    return new TareError(kind, problem, { cause: error });
+  }
+  if (kind === 'NotFound' && !messageOf(error).includes('no matching manifest'))
+    return new TareError('NotFound', `${what}: not found: ${messageOf(error)}`, { cause: error });
+  return error;
+}
+
+async function pull(
+  parts: BuildImageParts,
+  reference: Reference,
+  manifest: Descriptor,
+  { sessions, signal, source, progress }: Parameters<BuildImages['pull']>[2],
+): Promise<PulledImage> {
+  const what = canonical(reference);
+  const bytes = await parts.content.read(manifest.digest, MAX_MANIFEST_BYTES);
+  const { layers } = parseManifest(bytes, what, manifest.mediaType) as Manifest;
+  const sources = source === undefined ? await sourcesOf(parts, reference, sessions) : [source];
+  const tell = layerProgress(layers, progress);
+  const fetching = pullImage(parts, parts.downloads, sources, reference, {
+    root: { descriptor: manifest, bytes },
+    known: knownLayers(parts),
+    signal,
+  });
+  for (;;) {
+    const step = await fetching.next();
+    if (step.done) {
+      const { image } = step.value;
+      return { layers: image.layers.map(({ diffID }, index) => ({ diffID, descriptor: layers[index]! })) };
+    }
+    tell(step.value);
+  }
+}
+
+/** A pull's words as a builder's: a line for a layer's bytes, another for its unpacking. */
+function layerProgress(
+  layers: readonly Descriptor[],
+  progress: Parameters<BuildImages['pull']>[2]['progress'],
+): (step: Progress) => void {
+  const byShortName = new Map(layers.map((layer) => [layer.digest.slice('sha256:'.length).slice(0, 12), layer]));
+  return ({ id, status, currentBytes = 0 }) => {
+    const layer = byShortName.get(id ?? '');
+    if (layer === undefined) return;
+    const { digest, size } = layer;
+    if (status === 'Pulling fs layer') progress(digest, 0, size);
+    else if (status === 'Downloading') progress(digest, Math.min(currentBytes, size - 1), size);
+    else if (status === 'Download complete' || status === 'Already exists') progress(digest, size, size);
+    else if (status === 'Extracting') progress(`extracting ${digest}`, 0, size);
+    else if (status === 'Pull complete') progress(`extracting ${digest}`, size, size);
+  };
+}
+
+async function record(parts: BuildImageParts, made: Parameters<BuildImages['record']>[0]): Promise<string> {
+  const names = made.names.map(commitName);
+  const { size } = made.manifest;
+  const bytes = await parts.content.info(made.config);
+  const config = await readConfig(
+    parts.content,
+    { digest: made.config, sizeBytes: bytes.sizeBytes },
+    names[0] === undefined ? made.config : familiar(names[0]),
+  );
+  const image: StoredImage = {
+    id: made.config,
+    manifest: { mediaType: made.manifest.mediaType, digest: made.manifest.digest, size },
+    config,
+    ...(made.index === undefined ? {} : { index: made.index }),
+    layers: await Promise.all(
+      made.layers.map(async ({ diffID, descriptor: { digest, mediaType, size: blobBytes } }) => {
+        const { sizeBytes: unpackedBytes } = await parts.layers.layer(diffID);
+        return { digest, diffID, mediaType, blobBytes, unpackedBytes };
+      }),
+    ),
+  };
+  await parts.db.write((tx) => {
+    putImage(tx, image);
+    for (const name of names) {
+      putName(tx, name, image.id, parts.now(), made.index?.digest ?? made.manifest.digest);
+      imageEvent(tx, 'tag', image, familiar(name));
+    }
+  });
+  return image.id;
+}
