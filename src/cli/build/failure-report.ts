@@ -58,7 +58,7 @@ export function warningReport(ledger: BuildLedger, isDetailed: boolean): string 
   if (warnings.length === 0) return '';
   const count = `${warnings.length} warning${warnings.length === 1 ? '' : 's'} found`;
   if (!isDetailed) {
-    const lines = warnings.map((warning) => ` - ${visibleText(warning.short)}${placeText(warning)}`);
+    const lines = warnings.map((warning) => ` - ${visibleText(warning.short)}`);
     return `\n ${count} (use --debug to expand):\n${lines.join('\n')}\n`;
   }
   const parts = warnings.map((warning) => {
@@ -67,10 +67,4 @@ export function warningReport(ledger: BuildLedger, isDetailed: boolean): string 
     return ` - ${visibleText(warning.short)}\n${detail}${more}${sourcePart({ ranges: warning.ranges, source: warning.source })}`;
   });
   return `\n ${count}:\n${parts.join('\n')}`;
-}
-
-/** ` (line 3)` */
-function placeText({ ranges }: { ranges: readonly LineRange[] }): string {
-  const line = ranges[0]?.start.line;
-  return line === undefined ? '' : ` (line ${line})`;
 }
