@@ -143,4 +143,41 @@ export const migrations: readonly string[] = [
     PRIMARY KEY (container_id, directory, name)
   ) WITHOUT ROWID, STRICT;
   `,
+  // The build cache. A key's id is `sha256:` of `DIGEST@OUTPUT` for what has no inputs, else chosen at random.
+  `
+  CREATE TABLE build_links (
+    parent_id TEXT NOT NULL,
+    input INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    selector TEXT NOT NULL,
+    child_id TEXT NOT NULL,
+    PRIMARY KEY (parent_id, input, digest, selector, child_id)
+  ) WITHOUT ROWID, STRICT;
+  CREATE INDEX build_links_by_child ON build_links (child_id);
+  CREATE TABLE build_results (
+    id INTEGER PRIMARY KEY,
+    key_id TEXT NOT NULL,
+    layers TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    UNIQUE (key_id, layers)
+  ) STRICT;
+  CREATE TABLE build_result_layers (
+    layer TEXT NOT NULL,
+    result_id INTEGER NOT NULL REFERENCES build_results (id) ON DELETE CASCADE,
+    PRIMARY KEY (layer, result_id)
+  ) WITHOUT ROWID, STRICT;
+  CREATE INDEX build_result_layers_by_result ON build_result_layers (result_id);
+  CREATE TABLE build_records (
+    id TEXT PRIMARY KEY,
+    layer TEXT UNIQUE,
+    folder TEXT,
+    type TEXT NOT NULL,
+    description TEXT NOT NULL,
+    parents TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL,
+    last_used_ms INTEGER,
+    usage_count INTEGER NOT NULL
+  ) WITHOUT ROWID, STRICT;
+  `,
 ];

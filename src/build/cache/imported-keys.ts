@@ -1,0 +1,48 @@
+import { type CacheKey, type FoundResult, idsIn, type KeySource } from './key.ts';
+import type { ImportedCache, RemoteResult } from './remote/carried.ts';
+
+/** A result in a cache of another builder. */
+export interface ImportedResult extends FoundResult {
+  readonly remote: RemoteResult;
+  readonly cache: ImportedCache;
+}
+
+/** The records of another builder's cache, by key. A record's name is its position. */
+export class ImportedKeys implements KeySource {
+  readonly #cache: ImportedCache;
+  readonly #byDigest: Map<string, number[]>;
+
+  constructor(cache: ImportedCache) {
+    this.#cache = cache;
+    this.#byDigest = new Map();
+    for (const [position, { digest }] of cache.records.entries()) {
+      const same = this.#byDigest.get(digest);
+      if (same === undefined) this.#byDigest.set(digest, [position]);
+      else same.push(position);
+    }
+  }
+
+  find(key: CacheKey): readonly string[] {
+    const candidates = this.#byDigest.get(key.digest) ?? [];
+    return candidates.filter((position) => this.#isMet(key, position)).map(String);
+  }
+
+  result(ids: readonly string[]): ImportedResult | undefined {
+    const results = ids.flatMap((id) => this.#cache.records[Number(id)]?.results ?? []);
+    const newest = results.sort((a, b) => b.createdMs - a.createdMs)[0];
+    return newest && { createdMs: newest.createdMs, remote: newest, cache: this.#cache };
+  }
+
+  #isMet(key: CacheKey, position: number): boolean {
+    const { inputs } = this.#cache.records[position]!;
+    return (
+      inputs.length === key.inputs.length &&
+      inputs.every((wanted, input) =>
+        key.inputs[input]!.some((link) => {
+          const ids = idsIn(this, link.key);
+          return wanted.some(({ record, selector }) => selector === link.selector && ids.includes(String(record)));
+        }),
+      )
+    );
+  }
+}
