@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Database, Transaction } from '../../state/index.ts';
-import type { LayerName, LayerStore } from '../../storage/index.ts';
+import type { LayerName } from '../../storage/index.ts';
 import type { Tree } from '../tree.ts';
-import { type CacheKey, type FoundResult, type KeyLink, type KeySource, idsIn } from './key.ts';
+import { type CacheKey, type FoundResult, idsIn, type KeyLink, type KeySource } from './key.ts';
 
 /** What is recorded of the layers of a result that its vertex made itself. */
 export interface MadeBy {
@@ -10,6 +10,13 @@ export interface MadeBy {
   description: string;
   /** Layers of its inputs: they are others'. */
   inherited: ReadonlySet<LayerName>;
+}
+
+/** What of the layer store the cache needs. */
+export interface CacheLayers {
+  missing(layers: readonly LayerName[]): readonly LayerName[];
+  /** Bytes that its files occupy. */
+  sizeOf(layer: LayerName): Promise<number>;
 }
 
 interface ResultRow {
@@ -21,12 +28,12 @@ interface ResultRow {
 /** The records of this builder's results, in the database: all processes on one root share them. */
 export class CacheStore implements KeySource {
   readonly #db: Database;
-  readonly #layers: LayerStore;
+  readonly #layers: CacheLayers;
   readonly #now: () => number;
   /** Keys whose links this process has written or seen: no need to write them again. */
   readonly #linked = new WeakSet<CacheKey>();
 
-  constructor({ db, layers, now }: { db: Database; layers: LayerStore; now(): number }) {
+  constructor({ db, layers, now }: { db: Database; layers: CacheLayers; now(): number }) {
     this.#db = db;
     this.#layers = layers;
     this.#now = now;
@@ -69,7 +76,8 @@ export class CacheStore implements KeySource {
           'SELECT id FROM build_results WHERE key_id = ? AND layers = ?',
           ...[id, text],
         )!;
-        for (const layer of tree.layers) tx.run('INSERT OR IGNORE INTO build_result_layers VALUES (?, ?)', layer, row.id);
+        for (const layer of tree.layers)
+          tx.run('INSERT OR IGNORE INTO build_result_layers VALUES (?, ?)', layer, row.id);
       }
       tree.layers.forEach((layer, position) => {
         const isOwn = !made.inherited.has(layer);
@@ -125,16 +133,20 @@ export class CacheStore implements KeySource {
   }
 
   #writeLinks(tx: Transaction, key: CacheKey): readonly string[] {
-    const known = new Set([
-      ...findIDs(tx, key, (input) => input.ids.get(this) ?? []),
-      ...(key.ids.get(this) ?? []),
-    ]);
+    const known = new Set([...findIDs(tx, key, (input) => input.ids.get(this) ?? []), ...(key.ids.get(this) ?? [])]);
     const ids = known.size > 0 ? [...known] : [key.inputs.length === 0 ? key.digest : randomUUID()];
     key.inputs.forEach((links, input) => {
       for (const { selector, key: parent } of links) {
         for (const parentID of parent.ids.get(this) ?? []) {
           for (const id of ids) {
-            tx.run('INSERT OR IGNORE INTO build_links VALUES (?, ?, ?, ?, ?)', parentID, input, key.digest, selector, id);
+            tx.run(
+              'INSERT OR IGNORE INTO build_links VALUES (?, ?, ?, ?, ?)',
+              parentID,
+              input,
+              key.digest,
+              selector,
+              id,
+            );
           }
         }
       }

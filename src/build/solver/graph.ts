@@ -1,0 +1,145 @@
+import { fromBinary } from '@bufbuild/protobuf';
+import { TareError } from '../../errors/index.ts';
+import { type Definition, type Op, type OpMetadata, OpSchema, type Platform } from '../../protocol/index.ts';
+import { digestOf } from '../../storage/index.ts';
+import type { SourcePlace } from '../vertex-error.ts';
+import { nameOf } from './vertex-name.ts';
+
+/** What is done to make trees of trees. */
+export interface Vertex {
+  /** Of its bytes in the definition: also its name towards clients. */
+  readonly digest: string;
+  readonly op: Op;
+  readonly inputs: readonly Edge[];
+  readonly platform: Platform | undefined;
+  readonly metadata: OpMetadata | undefined;
+  /** What users read. */
+  readonly name: string;
+  /** Lines that it was made from. */
+  readonly places: readonly SourcePlace[];
+}
+
+/** One output of a vertex. */
+export interface Edge {
+  readonly vertex: Vertex;
+  readonly output: number;
+}
+
+/** Bounds for what a client may send. */
+const MAX_VERTICES = 50_000;
+const MAX_BYTES = 64 << 20;
+const MAX_OUTPUT = 10_000n;
+
+/** Looks at an operation before it becomes part of a graph; may change it in place. @throws {TareError} Forbidden … */
+export type OperationCheck = (op: Op) => void;
+
+/**
+ * Reads a definition: its last entry says which output of the one before is wanted.
+ *
+ * @returns undefined: nothing is wanted, the empty tree
+ * @throws {TareError} InvalidArgument: a graph with a missing or unknown part; Unsupported: an operation that this builder does not have
+ */
+export function loadDefinition(definition: Definition, check: OperationCheck = () => {}): Edge | undefined {
+  if (definition.def.length > MAX_VERTICES) {
+    throw invalid(`it has ${definition.def.length} vertices: at most ${MAX_VERTICES}`);
+  }
+  if (definition.def.reduce((sum, bytes) => sum + bytes.length, 0) > MAX_BYTES) {
+    throw invalid(`it has over ${MAX_BYTES} bytes`);
+  }
+  const ops = new Map<string, Op>();
+  let last: Op | undefined;
+  for (const bytes of definition.def) {
+    last = decode(bytes);
+    ops.set(digestOf(bytes), last);
+  }
+  if (last === undefined) return undefined;
+  if (last.op.case !== undefined) throw invalid('its last vertex must only say which output is wanted');
+  const [wanted, ...others] = last.inputs;
+  if (wanted === undefined) return undefined;
+  if (others.length > 0) throw invalid(`its last vertex wants ${last.inputs.length} outputs: exactly one`);
+  const vertices = link(definition, ops, wanted.digest, check);
+  return edgeOf(vertices, wanted);
+}
+
+const invalid = (why: string): TareError => new TareError('InvalidArgument', `invalid definition: ${why}`);
+
+function decode(bytes: Uint8Array): Op {
+  try {
+    return fromBinary(OpSchema, bytes);
+  } catch (error) {
+    throw new TareError('InvalidArgument', `invalid definition: ${digestOf(bytes)} is no operation`, { cause: error });
+  }
+}
+
+/** Makes vertices of what the wanted one needs, inputs first. A digest cannot name what is made of itself, so there is no cycle. */
+function link(definition: Definition, ops: ReadonlyMap<string, Op>, root: string, check: OperationCheck) {
+  const vertices = new Map<string, Vertex>();
+  const placesOf = readPlaces(definition);
+  const waiting = [root];
+  const begun = new Set<string>();
+  for (let digest = waiting.at(-1); digest !== undefined; digest = waiting.at(-1)) {
+    const op = ops.get(digest);
+    if (op === undefined) throw invalid(`there is no vertex ${digest}, which is an input`);
+    const missing = op.inputs.filter((input) => !vertices.has(input.digest));
+    if (missing.length > 0 && !begun.has(digest)) {
+      begun.add(digest);
+      waiting.push(...missing.map((input) => input.digest));
+      continue;
+    }
+    waiting.pop();
+    if (vertices.has(digest)) continue;
+    if (op.op.case === undefined) {
+      throw new TareError('Unsupported', `vertex ${digest} has an operation that this builder does not know`);
+    }
+    const metadata = definition.metadata[digest];
+    // By what the client wrote, not by what a policy makes of it.
+    const name = nameOf(op, metadata);
+    check(op);
+    vertices.set(digest, {
+      ...{ digest, op, metadata, name },
+      inputs: op.inputs.map((input) => edgeOf(vertices, input)),
+      platform: op.platform,
+      places: placesOf(digest),
+    });
+  }
+  return vertices;
+}
+
+function edgeOf(vertices: ReadonlyMap<string, Vertex>, { digest, index }: { digest: string; index: bigint }): Edge {
+  const vertex = vertices.get(digest);
+  if (vertex === undefined) throw invalid(`there is no vertex ${digest}, which is an input`);
+  if (index < 0n || index > MAX_OUTPUT) throw invalid(`${digest} has no output ${index}`);
+  return { vertex, output: Number(index) };
+}
+
+function readPlaces({ Source: source }: Definition): (digest: string) => readonly SourcePlace[] {
+  const files = (source?.infos ?? []).map(({ filename, data, language }) => ({ filename, data, language }));
+  return (digest) =>
+    (source?.locations[digest]?.locations ?? []).flatMap(({ sourceIndex, ranges }) => {
+      const file = files[sourceIndex];
+      const position = (at: { line: number; character: number } | undefined) => ({
+        line: at?.line ?? 0,
+        character: at?.character ?? 0,
+      });
+      return file === undefined
+        ? []
+        : [{ source: file, ranges: ranges.map(({ start, end }) => ({ start: position(start), end: position(end) })) }];
+    });
+}
+
+/** All that an edge needs, inputs first. */
+export function verticesOf(edge: Edge): Vertex[] {
+  const ordered = new Set<Vertex>();
+  const waiting = [edge.vertex];
+  const begun = new Set<Vertex>();
+  for (let vertex = waiting.at(-1); vertex !== undefined; vertex = waiting.at(-1)) {
+    if (!begun.has(vertex)) {
+      begun.add(vertex);
+      waiting.push(...vertex.inputs.map((input) => input.vertex).filter((input) => !begun.has(input)));
+      continue;
+    }
+    waiting.pop();
+    ordered.add(vertex);
+  }
+  return [...ordered];
+}
