@@ -6,3 +6,4 @@ export type * from './operation.ts';
 export type * from './progress.ts';
 export type * from './session.ts';
 export type * from './tree.ts';
+export type * from './vertex-error.ts';
