@@ -1,0 +1,1 @@
+export { type SessionIntroduction, WireSession } from './session/wire-session.ts';

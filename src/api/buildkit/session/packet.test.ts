@@ -1,0 +1,67 @@
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { expect, test } from 'vitest';
+import { stat, wire } from '../../../protocol/index.ts';
+import { goModeOf, unixModeOf } from './go-mode.ts';
+import { decodePacket, encodeDataHead, encodeEntry, encodeShort, PacketType } from './packet.ts';
+
+const entry = {
+  path: 'a/é/b',
+  mode: 0o104755,
+  uid: 70_000,
+  gid: 3,
+  sizeBytes: 5_000_000_000,
+  modifiedNs: 1_700_000_000_123_456_789n,
+  linkname: 'a/x',
+  deviceMajor: 8,
+  deviceMinor: 1,
+  xattrs: { 'user.key': Uint8Array.of(1, 2, 255) },
+};
+
+test('an entry is written as the generated messages read it', () => {
+  const packet = fromBinary(wire.PacketSchema, encodeEntry(entry));
+  expect(packet.type).toBe(wire.Packet_PacketType.PACKET_STAT);
+  expect(packet.stat).toMatchObject({
+    ...{ path: 'a/é/b', mode: 0o755 | 0x0080_0000, uid: 70_000, gid: 3, size: 5_000_000_000n },
+    ...{ modTime: entry.modifiedNs, linkname: 'a/x', devmajor: 8n, devminor: 1n },
+  });
+  expect([...packet.stat!.xattrs['user.key']!]).toEqual([1, 2, 255]);
+});
+
+test.each([entry.modifiedNs, 0n, -1n, -62_135_596_800_000_000_000n + (1n << 64n)])(
+  'a time of %d ns is read back',
+  (modTime) => {
+    const sent = create(wire.PacketSchema, {
+      stat: create(stat.StatSchema, { path: 'f', mode: 0o644, modTime: BigInt.asIntN(64, modTime) }),
+    });
+    expect(decodePacket(toBinary(wire.PacketSchema, sent)).entry?.modifiedNs).toBe(BigInt.asIntN(64, modTime));
+  },
+);
+
+test('an entry is read back as it was written', () => {
+  expect(decodePacket(encodeEntry(entry)).entry).toEqual({
+    ...entry,
+    xattrs: { 'user.key': Buffer.from([1, 2, 255]) },
+  });
+});
+
+test('a piece of a file follows its head', () => {
+  const data = Buffer.from('content');
+  const packet = fromBinary(wire.PacketSchema, Buffer.concat([encodeDataHead(300, data.length), data]));
+  expect(packet).toMatchObject({ type: PacketType.DATA, ID: 300 });
+  expect(Buffer.from(packet.data).toString()).toBe('content');
+  expect(fromBinary(wire.PacketSchema, encodeShort(PacketType.REQ, 7))).toMatchObject({ type: PacketType.REQ, ID: 7 });
+});
+
+test.each([Uint8Array.of(0x12, 0x7f), Uint8Array.of(0x08, 0x80), Uint8Array.of(0x0b), new Uint8Array(12).fill(0xff)])(
+  'a broken packet is refused: %s',
+  (bytes) => {
+    expect(() => decodePacket(bytes)).toThrow(/cannot be read/);
+  },
+);
+
+test.each([0o100644, 0o104755, 0o041777, 0o120777, 0o060660, 0o020620, 0o010600, 0o140755])(
+  'mode %o there and back',
+  (mode) => {
+    expect(unixModeOf(goModeOf(mode))).toBe(mode);
+  },
+);
