@@ -3,25 +3,29 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { zstdDecompressSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { openContentStore } from '../storage/index.ts';
 import { storeLayer } from './commit.ts';
-import { gzipBlocks } from './gzip-blocks.ts';
+import { compressedBlocks } from './compressed-blocks.ts';
 
 async function* cut(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.byteLength; at += size) yield bytes.subarray(at, at + size);
 }
 
-const packed = async (bytes: Uint8Array, size: number): Promise<Buffer> =>
-  Buffer.concat(await Array.fromAsync(gzipBlocks(cut(bytes, size))));
+const packed = async (kind: 'gzip' | 'zstd', bytes: Uint8Array, size: number): Promise<Buffer> =>
+  Buffer.concat(await Array.fromAsync(compressedBlocks(cut(bytes, size), { kind })));
 
-test.each([0, 1, 1024 * 1024 - 1, 1024 * 1024, 1024 * 1024 + 1, 5_000_003])(
-  '%d bytes come back through gzip, however they were cut',
-  async (size) => {
+const sizes = [0, 1, 1024 * 1024 - 1, 1024 * 1024, 1024 * 1024 + 1, 9_000_003];
+test.each([...sizes.map((size) => ['gzip', size] as const), ...sizes.map((size) => ['zstd', size] as const)])(
+  '%s, %d bytes: they come back, however they were cut',
+  async (kind, size) => {
     const bytes = Buffer.concat([Buffer.alloc(size >> 1, 'text '), randomBytes(size - (size >> 1))]);
-    const one = await packed(bytes, 70_001);
-    expect(execFileSync('gzip', ['-dc'], { input: one, maxBuffer: 1e8 }).equals(bytes)).toBe(true);
-    expect((await packed(bytes, 1_500_000)).equals(one)).toBe(true);
+    const one = await packed(kind, bytes, 70_001);
+    const unpacked =
+      kind === 'gzip' ? execFileSync('gzip', ['-dc'], { input: one, maxBuffer: 1e8 }) : zstdDecompressSync(one);
+    expect(unpacked.equals(bytes)).toBe(true);
+    expect((await packed(kind, bytes, 1_500_000)).equals(one)).toBe(true);
   },
 );
 

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { TareError } from '../errors/index.ts';
 import type { BlobInfo, ContentStore, Descriptor, DiffID } from '../storage/index.ts';
+import { compressedBlocks } from './compressed-blocks.ts';
 import { type ImageConfigFile, type ImageHistoryEntry, type ImageProcessConfig, MAX_LAYERS } from './config.ts';
-import { gzipBlocks } from './gzip-blocks.ts';
 import { compact } from './json.ts';
 import type { ImageStores } from './load.ts';
 import { putManifest } from './load-docker.ts';
@@ -40,7 +40,7 @@ export async function storeLayer(
     }
   };
   await using writer = await content.writer();
-  for await (const chunk of gzipBlocks(hashed())) await writer.write(chunk);
+  for await (const chunk of compressedBlocks(hashed(), { kind: 'gzip' })) await writer.write(chunk);
   const blob = await writer.commit();
   return { blob, diffID: `sha256:${hash.digest('hex')}` as DiffID };
 }

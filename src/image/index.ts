@@ -4,6 +4,7 @@ export * from './changes.ts';
 export { chooseManifest, documentBudget, findRoot } from './choose-manifest.ts';
 export { type CommitOptions, commitImage } from './commit.ts';
 export { compressLayer, gzipTypeFor, isSentAsItIs, storedCompression, withLayers } from './compress-layer.ts';
+export { type BlockCompression, compressedBlocks } from './compressed-blocks.ts';
 export * from './config.ts';
 export { Downloads } from './downloads.ts';
 export * from './import.ts';

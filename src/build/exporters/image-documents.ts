@@ -1,0 +1,109 @@
+import { isIndexType, mediaTypes } from '../../image/index.ts';
+import type { ContentStore, Descriptor, Digest, Platform } from '../../storage/index.ts';
+import { digestOf } from '../../storage/index.ts';
+import type { ExportedPart } from '../exporter.ts';
+
+/** A document with the descriptor by which others name it; nothing is stored yet. */
+export interface ImageDocument {
+  descriptor: Descriptor;
+  bytes: Buffer;
+}
+
+/** Keys by which an index ties attestations to what they speak of, as BuildKit has them. */
+const referenceKeys = { type: 'vnd.docker.reference.type', digest: 'vnd.docker.reference.digest' } as const;
+export const IN_TOTO_TYPE = 'application/vnd.in-toto+json';
+const PREDICATE_KEY = 'in-toto.io/predicate-type';
+
+/** JSON in Go's layout for such documents: what people read with cat. */
+const encode = (document: object): Buffer => Buffer.from(JSON.stringify(document, undefined, 2));
+
+export function documentOf(mediaType: string, bytes: Buffer): ImageDocument {
+  return { bytes, descriptor: { mediaType, digest: digestOf(bytes), size: bytes.byteLength } };
+}
+
+export function manifestOf(
+  config: Descriptor,
+  layers: readonly Descriptor[],
+  options: { isOci: boolean; annotations?: Record<string, string> | undefined },
+): ImageDocument {
+  const mediaType = options.isOci ? mediaTypes.manifest : mediaTypes.dockerManifest;
+  const { annotations } = options;
+  const document = {
+    schemaVersion: 2,
+    mediaType,
+    config,
+    layers,
+    ...(annotations === undefined ? {} : { annotations }),
+  };
+  return documentOf(mediaType, encode(document));
+}
+
+/** A statement, as the bytes of an in-toto document. */
+export interface StatementDocument {
+  bytes: Buffer;
+  predicateType: string;
+}
+
+/**
+ * The manifest of what is said about an image: a layer a statement, and a config of no platform.
+ * @see moby/buildkit, docs/attestations/attestation-storage.md
+ */
+export function attestationManifest(
+  subject: Digest,
+  statements: readonly StatementDocument[],
+): { manifest: ImageDocument; blobs: ImageDocument[] } {
+  const blobs = statements.map(({ bytes, predicateType }) => {
+    const { descriptor } = documentOf(IN_TOTO_TYPE, bytes);
+    return { bytes, descriptor: { ...descriptor, annotations: { [PREDICATE_KEY]: predicateType } } };
+  });
+  const config = documentOf(
+    mediaTypes.config,
+    Buffer.from(
+      JSON.stringify({
+        architecture: 'unknown',
+        os: 'unknown',
+        config: {},
+        rootfs: { type: 'layers', diff_ids: blobs.map(({ descriptor }) => descriptor.digest) },
+      }),
+    ),
+  );
+  const layers = blobs.map(({ descriptor }) => descriptor);
+  const { bytes, descriptor } = manifestOf(config.descriptor, layers, { isOci: true });
+  const described: Descriptor = {
+    ...descriptor,
+    annotations: { [referenceKeys.digest]: subject, [referenceKeys.type]: 'attestation-manifest' },
+    platform: { architecture: 'unknown', os: 'unknown' },
+  };
+  return { manifest: { bytes, descriptor: described }, blobs: [config, ...blobs] };
+}
+
+export function indexOf(
+  manifests: readonly Descriptor[],
+  options: { isOci: boolean; annotations?: Record<string, string> | undefined },
+): ImageDocument {
+  const mediaType = options.isOci ? mediaTypes.index : mediaTypes.dockerIndex;
+  const { annotations } = options;
+  const document = { schemaVersion: 2, mediaType, manifests, ...(annotations === undefined ? {} : { annotations }) };
+  return documentOf(mediaType, encode(document));
+}
+
+/** As image-spec writes a platform. */
+export function platformOf({ platform }: Pick<ExportedPart, 'platform'>): Platform {
+  const { architecture, os, variant, osVersion } = platform;
+  return {
+    architecture,
+    os,
+    ...(variant === undefined || variant === '' ? {} : { variant }),
+    ...(osVersion === undefined || osVersion === '' ? {} : { 'os.version': osVersion }),
+  };
+}
+
+export async function store(content: Pick<ContentStore, 'put'>, documents: readonly ImageDocument[]): Promise<void> {
+  for (const { bytes } of documents) await content.put(bytes);
+}
+
+/** What clients show of a result, in order: what lists goes last. */
+export const kindOfDocument = ({ mediaType, annotations }: Descriptor): string => {
+  if (isIndexType(mediaType)) return 'manifest list';
+  return annotations?.[referenceKeys.type] === undefined ? 'manifest' : 'attestation manifest';
+};
