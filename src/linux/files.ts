@@ -101,15 +101,15 @@ export function removeDirectoryAt(dirfd: number, path: ByteString): void {
 
 const SYS_renameat2 = process.arch === 'arm64' ? 276 : 316;
 
-/** renameat2(2). @param noReplace fail with EEXIST instead of replacing `to` */
+/** renameat2(2). `noReplace`: fail with EEXIST instead of replacing `to`; `exchange`: each takes the other's place, in one step. */
 export function renameAt(
   fromFd: number,
   from: ByteString,
   toFd: number,
   to: ByteString,
-  options: { noReplace?: boolean } = {},
+  options: { noReplace?: boolean; exchange?: boolean } = {},
 ): void {
-  const flags = options.noReplace ? 1 : 0;
+  const flags = (options.noReplace ? 1 : 0) | (options.exchange ? 2 : 0);
   const result = calls.renameat2(SYS_renameat2, fromFd, c(from, 'renameat2'), toFd, c(to, 'renameat2'), flags);
   check(Number(result), 'renameat2', quoted(from));
 }

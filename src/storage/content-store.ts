@@ -44,6 +44,11 @@ export interface BlobIngester {
    * @returns undefined: it is stored
    */
   claim(expected: ExpectedBlob & { digest: Digest }, signal?: AbortSignal): Promise<BlobWriter | undefined>;
+  /**
+   * Has somebody else (a thread) write a blob into an empty file and hash it on the way; what he says of it is believed.
+   * Nothing is kept when he throws.
+   */
+  take(write: (fd: number) => Promise<{ digest: Digest; sizeBytes: number }>): Promise<BlobInfo>;
   /** Writes a small blob whole. */
   put(bytes: Uint8Array): Promise<BlobInfo>;
 }

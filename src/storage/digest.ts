@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { TareError } from '../errors/index.ts';
 
 declare const brand: unique symbol;
@@ -17,6 +17,15 @@ export type LayerName = DiffID | LocalLayer;
 export type ChainID = Hash<'layer stack'>;
 
 const pattern = /^sha256:[0-9a-f]{64}$/;
+const localPattern = /^local:[0-9a-f]{32}$/;
+
+/** A name that no layer has. */
+export const newLocalLayer = (): LocalLayer => `local:${randomBytes(16).toString('hex')}` as LocalLayer;
+export const isLocalLayer = (name: string): name is LocalLayer => localPattern.test(name);
+/** @throws {TareError} InvalidArgument */
+export function parseLayerName(text: unknown): LayerName {
+  return typeof text === 'string' && isLocalLayer(text) ? text : parse<DiffID>(text, 'layer');
+}
 
 function parse<T>(text: unknown, what: string): T {
   if (typeof text === 'string' && pattern.test(text)) return text as T;
@@ -38,10 +47,10 @@ export const hexOf = (digest: Digest | DiffID | ChainID): string => digest.slice
 export const digestOf = (bytes: Uint8Array | string): Digest =>
   `sha256:${createHash('sha256').update(bytes).digest('hex')}` as Digest;
 
-/** The chainID of a stack of layers, base first; undefined for no layers. */
-export function chainIDOf(diffIDs: readonly DiffID[]): ChainID | undefined {
+/** The chainID of a stack of layers, base first; undefined for no layers. Such a name of a stack with local layers is ours alone. */
+export function chainIDOf(diffIDs: readonly LayerName[]): ChainID | undefined {
   let chain: string | undefined;
-  for (const diffID of diffIDs) chain = chain === undefined ? diffID : digestOf(`${chain} ${diffID}`);
+  for (const name of diffIDs) chain = chain === undefined ? name : digestOf(`${chain} ${name}`);
   return chain as ChainID | undefined;
 }
 

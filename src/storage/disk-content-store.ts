@@ -153,6 +153,22 @@ class DiskContentStore implements ContentStore, Disposable {
     }
   }
 
+  async take(write: (fd: number) => Promise<{ digest: Digest; sizeBytes: number }>): Promise<BlobInfo> {
+    const path = join(this.#ingest, `new-${randomBytes(12).toString('hex')}`);
+    using lock = tryFlock(path);
+    if (lock === undefined) throw new TareError('Internal', `somebody else holds ${path}`);
+    try {
+      const { digest, sizeBytes } = await write(lock.fd);
+      await fsync(lock.fd);
+      await rename(path, this.#path(digest));
+      await syncDirectory(this.#blobs);
+      return { digest, sizeBytes, modifiedMs: Date.now() };
+    } catch (error) {
+      await rm(path, { force: true });
+      throw error;
+    }
+  }
+
   async put(bytes: Uint8Array): Promise<BlobInfo> {
     const digest = digestOf(bytes);
     if (await this.has(digest)) return await this.info(digest);

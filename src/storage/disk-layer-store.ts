@@ -1,6 +1,5 @@
-import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdirSync } from 'node:fs';
+import { mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { TareError } from '../errors/index.ts';
@@ -11,10 +10,12 @@ import {
   O_DIRECTORY,
   OpenFile,
   openAt,
+  statusOf,
   toByteString,
   tryFlock,
+  unmountIfMounted,
 } from '../linux/index.ts';
-import type { DiffID } from './digest.ts';
+import type { DiffID, LayerName, LocalLayer } from './digest.ts';
 import { type DriverOptions, snapshotDriver } from './drivers.ts';
 import type {
   Change,
@@ -23,25 +24,29 @@ import type {
   LayerStore,
   MountOptions,
   OpenRoot,
+  PrepareOptions,
   RootBind,
+  SealOptions,
+  SealTarget,
   SnapshotUsage,
   TreeName,
 } from './layer-store.ts';
-import { CommittedLayers, missingLayer } from './layers/committed-layers.ts';
+import { missingLayer } from './layers/committed-layers.ts';
+import type { RootStatus } from './layers/layer-record.ts';
+import { LayerSet } from './layers/layer-set.ts';
 import { MergedFolder } from './layers/merged-folder.ts';
-import { packChanges, type RootStatus } from './layers/pack-changes.ts';
-import { RestoredLayers } from './layers/restored-layers.ts';
+import { packChanges } from './layers/pack-changes.ts';
 import { openStack } from './layers/stack.ts';
 import { type VisibleFiles, walkVisible } from './layers/visible-files.ts';
 import { opaqueAttribute } from './layers/whiteouts.ts';
 import { assembleRoot } from './roots/assemble.ts';
 import { makeSkeleton, type Skeleton } from './skeleton.ts';
 import { type LayerStack, rootOf, type SnapshotDriver } from './snapshot-driver.ts';
+import { SnapshotFolders } from './snapshot-folders.ts';
 import type { ArchiveLimits } from './tree/budget.ts';
 import { compareTrees } from './tree/compare.ts';
 import { paced } from './tree/pace.ts';
 import { archiveOf } from './tree/pack.ts';
-import { removeSteps } from './tree/remove.ts';
 import { LayerSide, LiveSide, type TreeSide } from './tree/side.ts';
 import { sizeSteps } from './tree/size.ts';
 import { compareTwo } from './tree/two-trees.ts';
@@ -64,176 +69,226 @@ export async function openLayerStore(options: LayerStoreOptions): Promise<LayerS
   const { directory, snapshotDirectory, driver = 'overlay', userXattrs = false, limits } = options;
   await mkdir(directory, { recursive: true, mode: 0o700 });
   await mkdir(snapshotDirectory, { recursive: true, mode: 0o700 });
-  const committed = await CommittedLayers.open(directory, { userXattrs, limits });
-  const emptyLayer = join(directory, 'empty');
   const skeleton = options.skeleton && makeSkeleton(join(directory, 'skeleton'), options.skeleton);
-  return new DiskLayerStore(committed, snapshotDirectory, driver, { emptyLayer, userXattrs }, skeleton);
+  const layers = await LayerSet.open(directory, { userXattrs, limits, skeleton });
+  const emptyLayer = join(directory, 'empty');
+  return new DiskLayerStore(layers, snapshotDirectory, driver, { emptyLayer, userXattrs });
 }
-
-const keyPattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/;
 
 /** How long comparing may hold the event loop in one go. */
 const SLICE_MS = 4;
 
-/** How layers are put together. */
-interface StackOptions {
-  /** Without the skeleton: as the image has them. */
-  isBare?: boolean;
-}
-
-/** Snapshots being removed have a name that no key can have. */
-const REMOVING = '.removing-';
-
 class DiskLayerStore implements LayerStore, AsyncDisposable {
-  readonly #committed: CommittedLayers;
-  readonly #directory: string;
+  readonly #layers: LayerSet;
+  readonly #snapshots: SnapshotFolders;
   readonly #driver: SnapshotDriver;
   readonly #driverOptions: DriverOptions;
   readonly #opaque: string;
 
-  readonly #restored: RestoredLayers;
-  readonly #skeleton: string | undefined;
-  /** Removed snapshots whose files are still going. */
-  #emptying: Promise<void> = Promise.resolve();
-
-  constructor(
-    committed: CommittedLayers,
-    directory: string,
-    driver: SnapshotDriver['name'],
-    options: DriverOptions,
-    skeleton: string | undefined,
-  ) {
-    this.#skeleton = skeleton;
-    this.#committed = committed;
-    this.#directory = directory;
+  constructor(layers: LayerSet, directory: string, driver: SnapshotDriver['name'], options: DriverOptions) {
+    this.#layers = layers;
+    this.#snapshots = new SnapshotFolders(directory);
     this.#driver = snapshotDriver(driver, options);
     this.#driverOptions = options;
     this.#opaque = opaqueAttribute(options.userXattrs);
-    this.#restored = new RestoredLayers(join(committed.directory, 'restored'), this.#opaque);
   }
 
   get driver(): 'overlay' | 'vfs' {
     return this.#driver.name;
   }
 
-  async has(diffID: DiffID): Promise<boolean> {
-    return this.#committed.record(diffID) !== undefined;
+  async has(name: LayerName): Promise<boolean> {
+    return this.missing([name]).length === 0;
   }
 
-  missing(diffIDs: readonly DiffID[]): DiffID[] {
-    return diffIDs.filter((diffID) => this.#committed.record(diffID) === undefined);
+  missing<T extends LayerName>(names: readonly T[]): T[] {
+    return this.#layers.missing(names);
   }
 
-  folder(diffID: DiffID): string {
-    return this.#committed.path(diffID);
+  folder(name: LayerName): string {
+    return this.#layers.files(name);
   }
 
   async layer(diffID: DiffID): Promise<Layer> {
-    const record = this.#committed.record(diffID);
-    if (record === undefined) throw missingLayer(diffID);
-    return { diffID, sizeBytes: record.sizeBytes };
+    return await this.#layers.layer(diffID);
+  }
+
+  async sizeOf(name: LayerName): Promise<number> {
+    return await this.#layers.sizeOf(name);
+  }
+
+  diffIDOf(name: LayerName): DiffID | undefined {
+    return this.#layers.diffIDOf(name);
+  }
+
+  async isEmpty(name: LayerName): Promise<boolean> {
+    return await this.#layers.isEmpty(name);
   }
 
   async apply(input: LayerInput, expected?: DiffID, signal?: AbortSignal): Promise<Layer> {
-    return await this.#committed.apply(input, expected, signal);
+    return await this.#layers.committed.apply(input, expected, signal);
   }
 
   async check(diffID: DiffID, input?: LayerInput, signal?: AbortSignal): Promise<string | undefined> {
-    return await this.#committed.check(diffID, input, signal);
+    return await this.#layers.committed.check(diffID, input, signal);
+  }
+
+  async seal(
+    layer: LocalLayer,
+    content: SealTarget,
+    options?: SealOptions,
+  ): Promise<{ diffID: DiffID; sizeBytes: number }> {
+    return await this.#layers.seal(layer, content, options);
   }
 
   async replace(diffID: DiffID, input: LayerInput, signal?: AbortSignal): Promise<void> {
     using _alone = await this.#useLock('exclusive');
     for (const key of await this.snapshots()) {
       // A mounted overlay must not lose what it stands on.
-      if (this.#driver.deletions === 'absence' || !this.#readParents(key)?.includes(diffID)) continue;
-      if (!this.#driver.isMounted(this.#snapshot(key))) continue;
+      if (this.#driver.deletions === 'absence' || !this.#snapshots.find(key)?.parents.includes(diffID)) continue;
+      if (!this.#driver.isMounted(this.#snapshots.path(key))) continue;
       throw new TareError(
         'Conflict',
         `layer ${diffID} is in use by ${key}, which runs or is mounted: stop or unmount that first`,
       );
     }
-    await this.#committed.replace(diffID, input, signal);
+    await this.#layers.committed.replace(diffID, input, signal);
   }
 
   async layers(): Promise<Layer[]> {
-    return await this.#committed.list();
+    return await this.#layers.committed.list();
   }
 
-  visibleFiles(diffIDs: readonly DiffID[]): VisibleFiles {
-    const missing = this.missing(diffIDs)[0];
+  async localLayers(): Promise<LocalLayer[]> {
+    return await this.#layers.local.list();
+  }
+
+  visibleFiles(names: readonly LayerName[]): VisibleFiles {
+    const missing = this.missing(names)[0];
     if (missing !== undefined) throw missingLayer(missing);
-    const topFirst = [...diffIDs].reverse();
-    const opened = openStack({ records: [], paths: topFirst.map((diffID) => this.#committed.path(diffID)) });
-    const layers = opened.fds.map((fd, index) => ({ fd, index: diffIDs.length - 1 - index }));
+    const topFirst = [...names].reverse();
+    const opened = openStack({ records: [], paths: topFirst.map((name) => this.folder(name)) });
+    const layers = opened.fds.map((fd, index) => ({ fd, index: names.length - 1 - index }));
     const opaque = this.#opaque;
     return { walk: () => walkVisible(layers, opaque), [Symbol.dispose]: () => opened[Symbol.dispose]() };
   }
 
-  async removeLayer(diffID: DiffID): Promise<void> {
+  async removeLayer(name: LayerName): Promise<void> {
     using _alone = await this.#useLock('exclusive');
-    for (const key of await this.snapshots()) {
-      if (this.#readParents(key)?.includes(diffID)) {
-        throw new TareError('Conflict', `layer ${diffID} is in use by snapshot ${key}: remove that first`);
-      }
-    }
-    await this.#committed.remove(diffID);
+    await this.#requireUnused(name);
+    await this.#layers.local.remove(name);
     await this.#sweepRestored();
   }
 
-  async prepare(key: string, parents: readonly DiffID[]): Promise<void> {
-    await this.#prepare(key, parents);
+  /** @throws {TareError} Conflict: a snapshot stands on the layer */
+  async #requireUnused(name: LayerName): Promise<void> {
+    for (const key of await this.snapshots()) {
+      if (this.#snapshots.find(key)?.parents.includes(name)) {
+        throw new TareError('Conflict', `layer ${name} is in use by snapshot ${key}: remove that first`);
+      }
+    }
   }
 
-  async view(key: string, parents: readonly DiffID[]): Promise<string> {
-    const bare = { isBare: true };
-    await this.#prepare(key, parents, bare);
-    const directory = this.#snapshot(key);
-    return this.#driver.mount(directory, this.#stack(parents, bare), { readOnly: true });
+  async freeze(key: string): Promise<LocalLayer> {
+    const stack = this.#stackOf(key);
+    const files = await this.#driver.changed(this.#snapshots.path(key), stack);
+    const layer = await this.#layers.local.adopt(files, changedRoot(files, stack));
+    await this.remove(key);
+    return layer;
   }
 
-  async #prepare(key: string, parents: readonly DiffID[], options: StackOptions = {}): Promise<void> {
-    const directory = this.#snapshot(key);
-    const existing = this.#readParents(key);
+  async thaw(layer: LocalLayer, key: string): Promise<void> {
+    using _alone = await this.#useLock('exclusive');
+    await this.#requireUnused(layer);
+    const { diffID, root } = this.#layers.record(layer);
+    if (diffID !== undefined) {
+      throw new TareError('Conflict', `layer ${layer} is ${diffID}, too, and can no longer be changed`);
+    }
+    const directory = this.#snapshots.path(key);
+    mkdirSync(directory, { mode: 0o700 });
+    this.#snapshots.lend(key, this.#layers.life.id);
+    await this.#driver.create(directory, { records: [{ implied: [], root }], paths: [] });
+    const files = this.#driver.written(directory);
+    await rmdir(files);
+    await this.#layers.local.release(layer, files);
+    this.#snapshots.write(key, { parents: [], isBare: true });
+  }
+
+  files(key: string): string {
+    if (this.#snapshots.record(key).parents.length > 0) {
+      throw new TareError('Conflict', `snapshot ${key} stands on layers: mount it to see its files`);
+    }
+    return this.#driver.written(this.#snapshots.path(key));
+  }
+
+  async mountTree(names: readonly LayerName[], target: string): Promise<AsyncDisposable> {
+    const stack = this.#layers.stack(names, { isBare: true });
+    const directory = this.#snapshots.hidden(this.#layers.life.id);
+    try {
+      await this.#driver.show(directory, stack, target);
+    } catch (error) {
+      await this.#snapshots.discard(directory);
+      throw error;
+    }
+    return {
+      [Symbol.asyncDispose]: async () => {
+        unmountIfMounted(target);
+        await this.#snapshots.discard(directory);
+      },
+    };
+  }
+
+  async prepare(
+    key: string,
+    parents: readonly LayerName[],
+    { isBare = false, isTransient = false }: PrepareOptions = {},
+  ): Promise<void> {
+    const directory = this.#snapshots.path(key);
+    const existing = this.#snapshots.find(key);
     if (existing !== undefined) {
-      if (existing.join() === parents.join()) return;
+      if (existing.parents.join() === parents.join()) return;
       throw new TareError('Conflict', `snapshot ${key} exists already, over other layers`);
     }
     // Held until the record says which layers are in use, so that none of them is removed before.
     using _shared = await this.#useLock('shared');
-    const stack = this.#stack(parents, options);
+    const stack = this.#layers.stack(parents, { isBare });
     mkdirSync(directory, { recursive: true, mode: 0o700 });
+    if (isTransient) this.#snapshots.lend(key, this.#layers.life.id);
     await this.#driver.create(directory, stack);
-    const record = join(directory, 'parents.json');
-    writeFileSync(`${record}.new`, JSON.stringify(parents), { mode: 0o600 });
-    renameSync(`${record}.new`, record);
+    this.#snapshots.write(key, { parents, ...(isBare ? { isBare } : {}) });
+  }
+
+  async view(key: string, parents: readonly LayerName[]): Promise<string> {
+    await this.prepare(key, parents, { isBare: true });
+    const stack = this.#layers.stack(parents, { isBare: true });
+    return this.#driver.mount(this.#snapshots.path(key), stack, { readOnly: true });
   }
 
   mount(key: string, options?: MountOptions): string {
-    const directory = this.#snapshot(key);
-    const parents = this.#parents(key);
+    const directory = this.#snapshots.path(key);
+    const record = this.#snapshots.record(key);
     if (this.#driver.isMounted(directory)) return this.#driver.root(directory);
-    return this.#driver.mount(directory, this.#stack(parents), options);
+    return this.#driver.mount(directory, this.#layers.stack(record.parents, record), options);
   }
 
   async openRoot(key: string, binds: readonly RootBind[] = []): Promise<OpenRoot> {
-    const directory = this.#snapshot(key);
-    const stack = this.#stack(this.#parents(key));
+    const directory = this.#snapshots.path(key);
+    const stack = this.#stackOf(key);
     if (binds.length === 0) return new OpenFile(this.#driver.open(directory, stack));
     const { name: driver } = this.#driver;
     return await assembleRoot({ driver, directory, stack, binds: [...binds], ...this.#driverOptions });
   }
 
   unmount(key: string): void {
-    this.#driver.unmount(this.#snapshot(key));
+    this.#driver.unmount(this.#snapshots.path(key));
   }
 
   isMounted(key: string): boolean {
-    return this.#driver.isMounted(this.#snapshot(key));
+    return this.#driver.isMounted(this.#snapshots.path(key));
   }
 
   mountPath(key: string): string {
-    return this.#driver.root(this.#snapshot(key));
+    return this.#driver.root(this.#snapshots.path(key));
   }
 
   async changes(key: string): Promise<Change[]> {
@@ -269,115 +324,78 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
   }
 
   async usage(key: string): Promise<SnapshotUsage> {
-    this.#parents(key);
+    this.#snapshots.record(key);
     using written = new OpenFile(this.#openWritten(key));
     return await paced(sizeSteps(written.fd));
   }
 
   async remove(key: string): Promise<void> {
-    const directory = this.#snapshot(key);
-    if (!existsSync(directory)) return;
-    this.#driver.unmount(directory);
-    const name = `${REMOVING}${randomBytes(8).toString('hex')}`;
-    try {
-      renameSync(directory, join(this.#directory, name));
-    } catch (error) {
-      // Another process was quicker.
-      if ((error as { code?: unknown }).code === 'ENOENT') return;
-      throw error;
-    }
-    // Nobody waits for the files; what a crash leaves of them, reconcile() removes.
-    this.#emptying = this.#emptying.then(() => this.#empty(name)).catch(() => {});
+    this.#driver.unmount(this.#snapshots.path(key));
+    this.#snapshots.remove(key);
   }
 
   async snapshots(): Promise<string[]> {
-    return (await readdir(this.#directory)).filter((name) => !name.startsWith(REMOVING));
+    return await this.#snapshots.keys();
   }
 
-  async reconcile(isOwned: (key: string) => boolean): Promise<void> {
-    await this.#committed.reconcile();
-    for (const name of await readdir(this.#directory)) {
-      if (name.startsWith(REMOVING)) await this.#empty(name);
-      else if (keyPattern.test(name) && !isOwned(name)) await this.remove(name);
+  async reconcile(
+    isOwned: (key: string) => boolean,
+    isKept: (layer: LocalLayer) => boolean = () => true,
+  ): Promise<void> {
+    const { life } = this.#layers;
+    await this.#snapshots.sweep((maker) => life.isAlive(maker));
+    for (const key of await this.snapshots()) {
+      if (isOwned(key)) continue;
+      const maker = this.#snapshots.maker(key);
+      if (maker === undefined || !life.isAlive(maker)) await this.remove(key);
     }
-    await this.#emptying;
+    await this.#snapshots.rest();
     using _alone = await this.#useLock('exclusive');
+    // After the snapshots that stand on them.
+    const used = new Set((await this.#parentLists()).flat());
+    await this.#layers.reconcile((layer) => used.has(layer) || isKept(layer));
     await this.#sweepRestored();
   }
 
   async settle(): Promise<void> {
-    await this.#committed.settle();
+    await this.#layers.folders.settle();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#emptying;
-    await this.#committed[Symbol.asyncDispose]();
+    await this.#snapshots.rest();
+    await this.#layers[Symbol.asyncDispose]();
   }
 
-  #snapshot(key: string): string {
-    if (!keyPattern.test(key)) {
-      throw new TareError(
-        'InvalidArgument',
-        `invalid snapshot key ${JSON.stringify(key)}: want letters, digits, _, . and -`,
-      );
-    }
-    return join(this.#directory, key);
+  #stackOf(key: string): LayerStack {
+    const record = this.#snapshots.record(key);
+    return this.#layers.stack(record.parents, record);
   }
 
-  /** @returns undefined: no snapshot, or one that was never completed */
-  #readParents(key: string): DiffID[] | undefined {
-    try {
-      return JSON.parse(readFileSync(join(this.#snapshot(key), 'parents.json'), 'utf8')) as DiffID[];
-    } catch (error) {
-      // SyntaxError: power went before the record reached the disk; `prepare` writes it again.
-      if ((error as { code?: unknown }).code === 'ENOENT' || error instanceof SyntaxError) return undefined;
-      throw error;
-    }
-  }
-
-  #parents(key: string): DiffID[] {
-    const parents = this.#readParents(key);
-    if (parents === undefined) throw new TareError('NotFound', `no snapshot ${key}: prepare it first`);
-    return parents;
-  }
-
-  /** @throws {TareError} NotFound: a layer is missing */
-  #stack(parents: readonly DiffID[], { isBare = false }: StackOptions = {}): LayerStack {
-    // The kernel refuses a folder that is listed twice (ELOOP); below itself a layer adds nothing.
-    const topFirst = [...new Set([...parents].reverse())];
-    const records = topFirst.map((diffID) => {
-      const record = this.#committed.record(diffID);
-      if (record === undefined) throw missingLayer(diffID);
-      return record;
-    });
-    const paths = topFirst.map((diffID) => this.#committed.path(diffID));
-    const restored = this.#restored.path(parents, { records, paths });
-    const skeleton = isBare ? undefined : this.#skeleton;
-    const [top, bottom] = [restored, skeleton].map((path) => (path === undefined ? [] : [path]));
-    return { records, paths: [...(top ?? []), ...paths, ...(bottom ?? [])] };
+  async #parentLists(): Promise<(readonly LayerName[])[]> {
+    return (await this.snapshots()).map((key) => this.#snapshots.find(key)?.parents ?? []);
   }
 
   async #sweepRestored(): Promise<void> {
-    const keys = await this.snapshots();
-    await this.#restored.sweep(keys.map((key) => this.#readParents(key) ?? []));
+    await this.#layers.sweepRestored(await this.#parentLists());
   }
 
   #side(tree: TreeName, isBare: boolean): TreeSide {
     if ('snapshot' in tree) {
-      const stack = this.#stack(this.#parents(tree.snapshot));
-      return new LiveSide(new OpenFile(this.#driver.open(this.#snapshot(tree.snapshot), stack)));
+      return new LiveSide(
+        new OpenFile(this.#driver.open(this.#snapshots.path(tree.snapshot), this.#stackOf(tree.snapshot))),
+      );
     }
-    const layers = openStack(this.#stack(tree.layers, { isBare }));
+    const layers = openStack(this.#layers.stack(tree.layers, { isBare }));
     return new LayerSide(new MergedFolder(layers.fds, this.#opaque), layers);
   }
 
   #openWritten(key: string): number {
-    return openAt(AT_FDCWD, toByteString(this.#driver.written(this.#snapshot(key))), O_DIRECTORY);
+    return openAt(AT_FDCWD, toByteString(this.#driver.written(this.#snapshots.path(key))), O_DIRECTORY);
   }
 
   #open(key: string): Disposable & { writtenFd: number; below: MergedFolder; root: RootStatus } {
     using opened = new DisposableStack();
-    const stack = this.#stack(this.#parents(key));
+    const stack = this.#stackOf(key);
     const layers = opened.use(openStack(stack));
     const written = opened.use(new OpenFile(this.#openWritten(key)));
     const owned = opened.move();
@@ -401,16 +419,20 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
 
   /** Preparing snapshots and removing layers exclude each other, across processes. */
   async #useLock(mode: 'exclusive' | 'shared'): Promise<FileLock> {
-    const path = join(this.#committed.directory, 'locks', 'in-use');
+    const path = join(this.#layers.folders.directory, 'locks', 'in-use');
     for (;;) {
       const lock = tryFlock(path, mode);
       if (lock !== undefined) return lock;
       await sleep(2);
     }
   }
+}
 
-  async #empty(name: string): Promise<void> {
-    using directory = new OpenFile(openAt(AT_FDCWD, toByteString(this.#directory), O_DIRECTORY));
-    await paced(removeSteps(directory.fd, name));
-  }
+/** Owner and mode of a written root folder, if they are others than below. */
+function changedRoot(path: string, below: LayerStack): RootStatus | undefined {
+  using folder = new OpenFile(openAt(AT_FDCWD, toByteString(path), O_DIRECTORY));
+  const { uid, gid, mode } = statusOf(folder.fd);
+  const [now, before] = [{ uid, gid, mode: mode & 0o7777 }, rootOf(below)];
+  const isSame = now.uid === before.uid && now.gid === before.gid && now.mode === (before.mode & 0o7777);
+  return isSame ? undefined : now;
 }

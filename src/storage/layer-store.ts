@@ -1,5 +1,7 @@
 import type { BlobGrowth } from './blob-growth.ts';
-import type { DiffID } from './digest.ts';
+import type { BlobIngester, BlobReader } from './content-store.ts';
+import type { DiffID, LayerName, LocalLayer } from './digest.ts';
+import type { PackOptions } from './layers/pack-layer.ts';
 import type { VisibleFiles } from './layers/visible-files.ts';
 
 /** One entry that differs between an active snapshot and the layers below it. */
@@ -26,7 +28,7 @@ export type Compression = 'none' | 'gzip' | 'zstd' | 'bzip2' | 'xz';
 export type LayerInput = { path: string; compression?: Compression } | { growth: BlobGrowth };
 
 /** A tree in the store: layers merged, base first, or a snapshot with what it changed. */
-export type TreeName = { layers: readonly DiffID[] } | { snapshot: string };
+export type TreeName = { layers: readonly LayerName[] } | { snapshot: string };
 
 export interface MountOptions {
   /**
@@ -36,6 +38,20 @@ export interface MountOptions {
   volatile?: boolean;
   /** For looking only: nobody can write through it, and neither devices nor set-user-id bits count. */
   readOnly?: boolean;
+}
+
+export interface PrepareOptions {
+  /** It belongs to this process: `reconcile` spares it as long as that lives, whatever the owner says. */
+  isTransient?: boolean;
+  /** Without the places for mounts that lie below every container's root. */
+  isBare?: boolean;
+}
+
+/** What of a content store sealing needs. */
+export type SealTarget = Pick<BlobReader, 'has' | 'info'> & Pick<BlobIngester, 'take'>;
+
+export interface SealOptions extends PackOptions {
+  signal?: AbortSignal;
 }
 
 /** What the snapshot of a container occupies. */
@@ -61,18 +77,19 @@ export interface OpenRoot extends Disposable {
 }
 
 /**
- * Unpacked layers (committed, shared, named by diffID) and active snapshots (one writable directory over a stack of
- * layers, named by a key such as a container's id). A layer or snapshot is visible only when complete.
+ * Unpacked layers (committed, shared, named by diffID; local ones, that were made here, by a name of their own until a tar is
+ * made of them, and then by both) and active snapshots (one writable directory over a stack of layers, named by a key such as
+ * a container's id). A layer or snapshot is visible only when complete.
  */
 export interface LayerStore {
   readonly driver: 'overlay' | 'vfs' | 'fuse-overlayfs';
-  /** False also for a layer that power cut off before it reached the disk: `apply` derives it again. */
-  has(diffID: DiffID): Promise<boolean>;
+  /** False also for a layer that power cut off before it reached the disk: `apply` derives it again, if it has a diffID. */
+  has(name: LayerName): Promise<boolean>;
   /** Those that `apply` has to derive (again), in the order given. */
-  missing(diffIDs: readonly DiffID[]): DiffID[];
+  missing<T extends LayerName>(names: readonly T[]): T[];
   layer(diffID: DiffID): Promise<Layer>;
   /** Where a layer's files lie, for whoever shows it; there may be none. */
-  folder(diffID: DiffID): string;
+  folder(name: LayerName): string;
   /**
    * Unpacks a layer's tar, verifying its diffID. Two calls for one diffID share the work, also across processes.
    *
@@ -86,7 +103,7 @@ export interface LayerStore {
    * The files that a stack of layers shows, base first. The caller keeps the layers from being removed meanwhile.
    * @throws {TareError} NotFound: a layer is not unpacked
    */
-  visibleFiles(diffIDs: readonly DiffID[]): VisibleFiles;
+  visibleFiles(names: readonly LayerName[]): VisibleFiles;
   /**
    * Checks an unpacked layer's record and folder; with its blob, every file, unpacking it once more beside itself.
    * @returns what is wrong with it, naming a path; undefined: nothing
@@ -98,16 +115,57 @@ export interface LayerStore {
    * @throws {TareError} Conflict: a snapshot over it is mounted; as `apply`
    */
   replace(diffID: DiffID, input: LayerInput, signal?: AbortSignal): Promise<void>;
-  /** @throws {TareError} Conflict: a snapshot stands on it. Repeating is safe. */
-  removeLayer(diffID: DiffID): Promise<void>;
+  /**
+   * Removes a layer by one name; its files stay as long as they have another.
+   * @throws {TareError} Conflict: a snapshot stands on it. Repeating is safe.
+   */
+  removeLayer(name: LayerName): Promise<void>;
+  /** Those with a diffID, local ones among them. */
   layers(): Promise<Layer[]>;
+
+  /**
+   * Turns an unmounted snapshot, which is gone then, into a layer of what it changed, without making a tar. It is spared by
+   * `reconcile` as long as this process lives, and is lost when power goes before it reached the disk (`missing` tells).
+   * @throws {TareError} NotFound; Conflict: it is mounted
+   */
+  freeze(key: string): Promise<LocalLayer>;
+  /**
+   * Turns a local layer that nobody else uses back into a snapshot without parents, to be changed further.
+   * @throws {TareError} NotFound; Conflict: it was sealed, or a snapshot stands on it
+   */
+  thaw(layer: LocalLayer, key: string): Promise<void>;
+  /** Where a snapshot without parents has its files; they may be changed while it is not mounted. */
+  files(key: string): string;
+  localLayers(): Promise<LocalLayer[]>;
+  /**
+   * Makes a local layer's tar, stores it as an uncompressed blob, whose digest is the diffID, and lets the layer be known by
+   * that as well. Equal files, owners, attributes and times give equal diffIDs. Repeating is safe.
+   *
+   * A layer without a change (`isEmpty`) has the tar without an entry; BuildKit keeps it among an image's layers, and its
+   * step in the history is no `empty_layer`.
+   * @param options with a clamp the tar is of another layer than this one, which gets no second name
+   * @returns diffID and size of the blob
+   */
+  seal(layer: LocalLayer, content: SealTarget, options?: SealOptions): Promise<{ diffID: DiffID; sizeBytes: number }>;
+  /** @returns undefined: a local layer that was never sealed */
+  diffIDOf(name: LayerName): DiffID | undefined;
+  /** Whether a layer changes nothing. */
+  isEmpty(name: LayerName): Promise<boolean>;
+  /** Bytes of its files, counted once for hard links. Of a local layer it is found by looking, once. */
+  sizeOf(name: LayerName): Promise<number>;
+  /**
+   * Shows layers merged, read-only and as they are (without the places for mounts), at an empty folder of the caller's.
+   * Disposing unmounts it. A crash leaves the mount to whoever owns the folder. The caller keeps the layers from being removed.
+   * @throws {TareError} NotFound: a layer is missing
+   */
+  mountTree(names: readonly LayerName[], target: string): Promise<AsyncDisposable>;
 
   /**
    * Makes a writable snapshot over `parents` (base first), removed by `remove`. Repeating is safe, and repairs a snapshot
    * that a crash left half made.
    * @throws {TareError} NotFound: a parent is not unpacked; Conflict: the key has other parents
    */
-  prepare(key: string, parents: readonly DiffID[]): Promise<void>;
+  prepare(key: string, parents: readonly LayerName[], options?: PrepareOptions): Promise<void>;
   /** Mounts a snapshot at its own place and returns the path; a second call returns the same mount. Synchronous: on the path of start. */
   mount(key: string, options?: MountOptions): string;
   /**
@@ -115,7 +173,7 @@ export interface LayerStore {
    * call shows the same.
    * @throws {TareError} as `prepare`
    */
-  view(key: string, parents: readonly DiffID[]): Promise<string>;
+  view(key: string, parents: readonly LayerName[]): Promise<string>;
   /**
    * Opens a snapshot's root filesystem without giving it a place in the file tree: a crash leaves no mount behind, and
    * `isMounted` does not change. With binds it is put together in a mount namespace of its own.
@@ -140,8 +198,11 @@ export interface LayerStore {
   /** Unmounts and removes a snapshot. Its files go in the background, by `dispose` at the latest. Repeating is safe. */
   remove(key: string): Promise<void>;
   snapshots(): Promise<string[]>;
-  /** Removes half-made layers, and snapshots for whose key `isOwned` says no. */
-  reconcile(isOwned: (key: string) => boolean): Promise<void>;
+  /**
+   * Removes half-made layers, snapshots for whose key `isOwned` says no, and local layers for which `isKept` says no (without
+   * it all are kept), but for what a living process has not given to anybody yet.
+   */
+  reconcile(isOwned: (key: string) => boolean, isKept?: (layer: LocalLayer) => boolean): Promise<void>;
   /**
    * Waits until all layers are on disk and marks them, so that they survive a loss of power. The store does it by itself
    * some seconds after an `apply`, and at its end in a process that unpacked.

@@ -1,12 +1,12 @@
 import type { MountOptions } from './layer-store.ts';
-import type { LayerRecord } from './layers/layer-record.ts';
+import type { StackedLayer } from './layers/layer-record.ts';
 
 /** The layers below a snapshot. */
 export interface LayerStack {
   /** Folders in overlayfs' form, topmost first. */
   paths: string[];
   /** What they are, topmost first. */
-  records: LayerRecord[];
+  records: StackedLayer[];
 }
 
 /** Owner and permissions of the root folder, by the topmost layer that names it. */
@@ -37,6 +37,13 @@ export interface SnapshotDriver {
   isMounted(directory: string): boolean;
   /** Where `mount` shows it. */
   root(directory: string): string;
+  /**
+   * What a snapshot changed, as a folder in overlayfs' form that may be taken away; the snapshot is of no use afterwards.
+   * @throws {TareError} Conflict: it is mounted
+   */
+  changed(directory: string, stack: LayerStack): Promise<string>;
+  /** Shows layers read-only at another place. @param directory an empty folder for what that takes */
+  show(directory: string, stack: LayerStack, target: string): Promise<void>;
   /** Where writes go. */
   written(directory: string): string;
 }

@@ -1,5 +1,6 @@
 import { parentPort } from 'node:worker_threads';
 import { kindOf, messageOf } from '../errors/index.ts';
+import { packLayerHere } from './layers/pack-layer.ts';
 import { unpackLayer } from './layers/unpack.ts';
 import { assembleHere } from './roots/assemble.ts';
 import { mountHere } from './volumes/mounted-volume.ts';
@@ -12,6 +13,8 @@ function resultOf(order: Exclude<WorkerOrder, { type: 'cancel' }>, signal: Abort
   switch (order.type) {
     case 'unpack':
       return unpackLayer(order.request, signal);
+    case 'pack':
+      return packLayerHere(order.request, signal);
     case 'assemble':
       return assembleHere(order.request);
     case 'mount':

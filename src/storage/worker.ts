@@ -1,12 +1,14 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { type ErrorKind, TareError } from '../errors/index.ts';
+import type { PackRequest } from './layers/pack-layer.ts';
 import type { UnpackRequest } from './layers/unpack.ts';
 import type { AssembleRequest } from './roots/assemble-request.ts';
 import type { VolumeSource } from './volumes/volume-source.ts';
 
 export type WorkerOrder =
   | { type: 'unpack'; request: UnpackRequest }
+  | { type: 'pack'; request: PackRequest }
   | { type: 'cancel' }
   | { type: 'assemble'; request: AssembleRequest }
   | { type: 'mount'; request: { source: VolumeSource; target: string } };

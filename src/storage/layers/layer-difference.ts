@@ -5,7 +5,7 @@ import type { DiffID } from '../digest.ts';
 import { paced } from '../tree/pace.ts';
 import { LiveSide, type TreeSide } from '../tree/side.ts';
 import { compareTwo } from '../tree/two-trees.ts';
-import type { UnpackedLayer } from './layer-record.ts';
+import type { LayerRecord, UnpackedLayer } from './layer-record.ts';
 
 const words = { added: 'is missing', deleted: 'does not belong there', modified: 'is not as its blob has it' } as const;
 
@@ -26,7 +26,7 @@ export function folderDamage(folder: string, diffID: DiffID): string | undefined
 }
 
 /** What of a layer's record is not as it should be; undefined: nothing. */
-export function recordDifference(is: UnpackedLayer, should: UnpackedLayer): string | undefined {
+export function recordDifference(is: LayerRecord, should: UnpackedLayer): string | undefined {
   for (const key of ['diffID', 'sizeBytes', 'implied', 'root'] as const) {
     if (JSON.stringify(is[key]) === JSON.stringify(should[key])) continue;
     return `its record says another ${key} than its blob`;

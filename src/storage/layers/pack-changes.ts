@@ -14,14 +14,8 @@ import { encodeHeader } from '../tar/index.ts';
 import type { compareTrees } from '../tree/compare.ts';
 import { type PackedLinks, packEntry } from '../tree/pack.ts';
 import { parentOf } from '../tree/path.ts';
+import type { RootStatus } from './layer-record.ts';
 import { WHITEOUT_PREFIX } from './whiteouts.ts';
-
-/** Owner and permissions of a root folder. */
-export interface RootStatus {
-  uid: number;
-  gid: number;
-  mode: number;
-}
 
 /**
  * A layer's tar from a list of changes; deletions become whiteouts (image-spec, layer.md). Equal trees give equal bytes.
@@ -69,7 +63,7 @@ function openFolderOf(rootFd: number, path: ByteString): OpenFile | undefined {
   }
 }
 
-const reservedName = (path: ByteString): TareError =>
+export const reservedName = (path: ByteString): TareError =>
   new TareError(
     'InvalidArgument',
     `/${fromByteString(path)} cannot go into a layer: names that begin with ${WHITEOUT_PREFIX} mean deletions there; rename or remove it`,

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AT_FDCWD, type ByteString, O_DIRECTORY, OpenFile, openAt, toByteString } from '../../linux/index.ts';
-import { chainIDOf, type DiffID, hexOf } from '../digest.ts';
+import { chainIDOf, hexOf, type LayerName } from '../digest.ts';
 import type { LayerStack } from '../snapshot-driver.ts';
 import { bootId } from './boot.ts';
 import { restoreFolders } from './restored-folders.ts';
@@ -29,7 +29,7 @@ export class RestoredLayers {
    * @param parents base first
    * @returns undefined: every layer names all its folders, so none is needed
    */
-  path(parents: readonly DiffID[], stack: LayerStack): string | undefined {
+  path(parents: readonly LayerName[], stack: LayerStack): string | undefined {
     const chainID = chainIDOf(parents);
     // The base has nothing below it that it could hide.
     if (chainID === undefined || stack.records.slice(0, -1).every(({ implied }) => implied.length === 0))
@@ -57,7 +57,7 @@ export class RestoredLayers {
   }
 
   /** Removes those that no stack in use needs. @param used parents of the snapshots there are, base first */
-  async sweep(used: readonly (readonly DiffID[])[]): Promise<void> {
+  async sweep(used: readonly (readonly LayerName[])[]): Promise<void> {
     if (!existsSync(this.#directory)) return;
     const chains = new Set(used.map((parents) => `${chainIDOf(parents)?.slice('sha256:'.length)}.${this.#bootId}`));
     for (const name of await readdir(this.#directory)) {

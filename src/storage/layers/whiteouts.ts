@@ -36,7 +36,8 @@ const isAbsent = (error: unknown): boolean =>
   error instanceof SyscallError && /^(ENOENT|ENOTDIR|ELOOP|ENAMETOOLONG)$/.test(error.code);
 
 const PREFIX = WHITEOUT_PREFIX;
-const OPAQUE = '.wh..wh..opq';
+/** A tar's entry of this name makes the folder that it lies in hide all that lower layers have there. */
+export const OPAQUE_WHITEOUT = '.wh..wh..opq';
 const AUFS = '.wh..wh.';
 
 /**
@@ -62,7 +63,7 @@ export class WhiteoutTranslator {
     const base = path.slice(path.lastIndexOf('/') + 1);
     if (path.includes(PREFIX)) {
       // Bookkeeping of AUFS, which Docker once exported: of no meaning elsewhere.
-      if (path.split('/').some((part) => part.startsWith(AUFS) && part !== OPAQUE)) return true;
+      if (path.split('/').some((part) => part.startsWith(AUFS) && part !== OPAQUE_WHITEOUT)) return true;
       if (
         parentOf(path)
           .split('/')
@@ -77,7 +78,7 @@ export class WhiteoutTranslator {
     this.#uncover(path);
     if (!base.startsWith(PREFIX)) return false;
     const dirfd = extractor.parent(path);
-    if (base === OPAQUE) {
+    if (base === OPAQUE_WHITEOUT) {
       // Where links on its way lead, as for every other entry.
       this.#markOpaque(parentOf(path), 0);
       return true;

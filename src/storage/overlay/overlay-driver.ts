@@ -1,5 +1,6 @@
 import { chmodSync, chownSync, closeSync, mkdirSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { TareError } from '../../errors/index.ts';
 import {
   AT_FDCWD,
   attachMount,
@@ -74,10 +75,7 @@ export class OverlayDriver implements SnapshotDriver {
     // The kernel's mark of a volatile mount: it refuses the next one, lest a power cut in between went unseen.
     rmSync(join(directory, 'work', 'work', 'incompat'), { recursive: true, force: true });
     const lower = stack.paths.length > 0 ? stack.paths : [this.#emptyLayer];
-    const [upper, work] = [this.written(directory), join(directory, 'work')];
-    const options = overlayOptions(lower, upper, work, extra);
-    if (Buffer.byteLength(options) <= OPTIONS_BYTES) mount('overlay', target, 'overlay', 0, options);
-    else mountManyLayers(target, lower, upper, work, extra);
+    mountLayers(target, lower, { upper: this.written(directory), work: join(directory, 'work') }, extra);
   }
 
   unmount(directory: string): void {
@@ -95,6 +93,21 @@ export class OverlayDriver implements SnapshotDriver {
     return join(directory, 'merged');
   }
 
+  async changed(directory: string): Promise<string> {
+    if (this.isMounted(directory)) {
+      throw new TareError('Conflict', `snapshot ${basename(directory)} is mounted: unmount it first`);
+    }
+    return this.written(directory);
+  }
+
+  async show(directory: string, stack: LayerStack, target: string): Promise<void> {
+    // Without a folder to write to, overlayfs wants two layers.
+    const empty = join(directory, 'empty');
+    mkdirSync(empty, { mode: 0o755 });
+    const lower = stack.paths.length > 0 ? stack.paths : [this.#emptyLayer];
+    mountLayers(target, lower.length > 1 ? lower : [...lower, empty], undefined, this.#options);
+  }
+
   written(directory: string): string {
     return join(directory, 'diff');
   }
@@ -104,9 +117,27 @@ const openFolder = (path: string): number => openAt(AT_FDCWD, toByteString(path)
 
 const escaped = (path: string): string => path.replace(/[\\:,]/g, '\\$&');
 
-function overlayOptions(lower: readonly string[], upper: string, work: string, options: readonly string[]): string {
-  const layers = lower.map(escaped).join(':');
-  return [`lowerdir=${layers}`, `upperdir=${escaped(upper)}`, `workdir=${escaped(work)}`, ...options].join(',');
+/** Where writes go; without it the mount is read-only. */
+interface Upper {
+  upper: string;
+  work: string;
+}
+
+function mountLayers(
+  target: string,
+  lower: readonly string[],
+  upper: Upper | undefined,
+  extra: readonly string[],
+): void {
+  const options = overlayOptions(lower, upper, extra);
+  if (Buffer.byteLength(options) <= OPTIONS_BYTES) mount('overlay', target, 'overlay', 0, options);
+  else mountManyLayers(target, lower, upper, extra);
+}
+
+function overlayOptions(lower: readonly string[], upper: Upper | undefined, options: readonly string[]): string {
+  const layers = `lowerdir=${lower.map(escaped).join(':')}`;
+  const folders = upper === undefined ? [] : [`upperdir=${escaped(upper.upper)}`, `workdir=${escaped(upper.work)}`];
+  return [layers, ...folders, ...options].join(',');
 }
 
 /**
@@ -116,8 +147,7 @@ function overlayOptions(lower: readonly string[], upper: string, work: string, o
 function mountManyLayers(
   target: string,
   lower: readonly string[],
-  upper: string,
-  work: string,
+  upper: Upper | undefined,
   options: readonly string[],
 ): void {
   const fds: number[] = [];
@@ -129,13 +159,15 @@ function mountManyLayers(
   };
   try {
     const layers = lower.map(handle);
-    const [upperHandle, workHandle] = [handle(upper), handle(work)];
+    const handles = upper && { upper: handle(upper.upper), work: handle(upper.work) };
     try {
       const context = new FileSystemContext('overlay');
       fds.push(context.fd);
       for (const layer of layers) context.set('lowerdir+', layer);
-      context.set('upperdir', upperHandle);
-      context.set('workdir', workHandle);
+      if (handles !== undefined) {
+        context.set('upperdir', handles.upper);
+        context.set('workdir', handles.work);
+      }
       for (const option of options) {
         const [key, value] = option.split('=') as [string, string | undefined];
         if (value === undefined) context.flag(key);
@@ -147,7 +179,7 @@ function mountManyLayers(
     } catch (error) {
       // Before 6.5 overlayfs does not know `lowerdir+`.
       if (!(error instanceof SyscallError && error.syscall === 'fsconfig' && error.code === 'EINVAL')) throw error;
-      mount('overlay', target, 'overlay', 0, overlayOptions(layers, upperHandle, workHandle, options));
+      mount('overlay', target, 'overlay', 0, overlayOptions(layers, handles, options));
     }
   } finally {
     for (const fd of fds) closeSync(fd);

@@ -4,9 +4,11 @@ import { expect, test } from 'vitest';
 import { layerStoreContract } from '../contract.ts';
 import type { DiffID } from '../digest.ts';
 import { openLayerStore } from '../disk-layer-store.ts';
+import { localLayersContract } from '../local-layers.contract.ts';
 import { file, scratch, tar } from '../scratch.fixture.ts';
 
 layerStoreContract('overlay');
+localLayersContract('overlay');
 
 test.each([
   { layers: 130, folder: 'plain' },

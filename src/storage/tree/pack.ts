@@ -30,7 +30,7 @@ const PIECE_BYTES = 256 * 1024;
 /** How long reading may hold the event loop in one go. */
 const SLICE_MS = 4;
 
-const types: Record<number, TarEntryType> = {
+export const packedTypes: Record<number, TarEntryType> = {
   [S_IFREG]: 'file',
   [S_IFDIR]: 'directory',
   [S_IFLNK]: 'link',
@@ -55,13 +55,13 @@ export function* packEntry(
   links: PackedLinks,
 ): Generator<Buffer, void, void> {
   const status = statusIfAny(fd, name);
-  const type = status && types[status.type];
+  const type = status && packedTypes[status.type];
   if (status === undefined || type === undefined) return;
   if (type !== 'directory' && status.links > 1) {
     const key = `${status.fileSystem} ${status.inode}`;
     const first = links.get(key);
     if (first !== undefined) {
-      yield encodeHeader({ ...headerOf(status), path, type: 'hardlink', linkTarget: first });
+      yield encodeHeader({ ...packedStatus(status), path, type: 'hardlink', linkTarget: first });
       return;
     }
     links.set(key, path);
@@ -71,11 +71,11 @@ export function* packEntry(
     return;
   }
   const header = ifStill(() => ({
-    ...headerOf(status),
+    ...packedStatus(status),
     path,
     type,
     linkTarget: type === 'link' ? readLinkAt(fd, name) : '',
-    xattrs: xattrsOf(fd, name),
+    xattrs: packedXattrs(fd, name),
   }));
   if (header !== undefined) yield encodeHeader(header);
 }
@@ -125,8 +125,8 @@ function* packFile(fd: number, name: ByteString, path: ByteString): Generator<Bu
   if (status.type !== S_IFREG) return;
   using file = new OpenFile(openAt(AT_FDCWD, `/proc/self/fd/${found.fd}`, O_RDONLY));
   const { sizeBytes } = status;
-  const xattrs = ifStill(() => xattrsOf(fd, name)) ?? new Map();
-  yield encodeHeader({ ...headerOf(status), path, type: 'file', sizeBytes, xattrs });
+  const xattrs = ifStill(() => packedXattrs(fd, name)) ?? new Map();
+  yield encodeHeader({ ...packedStatus(status), path, type: 'file', sizeBytes, xattrs });
   for (let offset = 0; offset < sizeBytes; ) {
     const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, sizeBytes - offset));
     const read = readSync(file.fd, piece, 0, piece.length, offset);
@@ -154,7 +154,7 @@ function ifStill<T>(look: () => T): T | undefined {
   }
 }
 
-const headerOf = (status: FileStatus) => ({
+export const packedStatus = (status: FileStatus) => ({
   mode: status.mode & 0o7777,
   uid: status.uid,
   gid: status.gid,
@@ -163,7 +163,8 @@ const headerOf = (status: FileStatus) => ({
   deviceMinor: status.deviceMinor,
 });
 
-function xattrsOf(fd: number, name: ByteString): Map<ByteString, Buffer> {
+/** What of a file's attributes goes into an archive. */
+export function packedXattrs(fd: number, name: ByteString): Map<ByteString, Buffer> {
   const xattrs = new Map<ByteString, Buffer>();
   for (const key of listXattrsAt(fd, name)) {
     // security.selinux and the like are this host's labels, not the file's.

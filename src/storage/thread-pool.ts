@@ -1,26 +1,31 @@
 import { availableParallelism } from 'node:os';
 import type { Worker } from 'node:worker_threads';
-import { TareError } from '../../errors/index.ts';
-import { isGrowing } from '../blob-growth.ts';
-import { reviveError, startWorker, type WorkerAnswer, type WorkerOrder } from '../worker.ts';
-import type { UnpackedLayer } from './layer-record.ts';
-import type { UnpackRequest } from './unpack.ts';
+import { TareError } from '../errors/index.ts';
+import { isGrowing } from './blob-growth.ts';
+import { reviveError, startWorker, type WorkerAnswer, type WorkerOrder } from './worker.ts';
 
 /** Idle workers go after this long: an engine at rest weighs nothing. */
 const IDLE_MS = 3000;
 
+type WorkOrder = Exclude<WorkerOrder, { type: 'cancel' }>;
+
 interface Job {
-  request: UnpackRequest;
+  order: WorkOrder;
   signal: AbortSignal | undefined;
-  resolve: (layer: UnpackedLayer) => void;
+  // biome-ignore lint/suspicious/noExplicitAny: each order has an answer of its own type, which its caller names
+  resolve: (answer: any) => void;
   reject: (error: unknown) => void;
 }
 
+/** May wait for a blob that still comes. */
+const isWaiting = (order: WorkOrder): boolean => order.type === 'unpack' && isGrowing(order.request.blob);
+
 /**
- * A few threads that unpack layers, started when needed. They never keep the process alive by themselves. Threads that wait
- * for blobs from a slow registry, maybe for hours, keep none from a layer whose blob is here: it has a thread more.
+ * A few threads for work on files: unpacking, packing, hashing; started when needed. They never keep the process alive by
+ * themselves. Threads that wait for blobs from a slow registry, maybe for hours, keep none from work whose bytes are here: it
+ * has a thread more.
  */
-export class UnpackPool implements AsyncDisposable {
+export class ThreadPool implements AsyncDisposable {
   /** One more than there are cores: one may wait for a blob that still comes. */
   readonly #size = Math.min(4, availableParallelism() + 1);
   readonly #waiting: Job[] = [];
@@ -28,11 +33,11 @@ export class UnpackPool implements AsyncDisposable {
   readonly #idle = new Map<Worker, NodeJS.Timeout>();
   readonly #workers = new Set<Worker>();
 
-  /** @throws {TareError} as unpackLayer; the signal's reason when it was aborted */
-  async run(request: UnpackRequest, signal?: AbortSignal): Promise<UnpackedLayer> {
+  /** @throws {TareError} what the order threw there; the signal's reason when it was aborted */
+  async run<T>(order: WorkOrder, signal?: AbortSignal): Promise<T> {
     signal?.throwIfAborted();
-    const { promise, resolve, reject } = Promise.withResolvers<UnpackedLayer>();
-    const job: Job = { request, signal, resolve, reject };
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const job: Job = { order, signal, resolve, reject };
     const leave = (): void => {
       const position = this.#waiting.indexOf(job);
       if (position < 0) return; // a thread has it, and is told
@@ -61,11 +66,10 @@ export class UnpackPool implements AsyncDisposable {
     this.#work(this.#take(), job);
   }
 
-  #mayRun({ request }: Job): boolean {
+  #mayRun(job: Job): boolean {
     if (this.#running.size < this.#size) return true;
-    const isHeldUp =
-      this.#running.size === this.#size && [...this.#running].every((job) => isGrowing(job.request.blob));
-    return isHeldUp && !isGrowing(request.blob);
+    const isHeldUp = this.#running.size === this.#size && [...this.#running].every(({ order }) => isWaiting(order));
+    return isHeldUp && !isWaiting(job.order);
   }
 
   #take(): Worker {
@@ -74,7 +78,7 @@ export class UnpackPool implements AsyncDisposable {
       this.#idle.delete(worker);
       return worker;
     }
-    const worker = startWorker('unpack');
+    const worker = startWorker('files');
     this.#workers.add(worker);
     worker.on('exit', () => {
       this.#workers.delete(worker);
@@ -96,7 +100,7 @@ export class UnpackPool implements AsyncDisposable {
       worker.off('exit', onExit);
       job.signal?.removeEventListener('abort', cancel);
     };
-    const onMessage = (answer: WorkerAnswer<UnpackedLayer>): void => {
+    const onMessage = (answer: WorkerAnswer<unknown>): void => {
       done();
       worker.unref();
       const retire = (): void => {
@@ -113,16 +117,16 @@ export class UnpackPool implements AsyncDisposable {
     };
     const onError = (error: unknown): void => {
       done();
-      job.reject(new TareError('Internal', 'the thread that unpacks a layer failed', { cause: error }));
+      job.reject(new TareError('Internal', 'a thread that works on files failed', { cause: error }));
     };
     const onExit = (): void => {
       done();
-      job.reject(new TareError('Unavailable', 'unpacking a layer was stopped'));
+      job.reject(new TareError('Unavailable', 'work on files was stopped'));
     };
     worker.on('message', onMessage);
     worker.on('error', onError);
     worker.on('exit', onExit);
     job.signal?.addEventListener('abort', cancel);
-    worker.postMessage({ type: 'unpack', request: job.request } satisfies WorkerOrder);
+    worker.postMessage(job.order);
   }
 }

@@ -1,0 +1,265 @@
+import { randomBytes } from 'node:crypto';
+import { lstatSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  AT_FDCWD,
+  type FileLock,
+  O_DIRECTORY,
+  OpenFile,
+  openAt,
+  SyscallError,
+  spreadSubfolders,
+  syncFileSystem,
+  toByteString,
+  tryFlock,
+} from '../../linux/index.ts';
+import { hexOf, isLocalLayer, type LayerName } from '../digest.ts';
+import { syncDirectory } from '../disk-content-store.ts';
+import { paced } from '../tree/pace.ts';
+import { removeSteps } from '../tree/remove.ts';
+import { bootId } from './boot.ts';
+import type { LayerRecord } from './layer-record.ts';
+
+const isCode = (error: unknown, ...codes: string[]): boolean =>
+  codes.includes(String((error as { code?: unknown } | null)?.code));
+
+/** Through links; one that leads to itself, what a removal leaves when it is cut short, leads to nothing. */
+function exists(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    if (isCode(error, 'ELOOP')) return false;
+    throw error;
+  }
+}
+
+/** How long after the last new layer the file system is synced. */
+const SETTLE_MS = 2000;
+
+const layerPattern = /^(local-[0-9a-f]{32}|[0-9a-f]{64})$/;
+
+/** The name of a layer's folder. */
+export const folderNameOf = (name: LayerName): string => (isLocalLayer(name) ? name.replace(':', '-') : hexOf(name));
+const layerNameOf = (folder: string): LayerName =>
+  (folder.startsWith('local-') ? folder.replace('-', ':') : `sha256:${folder}`) as LayerName;
+
+/**
+ * Folders of layers on disk, each independent of what lies below it.
+ *
+ * ```
+ * HEX/diff        the layer in overlayfs' form        HEX/layer.json  what is known of it
+ * HEX/synced      its files have reached the disk     ingest/ID.RANDOM  being made
+ * locks/ID        held (flock) while ingest/ID.* lives  removing/ID     on its way out
+ * local-HEX       the same of a local layer; HEX → local-HEX once it has a diffID
+ * ```
+ *
+ * No file of a layer is synced by itself. Instead the record carries the boot id, and `synced` is made after one
+ * syncfs; a layer of an earlier boot without it may hold empty files, and counts as missing.
+ */
+export class LayerFolders {
+  readonly directory: string;
+  readonly bootId = bootId();
+  /** Records change only when a local layer gets its diffID. */
+  readonly #records = new Map<string, LayerRecord>();
+  readonly #unsynced = new Set<string>();
+  #settleTimer: NodeJS.Timeout | undefined;
+  #settling: Promise<void> = Promise.resolve();
+
+  static async open(directory: string): Promise<LayerFolders> {
+    for (const name of ['ingest', 'locks', 'removing', 'empty']) {
+      await mkdir(join(directory, name), { recursive: true, mode: 0o700 });
+    }
+    spread(join(directory, 'ingest'));
+    return new LayerFolders(directory);
+  }
+
+  private constructor(directory: string) {
+    this.directory = directory;
+  }
+
+  /** The folder of a layer with its record. */
+  folder(name: LayerName): string {
+    return join(this.directory, folderNameOf(name));
+  }
+
+  /** @returns undefined: there is no such layer, or power went before it reached the disk */
+  record(name: LayerName): LayerRecord | undefined {
+    const folder = folderNameOf(name);
+    const known = this.#records.get(folder);
+    // Another process may have removed it meanwhile.
+    if (known !== undefined && exists(join(this.directory, folder))) return known;
+    this.#records.delete(folder);
+    const record = this.readRecord(name);
+    if (record === undefined) return undefined;
+    if (!exists(join(this.directory, folder, 'synced'))) {
+      if (record.bootId !== this.bootId) return undefined;
+      this.#settleLater(folder);
+    }
+    this.#records.set(folder, record);
+    return record;
+  }
+
+  /** The folder with a layer's files, by the one name that is no link. */
+  real(name: LayerName): string {
+    const folder = folderNameOf(name);
+    try {
+      return join(this.directory, readlinkSync(join(this.directory, folder)), 'diff');
+    } catch (error) {
+      if (isCode(error, 'EINVAL', 'ENOENT')) return join(this.directory, folder, 'diff');
+      throw error;
+    }
+  }
+
+  /** What a layer's record says now, whether or not its files are whole. */
+  readRecord(name: LayerName): LayerRecord | undefined {
+    try {
+      return JSON.parse(readFileSync(join(this.folder(name), 'layer.json'), 'utf8')) as LayerRecord;
+    } catch (error) {
+      // SyntaxError: an empty record, which power cut off before it was written. ELOOP: a removal that was cut short.
+      if (isCode(error, 'ENOENT', 'ELOOP') || error instanceof SyntaxError) return undefined;
+      throw error;
+    }
+  }
+
+  /** Names of the layers that there are; some may not be whole. */
+  async names(): Promise<LayerName[]> {
+    return (await readdir(this.directory)).filter((name) => layerPattern.test(name)).map(layerNameOf);
+  }
+
+  /** An empty folder for a layer that is being made; the caller holds the lock of the id. */
+  async ingest(id: string): Promise<string> {
+    const path = join(this.directory, 'ingest', `${id}.${randomBytes(8).toString('hex')}`);
+    await mkdir(path, { mode: 0o700 });
+    return path;
+  }
+
+  /** Makes an ingested folder a layer, unless it is one already. */
+  async publish(ingest: string, name: LayerName, made: Omit<LayerRecord, 'bootId'>): Promise<void> {
+    const record: LayerRecord = { ...made, bootId: this.bootId };
+    await writeFile(join(ingest, 'layer.json'), JSON.stringify(record), { mode: 0o600 });
+    if (this.record(name)) return;
+    // A layer that power cut off may lie in its place.
+    await this.discard(this.folder(name));
+    try {
+      await rename(ingest, this.folder(name));
+    } catch (error) {
+      if (!isCode(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR')) throw error;
+    }
+    this.remember(name, record);
+    this.#settleLater(folderNameOf(name));
+  }
+
+  remember(name: LayerName, record: LayerRecord): void {
+    this.#records.set(folderNameOf(name), record);
+  }
+
+  async remove(name: LayerName): Promise<void> {
+    this.forget(name);
+    await this.discard(this.folder(name));
+  }
+
+  forget(name: LayerName): void {
+    this.#records.delete(folderNameOf(name));
+    this.#unsynced.delete(folderNameOf(name));
+  }
+
+  /** Removes what no living process works on: half-made layers, half-removed ones, and those that power cut off. */
+  async reconcile(): Promise<void> {
+    for (const name of await readdir(join(this.directory, 'ingest'))) {
+      const id = name.split('.', 1)[0]!;
+      using lock = tryFlock(join(this.directory, 'locks', id));
+      if (lock === undefined) continue;
+      await this.discard(join(this.directory, 'ingest', name));
+      await rm(join(this.directory, 'locks', id), { force: true });
+    }
+    for (const id of await readdir(join(this.directory, 'removing'))) await this.#empty(id);
+    for (const name of await this.names()) {
+      if (isLocalLayer(name) || this.record(name) !== undefined) continue;
+      const id = folderNameOf(name);
+      using lock = tryFlock(join(this.directory, 'locks', id));
+      if (lock === undefined) continue;
+      await this.remove(name);
+      await rm(join(this.directory, 'locks', id), { force: true });
+    }
+  }
+
+  /** Waits until every layer made so far is on disk, and marks them. */
+  async settle(): Promise<void> {
+    clearTimeout(this.#settleTimer);
+    this.#settleTimer = undefined;
+    const work = this.#settling.then(async () => {
+      const ready = [...this.#unsynced];
+      if (ready.length === 0) return;
+      using directory = new OpenFile(openAt(AT_FDCWD, toByteString(this.directory), O_DIRECTORY));
+      await syncFileSystem(directory.fd);
+      for (const folder of ready) {
+        this.#unsynced.delete(folder);
+        // ENOENT: removed meanwhile.
+        await writeFile(join(this.directory, folder, 'synced'), '', { mode: 0o600 }).catch((error: unknown) => {
+          if (!isCode(error, 'ENOENT', 'ELOOP')) throw error;
+        });
+      }
+    });
+    this.#settling = work.catch(() => {});
+    await work;
+  }
+
+  /** No more settling by itself. */
+  rest(): void {
+    clearTimeout(this.#settleTimer);
+  }
+
+  #settleLater(folder: string): void {
+    this.#unsynced.add(folder);
+    clearTimeout(this.#settleTimer);
+    // A failure leaves the layers unmarked, which is safe.
+    this.#settleTimer = setTimeout(() => void this.settle().catch(() => {}), SETTLE_MS).unref();
+  }
+
+  async lock(id: string, signal?: AbortSignal): Promise<FileLock> {
+    const path = join(this.directory, 'locks', id);
+    for (let waitMs = 2; ; waitMs = Math.min(50, waitMs * 2)) {
+      const lock = tryFlock(path);
+      if (lock !== undefined) return lock;
+      await sleep(waitMs, undefined, signal ? { signal } : {});
+    }
+  }
+
+  /** Takes a folder out of sight in one step, then removes it. No error when there is none. */
+  async discard(path: string): Promise<void> {
+    const id = randomBytes(12).toString('hex');
+    const removing = join(this.directory, 'removing', id);
+    try {
+      await rename(path, removing);
+    } catch (error) {
+      if (isCode(error, 'ENOENT')) return;
+      throw error;
+    }
+    // A layer that counts as whole after the next boot, too: power must not bring back its name, and not its files.
+    const isFolder = lstatSync(removing).isDirectory();
+    if (isFolder && exists(join(removing, 'synced'))) await syncDirectory(this.directory);
+    await this.#empty(id);
+  }
+
+  async #empty(id: string): Promise<void> {
+    using removing = new OpenFile(openAt(AT_FDCWD, toByteString(join(this.directory, 'removing')), O_DIRECTORY));
+    await paced(removeSteps(removing.fd, id));
+  }
+}
+
+/**
+ * Layers come and go by ten thousands of files. Without a journal, ext4 steps over every inode that was freed in the last
+ * minutes, one by one, when it looks for a free one (fs/ext4/ialloc.c, recently_deleted): unpacking in the block group of
+ * layers just removed took forty times as long. A group of its own for each spares that, and costs nothing elsewhere.
+ */
+function spread(directory: string): void {
+  using folder = new OpenFile(openAt(AT_FDCWD, toByteString(directory), O_DIRECTORY));
+  try {
+    spreadSubfolders(folder.fd);
+  } catch (error) {
+    // A file system without such flags has no such groups.
+    if (!(error instanceof SyscallError)) throw error;
+  }
+}

@@ -1,0 +1,173 @@
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { TareError } from '../../errors/index.ts';
+import { AT_FDCWD, O_DIRECTORY, OpenFile, openAt, toByteString } from '../../linux/index.ts';
+import { type DiffID, type Digest, isLocalLayer, type LayerName, type LocalLayer } from '../digest.ts';
+import type { Layer, SealOptions, SealTarget } from '../layer-store.ts';
+import type { LayerStack } from '../snapshot-driver.ts';
+import { StoreLife } from '../store-life.ts';
+import { ThreadPool } from '../thread-pool.ts';
+import type { ArchiveLimits } from '../tree/budget.ts';
+import { paced } from '../tree/pace.ts';
+import { sizeSteps } from '../tree/size.ts';
+import { CommittedLayers, missingLayer } from './committed-layers.ts';
+import { LayerFolders } from './layer-folders.ts';
+import type { LayerRecord } from './layer-record.ts';
+import { LocalLayers } from './local-layers.ts';
+import type { PackedLayer } from './pack-layer.ts';
+import { RestoredLayers } from './restored-layers.ts';
+import { opaqueAttribute } from './whiteouts.ts';
+
+interface LayerSetOptions {
+  userXattrs: boolean;
+  limits: ArchiveLimits | undefined;
+  /** Folder that lies below every stack. */
+  skeleton: string | undefined;
+}
+
+/** How layers are put together. */
+export interface StackOptions {
+  /** Without the skeleton: as the image has them. */
+  isBare?: boolean;
+}
+
+/** The layers of a store, unpacked and local ones, by any of their names. */
+export class LayerSet implements AsyncDisposable {
+  readonly folders: LayerFolders;
+  readonly committed: CommittedLayers;
+  readonly local: LocalLayers;
+  readonly pool = new ThreadPool();
+  readonly life: StoreLife;
+  readonly #restored: RestoredLayers;
+  readonly #options: LayerSetOptions;
+
+  static async open(directory: string, options: LayerSetOptions): Promise<LayerSet> {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    return new LayerSet(await LayerFolders.open(directory), options);
+  }
+
+  private constructor(folders: LayerFolders, options: LayerSetOptions) {
+    this.folders = folders;
+    this.#options = options;
+    this.life = new StoreLife(join(folders.directory, 'locks'));
+    this.committed = new CommittedLayers(folders, this.pool, options);
+    this.local = new LocalLayers(folders, this.life);
+    this.#restored = new RestoredLayers(join(folders.directory, 'restored'), opaqueAttribute(options.userXattrs));
+  }
+
+  missing<T extends LayerName>(names: readonly T[]): T[] {
+    return names.filter((name) => this.local.whole(name) === undefined);
+  }
+
+  /** The folder with a layer's files; there may be none. */
+  files(name: LayerName): string {
+    return join(this.folders.folder(this.local.whole(name) ?? name), 'diff');
+  }
+
+  /** @throws {TareError} NotFound */
+  record(name: LayerName): LayerRecord {
+    const whole = this.local.whole(name);
+    const record = whole && this.folders.record(whole);
+    if (record === undefined) throw missingLayer(name);
+    return record;
+  }
+
+  async layer(diffID: DiffID): Promise<Layer> {
+    return { diffID, sizeBytes: this.record(diffID).sizeBytes ?? 0 };
+  }
+
+  async sizeOf(name: LayerName): Promise<number> {
+    const { sizeBytes } = this.record(name);
+    if (sizeBytes !== undefined) return sizeBytes;
+    const remembered = join(this.folders.folder(name), 'size');
+    const known = await this.local.rememberedSize(name);
+    if (known !== undefined) return known;
+    using files = new OpenFile(openAt(AT_FDCWD, toByteString(this.files(name)), O_DIRECTORY));
+    const size = await paced(sizeSteps(files.fd));
+    await writeFile(remembered, String(size.sizeBytes), { mode: 0o600 });
+    return size.sizeBytes;
+  }
+
+  diffIDOf(name: LayerName): DiffID | undefined {
+    return isLocalLayer(name) ? this.local.diffID(name) : name;
+  }
+
+  /** Whether a layer has no entry at all. */
+  async isEmpty(name: LayerName): Promise<boolean> {
+    return this.record(name).root === undefined && (await readdir(this.files(name))).length === 0;
+  }
+
+  async seal(
+    layer: LocalLayer,
+    content: SealTarget,
+    { clampToSeconds, signal }: SealOptions = {},
+  ): Promise<{ diffID: DiffID; sizeBytes: number }> {
+    const { root, diffID: known } = this.record(layer);
+    if (clampToSeconds === undefined && known !== undefined && (await content.has(blobOf(known)))) {
+      // Whoever removed the image that needed it may have removed its name, too.
+      if (this.missing([known]).length > 0) await this.local.name(layer, known);
+      return { diffID: known, sizeBytes: (await content.info(blobOf(known))).sizeBytes };
+    }
+    let packed: PackedLayer | undefined;
+    const { sizeBytes } = await content.take(async (fd) => {
+      const { userXattrs } = this.#options;
+      const request = {
+        directory: this.files(layer),
+        root,
+        userXattrs,
+        fd,
+        ...(clampToSeconds === undefined ? {} : { clampToSeconds }),
+      };
+      packed = await this.pool.run<PackedLayer>({ type: 'pack', request }, signal);
+      return { digest: blobOf(packed.diffID), sizeBytes: packed.tarBytes };
+    });
+    const { diffID, filesBytes } = packed!;
+    if (clampToSeconds === undefined) await this.local.name(layer, diffID, filesBytes);
+    return { diffID, sizeBytes };
+  }
+
+  /** @param parents base first @throws {TareError} NotFound: a layer is missing */
+  stack(parents: readonly LayerName[], { isBare = false }: StackOptions = {}): LayerStack {
+    // The kernel refuses a folder that is listed twice (ELOOP); below itself a layer adds nothing.
+    const topFirst = new Map<string, LayerRecord>();
+    for (const name of [...parents].reverse()) {
+      const record = this.record(name);
+      const files = this.folders.real(this.local.whole(name) ?? name);
+      if (!topFirst.has(files)) topFirst.set(files, record);
+    }
+    const records = [...topFirst.values()];
+    const paths = [...topFirst.keys()];
+    const restored = this.#restored.path(parents, { records, paths });
+    const skeleton = isBare ? undefined : this.#options.skeleton;
+    const [top, bottom] = [restored, skeleton].map((path) => (path === undefined ? [] : [path]));
+    return { records, paths: [...(top ?? []), ...paths, ...(bottom ?? [])] };
+  }
+
+  /** Removes what was made for stacks that are not in use. */
+  async sweepRestored(used: readonly (readonly LayerName[])[]): Promise<void> {
+    await this.#restored.sweep(used);
+  }
+
+  async reconcile(isKept: (layer: LocalLayer) => boolean): Promise<void> {
+    await this.folders.reconcile();
+    await this.local.reconcile(isKept);
+    this.life.sweep();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.folders.rest();
+    await this.pool[Symbol.asyncDispose]();
+    // Who unpacked waits for the disk; who only used layers leaves it to a process that lives longer.
+    if (this.committed.hasUnpacked) await this.folders.settle();
+    this.life[Symbol.dispose]();
+  }
+}
+
+/** An uncompressed layer is the blob of its diffID. */
+const blobOf = (diffID: DiffID): Digest => diffID as string as Digest;
+
+/** @throws {TareError} Conflict */
+export function requireUnsealed(layer: LocalLayer, diffID: DiffID | undefined): void {
+  if (diffID === undefined) return;
+  throw new TareError('Conflict', `layer ${layer} is ${diffID}, too, and can no longer be changed`);
+}

@@ -1,0 +1,143 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, lstatSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { type DiffID, digestOf, type LayerName, type LocalLayer } from './digest.ts';
+import { openContentStore } from './disk-content-store.ts';
+import { openLayerStore } from './disk-layer-store.ts';
+import type { LayerStore } from './layer-store.ts';
+import { collect, file, folder, scratch, type TestEntry, tar } from './scratch.fixture.ts';
+import { listTree } from './tree-listing.fixture.ts';
+
+interface Bench extends AsyncDisposable {
+  path: string;
+  store: LayerStore & AsyncDisposable;
+  content: Awaited<ReturnType<typeof openContentStore>>;
+  layer(...entries: TestEntry[]): Promise<DiffID>;
+  /** A local layer of what a function does to a tree. */
+  change(parents: readonly LayerName[], work: (root: string) => void): Promise<LocalLayer>;
+  reopen(): Promise<LayerStore & AsyncDisposable>;
+}
+
+/** What every driver has to do with layers that are made here. */
+export function localLayersContract(driver: 'overlay' | 'vfs'): void {
+  async function bench(): Promise<Bench> {
+    const dir = scratch();
+    const open = () =>
+      openLayerStore({ directory: join(dir.path, 'layers'), snapshotDirectory: join(dir.path, 'snapshots'), driver });
+    const store = await open();
+    const content = await openContentStore(join(dir.path, 'content'));
+    let count = 0;
+    return {
+      path: dir.path,
+      store,
+      content,
+      reopen: open,
+      async layer(...entries) {
+        count += 1;
+        const path = join(dir.path, `layer-${count}.tar`);
+        writeFileSync(path, tar(...entries));
+        return (await store.apply({ path, compression: 'none' })).diffID;
+      },
+      async change(parents, work) {
+        count += 1;
+        const key = `change-${count}`;
+        await store.prepare(key, parents, { isTransient: true, isBare: true });
+        work(store.mount(key, { volatile: true }));
+        store.unmount(key);
+        return await store.freeze(key);
+      },
+      async [Symbol.asyncDispose]() {
+        for (const key of await store.snapshots()) await store.remove(key);
+        await store[Symbol.asyncDispose]();
+        content[Symbol.dispose]();
+        dir[Symbol.dispose]();
+      },
+    };
+  }
+  const shown = async (b: Bench, names: readonly LayerName[]) => {
+    const target = join(b.path, 'shown');
+    mkdirSync(target, { recursive: true });
+    await using _tree = await b.store.mountTree(names, target);
+    const tree = listTree(target);
+    // The root folder's time is nobody's.
+    tree.get('')!.modifyNs = 0n;
+    return tree;
+  };
+
+  test(`${driver}: a frozen snapshot is a layer like others, of what it changed`, async () => {
+    await using b = await bench();
+    const base = await b.layer(folder('d', { mode: 0o711 }), file('d/a', 'a'), file('d/gone', 'x'), folder('new'));
+    const first = await b.change([base], (root) => {
+      writeFileSync(join(root, 'd/b'), 'b');
+      rmSync(join(root, 'd/gone'));
+      rmSync(join(root, 'new'), { recursive: true });
+      mkdirSync(join(root, 'new'));
+      execFileSync('ln', [join(root, 'd/b'), join(root, 'd/hard')]);
+      chmodSync(root, 0o700);
+    });
+    expect(await b.store.snapshots()).toEqual([]);
+    expect(await b.store.has(first)).toBe(true);
+    expect(b.store.diffIDOf(first)).toBeUndefined();
+    expect(await b.store.sizeOf(first)).toBe(1);
+    const second = await b.change([base, first], (root) => {
+      rmSync(join(root, 'd/b'));
+      writeFileSync(join(root, 'd/b'), 'other');
+    });
+    const tree = await shown(b, [base, first, second]);
+    expect([...tree.keys()]).toEqual(['', 'd', 'd/a', 'd/b', 'd/hard', 'new']);
+    expect(tree.get('')).toMatchObject({ mode: 0o700 });
+    expect(tree.get('d')).toMatchObject({ mode: 0o711 });
+    expect(tree.get('d/hard')?.content).toBe(digestOf('b').slice(7));
+    await b.store.prepare('c', [base, first, second]);
+    expect(readFileSync(join(b.store.mount('c'), 'd/b'), 'utf8')).toBe('other');
+    await expect(b.store.removeLayer(first)).rejects.toMatchObject({ kind: 'Conflict' });
+  });
+
+  test(`${driver}: a sealed layer has two names, one folder, and a blob that unpacks to the same`, async () => {
+    await using b = await bench();
+    const base = await b.layer(folder('d'), file('d/a', 'a'), file('d/gone', 'x'), folder('opaque'), file('opaque/x'));
+    const local = await b.change([base], (root) => {
+      writeFileSync(join(root, 'd/b'), 'b'.repeat(3_000_000));
+      rmSync(join(root, 'd/gone'));
+      rmSync(join(root, 'opaque'), { recursive: true });
+      mkdirSync(join(root, 'opaque'));
+      writeFileSync(join(root, 'opaque/y'), 'y');
+      execFileSync('ln', [join(root, 'd/b'), join(root, 'd/hard')]);
+      execFileSync('ln', ['-s', 'b', join(root, 'd/link')]);
+      execFileSync('mknod', [join(root, 'dev'), 'c', '1', '3']);
+      execFileSync('mkfifo', [join(root, 'pipe')]);
+      execFileSync('setfattr', ['-n', 'user.k', '-v', 'v', join(root, 'd/a')]);
+    });
+    const before = await shown(b, [base, local]);
+    const { diffID, sizeBytes } = await b.store.seal(local, b.content);
+    const blob = await collect(b.content.open(diffID as never));
+    expect(digestOf(blob)).toBe(diffID);
+    expect(blob.length).toBe(sizeBytes);
+    expect(await b.store.seal(local, b.content)).toEqual({ diffID, sizeBytes });
+    expect(b.store.diffIDOf(local)).toBe(diffID);
+    expect(b.store.missing([local, diffID])).toEqual([]);
+    expect(await b.store.layers()).toContainEqual({ diffID, sizeBytes: 3_000_001 + 1 });
+    expect(lstatSync(join(b.store.folder(local), 'd/b')).ino).toBe(lstatSync(join(b.store.folder(diffID), 'd/b')).ino);
+    expect(await shown(b, [base, diffID])).toEqual(before);
+    expect(await shown(b, [base, local, diffID])).toEqual(before);
+
+    // Either name may go first.
+    await b.store.removeLayer(local);
+    expect(b.store.missing([local, diffID])).toEqual([local]);
+    expect(await shown(b, [base, diffID])).toEqual(before);
+    await b.store.removeLayer(diffID);
+    expect(await b.store.layers()).toHaveLength(1);
+    // As another machine would.
+    const path = await b.content.path(diffID as never);
+    expect((await b.store.apply({ path, compression: 'none' }, diffID)).diffID).toBe(diffID);
+    const after = await shown(b, [base, diffID]);
+    const inSeconds = (tree: typeof before) =>
+      [...tree].map(([name, node]) => [
+        name,
+        { ...node, modifyNs: node.type === 0o040000 ? 0n : node.modifyNs / 1_000_000_000n },
+      ]);
+    expect(inSeconds(after)).toEqual(inSeconds(before));
+    expect(execFileSync('tar', ['-tf', path], { encoding: 'utf8' })).toContain('d/.wh.gone');
+  });
+}

@@ -1,0 +1,139 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { TareError } from '../errors/index.ts';
+import { AT_FDCWD, O_DIRECTORY, OpenFile, openAt, toByteString } from '../linux/index.ts';
+import type { LayerName } from './digest.ts';
+import { paced } from './tree/pace.ts';
+import { removeSteps } from './tree/remove.ts';
+
+/** What is known of a snapshot. */
+export interface SnapshotRecord {
+  /** Base first. */
+  parents: readonly LayerName[];
+  /** Without the skeleton below. */
+  isBare?: boolean;
+}
+
+const keyPattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/;
+
+/** Snapshots being removed have a name that no key can have. */
+const REMOVING = '.removing-';
+
+const isCode = (error: unknown, code: string): boolean => (error as { code?: unknown } | null)?.code === code;
+
+/** The folders of snapshots and their records, by key. */
+export class SnapshotFolders {
+  readonly #directory: string;
+  /** Removed snapshots whose files are still going. */
+  #emptying: Promise<void> = Promise.resolve();
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** @throws {TareError} InvalidArgument: no key */
+  path(key: string): string {
+    if (!keyPattern.test(key)) {
+      throw new TareError(
+        'InvalidArgument',
+        `invalid snapshot key ${JSON.stringify(key)}: want letters, digits, _, . and -`,
+      );
+    }
+    return join(this.#directory, key);
+  }
+
+  async keys(): Promise<string[]> {
+    return (await readdir(this.#directory)).filter((name) => keyPattern.test(name));
+  }
+
+  /** @returns undefined: no snapshot, or one that was never completed */
+  find(key: string): SnapshotRecord | undefined {
+    try {
+      const record: unknown = JSON.parse(readFileSync(join(this.path(key), 'parents.json'), 'utf8'));
+      // A list of parents alone, as earlier versions wrote it.
+      return Array.isArray(record) ? { parents: record as LayerName[] } : (record as SnapshotRecord);
+    } catch (error) {
+      // SyntaxError: power went before the record reached the disk; `prepare` writes it again.
+      if (isCode(error, 'ENOENT') || error instanceof SyntaxError) return undefined;
+      throw error;
+    }
+  }
+
+  /** @throws {TareError} NotFound */
+  record(key: string): SnapshotRecord {
+    const record = this.find(key);
+    if (record === undefined) throw new TareError('NotFound', `no snapshot ${key}: prepare it first`);
+    return record;
+  }
+
+  write(key: string, record: SnapshotRecord): void {
+    const path = join(this.path(key), 'parents.json');
+    writeFileSync(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  }
+
+  /** Says which store a snapshot belongs to. */
+  lend(key: string, maker: string): void {
+    writeFileSync(join(this.path(key), 'maker'), maker, { mode: 0o600 });
+  }
+
+  /** The store that a snapshot belongs to; undefined: none, its owner has a record of it. */
+  maker(key: string): string | undefined {
+    try {
+      return readFileSync(join(this.path(key), 'maker'), 'utf8');
+    } catch (error) {
+      if (isCode(error, 'ENOENT')) return undefined;
+      throw error;
+    }
+  }
+
+  /** A folder that no key leads to, gone after a crash. @param maker the store that it belongs to */
+  hidden(maker: string): string {
+    const path = this.#place();
+    mkdirSync(path, { mode: 0o700 });
+    writeFileSync(join(path, 'maker'), maker, { mode: 0o600 });
+    return path;
+  }
+
+  #place(): string {
+    return join(this.#directory, `${REMOVING}${randomBytes(8).toString('hex')}`);
+  }
+
+  /** Takes a snapshot out of sight. Its files go in the background, by `rest` at the latest. Repeating is safe. */
+  remove(key: string): void {
+    const [path, hidden] = [this.path(key), this.#place()];
+    try {
+      renameSync(path, hidden);
+    } catch (error) {
+      // There is none, or another process was quicker.
+      if (isCode(error, 'ENOENT')) return;
+      throw error;
+    }
+    // Nobody waits for the files; what a crash leaves of them, `sweep` removes.
+    rmSync(join(hidden, 'maker'), { force: true });
+    this.#emptying = this.#emptying.then(() => this.discard(hidden)).catch(() => {});
+  }
+
+  /** Removes a hidden folder. */
+  async discard(hidden: string): Promise<void> {
+    if (!existsSync(hidden)) return;
+    using directory = new OpenFile(openAt(AT_FDCWD, toByteString(this.#directory), O_DIRECTORY));
+    await paced(removeSteps(directory.fd, basename(hidden)));
+  }
+
+  /** Removes what crashes have left of removed snapshots. */
+  async sweep(isAlive: (maker: string) => boolean): Promise<void> {
+    for (const name of await readdir(this.#directory)) {
+      if (!name.startsWith(REMOVING)) continue;
+      const path = join(this.#directory, name);
+      const maker = existsSync(join(path, 'maker')) ? readFileSync(join(path, 'maker'), 'utf8') : undefined;
+      if (maker === undefined || !isAlive(maker)) await this.discard(path);
+    }
+  }
+
+  async rest(): Promise<void> {
+    await this.#emptying;
+  }
+}
