@@ -5,6 +5,7 @@ export { expectCgroupMove } from './cgroup-move.ts';
 export * from './cgroup-stats.ts';
 export * from './cgroups.ts';
 export * from './conntrack.ts';
+export * from './console-socket.ts';
 export * from './ffi.ts';
 export * from './file-status.ts';
 export * from './files.ts';
@@ -21,6 +22,7 @@ export * from './netns.ts';
 export * from './nftables.ts';
 export type { ElementKey } from './nftables-elements.ts';
 export * from './nftables-state.ts';
+export * from './oom-kills.ts';
 export * from './open-at2.ts';
 export {
   bindHostPort,

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { completeHybridCgroups, signalProcess } from '../linux/index.ts';
 import { attachTo, clientsAccepted, endInput } from './attach-stream.ts';
+import { enter, run } from './attended.ts';
 import { checkpoint, criuEnvironment, criuError, requireCheckpoints } from './checkpoint.ts';
 import { ConmonStart, createArgs, getsEndedInput, identify } from './conmon.ts';
 import { reopenLogFile, resizeTerminal } from './control.ts';
@@ -53,6 +54,8 @@ export function openRuntime(options: RuntimeOptions): Runtime & Disposable {
     exec: (request) => execs.start(request),
     waitExec: (directory, execId, process) => execs.wait(directory, execId, process),
     runInside: (request) => runInside(execRoot, request),
+    run: (request) => run(execRoot, request),
+    enter: (request) => enter(execRoot, request),
     attach: attachTo,
     attached: clientsAccepted,
     async resize(directory, rows, columns) {

@@ -1,3 +1,4 @@
+import type { Readable, Writable } from 'node:stream';
 import type { OciProcess } from './oci-spec.ts';
 
 /** An OCI runtime as configured. */
@@ -95,6 +96,51 @@ export interface InsideEnd {
   output: Uint8Array;
 }
 
+/** How a process that we stay with is started. */
+export interface AttendedRequest {
+  runtime: RuntimeBinary;
+  /** Of its files, which nobody else's share: a bundle for a container. */
+  directory: string;
+  /** A terminal of its own; `process.terminal` says the same. */
+  terminal: boolean;
+  /** Whether something is written to its standard input; else that has ended. */
+  stdin: boolean;
+}
+
+/** A container that lives as long as somebody waits for it: no monitor, no log. `directory` is its bundle. */
+export interface RunRequest extends AttendedRequest {
+  id: string;
+  /** What it runs, for errors' texts. */
+  program: string;
+}
+
+/** A further process in such a container. */
+export interface EnterRequest extends AttendedRequest {
+  containerId: string;
+  process: OciProcess;
+}
+
+/** A process that we stay with, and what it says. The streams are the caller's to read or to destroy: who does neither holds it up. */
+export interface AttendedProcess {
+  /** With a terminal, of both. */
+  readonly stdout: Readable;
+  readonly stderr: Readable | undefined;
+  readonly stdin: Writable | undefined;
+  /**
+   * Its exit code (128 + signal), once the runtime has cleared away behind it. What it wrote may still be unread.
+   * @throws {TareError} CommandNotFound, NotExecutable: it could not be run; Internal with the runtime's message
+   */
+  readonly ended: Promise<number>;
+  /** undefined: not there yet, or not any more. */
+  identity(): ProcessIdentity | undefined;
+  /** @returns false: there is nothing to signal (yet) */
+  signal(number: number): boolean;
+  /** SIGKILL, as soon as there is something to kill; with a container's first process all of its processes go. Then it ends. */
+  kill(): Promise<void>;
+  /** Does nothing without a terminal. */
+  resize(rows: number, columns: number): void;
+}
+
 export interface StartedExec {
   process: ProcessIdentity;
   /** With `attach`. */
@@ -152,6 +198,13 @@ export interface Runtime {
    * @throws {TareError} CommandNotFound, NotExecutable, Conflict: the container has ended; Internal with the runtime's message
    */
   runInside(request: InsideRequest): Promise<InsideEnd>;
+  /**
+   * Runs a container without a monitor from beginning to end. Who dies meanwhile leaves it running: it is found by its bundle, its id and
+   * its cgroup, and `delete` by force ends it.
+   */
+  run(request: RunRequest): Promise<AttendedProcess>;
+  /** Runs a further process in it, which does not outlive it. */
+  enter(request: EnterRequest): Promise<AttendedProcess>;
   /** @param directory a bundle or an exec's folder */
   attach(directory: string): Promise<AttachStream>;
   /**
