@@ -1,4 +1,5 @@
 import { closeSync, constants, openSync, rmSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import koffi from 'koffi';
@@ -12,6 +13,8 @@ const calls = {
   listen: libc.func('int listen(int fd, int backlog)'),
   accept4: libc.func('int accept4(int fd, void *address, void *length, int flags)'),
   recvmsg: libc.func('intptr_t recvmsg(int fd, void *message, int flags)'),
+  dup3: libc.func('int dup3(int from, int to, int flags)'),
+  fcntl: libc.func('int fcntl(int fd, int command, int argument)'),
   ioctl: libc.func('int ioctl(int fd, unsigned long request, void *argument)'),
 };
 
@@ -24,6 +27,8 @@ const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const EAGAIN = 11;
 const EINTR = 4;
+const F_SETFL = 4;
+const O_RDWR_NONBLOCK = 0o4002;
 const TIOCSWINSZ = 0x5414;
 const LOOK_MS = 2;
 
@@ -105,6 +110,29 @@ class DescriptorMessage {
     const [level, type] = [this.#control.readInt32LE(8), this.#control.readInt32LE(12)];
     return level === SOL_SOCKET && type === SCM_RIGHTS ? this.#control.readInt32LE(16) : undefined;
   }
+}
+
+/**
+ * A terminal's master side as a stream, which owns the descriptor; destroy it instead of ending it. It fails with EIO when the last
+ * program on the other side has ended.
+ *
+ * @returns also the descriptor that it has now
+ */
+export function terminalStream(master: number): { stream: Socket; fd: number } {
+  // Node's streams read and write a terminal well, but take over only descriptors whose type they know: as in `connectSeqpacket`, the
+  // real one is put under the number of a socket.
+  const fd = check(calls.socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 'socket');
+  const stream = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+  try {
+    check(calls.fcntl(master, F_SETFL, O_RDWR_NONBLOCK), 'fcntl');
+    check(calls.dup3(master, fd, O_CLOEXEC), 'dup3');
+  } catch (error) {
+    stream.destroy();
+    throw error;
+  } finally {
+    closeSync(master);
+  }
+  return { stream, fd };
 }
 
 /** Tells a terminal its size; its programs get SIGWINCH. */

@@ -1,9 +1,9 @@
 import { closeSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { join } from 'node:path';
-import type { Readable, Writable } from 'node:stream';
+import { basename, join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ReadStream } from 'node:tty';
+import { TareError } from '../errors/index.ts';
 import {
   ConsoleSocket,
   expectCgroupMove,
@@ -12,6 +12,7 @@ import {
   setTerminalSize,
   signalProcess,
   spawnOnHost,
+  terminalStream,
 } from '../linux/index.ts';
 import { CHILD_ENVIRONMENT, pipeReader, reap } from './child.ts';
 import { runtimeError } from './oci-errors.ts';
@@ -49,6 +50,13 @@ async function attend(
 ): Promise<AttendedProcess> {
   const { runtime, directory, terminal } = request;
   const [pidFile, logFile] = ['pidfile', 'log'].map((name) => join(directory, name)) as [string, string];
+  if (terminal && basename(runtime.path) !== 'crun') {
+    // runc hands a terminal over only when it does not stay, and then nobody learns the exit code.
+    throw new TareError(
+      'Unsupported',
+      `OCI runtime ${runtime.name} cannot be attended in a terminal: use crun for that`,
+    );
+  }
   for (const old of [pidFile, logFile]) rmSync(old, { force: true });
   await using undo = new AsyncDisposableStack();
   const console = terminal ? undo.use(new ConsoleSocket(join(directory, 'console'))) : undefined;
@@ -83,19 +91,23 @@ async function attend(
     const { stdout, stderr, stdin } = started;
     return { ...common, stdout: stdout!, stderr, stdin, resize: () => undefined };
   }
-  const fd = await console.receive(over.signal);
-  if (fd === undefined) {
+  const master = await console.receive(over.signal);
+  if (master === undefined) {
     await ended;
     throw runtimeError(verb, runtime.name, 'the runtime gave no terminal', program);
   }
-  const screen = new ReadStream(fd);
+  const { stream, fd } = terminalStream(master);
+  const screen = new PassThrough();
+  stream.on('data', (chunk) => void (screen.write(chunk) || stream.pause()));
+  screen.on('drain', () => void stream.resume());
   // EIO: the last of the terminal's programs has ended.
-  screen.on('error', () => screen.destroy());
-  const stream: Readable & Writable = screen as Socket;
+  stream.on('error', () => undefined);
+  stream.on('close', () => void screen.end());
+  screen.on('close', () => void stream.destroy());
   const resize = (rows: number, columns: number) => {
-    if (!screen.destroyed) setTerminalSize(fd, rows, columns);
+    if (!stream.destroyed) setTerminalSize(fd, rows, columns);
   };
-  return { ...common, stdout: stream, stderr: undefined, stdin: stream, resize };
+  return { ...common, stdout: screen, stderr: undefined, stdin: stream, resize };
 }
 
 interface Started {

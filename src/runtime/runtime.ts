@@ -101,7 +101,7 @@ export interface AttendedRequest {
   runtime: RuntimeBinary;
   /** Of its files, which nobody else's share: a bundle for a container. */
   directory: string;
-  /** A terminal of its own; `process.terminal` says the same. */
+  /** A terminal of its own, which takes crun; `process.terminal` says the same. */
   terminal: boolean;
   /** Whether something is written to its standard input; else that has ended. */
   stdin: boolean;
