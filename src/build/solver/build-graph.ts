@@ -1,0 +1,109 @@
+import type { LayerName } from '../../storage/index.ts';
+import { ImportedKeys } from '../cache/imported-keys.ts';
+import type { CacheKey, KeySource } from '../cache/key.ts';
+import type { Tree } from '../tree.ts';
+import { canceled } from './failure.ts';
+import { type Edge, type Vertex, verticesOf } from './graph.ts';
+import type { Member } from './shared-work.ts';
+import { SolveNode } from './solve-node.ts';
+import type { BuildScope, Solver } from './solver.ts';
+
+/** The vertices of one build, as far as they were asked for. Frontends add to it while they work. */
+export class BuildGraph implements AsyncDisposable {
+  readonly solver: Solver;
+  readonly scope: BuildScope;
+  /** Fires when the build is given up, or over. */
+  readonly signal: AbortSignal;
+  readonly #stop = new AbortController();
+  readonly #nodes = new Map<string, SolveNode>();
+  readonly #held = new AsyncDisposableStack();
+  readonly #used = new Set<LayerName>();
+  readonly #running = new Set<Promise<unknown>>();
+  #sources: Promise<readonly KeySource[]> | undefined;
+  /** Layers were made that no record keeps: they may be collected after the build. */
+  hasLeftovers = false;
+
+  constructor(solver: Solver, scope: BuildScope) {
+    this.solver = solver;
+    this.scope = scope;
+    this.signal = AbortSignal.any([scope.signal, this.#stop.signal]);
+  }
+
+  /** Makes the tree of an edge, or finds it. Asking again costs nothing. @throws {VertexError} what failed */
+  async tree(edge: Edge): Promise<Tree> {
+    for (const vertex of verticesOf(edge)) this.#ensure(vertex);
+    return await this.treeOf(edge);
+  }
+
+  /** By what an edge's result is known; undefined: it is this build's alone. */
+  async key(edge: Edge): Promise<CacheKey | undefined> {
+    for (const vertex of verticesOf(edge)) this.#ensure(vertex);
+    return await this.node(edge.vertex).key(edge.output);
+  }
+
+  /** Of an edge whose vertex the graph has already. */
+  treeOf(edge: Edge): Promise<Tree> {
+    return this.node(edge.vertex).tree(edge.output);
+  }
+
+  node(vertex: Vertex): SolveNode {
+    const node = this.#nodes.get(vertex.digest);
+    if (node === undefined) throw new Error(`vertex ${vertex.digest} is not in the graph`);
+    return node;
+  }
+
+  /** Vertices that were asked for so far, inputs first. */
+  nodes(): IterableIterator<SolveNode> {
+    return this.#nodes.values();
+  }
+
+  /** Where keys are looked up: our records, then imported ones. */
+  sources(): Promise<readonly KeySource[]> {
+    this.#sources ??= (async () => {
+      const imported = (await this.scope.imports) ?? [];
+      return [this.solver.parts.cache, ...imported.map((cache) => new ImportedKeys(cache))];
+    })();
+    return this.#sources;
+  }
+
+  /** For a vertex' part in work that several builds may want. */
+  member(progress: Member['progress']): Member {
+    const { sessions, entitlements } = this.scope;
+    return {
+      ...{ signal: this.signal, progress },
+      sessions: () => sessions,
+      allows: (entitlement) => entitlements.has(entitlement),
+    };
+  }
+
+  /** Keeps something until the build is over: what a failed step left, for those who look into it. */
+  hold(resource: AsyncDisposable): void {
+    this.#held.use(resource);
+  }
+
+  use(tree: Tree): void {
+    for (const layer of tree.layers) this.#used.add(layer);
+  }
+
+  /** Work that must have ended before the build is over. */
+  follow(work: Promise<unknown>): void {
+    const followed = work.then(
+      () => {},
+      () => {},
+    );
+    this.#running.add(followed);
+    void followed.then(() => this.#running.delete(followed));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(canceled());
+    await Promise.all(this.#running);
+    await this.#held.disposeAsync();
+    await this.solver.parts.cache.touch(this.#used);
+  }
+
+  #ensure(vertex: Vertex): void {
+    if (this.#nodes.has(vertex.digest)) return;
+    this.#nodes.set(vertex.digest, new SolveNode(this, vertex));
+  }
+}

@@ -1,0 +1,272 @@
+import { TareError } from '../../errors/index.ts';
+import { digestOf } from '../../storage/index.ts';
+import type { ImportedResult } from '../cache/imported-keys.ts';
+import { CacheKey, contentKey, type FoundResult, idsIn, type KeyLink, outputDigest } from '../cache/key.ts';
+import type { MadeBy } from '../cache/store.ts';
+import type { CacheMap, Operation, OperationContext } from '../operation.ts';
+import type { Tree } from '../tree.ts';
+import type { BuildGraph } from './build-graph.ts';
+import { failureOf } from './failure.ts';
+import type { Vertex } from './graph.ts';
+import { VertexClock } from './vertex-clock.ts';
+
+/** What is known of an output before anything was run for it. */
+interface Look {
+  /** Undefined: nothing may be recorded of it. */
+  key: CacheKey | undefined;
+  found: FoundResult | undefined;
+}
+
+/** One vertex in one build. */
+export class SolveNode {
+  readonly vertex: Vertex;
+  readonly operation: Operation;
+  readonly #build: BuildGraph;
+  readonly #clock: VertexClock;
+  readonly #looks = new Map<number, Promise<Look>>();
+  readonly #trees = new Map<number, Promise<Tree>>();
+  #map: Promise<CacheMap> | undefined;
+  #contents: Promise<readonly (string | undefined)[]> | undefined;
+  #run: Promise<readonly Tree[]> | undefined;
+
+  constructor(build: BuildGraph, vertex: Vertex) {
+    this.vertex = vertex;
+    this.#build = build;
+    this.operation = build.solver.parts.operationFor(vertex, build);
+    this.#clock = new VertexClock(vertex, build.scope.progress, () => build.solver.parts.now());
+  }
+
+  /** By what an output is known, as far as it was looked for. */
+  async key(output: number): Promise<CacheKey | undefined> {
+    return (await this.#look(output)).key;
+  }
+
+  /** Found or made. */
+  tree(output: number): Promise<Tree> {
+    return once(this.#trees, output, async () => {
+      const tree = await this.#findOrRun(output);
+      this.#build.use(tree);
+      return tree;
+    });
+  }
+
+  /** What it resolved to: known once it was looked for. */
+  cacheMap(): Promise<CacheMap> {
+    this.#map ??= watched(
+      this.#guarded('failed to load cache key: ', async () => {
+        const isSource = this.vertex.inputs.length === 0;
+        if (isSource) this.#clock.begin();
+        const map = await this.operation.cacheMap(this.#context());
+        if (map.dependencies.length !== this.vertex.inputs.length) {
+          throw new TareError('Internal', `${this.vertex.name}: ${map.dependencies.length} dependencies`);
+        }
+        if (isSource) this.#clock.end();
+        return map;
+      }),
+    );
+    return this.#map;
+  }
+
+  #look(output: number): Promise<Look> {
+    return once(this.#looks, output, () => this.#find(output));
+  }
+
+  async #find(output: number): Promise<Look> {
+    const map = await this.cacheMap();
+    if (this.operation.isEphemeral === true) return { key: undefined, found: undefined };
+    const inputs = await Promise.all(
+      this.vertex.inputs.map((input) => this.#build.node(input.vertex).key(input.output)),
+    );
+    const isIgnored = this.vertex.metadata?.ignoreCache === true;
+    const links = inputs.map((key, position): KeyLink[] =>
+      key === undefined ? [] : [{ selector: map.dependencies[position]!.selector ?? '', key }],
+    );
+    const digest = outputDigest(map.digest, output);
+    if (!isIgnored) {
+      const key = new CacheKey(digest, links);
+      const found = await this.#known(key);
+      if (found !== undefined) return this.#hit(key, found);
+    }
+    const contents = await this.#contentDigests(map);
+    const key = new CacheKey(
+      digest,
+      links.map((known, position) => {
+        const content = contents[position];
+        return content === undefined ? known : [...known, { selector: '', key: contentKey(content) }];
+      }),
+    );
+    const isWhole = key.inputs.every((known) => known.length > 0);
+    if (!isWhole) return { key: undefined, found: undefined };
+    if (isIgnored || contents.every((content) => content === undefined)) return { key, found: undefined };
+    const found = await this.#known(key);
+    if (found === undefined) return { key, found };
+    // From now on the inputs' own keys lead there too.
+    if (found.tree !== undefined) await this.#build.solver.parts.cache.link(key);
+    return this.#hit(key, found);
+  }
+
+  #hit(key: CacheKey, found: FoundResult): Look {
+    this.#clock.end({ isCached: true });
+    return { key, found };
+  }
+
+  async #known(key: CacheKey): Promise<FoundResult | undefined> {
+    for (const source of await this.#build.sources()) {
+      const found = source.result(idsIn(source, key));
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  /** By position; undefined: the content of that input does not count. */
+  #contentDigests(map: CacheMap): Promise<readonly (string | undefined)[]> {
+    this.#contents ??= watched(
+      Promise.all(
+        map.dependencies.map(async ({ contentDigest }, position) => {
+          if (contentDigest === undefined) return undefined;
+          const tree = await this.#build.treeOf(this.vertex.inputs[position]!);
+          this.#clock.begin();
+          return await this.#guarded('failed to compute cache key: ', () => contentDigest(tree, this.#context()));
+        }),
+      ),
+    );
+    return this.#contents;
+  }
+
+  async #findOrRun(output: number): Promise<Tree> {
+    const { key, found } = await this.#look(output);
+    const loaded = found && (await this.#load(key!, found));
+    if (loaded !== undefined) return loaded;
+    this.#run ??= watched(this.#make());
+    const tree = (await this.#run)[output];
+    if (tree === undefined) {
+      throw failureOf(this.vertex, new TareError('InvalidArgument', `${this.vertex.name} has no output ${output}`));
+    }
+    return tree;
+  }
+
+  /** @returns undefined: it can't be had, and must be made */
+  async #load(key: CacheKey, found: FoundResult): Promise<Tree | undefined> {
+    if (found.tree !== undefined) return found.tree;
+    const { cache, remote } = found as ImportedResult;
+    try {
+      this.#clock.begin();
+      const tree = await cache.load(remote, this.#context());
+      await this.#build.solver.parts.cache.save(key, tree, this.#madeBy([]));
+      this.#clock.end({ isCached: true });
+      return tree;
+    } catch (error) {
+      this.#build.signal.throwIfAborted();
+      const text = `importing from ${cache.name} failed, running the step: ${String(error)}\n`;
+      this.#clock.progress.log(2, Buffer.from(text));
+      return undefined;
+    }
+  }
+
+  async #make(): Promise<readonly Tree[]> {
+    const map = await this.cacheMap();
+    const inputs = await Promise.all(this.vertex.inputs.map((input) => this.#build.treeOf(input)));
+    const contents = await this.#contentDigests(map);
+    return await this.#guarded('', async () => {
+      this.#clock.begin();
+      const isShared = this.operation.isEphemeral !== true && this.vertex.metadata?.ignoreCache !== true;
+      const id = isShared ? workID(map, inputs, contents) : undefined;
+      const work = this.#build.solver.works.join(id, this.#build.member(this.#clock.progress), (context) =>
+        this.#perform(id, inputs, context),
+      );
+      this.#build.follow(work);
+      const trees = await work;
+      await this.#save(inputs, trees);
+      this.#clock.end({ isCached: false });
+      return trees;
+    });
+  }
+
+  async #perform(id: string | undefined, inputs: readonly Tree[], context: OperationContext): Promise<readonly Tree[]> {
+    const { parts, slots } = this.#build.solver;
+    // A build in a build runs none by itself, and would wait for its own parts.
+    using _slot = this.vertex.op.op.case === 'build' ? undefined : await slots.take(context.signal);
+    // Another process may be at the very same work: then its result is there afterwards.
+    using _lock = id === undefined ? undefined : await parts.locks.acquire(`build-step:${id}`, context.signal);
+    const known = id === undefined ? undefined : await this.#madeMeanwhile();
+    return known ?? (await this.operation.run(inputs, context));
+  }
+
+  async #madeMeanwhile(): Promise<readonly Tree[] | undefined> {
+    const trees: Tree[] = [];
+    for (const output of this.#looks.keys()) {
+      const { key } = await this.#look(output);
+      if (key === undefined) return undefined;
+      // Asked anew: what a source answered before is remembered in the key.
+      const again = new CacheKey(key.digest, key.inputs);
+      const found = this.#build.solver.parts.cache.result(idsIn(this.#build.solver.parts.cache, again));
+      if (found?.tree === undefined) return undefined;
+      trees[output] = found.tree;
+    }
+    return trees;
+  }
+
+  async #save(inputs: readonly Tree[], trees: readonly Tree[]): Promise<void> {
+    for (const [output, tree] of trees.entries()) {
+      if (tree === undefined) continue;
+      const key = await this.#keyToSave(output);
+      if (key === undefined) this.#build.hasLeftovers = true;
+      else await this.#build.solver.parts.cache.save(key, tree, this.#madeBy(inputs));
+    }
+  }
+
+  /** Outputs differ in nothing but their number: one that nobody looked for has the inputs of one that somebody did. */
+  async #keyToSave(output: number): Promise<CacheKey | undefined> {
+    const asked = this.#looks.get(output);
+    if (asked !== undefined) return (await asked).key;
+    const any = [...this.#looks.values()][0];
+    const key = any && (await any).key;
+    return key && new CacheKey(outputDigest((await this.cacheMap()).digest, output), key.inputs);
+  }
+
+  #madeBy(inputs: readonly Tree[]): MadeBy {
+    const { recordType: type, description } = this.operation;
+    return { type, description, inherited: new Set(inputs.flatMap((tree) => tree.layers)) };
+  }
+
+  #context(): OperationContext {
+    return this.#build.member(this.#clock.progress);
+  }
+
+  /** Names the vertex in what fails, and shows it. */
+  async #guarded<T>(during: string, work: () => Promise<T>): Promise<T> {
+    try {
+      this.#build.signal.throwIfAborted();
+      const working = work();
+      this.#build.follow(working);
+      return await working;
+    } catch (error) {
+      if (isDisposable(error)) this.#build.hold(error);
+      const failure = this.#build.signal.aborted ? this.#build.signal.reason : failureOf(this.vertex, error, during);
+      if (this.#clock.isRunning) this.#clock.end({ error: this.#build.signal.aborted ? 'context canceled' : failure });
+      throw failure;
+    }
+  }
+}
+
+const isDisposable = (error: unknown): error is AsyncDisposable =>
+  typeof error === 'object' && error !== null && Symbol.asyncDispose in error;
+
+/** Equal for work that gives equal trees, whatever led to it. */
+const workID = (map: CacheMap, inputs: readonly Tree[], contents: readonly (string | undefined)[]): string =>
+  digestOf(JSON.stringify([map.digest, inputs.map((tree, position) => contents[position] ?? tree.layers)]));
+
+/** Several may wait for it, or nobody any more: then its failure is nobody's. */
+function watched<T>(work: Promise<T>): Promise<T> {
+  work.catch(() => {});
+  return work;
+}
+
+function once<T>(known: Map<number, Promise<T>>, position: number, make: () => Promise<T>): Promise<T> {
+  let work = known.get(position);
+  if (work === undefined) {
+    work = watched(make());
+    known.set(position, work);
+  }
+  return work;
+}

@@ -1,0 +1,135 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import { type Definition, DefinitionSchema, OpSchema } from '../../protocol/index.ts';
+import { Database } from '../../state/index.ts';
+import { digestOf, type LayerName } from '../../storage/index.ts';
+import { CacheStore } from '../cache/store.ts';
+import type { Operation, OperationContext } from '../operation.ts';
+import type { BuildProgress } from '../progress.ts';
+import type { Tree } from '../tree.ts';
+import { type Edge, loadDefinition, type Vertex } from './graph.ts';
+import { type BuildScope, Solver } from './solver.ts';
+
+/** A vertex of a test: what it is called decides what it does. */
+export interface Step {
+  name: string;
+  inputs?: readonly Step[];
+  ignoreCache?: boolean;
+}
+
+/** The definition of a step, as a client would send it. */
+export function definitionOf(step: Step): Definition {
+  const def: Uint8Array[] = [];
+  const metadata: Record<string, { ignoreCache?: boolean; description: Record<string, string> }> = {};
+  const digests = new Map<Step, string>();
+  const add = (one: Step): string => {
+    const known = digests.get(one);
+    if (known !== undefined) return known;
+    const inputs = (one.inputs ?? []).map((input) => ({ digest: add(input), index: 0n }));
+    const bytes = toBinary(
+      OpSchema,
+      create(OpSchema, { inputs, op: { case: 'source', value: { identifier: `test://${one.name}` } } }),
+    );
+    const digest = digestOf(bytes);
+    def.push(bytes);
+    metadata[digest] = {
+      ...(one.ignoreCache === true ? { ignoreCache: true } : {}),
+      description: { 'llb.customname': one.name },
+    };
+    digests.set(one, digest);
+    return digest;
+  };
+  const digest = add(step);
+  def.push(toBinary(OpSchema, create(OpSchema, { inputs: [{ digest, index: 0n }] })));
+  return create(DefinitionSchema, { def, metadata });
+}
+
+export const edgeOf = (step: Step): Edge => loadDefinition(definitionOf(step))!;
+
+/** What a test's step does beside making a layer of its own. */
+export interface Behaviour {
+  /** Of its key; undefined: its name. */
+  digest?: string;
+  /** Inputs whose content counts; `contents` says what it is. */
+  byContent?: readonly number[];
+  isEphemeral?: boolean;
+  run?(inputs: readonly Tree[], context: OperationContext): Promise<readonly Tree[] | undefined>;
+}
+
+/** A solver over a database of its own, whose operations count their runs. */
+export class SolverBench implements AsyncDisposable {
+  readonly runs: string[] = [];
+  readonly behaviours: Record<string, Behaviour> = {};
+  /** Digest of a layer's content, for layers of equal content. */
+  readonly contents = new Map<LayerName, string>();
+  readonly missing = new Set<LayerName>();
+  readonly db: Database;
+  readonly cache: CacheStore;
+  readonly solver: Solver;
+  nowMs = 1_000_000;
+  #made = 0;
+
+  private constructor(db: Database, parallelism: number) {
+    this.db = db;
+    this.cache = new CacheStore({
+      db,
+      layers: { missing: (layers) => layers.filter((layer) => this.missing.has(layer)), sizeOf: async () => 10 },
+      now: () => this.nowMs++,
+    });
+    this.solver = new Solver({
+      cache: this.cache,
+      operationFor: (vertex) => this.#operation(vertex),
+      locks: { acquire: async () => ({ [Symbol.dispose]: () => {} }) },
+      parallelism,
+      now: () => this.nowMs++,
+    });
+  }
+
+  static async open(path: string, parallelism = 4): Promise<SolverBench> {
+    return new SolverBench(await Database.open(path), parallelism);
+  }
+
+  /** Builds a step in a build of its own. */
+  async build(step: Step, scope: Partial<BuildScope> = {}): Promise<{ tree: Tree; progress: BuildProgress[] }> {
+    const progress: BuildProgress[] = [];
+    await using build = this.solver.begin({
+      sessions: [],
+      entitlements: new Set(),
+      signal: new AbortController().signal,
+      progress: (update) => void progress.push(update),
+      ...scope,
+    });
+    return { tree: await build.tree(edgeOf(step)), progress };
+  }
+
+  /** Names of the steps that ran since this was asked last. */
+  ran(): string[] {
+    return this.runs.splice(0).sort();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.db[Symbol.dispose]();
+  }
+
+  #operation(vertex: Vertex): Operation {
+    const { name } = vertex;
+    const behaviour = this.behaviours[name] ?? {};
+    const contentDigest = async (tree: Tree) =>
+      digestOf(tree.layers.map((layer) => this.contents.get(layer) ?? layer).join());
+    return {
+      recordType: 'regular',
+      description: name,
+      isEphemeral: behaviour.isEphemeral ?? false,
+      cacheMap: async () => ({
+        digest: digestOf(behaviour.digest ?? name),
+        dependencies: vertex.inputs.map((_, input) => (behaviour.byContent?.includes(input) ? { contentDigest } : {})),
+      }),
+      run: async (inputs, context) => {
+        this.runs.push(name);
+        const given = await behaviour.run?.(inputs, context);
+        if (given !== undefined) return given;
+        this.#made += 1;
+        return [{ layers: [...(inputs[0]?.layers ?? []), `local:${name}-${this.#made}` as LayerName] }];
+      },
+    };
+  }
+}

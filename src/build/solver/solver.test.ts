@@ -1,0 +1,238 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { TareError } from '../../errors/index.ts';
+import type { LayerName } from '../../storage/index.ts';
+import { VertexError } from '../vertex-error.ts';
+import { SolverBench, type Step } from './solver.fixture.ts';
+
+let folder: string;
+let bench: SolverBench;
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'tare-solver-'));
+  bench = await SolverBench.open(join(folder, 'tare.db'));
+});
+afterEach(async () => {
+  await bench[Symbol.asyncDispose]();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const base: Step = { name: 'base' };
+const install: Step = { name: 'install', inputs: [base] };
+const context: Step = { name: 'context' };
+const copy: Step = { name: 'copy', inputs: [install, context] };
+const compile: Step = { name: 'compile', inputs: [copy] };
+
+/** A client's folder with this content. */
+const sends = (content: string) => {
+  bench.behaviours['context'] = {
+    isEphemeral: true,
+    run: async () => {
+      const layer = `local:sent-${content}-${bench.nowMs++}` as LayerName;
+      bench.contents.set(layer, content);
+      return [{ layers: [layer] }];
+    },
+  };
+  bench.behaviours['copy'] = { byContent: [1] };
+};
+
+const verticesAtEnd = (progress: Awaited<ReturnType<SolverBench['build']>>['progress']) =>
+  new Map(progress.flatMap(({ vertices = [] }) => vertices.map((vertex) => [vertex.name, vertex])));
+
+test('a definition that was built before is found, and nothing runs', async () => {
+  const first = await bench.build(install);
+  expect(bench.ran()).toEqual(['base', 'install']);
+  const second = await bench.build(install);
+  expect(bench.ran()).toEqual([]);
+  expect(second.tree).toEqual(first.tree);
+  const shown = verticesAtEnd(second.progress);
+  expect(shown.get('install')).toMatchObject({ isCached: true, completedMs: expect.any(Number) });
+});
+
+test('the records outlast the process', async () => {
+  const { tree } = await bench.build(install);
+  await bench[Symbol.asyncDispose]();
+  bench = await SolverBench.open(join(folder, 'tare.db'));
+  expect((await bench.build(install)).tree).toEqual(tree);
+  expect(bench.ran()).toEqual([]);
+});
+
+test('a client folder with the same content gives the same result, sent again or not', async () => {
+  sends('a');
+  const { tree } = await bench.build(compile);
+  expect(bench.ran()).toEqual(['base', 'compile', 'context', 'copy', 'install']);
+  expect((await bench.build(compile)).tree).toEqual(tree);
+  expect(bench.ran()).toEqual(['context']);
+  sends('b');
+  expect((await bench.build(compile)).tree).not.toEqual(tree);
+  expect(bench.ran()).toEqual(['compile', 'context', 'copy']);
+  sends('a');
+  expect((await bench.build(compile)).tree).toEqual(tree);
+});
+
+test('equal content from another vertex is enough, and its definition then leads there at once', async () => {
+  const [one, other] = [
+    { name: 'one', inputs: [base] },
+    { name: 'other', inputs: [base] },
+  ];
+  bench.behaviours['from'] = { byContent: [0] };
+  const made = (content: string) => async () => {
+    const layer = `local:${bench.nowMs++}` as LayerName;
+    bench.contents.set(layer, content);
+    return [{ layers: [layer] }];
+  };
+  bench.behaviours['one'] = { run: made('same') };
+  bench.behaviours['other'] = { run: made('same') };
+  const first = await bench.build({ name: 'from', inputs: [one] });
+  bench.ran();
+  const second = await bench.build({ name: 'from', inputs: [other] });
+  expect(bench.ran()).toEqual(['other']);
+  expect(second.tree).toEqual(first.tree);
+  // Even when nothing of the input is there any more.
+  for (const layer of bench.contents.keys()) bench.missing.add(layer);
+  bench.missing.delete(first.tree.layers[0]!);
+  await bench.build({ name: 'from', inputs: [other] });
+  expect(bench.ran()).toEqual([]);
+});
+
+test('what lies below a result may be gone', async () => {
+  const { tree } = await bench.build({ name: 'last', inputs: [{ name: 'from', inputs: [install] }] });
+  bench.ran();
+  await bench.db.write((tx) => tx.run(`DELETE FROM build_results WHERE layers NOT LIKE '%last%'`));
+  expect((await bench.build({ name: 'last', inputs: [{ name: 'from', inputs: [install] }] })).tree).toEqual(tree);
+  expect(bench.ran()).toEqual([]);
+});
+
+test('a record whose layer is lost does not count', async () => {
+  const { tree } = await bench.build(install);
+  bench.ran();
+  bench.missing.add(tree.layers[1]!);
+  const again = await bench.build(install);
+  expect(bench.ran()).toEqual(['install']);
+  expect(again.tree.layers[0]).toBe(tree.layers[0]);
+});
+
+test('a step that ignores the cache runs, and what it gives is the newest', async () => {
+  await bench.build(install);
+  bench.ran();
+  const { tree } = await bench.build({ ...install, ignoreCache: true });
+  expect(bench.ran()).toEqual(['install']);
+  expect((await bench.build(install)).tree).toEqual(tree);
+});
+
+test('builds at the same time share their steps, and one that leaves takes nothing from the others', async () => {
+  const started = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
+  bench.behaviours['install'] = {
+    run: async (_, { progress }) => {
+      progress.log(1, Buffer.from('working'));
+      started.resolve();
+      await gate.promise;
+      return undefined;
+    },
+  };
+  const leaving = new AbortController();
+  const left = bench.build(install, { signal: leaving.signal });
+  await started.promise;
+  const joined = Promise.withResolvers<void>();
+  const staying = bench.build(install, {
+    progress: ({ logs }) => logs && joined.resolve(),
+  });
+  await joined.promise;
+  leaving.abort(new TareError('Unavailable', 'context canceled'));
+  await expect(left).rejects.toThrow('context canceled');
+  gate.resolve();
+  await staying;
+  expect(bench.ran()).toEqual(['base', 'install']);
+});
+
+test('work that nobody wants any more is given up, and begins anew for the next', async () => {
+  const started = Promise.withResolvers<void>();
+  let ends = 0;
+  bench.behaviours['install'] = {
+    run: async (_, { signal }) => {
+      started.resolve();
+      await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+      return undefined;
+    },
+  };
+  const stop = new AbortController();
+  const build = bench.build(install, { signal: stop.signal }).finally(() => {
+    ends += 1;
+  });
+  await started.promise;
+  stop.abort(new TareError('Unavailable', 'context canceled'));
+  await expect(build).rejects.toThrow('context canceled');
+  expect(ends).toBe(1);
+  bench.behaviours['install'] = {};
+  bench.ran();
+  await bench.build(install);
+  expect(bench.ran()).toEqual(['install']);
+});
+
+test('an error names its vertex, and what ran beside it says that it was given up', async () => {
+  const sibling = Promise.withResolvers<void>();
+  bench.behaviours['slow'] = {
+    run: async (_, { signal }) => {
+      sibling.resolve();
+      await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+      return undefined;
+    },
+  };
+  bench.behaviours['bad'] = {
+    run: async () => {
+      await sibling.promise;
+      throw new TareError('InvalidArgument', 'exit code: 1');
+    },
+  };
+  const states = new Map<string, string | undefined>();
+  const failed = bench.build(
+    {
+      name: 'both',
+      inputs: [
+        { name: 'slow', inputs: [base] },
+        { name: 'bad', inputs: [base] },
+      ],
+    },
+    { progress: ({ vertices = [] }) => vertices.forEach((vertex) => void states.set(vertex.name, vertex.error)) },
+  );
+  await expect(failed).rejects.toThrow(VertexError);
+  await expect(failed).rejects.toMatchObject({ message: 'exit code: 1', kind: 'InvalidArgument' });
+  expect(Object.fromEntries(states)).toEqual({
+    base: undefined,
+    bad: 'exit code: 1',
+    slow: 'context canceled',
+    both: undefined,
+  });
+});
+
+test('no more steps run at once than allowed', async () => {
+  await bench[Symbol.asyncDispose]();
+  bench = await SolverBench.open(join(folder, 'tare.db'), 2);
+  let [now, most] = [0, 0];
+  const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+  for (const name of names) {
+    bench.behaviours[name] = {
+      run: async () => {
+        now += 1;
+        most = Math.max(most, now);
+        await new Promise((resolve) => setImmediate(resolve));
+        now -= 1;
+        return undefined;
+      },
+    };
+  }
+  await bench.build({ name: 'all', inputs: names.map((name) => ({ name })) });
+  expect(most).toBe(2);
+});
+
+test('a graph a thousand vertices deep is no matter', async () => {
+  let step = base;
+  for (let depth = 0; depth < 1000; depth += 1) step = { name: `s${depth}`, inputs: [step] };
+  for (let depth = 0; depth < 1000; depth += 1) bench.behaviours[`s${depth}`] = { run: async (inputs) => inputs };
+  await bench.build(step);
+  bench.ran();
+  await bench.build(step);
+  expect(bench.ran()).toEqual([]);
+});

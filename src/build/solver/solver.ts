@@ -1,0 +1,49 @@
+import type { ImportedCache } from '../cache/remote/carried.ts';
+import type { CacheStore } from '../cache/store.ts';
+import type { Operation } from '../operation.ts';
+import type { ProgressSink } from '../progress.ts';
+import type { BuildSession } from '../session.ts';
+import type { Tree } from '../tree.ts';
+import { BuildGraph } from './build-graph.ts';
+import type { Vertex } from './graph.ts';
+import { SharedWorks } from './shared-work.ts';
+import { Slots } from './slots.ts';
+
+/** What a solver works with. */
+export interface SolverParts {
+  cache: CacheStore;
+  /** @param build for operations that solve graphs of their own */
+  operationFor(vertex: Vertex, build: BuildGraph): Operation;
+  /** Equal work of several processes waits for each other. */
+  locks: { acquire(name: string, signal?: AbortSignal): Promise<Disposable> };
+  /** Steps that run at the same time. */
+  parallelism: number;
+  now(): number;
+}
+
+/** A build, as the solver sees it. */
+export interface BuildScope {
+  sessions: readonly BuildSession[];
+  entitlements: ReadonlySet<string>;
+  progress: ProgressSink;
+  signal: AbortSignal;
+  /** Caches of other builders, asked after ours. */
+  imports?: Promise<readonly ImportedCache[]>;
+}
+
+/** What several builds have in common while they run: equal steps run once. */
+export class Solver {
+  readonly parts: SolverParts;
+  readonly works = new SharedWorks<readonly Tree[]>();
+  readonly slots: Slots;
+
+  constructor(parts: SolverParts) {
+    this.parts = parts;
+    this.slots = new Slots(parts.parallelism);
+  }
+
+  /** Begins a build. Dispose it when its results are exported: what still runs for it alone is given up. */
+  begin(scope: BuildScope): BuildGraph {
+    return new BuildGraph(this, scope);
+  }
+}
