@@ -94,7 +94,7 @@ test.each([
   ['ENV A="b', 'unexpected end of statement while looking for matching double-quote'],
   ['ENV A=${B', "syntax error: missing '}'"],
   // biome-ignore lint/suspicious/noTemplateCurlyInString: that is how a Dockerfile spells a variable
-  ['ENV A=${B?x}', 'unsupported modifier (?) in substitution'],
+  ['ENV A=${B?x}', 'B: x'],
   ['EXPOSE http', 'invalid containerPort: http'],
   ['EXPOSE 70000', 'invalid containerPort: 70000'],
   ['EXPOSE 9-8', 'invalid containerPort: 9-8'],
@@ -104,12 +104,12 @@ test.each([
   ['STOPSIGNAL 65', 'invalid signal: 65'],
   ['ONBUILD ONBUILD RUN x', "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"],
   ['ONBUILD FROM x', "FROM isn't allowed as an ONBUILD trigger"],
-  ['HEALTHCHECK curl', 'Unknown type "curl" in HEALTHCHECK (try CMD)'],
+  ['HEALTHCHECK curl', 'Unknown type "CURL" in HEALTHCHECK (try CMD)'],
   ['HEALTHCHECK NONE x', 'HEALTHCHECK NONE takes no arguments'],
   ['HEALTHCHECK CMD', 'Missing command after HEALTHCHECK CMD'],
   ['HEALTHCHECK --interval=1us CMD x', 'cannot be less than 1ms'],
   ['HEALTHCHECK --interval=soon CMD x', 'invalid duration'],
-  ['HEALTHCHECK --retries=0 CMD x', 'must be at least 1'],
+  ['HEALTHCHECK --retries=-1 CMD x', 'cannot be negative (-1)'],
   ['HEALTHCHECK --colour=red CMD x', 'unknown flag: --colour'],
   ['LABEL a=\0', 'NUL'],
 ])('applyChanges refuses %s', (change, want) => {

@@ -1,9 +1,14 @@
 import { constants } from 'node:os';
 import { TareError } from '../errors/index.ts';
 import type { ImageProcessConfig } from './config.ts';
-import { parseHealthcheckInstruction } from './healthcheck-instruction.ts';
-import { parseJsonForm } from './json-form.ts';
-import { expandWord, splitWords } from './shell-words.ts';
+import {
+  expandWord,
+  parseExposedPorts,
+  parseHealthcheckInstruction,
+  parseJsonForm,
+  splitAtSpaces,
+  splitWords,
+} from './instructions/index.ts';
 
 const DEFAULT_SHELL = ['/bin/sh', '-c'];
 const MAX_CHANGES_CHARACTERS = 1 << 20;
@@ -59,7 +64,8 @@ function apply(draft: Draft, line: string): void {
   if (!instructions.includes(word.toLowerCase())) throw broken(`${word} is not a valid change command`);
   if (rest === '') throw broken(`${name} requires ${oneArgument.includes(name) ? 'exactly' : 'at least'} one argument`);
   const { config } = draft;
-  const expand = (text: string) => expandWord(text, variablesOf(config));
+  const expansion = (text: string) => expandWord(text, { variables: variablesOf(config) });
+  const expand = (text: string) => expansion(text).text;
   switch (name) {
     case 'CMD':
       config.Cmd = commandOf(rest, config);
@@ -80,7 +86,9 @@ function apply(draft: Draft, line: string): void {
       break;
     case 'EXPOSE':
       config.ExposedPorts ??= {};
-      for (const port of splitWords(rest).flatMap((text) => portsOf(expand(text)))) config.ExposedPorts[port] = {};
+      for (const word of splitAtSpaces(rest).flatMap(({ text }) => expansion(text).words)) {
+        for (const port of parseExposedPorts(word).ports) config.ExposedPorts[port] = {};
+      }
       break;
     case 'VOLUME':
       config.Volumes = { ...config.Volumes, ...Object.fromEntries(volumesOf(rest, expand).map((path) => [path, {}])) };
@@ -117,12 +125,12 @@ function variablesOf(config: ImageProcessConfig): Map<string, string> {
 /** `KEY=VALUE KEY=VALUE`, or the old form `KEY the whole rest`. */
 function pairs(name: string, rest: string, expand: (text: string) => string): [string, string][] {
   const words = splitWords(rest);
-  if (!words[0]!.includes('=')) {
+  if (!words[0]?.text.includes('=')) {
     const [, key, value] = /^(\S+)\s+(.+)$/s.exec(rest) ?? [];
     if (key === undefined || value === undefined) throw broken(`${name} must have two arguments`);
     return [[requireKey(name, expand(key)), expand(value)]];
   }
-  return words.map((word) => {
+  return words.map(({ text: word }) => {
     const equals = word.indexOf('=');
     if (equals < 0) {
       throw broken(`Syntax error - can't find = in ${JSON.stringify(word)}. Must be of the form: name=value`);
@@ -142,19 +150,9 @@ function setVariable(config: ImageProcessConfig, key: string, value: string): vo
   config.Env = position < 0 ? [...env, `${key}=${value}`] : env.with(position, `${key}=${value}`);
 }
 
-/** `80`, `53/udp`, `8000-8010/tcp`; docker also takes the container's side of `8080:80`. */
-function portsOf(text: string): string[] {
-  const [, spec = '', protocol = 'tcp'] = /^([^/]*)(?:\/(.*))?$/.exec(text) ?? [];
-  if (!['tcp', 'udp', 'sctp'].includes(protocol.toLowerCase())) throw broken(`invalid proto: ${protocol}`);
-  const port = spec.slice(spec.lastIndexOf(':') + 1);
-  const [, first, last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(port) ?? [];
-  const [start, end] = [Number(first), Number(last)];
-  if (first === undefined || start > end || end > 65535) throw broken(`invalid containerPort: ${port}`);
-  return Array.from({ length: end - start + 1 }, (_, index) => `${start + index}/${protocol.toLowerCase()}`);
-}
-
 function volumesOf(rest: string, expand: (text: string) => string): string[] {
-  const paths = (parseJsonForm(rest) ?? splitWords(rest)).map((path) => expand(path).trim());
+  const written = parseJsonForm(rest) ?? splitAtSpaces(rest).map(({ text }) => text);
+  const paths = written.map((path) => expand(path).trim());
   if (paths.length === 0) throw broken('VOLUME requires at least one argument');
   if (paths.includes('')) throw broken('VOLUME specified can not be an empty string');
   return paths;

@@ -8,6 +8,7 @@ export { type BlockCompression, compressedBlocks } from './compressed-blocks.ts'
 export * from './config.ts';
 export { Downloads } from './downloads.ts';
 export * from './import.ts';
+export * from './instructions/index.ts';
 export * from './load.ts';
 export { type LoadedImage, readConfig, type StoredImage, type StoredLayer } from './loaded-image.ts';
 export * from './manifest.ts';

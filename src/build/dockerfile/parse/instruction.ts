@@ -1,3 +1,4 @@
+import type { ImageHealthcheck } from '../../../image/index.ts';
 import type { LineRange } from '../../progress.ts';
 
 /**
@@ -11,8 +12,8 @@ export interface Dockerfile {
   /** ARGs before the first stage, in order. */
   readonly metaArgs: readonly ArgInstruction[];
   readonly stages: readonly Stage[];
-  /** Instructions that go on over an empty line. */
-  readonly emptyContinuations: readonly (readonly LineRange[])[];
+  /** Instructions that go on over an empty line, as one line each. */
+  readonly emptyContinuations: readonly { readonly text: string; readonly ranges: readonly LineRange[] }[];
 }
 
 export type EscapeCharacter = '\\' | '`';
@@ -145,7 +146,7 @@ export interface MountFlag {
   readonly from: string | undefined;
 }
 
-/** A `--mount` with variables expanded. */
+/** A `--mount` with variables expanded; '' where nothing is said. */
 export interface Mount {
   readonly type: 'bind' | 'cache' | 'tmpfs' | 'secret' | 'ssh';
   readonly from: string | undefined;
@@ -153,10 +154,10 @@ export interface Mount {
   readonly target: string;
   readonly isReadOnly: boolean;
   readonly sizeBytes: number | undefined;
-  /** Of a cache (by its target if it has none), a secret, an agent. */
+  /** Of a cache, a secret, an agent. */
   readonly id: string;
   readonly isRequired: boolean;
-  /** Name of the variable that a secret comes in; undefined: none. */
+  /** Name of the variable that a secret comes in, '' for the secret's own; undefined: in none. */
   readonly env: string | undefined;
   readonly sharing: 'shared' | 'private' | 'locked';
   readonly mode: number | undefined;
@@ -191,19 +192,12 @@ export interface EntrypointInstruction extends Written {
 /** Nothing of it is expanded. Durations in nanoseconds, as in an image's config. */
 export interface HealthcheckInstruction extends Written {
   readonly kind: 'healthcheck';
-  readonly check: {
-    Test: string[];
-    Interval?: number;
-    Timeout?: number;
-    StartPeriod?: number;
-    StartInterval?: number;
-    Retries?: number;
-  };
+  readonly check: ImageHealthcheck;
 }
 
 export interface ExposeInstruction extends Written {
   readonly kind: 'expose';
-  /** Unexpanded, in the order in which they are written; an expanded one may be several words. */
+  /** Unexpanded, sorted as text; an expanded one may be several words. */
   readonly ports: readonly string[];
 }
 
