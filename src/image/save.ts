@@ -24,11 +24,13 @@ export interface SavedImage extends StoredImage {
  * One tar that is an OCI layout and a docker archive at once. Blobs go in as they are stored. Equal images give equal
  * archives.
  *
+ * @param options without docker's documents it is an OCI layout alone
  * @throws {TareError} NotFound: a blob is missing from the store
  */
 export async function* saveArchive(
   content: Pick<BlobReader, 'open' | 'info'>,
   images: readonly SavedImage[],
+  { isDocker = true }: { isDocker?: boolean } = {},
 ): AsyncGenerator<Uint8Array> {
   const blobs = new Map<Digest, number>();
   for (const image of images) {
@@ -43,9 +45,9 @@ export async function* saveArchive(
     yield padding(sizeBytes);
   }
   yield encodeFile('index.json', JSON.stringify(indexOf(images)));
-  yield encodeFile('manifest.json', JSON.stringify(images.map(dockerEntry)));
+  if (isDocker) yield encodeFile('manifest.json', JSON.stringify(images.map(dockerEntry)));
   yield encodeFile('oci-layout', JSON.stringify({ imageLayoutVersion: '1.0.0' }));
-  const repositories = repositoriesOf(images);
+  const repositories = isDocker ? repositoriesOf(images) : {};
   if (Object.keys(repositories).length > 0) yield encodeFile('repositories', JSON.stringify(repositories));
   yield endOfArchive();
 }

@@ -1,0 +1,197 @@
+import { createHash } from 'node:crypto';
+import { basename } from 'node:path';
+import { TareError } from '../../errors/index.ts';
+import { S_IFDIR, S_IFMT, S_IFREG, toByteString } from '../../linux/index.ts';
+import { encodeHeader, endOfArchive, padding, type TarEntryType } from '../../storage/index.ts';
+import { isInlineOnly, type StatementSubject, statementOf } from '../attestations/statement.ts';
+import type { BuilderParts } from '../builder-parts.ts';
+import type { ExportContext, ExportedPart, Exporter, ExportSource } from '../exporter.ts';
+import type { SentEntry, SentFolder } from '../session.ts';
+import { Attributes } from './attributes.ts';
+import { epochOf } from './epoch.ts';
+import { type ShownTree, showTree } from './shown-tree.ts';
+import { fileBytes, treeEntries } from './tree-entries.ts';
+import { warnOfUnknown } from './unknown-options.ts';
+import { shown } from './work-status.ts';
+
+interface FolderOptions {
+  isSplit: boolean;
+  attestationPrefix: string;
+  epoch: string | undefined;
+}
+
+/** One platform's files as they are exported. */
+interface ExportedTree {
+  root: ShownTree;
+  /** '' or ending in a slash. */
+  prefix: string;
+  epochMs: number | undefined;
+  /** Beside the tree's own files. */
+  documents: { path: string; bytes: Buffer }[];
+}
+
+/** `local`: the files of the result in a folder at the client; `tar`: the same as a tar. Several platforms get a folder each. */
+export const folderExporter =
+  (parts: BuilderParts, type: 'local' | 'tar'): Exporter =>
+  async (source, context) => {
+    const attributes = new Attributes(`exporter ${type}`, context.attributes);
+    const isSplit = attributes.flag('platform-split', source.isMultiPlatform || source.parts.length > 1);
+    if (!isSplit && source.parts.length > 1 && type === 'tar') {
+      throw new TareError(
+        'InvalidArgument',
+        'exporter tar: platform-split=false would mix the files of several platforms',
+      );
+    }
+    const options = {
+      isSplit,
+      attestationPrefix: attributes.text('attestation-prefix') ?? '',
+      epoch: attributes.text('source-date-epoch'),
+    };
+    attributes.ignore('dest', 'tar', 'mode');
+    warnOfUnknown(attributes, context);
+    await using _content = await parts.holdContent();
+    await using opened = new AsyncDisposableStack();
+    const trees: ExportedTree[] = [];
+    for (const part of source.parts) trees.push(await openPart(parts, source, part, options, opened, context.signal));
+    if (type === 'tar') await shown(context.progress, 'sending tarball', () => sendTar(trees, context));
+    else {
+      await shown(context.progress, 'copying files', () =>
+        context.session.sendFolder(context.exporterID, sentFolder(trees), context.signal),
+      );
+    }
+    return {};
+  };
+
+async function openPart(
+  parts: BuilderParts,
+  source: ExportSource,
+  part: ExportedPart,
+  { isSplit, attestationPrefix, epoch }: FolderOptions,
+  opened: AsyncDisposableStack,
+  signal: AbortSignal,
+): Promise<ExportedTree> {
+  const root = opened.use(await showTree(parts, part.tree));
+  const prefix = isSplit ? `${part.platformID.replaceAll('/', '_')}/` : '';
+  const epochMs = epochOf(epoch, source.metadata, part.platformID);
+  const told = part.attestations.filter((one) => !isInlineOnly(one));
+  if (told.length === 0) return { root, prefix, epochMs, documents: [] };
+  const subjects = await fileSubjects(root.fd, signal);
+  const documents = new Map<string, Buffer>();
+  for (const attestation of told) {
+    const path = `${attestationPrefix}${basename(attestation.path)}`;
+    if (documents.has(path) || path.includes('/')) {
+      throw new TareError(
+        'InvalidArgument',
+        `attestation ${JSON.stringify(path)}: want names that differ, without slashes`,
+      );
+    }
+    documents.set(path, (await statementOf(attestation, subjects)).bytes);
+  }
+  const taken = subjects.find(({ name }) => documents.has(name));
+  if (taken !== undefined) {
+    throw new TareError(
+      'Conflict',
+      `attestation ${taken.name}: the result has a file of this name: set attestation-prefix`,
+    );
+  }
+  return { root, prefix, epochMs, documents: [...documents].map(([path, bytes]) => ({ path, bytes })) };
+}
+
+/** The files that a statement about an exported folder speaks of. */
+async function fileSubjects(rootFd: number, signal: AbortSignal): Promise<StatementSubject[]> {
+  const subjects: StatementSubject[] = [];
+  for await (const { path, mode } of treeEntries(rootFd, '', undefined)) {
+    if ((mode & S_IFMT) !== S_IFREG) continue;
+    signal.throwIfAborted();
+    const hash = createHash('sha256');
+    for await (const chunk of fileBytes(rootFd, path)) hash.update(chunk);
+    subjects.push({ name: path, digest: { sha256: hash.digest('hex') } });
+  }
+  return subjects;
+}
+
+const byBytes = (a: string, b: string): number => (toByteString(a) < toByteString(b) ? -1 : 1);
+
+/** All entries in the order in which they are sent, each with its bytes if it has any. */
+async function* entriesOf(
+  trees: readonly ExportedTree[],
+): AsyncGenerator<{ entry: SentEntry; bytes: () => AsyncIterable<Uint8Array> }> {
+  for (const { root, prefix, epochMs, documents } of [...trees].sort((a, b) => byBytes(a.prefix, b.prefix))) {
+    const modifiedNs = BigInt(epochMs ?? 0) * 1_000_000n;
+    const owner = { uid: 0, gid: 0, modifiedNs };
+    const nothing = async function* () {};
+    if (prefix !== '') {
+      yield { entry: { path: prefix.slice(0, -1), mode: S_IFDIR | 0o755, sizeBytes: 0, ...owner }, bytes: nothing };
+    }
+    const waiting = [...documents].sort((a, b) => byBytes(a.path, b.path));
+    const documentEntry = ({ path, bytes }: (typeof documents)[number]) => ({
+      entry: { path: prefix + path, mode: S_IFREG | 0o600, sizeBytes: bytes.byteLength, ...owner },
+      bytes: async function* () {
+        yield bytes;
+      },
+    });
+    for await (const entry of treeEntries(root.fd, prefix, epochMs)) {
+      const inside = entry.path.slice(prefix.length);
+      const isTop = !inside.includes('/');
+      while (isTop && waiting[0] !== undefined && byBytes(waiting[0].path, inside) < 0)
+        yield documentEntry(waiting.shift()!);
+      yield { entry, bytes: () => fileBytes(root.fd, inside) };
+    }
+    for (const document of waiting) yield documentEntry(document);
+  }
+}
+
+function sentFolder(trees: readonly ExportedTree[]): SentFolder {
+  const contents: (() => AsyncIterable<Uint8Array>)[] = [];
+  const entries = async function* () {
+    for await (const { entry, bytes } of entriesOf(trees)) {
+      contents.push(bytes);
+      yield entry;
+    }
+  };
+  return {
+    entries: entries(),
+    read: (index) => {
+      const content = contents[index];
+      if (content === undefined)
+        throw new TareError('InvalidArgument', `the client asks for file ${index}, which was not sent`);
+      return content();
+    },
+    [Symbol.asyncDispose]: async () => {},
+  };
+}
+
+const tarTypes: Record<number, TarEntryType> = {
+  16807: 'file',
+  9604: 'directory',
+  21609: 'link',
+  4802: 'character',
+  14406: 'block',
+  2401: 'fifo',
+};
+
+async function sendTar(trees: readonly ExportedTree[], { session, exporterID, signal }: ExportContext): Promise<void> {
+  await using sink = await session.fileSink(exporterID, {});
+  for await (const { entry, bytes } of entriesOf(trees)) {
+    signal.throwIfAborted();
+    const { path, mode, uid, gid, sizeBytes, modifiedNs, linkname, deviceMajor, deviceMinor, xattrs } = entry;
+    const own = tarTypes[mode & S_IFMT]!;
+    const type = linkname !== undefined && own !== 'link' ? 'hardlink' : own;
+    await sink.write(
+      encodeHeader({
+        path: toByteString(path),
+        ...{ type, uid, gid, sizeBytes: type === 'file' ? sizeBytes : 0, modifyNs: modifiedNs, mode: mode & 0o7777 },
+        ...(linkname === undefined ? {} : { linkTarget: toByteString(linkname) }),
+        ...(deviceMajor === undefined ? {} : { deviceMajor, deviceMinor: deviceMinor ?? 0 }),
+        ...(xattrs === undefined
+          ? {}
+          : { xattrs: new Map(Object.entries(xattrs).map(([key, value]) => [toByteString(key), Buffer.from(value)])) }),
+      }),
+    );
+    if (type !== 'file') continue;
+    for await (const chunk of bytes()) await sink.write(chunk);
+    await sink.write(padding(sizeBytes));
+  }
+  await sink.write(endOfArchive());
+  await sink.close();
+}
