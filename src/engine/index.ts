@@ -39,4 +39,5 @@ export type { Startable } from './start-order.ts';
 export { planSync, type SyncRequest, type SyncStep } from './sync-plan.ts';
 export { inspectSource, nameOf } from './transport-inspect.ts';
 export { Transports } from './transports.ts';
+export { frontendCalls } from './builds/frontend-calls.ts';
 export * from './types.ts';

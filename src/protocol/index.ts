@@ -18,3 +18,4 @@ export * as trace from './generated/trace_pb.js';
 export * as upload from './generated/upload_pb.js';
 export * as wire from './generated/wire_pb.js';
 export * as worker from './generated/worker_pb.js';
+export { goModeOf, unixModeOf } from './go-mode.ts';

@@ -1,1 +1,1 @@
-export { type SessionIntroduction, WireSession } from './session/wire-session.ts';
+export { type BuildApi, type BuildApiOptions, openBuildApi } from './build-api.ts';

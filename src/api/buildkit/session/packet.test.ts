@@ -1,7 +1,6 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
-import { stat, wire } from '../../../protocol/index.ts';
-import { goModeOf, unixModeOf } from './go-mode.ts';
+import { goModeOf, stat, unixModeOf, wire } from '../../../protocol/index.ts';
 import { decodePacket, encodeDataHead, encodeEntry, encodeShort, PacketType } from './packet.ts';
 
 const entry = {

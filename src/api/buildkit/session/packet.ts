@@ -1,6 +1,6 @@
 import type { SentEntry } from '../../../build/index.ts';
 import { TareError } from '../../../errors/index.ts';
-import { goModeOf, unixModeOf } from './go-mode.ts';
+import { goModeOf, unixModeOf } from '../../../protocol/index.ts';
 
 /** Kinds of fsutil's packets (types/wire.proto). */
 export const PacketType = { STAT: 0, REQ: 1, DATA: 2, FIN: 3, ERR: 4 } as const;

@@ -1,0 +1,139 @@
+import { createServer, type Http2Server, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
+import { createServer as createSocketServer, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Interceptor } from '@connectrpc/connect';
+import type { BuildService } from '../../engine/index.ts';
+import { control, gateway, health, trace } from '../../protocol/index.ts';
+import { bridgeService } from './bridge.ts';
+import { controlService } from './control.ts';
+import { wireError } from './errors.ts';
+import { RunningBuilds } from './running-builds.ts';
+import { Sessions } from './sessions.ts';
+
+/** Definitions of large builds, files that a frontend reads. */
+const MAX_MESSAGE_BYTES = 64 << 20;
+const WINDOW_BYTES = 1 << 20;
+
+/** BuildKit's services over connections that others accept. */
+export interface BuildApi extends Disposable {
+  /** Serves gRPC on a connection. Resolves when it is closed. */
+  serve(connection: Duplex): Promise<void>;
+  /** Takes a connection on which the client serves gRPC. Resolves when it is closed. */
+  session(connection: Duplex, headers: Readonly<Record<string, string | undefined>>): Promise<void>;
+}
+
+export interface BuildApiOptions {
+  version: string;
+  /** Told of what a client cannot be told in full. */
+  report?: (subject: string, error: unknown) => void;
+}
+
+/** Loads what gRPC needs: called when the first client comes. */
+export async function openBuildApi(builds: BuildService, options: BuildApiOptions): Promise<BuildApi> {
+  const sessions = new Sessions();
+  const server = await grpcServer(builds, sessions, options);
+  return {
+    async serve(connection) {
+      await closing(connection, () => server.emit('connection', connection));
+    },
+    async session(connection, headers) {
+      try {
+        await sessions.serve(connection, headers);
+      } finally {
+        connection.destroy();
+      }
+    },
+    [Symbol.dispose]() {
+      sessions.close();
+      server.close();
+    },
+  };
+}
+
+function closing(connection: Duplex, begin: () => void): Promise<void> {
+  return new Promise((resolve) => {
+    if (connection.destroyed) return resolve();
+    connection.once('close', resolve);
+    begin();
+  });
+}
+
+async function grpcServer(
+  builds: BuildService,
+  sessions: Sessions,
+  { version, report }: BuildApiOptions,
+): Promise<Http2Server> {
+  const [{ ConnectError }, { connectNodeAdapter }] = await Promise.all([
+    import('@connectrpc/connect'),
+    import('@connectrpc/connect-node'),
+  ]);
+  const running = new RunningBuilds();
+  /** Errors of ours in gRPC's form, also those that come while an answer is streamed. */
+  const translate: Interceptor = (next) => async (request) => {
+    const failed = (error: unknown) => {
+      if (error instanceof ConnectError) return error;
+      const { code, message, detailsHeader } = wireError(error, request.signal.aborted);
+      if (code === 13) report?.(request.method.name, error);
+      const headers = detailsHeader === undefined ? {} : { 'grpc-status-details-bin': detailsHeader };
+      return new ConnectError(message, code, headers, undefined, error);
+    };
+    try {
+      const response = await next(request);
+      if (!response.stream) return response;
+      const { message } = response;
+      const translated = async function* () {
+        try {
+          yield* message;
+        } catch (error) {
+          throw failed(error);
+        }
+      };
+      return { ...response, message: translated() };
+    } catch (error) {
+      throw failed(error);
+    }
+  };
+  const handler = connectNodeAdapter({
+    connect: false,
+    grpcWeb: false,
+    readMaxBytes: MAX_MESSAGE_BYTES,
+    writeMaxBytes: MAX_MESSAGE_BYTES,
+    interceptors: [translate],
+    routes(router) {
+      router.service(control.Control, controlService({ builds, sessions, running, version }));
+      router.service(gateway.LLBBridge, bridgeService(running));
+      router.service(health.Health, {
+        check: () => ({ status: health.HealthCheckResponse_ServingStatus.SERVING }),
+      });
+      router.service(trace.TraceService, { export: () => ({}) });
+    },
+    fallback: unimplemented,
+  });
+  const server = createServer({ settings: { initialWindowSize: WINDOW_BYTES } }, handler as never);
+  server.on('sessionError', () => {}); // the connection closes
+  return server;
+}
+
+/** What gRPC's clients expect of a service that is not there. */
+function unimplemented(request: unknown, response: unknown): void {
+  const { url = '' } = request as Http2ServerRequest;
+  const answer = response as Http2ServerResponse;
+  answer.writeHead(200, {
+    'content-type': 'application/grpc',
+    'grpc-status': '12',
+    'grpc-message': encodeURIComponent(`unknown method ${url}`),
+  });
+  answer.end();
+}
+
+/** Hands connections to a socket of its own to the API. */
+export function listenForBuilds(api: BuildApi, onError: (error: unknown) => void) {
+  const open = new Set<Socket>();
+  const server = createSocketServer({ allowHalfOpen: true }, (socket) => {
+    open.add(socket);
+    socket.on('error', () => {}); // 'close' follows
+    socket.once('close', () => open.delete(socket));
+    api.serve(socket).catch(onError);
+  });
+  return { server, open };
+}

@@ -1,0 +1,121 @@
+import { createHash } from 'node:crypto';
+import { hostname } from 'node:os';
+import { create } from '@bufbuild/protobuf';
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import type { FrontendBridge, FrontendResult } from '../../build/index.ts';
+import { type BuildService, frontendCalls } from '../../engine/index.ts';
+import { TareError } from '../../errors/index.ts';
+import { control, PlatformSchema, worker } from '../../protocol/index.ts';
+import { buildRequestOf, pruneOf } from './from-wire.ts';
+import type { RunningBuilds } from './running-builds.ts';
+import type { Sessions } from './sessions.ts';
+import { StatusFeed } from './status-feed.ts';
+import { statusMessage, usageMessage } from './to-wire.ts';
+import { tunnel } from './tunnel.ts';
+
+/** A client asks for what it has begun on another stream of the same connection. */
+const BUILD_WAIT_MS = 5_000;
+/** A short build may be over before its client asks for its progress. */
+const AFTERWARDS_MS = 10_000;
+
+export interface ControlParts {
+  builds: BuildService;
+  /** Ours, as `buildx inspect` shows it. */
+  version: string;
+  sessions: Sessions;
+  running: RunningBuilds;
+}
+
+/** `moby.buildkit.v1.Control`. */
+export function controlService(parts: ControlParts): Partial<ServiceImpl<typeof control.Control>> {
+  const { builds, sessions, running, version } = parts;
+  const buildkitVersion = create(worker.BuildkitVersionSchema, {
+    package: 'tare',
+    // The protocol's, by which clients decide what they may ask.
+    version: 'v0.25.0',
+    revision: version,
+  });
+  return {
+    solve: (request, { signal }) => solve(parts, request, signal),
+
+    async *status({ Ref }, { signal }) {
+      const build = await running.find(Ref, BUILD_WAIT_MS, signal);
+      if (!build) throw new TareError('NotFound', `no such job ${Ref}`);
+      for await (const progress of build.feed.watch(signal)) yield statusMessage(progress);
+    },
+
+    async *session(messages, context: HandlerContext) {
+      const connection = tunnel(messages);
+      const headers = Object.fromEntries(context.requestHeader);
+      const served = sessions.serve(connection.duplex, headers);
+      context.signal.addEventListener('abort', () => connection.duplex.destroy(), { once: true });
+      try {
+        for await (const data of connection.output) yield create(control.BytesMessageSchema, { data });
+      } finally {
+        connection.duplex.destroy();
+        await served;
+      }
+    },
+
+    info: () => create(control.InfoResponseSchema, { buildkitVersion }),
+
+    listWorkers: () =>
+      create(control.ListWorkersResponseSchema, {
+        record: [
+          create(worker.WorkerRecordSchema, {
+            ID: createHash('sha256').update(hostname()).digest('hex').slice(0, 25),
+            Labels: {
+              'org.mobyproject.buildkit.worker.executor': 'oci',
+              'org.mobyproject.buildkit.worker.hostname': hostname(),
+              'org.mobyproject.buildkit.worker.network': 'host',
+              // By this buildx knows that all exporters and caches are to be had here.
+              'org.mobyproject.buildkit.worker.snapshotter': 'overlayfs',
+            },
+            platforms: [create(PlatformSchema, { OS: 'linux', Architecture: architecture() })],
+            BuildkitVersion: buildkitVersion,
+          }),
+        ],
+      }),
+
+    async diskUsage({ filter }) {
+      const record = (await builds.usage(filter)).map(usageMessage);
+      return create(control.DiskUsageResponseSchema, { record });
+    },
+
+    async *prune(request) {
+      for await (const usage of builds.prune(pruneOf(request))) yield usageMessage(usage);
+    },
+  };
+}
+
+async function solve(
+  { builds, sessions, running }: ControlParts,
+  request: control.SolveRequest,
+  signal: AbortSignal,
+): Promise<control.SolveResponse> {
+  const asked = buildRequestOf(request);
+  const feed = new StatusFeed();
+  const { promise: calls, resolve } = Promise.withResolvers<Awaited<ReturnType<typeof frontendCalls>>>();
+  using _entry = running.add(asked.ref, { feed, calls }, AFTERWARDS_MS);
+  try {
+    const session = await sessions.find(request.Session, signal);
+    const ended = AbortSignal.any([signal, session.ended]);
+    // A client that names neither a frontend nor a graph is its own frontend.
+    const isDriven = asked.frontend === undefined && (asked.definition?.def.length ?? 0) === 0;
+    const drive = async (bridge: FrontendBridge): Promise<FrontendResult> => {
+      const frontend = await frontendCalls(bridge);
+      resolve(frontend);
+      return await frontend.returned;
+    };
+    const { exporterResponse } = await builds.solve(
+      { ...asked, session, ...(isDriven && { drive }) },
+      (progress) => feed.tell(progress),
+      ended,
+    );
+    return create(control.SolveResponseSchema, { ExporterResponse: { ...exporterResponse } });
+  } finally {
+    feed.end();
+  }
+}
+
+const architecture = () => ({ x64: 'amd64', ia32: '386' })[process.arch as string] ?? process.arch;

@@ -1,0 +1,7 @@
+import type { FrontendBridge, FrontendCalls } from '../../build/index.ts';
+
+/** Calls of a client that is its own frontend, put to a build's bridge. */
+export async function frontendCalls(bridge: FrontendBridge): Promise<FrontendCalls> {
+  const { FrontendCalls } = await import('../../build/index.ts');
+  return new FrontendCalls(bridge);
+}
