@@ -15,6 +15,7 @@ export {
   type StoredLogin,
   storeLogin,
 } from '../image/index.ts';
+export { frontendCalls } from './builds/frontend-calls.ts';
 export { type Caller, formatCaller, peerOf } from './callers.ts';
 export { type EngineConfig, loadConfig, type ServeSettings, serveSettings } from './config.ts';
 export { Engine } from './engine.ts';
@@ -39,5 +40,4 @@ export type { Startable } from './start-order.ts';
 export { planSync, type SyncRequest, type SyncStep } from './sync-plan.ts';
 export { inspectSource, nameOf } from './transport-inspect.ts';
 export { Transports } from './transports.ts';
-export { frontendCalls } from './builds/frontend-calls.ts';
 export * from './types.ts';

@@ -4,6 +4,7 @@ import { type AuditEntry, auditEntry } from './audit.ts';
 import { errorResponse } from './errors.ts';
 import type { Api, ApiLogger, ApiRequest, ApiResponse } from './messages.ts';
 import { json } from './responses.ts';
+import { type BuildConnections, buildConnectionRoutes } from './routes/build-connections.ts';
 import { routes } from './routes/index.ts';
 import { RouteTable } from './routing.ts';
 import { readBody } from './schema/body.ts';
@@ -29,13 +30,15 @@ export interface ApiOptions {
   logger?: ApiLogger;
   /** Told of every request but pings, when its answer begins. */
   audit?: (entry: AuditEntry) => void;
+  /** Serves BuildKit's protocol over connections of this API; undefined: there is no builder. */
+  builds?: BuildConnections;
   /** Told of each request when its answer begins. */
   observe?: (answered: Answered) => void;
 }
 
 /** The Docker Engine API over an engine, bound to no transport. */
 export function createApi(engine: EngineServices, options: ApiOptions): Api {
-  const table = new RouteTable(routes);
+  const table = new RouteTable([...routes, ...(options.builds ? buildConnectionRoutes(options.builds) : [])]);
   const common = {
     'api-version': MAXIMUM_VERSION,
     'docker-experimental': String(options.experimental ?? false),
