@@ -34,6 +34,8 @@ export interface SentFolder extends AsyncDisposable {
   readonly entries: AsyncIterable<SentEntry>;
   /** Content of the regular file at this position among the entries; several may be open at once. */
   read(index: number): AsyncIterable<Uint8Array>;
+  /** Where it lies on this machine, for a receiver that may read the files by itself: entries' paths are relative to it. */
+  readonly directory?: string;
 }
 
 /** Credentials for a registry. */

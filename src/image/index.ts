@@ -19,6 +19,7 @@ export { type FetchedImage, type PullOptions, pullImage } from './pull.ts';
 export * from './push.ts';
 export * from './reference.ts';
 export * from './registries/index.ts';
+export { FileRequests } from './registry/file-requests.ts';
 export type { RegistryLimits } from './registry/limits.ts';
 export { type OpenRegistriesOptions, openRegistries } from './registry/open-registries.ts';
 export type * from './registry/registry.ts';

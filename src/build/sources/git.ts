@@ -1,0 +1,198 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync } from 'node:fs';
+import { chmod, mkdtemp, rename, rm, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { TareError } from '../../errors/index.ts';
+import {
+  AT_FDCWD,
+  O_DIRECTORY,
+  O_PATH,
+  OpenFile,
+  openAt,
+  openAt2,
+  RESOLVE_BENEATH,
+  RESOLVE_NO_SYMLINKS,
+  SyscallError,
+  toByteString,
+} from '../../linux/index.ts';
+import { digestOf } from '../../storage/index.ts';
+import type { BuilderParts } from '../builder-parts.ts';
+import { useCacheEntry } from '../cache/entries.ts';
+import type { Operation, OperationContext } from '../operation.ts';
+import type { Tree } from '../tree.ts';
+import { isCommit, type Remote, remoteOf } from './git/remote.ts';
+import { Git } from './git/run-git.ts';
+import { type Attributes, refuseUnknown } from './source-attributes.ts';
+
+/**
+ * A repository's files at a commit. What was fetched of the repository stays for the next build; the tree is known by its commit.
+ */
+export function gitSource(parts: BuilderParts, identifier: string, attributes: Attributes): Operation {
+  refuseUnknown('git source', attributes, [
+    ...['git.fullurl', 'git.keepgitdir', 'git.authtokensecret', 'git.authheadersecret', 'git.mountsshsock'],
+    ...['git.knownsshhosts', 'git.checksum', 'git.skipsubmodules'],
+  ]);
+  const remote = remoteOf(identifier, attributes);
+  let commit: string | undefined;
+  return {
+    recordType: 'source.git.checkout',
+    description: `git snapshot for ${remote.shown}`,
+    cacheMap: async (context) => {
+      commit = await resolveCommit(parts, remote, context);
+      const { subdirectory, keepsGitDirectory, skipsSubmodules } = remote;
+      const digest = digestOf(JSON.stringify(['git', commit, subdirectory, keepsGitDirectory, skipsSubmodules]));
+      return { digest, dependencies: [], material: { kind: 'git', ref: remote.shown, digest: commit } };
+    },
+    run: async (_inputs, context) => {
+      commit ??= await resolveCommit(parts, remote, context);
+      return [await checkOut(parts, remote, commit, context)];
+    },
+  };
+}
+
+/** The commit that a name of the remote's stands for. @throws {TareError} NotFound; InvalidArgument: it is not the one wanted */
+export async function resolveCommit(parts: BuilderParts, remote: Remote, context: OperationContext): Promise<string> {
+  const commit = isCommit(remote.ref) ? remote.ref : await askCommit(parts, remote, context);
+  const { checksum } = remote;
+  if (checksum !== undefined && !commit.startsWith(checksum))
+    throw new TareError('InvalidArgument', `expected checksum to match ${checksum}, got ${commit} (${remote.shown})`);
+  return commit;
+}
+
+async function askCommit(parts: BuilderParts, remote: Remote, context: OperationContext): Promise<string> {
+  await using git = await Git.open(parts, remote, context);
+  const wanted = remote.ref === '' ? 'HEAD' : remote.ref;
+  const answer = await git.run(['ls-remote', '--', remote.url, wanted, `${wanted}^{}`]);
+  const found = new Map(
+    answer
+      .split('\n')
+      .map((line) => line.split('\t'))
+      .filter(([digest, name]) => isCommit(digest ?? '') && name !== undefined)
+      .map(([digest, name]) => [name!, digest!]),
+  );
+  // An annotated tag is an object of its own; its commit is beside it.
+  const names = [wanted, `refs/heads/${wanted}`, `refs/tags/${wanted}^{}`, `refs/tags/${wanted}`, `refs/${wanted}`];
+  const name = names.find((one) => found.has(one));
+  const peeled = name === undefined ? undefined : (found.get(`${name}^{}`) ?? found.get(name));
+  if (peeled !== undefined) return peeled;
+  throw new TareError('NotFound', `repository does not contain ref ${remote.ref || 'HEAD'} (${remote.shown})`);
+}
+
+/** Fetches a commit into the repository that is kept for its remote, and makes a layer of its files. */
+async function checkOut(parts: BuilderParts, remote: Remote, commit: string, context: OperationContext): Promise<Tree> {
+  const id = `git-${createHash('sha256').update(remote.url).digest('hex').slice(0, 32)}`;
+  using _alone = await parts.locks.acquire(`build ${id}`, context.signal);
+  const entry = {
+    id,
+    type: 'source.git.checkout',
+    description: `shared git repo for ${remote.shownUrl}`,
+    folder: join('sources', id),
+  } as const;
+  using use = await useCacheEntry(parts, entry);
+  mkdirSync(use.path, { recursive: true, mode: 0o700 });
+  await using git = await Git.open(parts, remote, context);
+  const repository = join(use.path, 'repository.git');
+  const kept = `refs/tare/${commit}`;
+  if (!(await hasCommit(git, repository, kept))) {
+    // What was cut off in the middle is begun anew.
+    if (!existsSync(join(repository, 'HEAD'))) {
+      await rm(repository, { recursive: true, force: true });
+      await git.run(['init', '--bare', '--quiet', '--', repository]);
+    }
+    await fetchCommit(git, repository, remote, commit, kept);
+  }
+  const key = `build-${id}`;
+  await parts.layers.remove(key);
+  await parts.layers.prepare(key, [], { isTransient: true, isBare: true });
+  await using undo = new AsyncDisposableStack();
+  undo.defer(() => parts.layers.remove(key));
+  const work = await mkdtemp(join(use.path, 'work-'));
+  undo.defer(() => rm(work, { recursive: true, force: true }));
+  await fillWorkTree(git, { repository, work, kept, commit, remote });
+  await moveInto(work, remote.subdirectory, parts.layers.files(key));
+  const layer = await parts.layers.freeze(key);
+  await use.record({ sizeBytes: await git.sizeOf(repository) });
+  return { layers: [layer] };
+}
+
+async function hasCommit(git: Git, repository: string, kept: string): Promise<boolean> {
+  if (!existsSync(join(repository, 'HEAD'))) return false;
+  return await git.succeeds(['--git-dir', repository, 'cat-file', '-e', `${kept}^{tree}`]);
+}
+
+async function fetchCommit(git: Git, repository: string, remote: Remote, commit: string, kept: string): Promise<void> {
+  const fetch = (...what: string[]) =>
+    git.run(['--git-dir', repository, 'fetch', '--quiet', '--no-tags', '--force', '--update-shallow', ...what]);
+  const depth = remote.keepsGitDirectory && isCommit(remote.ref) ? [] : ['--depth=1'];
+  const named = remote.ref === '' || isCommit(remote.ref) ? commit : remote.ref;
+  try {
+    await fetch(...depth, '--', remote.url, `${named}:${kept}`);
+  } catch (error) {
+    git.signal.throwIfAborted();
+    if (named !== commit) throw error;
+    // A server that shows only what has a name: all of that, then.
+    await git.run(['--git-dir', repository, 'fetch', '--quiet', '--force', '--', remote.url, '+refs/*:refs/remote/*']);
+    await git.run(['--git-dir', repository, 'update-ref', kept, commit]);
+  }
+  const actual = (await git.run(['--git-dir', repository, 'rev-parse', '--verify', `${kept}^{commit}`])).trim();
+  if (actual === commit) return;
+  await git.run(['--git-dir', repository, 'update-ref', '-d', kept]);
+  throw new TareError('Conflict', `${remote.shown} moved from ${commit} to ${actual} while it was fetched: try again`);
+}
+
+interface WorkTree {
+  repository: string;
+  work: string;
+  kept: string;
+  commit: string;
+  remote: Remote;
+}
+
+async function fillWorkTree(git: Git, { repository, work, kept, commit, remote }: WorkTree): Promise<void> {
+  const hasSubmodules =
+    !remote.skipsSubmodules && (await git.succeeds(['--git-dir', repository, 'cat-file', '-e', `${kept}:.gitmodules`]));
+  if (!remote.keepsGitDirectory && !hasSubmodules) {
+    const index = { GIT_INDEX_FILE: join(work, '..', 'index.tmp') };
+    await rm(index.GIT_INDEX_FILE, { force: true });
+    await git.run(['--git-dir', repository, '--work-tree', work, 'checkout', '--quiet', '--force', kept, '--', '.'], {
+      env: index,
+      cwd: work,
+    });
+    await rm(index.GIT_INDEX_FILE, { force: true });
+    return;
+  }
+  const local = { cwd: work };
+  await git.run(['init', '--quiet', '--', work], local);
+  await git.run(['fetch', '--quiet', '--no-tags', '--update-shallow', '--', repository, kept], {
+    ...local,
+    protocols: 'file',
+  });
+  await git.run(['checkout', '--quiet', '--force', '--detach', commit], local);
+  await git.run(['remote', 'add', '--', 'origin', remote.shownUrl], local);
+  if (hasSubmodules) await git.run(['submodule', '--quiet', 'update', '--init', '--recursive', '--depth=1'], local);
+  if (remote.keepsGitDirectory) {
+    await rm(join(work, '.git', 'FETCH_HEAD'), { force: true });
+    return;
+  }
+  await git.run(['submodule', '--quiet', 'foreach', '--recursive', 'rm -f .git'], local);
+  await rm(join(work, '.git'), { recursive: true, force: true });
+}
+
+/** Makes a folder of the work tree the root of a layer. */
+async function moveInto(work: string, subdirectory: string, target: string): Promise<void> {
+  const source = subdirectory === '' ? work : join(work, subdirectory);
+  if (subdirectory !== '') {
+    using root = new OpenFile(openAt(AT_FDCWD, toByteString(work), O_DIRECTORY));
+    try {
+      using _folder = new OpenFile(
+        openAt2(root.fd, toByteString(subdirectory), O_PATH | O_DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS),
+      );
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      throw new TareError('NotFound', `the repository has no folder ${JSON.stringify(subdirectory)}`, { cause: error });
+    }
+  }
+  await chmod(source, 0o755);
+  await rmdir(target);
+  await rename(source, target);
+}

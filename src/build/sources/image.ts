@@ -1,0 +1,99 @@
+import { parseImageConfig, type RepositoryReader } from '../../image/index.ts';
+import { chainIDOf, type Descriptor, digestOf, type Platform } from '../../storage/index.ts';
+import type { BuilderParts } from '../builder-parts.ts';
+import type { CacheMap, Operation, OperationContext } from '../operation.ts';
+import { layoutReader } from './layout-reader.ts';
+import { type Attributes, pickSession, refuseUnknown } from './source-attributes.ts';
+
+type ResolveMode = 'default' | 'pull' | 'local';
+
+interface ImageQuestion {
+  reference: string;
+  mode: ResolveMode;
+  platform: Platform;
+  kind: 'image' | 'oci-layout';
+  /** In place of registries. */
+  source(context: OperationContext): RepositoryReader | undefined;
+}
+
+/** An image of this engine or a registry. Its layers are fetched once a step needs them. */
+export function imageSource(
+  parts: BuilderParts,
+  reference: string,
+  attributes: Attributes,
+  platform: Platform,
+): Operation {
+  refuseUnknown('image source', attributes, [
+    ...['image.resolvemode', 'image.recordtype', 'image.layerlimit', 'image.checksum'],
+  ]);
+  const mode = resolveModeOf(attributes['image.resolvemode']);
+  return operation(
+    parts,
+    { reference, mode, platform, kind: 'image', source: () => undefined },
+    attributes['image.recordtype'],
+  );
+}
+
+/** An image of an OCI layout at the client. */
+export function layoutSource(
+  parts: BuilderParts,
+  reference: string,
+  attributes: Attributes,
+  platform: Platform,
+): Operation {
+  refuseUnknown('oci-layout source', attributes, ['oci.session', 'oci.store', 'oci.layerlimit', 'image.checksum']);
+  return operation(parts, {
+    ...{ reference, platform, mode: 'pull', kind: 'oci-layout' },
+    source: (context) => {
+      const session = pickSession(context.sessions(), attributes['oci.session']);
+      return layoutReader(session.contentStore(attributes['oci.store'] ?? ''), reference);
+    },
+  });
+}
+
+export function resolveModeOf(text: string | undefined): ResolveMode {
+  if (text === 'pull' || text === 'local') return text;
+  return 'default';
+}
+
+function operation(parts: BuilderParts, question: ImageQuestion, recordType?: string): Operation {
+  const { reference, mode, platform, kind } = question;
+  let resolved: { manifest: Descriptor; map: CacheMap } | undefined;
+  const resolve = async (context: OperationContext) => {
+    const source = question.source(context);
+    const { ref, indexOrManifest, manifest, config } = await parts.images.resolve(reference, {
+      ...{ mode, platform, sessions: context.sessions(), signal: context.signal },
+      ...(source === undefined ? {} : { source }),
+    });
+    const { rootfs } = parseImageConfig(config, reference);
+    // Equal layers are an equal tree, whatever else the images say.
+    const digest = chainIDOf(rootfs.diff_ids) ?? digestOf('an image without layers');
+    const material = { kind, ref, digest: indexOrManifest, platform: platformID(platform) };
+    return { manifest, map: { digest, dependencies: [], material } };
+  };
+  return {
+    recordType: recordType === 'internal' ? 'internal' : 'regular',
+    description: `pulled from ${reference}`,
+    cacheMap: async (context) => {
+      const shown = `resolve ${reference}`;
+      context.progress.status(shown, {});
+      resolved = await resolve(context);
+      context.progress.status(shown, { isDone: true });
+      return resolved.map;
+    },
+    run: async (_inputs, context) => {
+      const { manifest } = resolved ?? (await resolve(context));
+      const source = question.source(context);
+      const { layers } = await parts.images.pull(reference, manifest, {
+        ...{ platform, sessions: context.sessions(), signal: context.signal },
+        ...(source === undefined ? {} : { source }),
+        progress: (part, current, total) =>
+          context.progress.status(part, { ...(total > 0 ? { current, total } : {}), isDone: current === total }),
+      });
+      return [{ layers: layers.map(({ diffID }) => diffID) }];
+    },
+  };
+}
+
+export const platformID = ({ os, architecture, variant = '' }: Platform): string =>
+  [os, architecture, variant].filter((part) => part !== '').join('/');

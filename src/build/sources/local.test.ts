@@ -1,0 +1,204 @@
+import { lstatSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, expect, onTestFinished, test } from 'vitest';
+import type { LocalLayer } from '../../storage/index.ts';
+import type { SentEntry } from '../session.ts';
+import { localSource } from './local.ts';
+import {
+  contextOf,
+  entryOf,
+  folderOf,
+  linkOf,
+  openSourceParts,
+  ScriptedSession,
+  type SourceParts,
+} from './sources.fixture.ts';
+
+let parts: SourceParts;
+beforeEach(async () => {
+  const opened = await openSourceParts();
+  parts = opened;
+  return () => opened[Symbol.asyncDispose]();
+});
+
+let sessions = 0;
+
+/** One build: sends the folder, and says what was asked for and where it lies. */
+async function send(
+  entries: readonly SentEntry[],
+  options: { keepsOpen?: boolean; attributes?: Record<string, string> } = {},
+) {
+  sessions += 1;
+  const client = new ScriptedSession(`session ${sessions}`, () => entries);
+  const operation = localSource(parts, 'context', options.attributes ?? {});
+  const context = contextOf([client.session]);
+  const [tree] = await operation.run([], context);
+  const layer = tree!.layers[0] as LocalLayer;
+  if (options.keepsOpen !== true) client.end();
+  else onTestFinished(() => client.end());
+  return { layer, asked: client.asked, folder: parts.layers.folder(layer), client, operation, context };
+}
+
+test('a folder arrives as it was sent, and a second time nothing is asked for', async () => {
+  const entries = [
+    entryOf('a', { mode: 0o104755 }),
+    folderOf('b', { modifiedNs: 1_500_000_000_000_000_000n }),
+    entryOf('b/c', { xattrs: { 'user.x': Buffer.from('y') } }),
+    entryOf('b/d', { linkname: 'b/c' }),
+    linkOf('b/e', '../a'),
+    folderOf('b!'),
+    entryOf('b!/ü'),
+    entryOf('empty', { sizeBytes: 0 }),
+    entryOf('pipe', { mode: 0o010600, sizeBytes: 0 }),
+    entryOf('socket', { mode: 0o140600, sizeBytes: 0 }),
+  ];
+  const first = await send(entries);
+  expect(first.asked).toEqual(['a', 'b/c', 'b!/ü']);
+  const at = (path: string) => join(first.folder, path);
+  expect(readdirSync(first.folder).sort()).toEqual(['a', 'b', 'b!', 'empty', 'pipe']);
+  expect(readFileSync(at('b!/ü'), 'utf8')).toBe('b!/ü');
+  expect(lstatSync(at('a')).mode).toBe(0o104755);
+  expect(lstatSync(at('b')).mtimeMs).toBe(1_500_000_000_000);
+  expect(lstatSync(at('b/c')).mtimeMs).toBe(1_600_000_000_000);
+  expect(lstatSync(at('b/d')).ino).toBe(lstatSync(at('b/c')).ino);
+  expect(readlinkSync(at('b/e'))).toBe('../a');
+  expect(lstatSync(at('pipe')).isFIFO()).toBe(true);
+  expect(first.context.statuses.get('transferring context:')).toEqual({ current: 9, isDone: true });
+
+  const second = await send(entries);
+  expect(second.asked).toEqual([]);
+  expect(second.layer).toBe(first.layer);
+});
+
+test('only what changed is asked for, and what is gone goes', async () => {
+  const before = [
+    folderOf('d'),
+    entryOf('d/1'),
+    entryOf('d/2'),
+    folderOf('e'),
+    entryOf('e/1'),
+    entryOf('f'),
+    linkOf('g', 'f'),
+  ];
+  await send(before);
+  const { asked, folder } = await send([
+    folderOf('d', { mode: 0o040700 }),
+    entryOf('d/1'),
+    entryOf('d/2', { modifiedNs: 1n }),
+    entryOf('d/3'),
+    entryOf('e'),
+    folderOf('f'),
+    linkOf('f/x', 'y'),
+    linkOf('g', 'h'),
+  ]);
+  expect(asked).toEqual(['d/2', 'd/3', 'e']);
+  expect(readdirSync(folder, { recursive: true }).sort()).toEqual(['d', 'd/1', 'd/2', 'd/3', 'e', 'f', 'f/x', 'g']);
+  expect(lstatSync(join(folder, 'd')).mode).toBe(0o040700);
+  expect(lstatSync(join(folder, 'd')).mtimeMs).toBe(1_600_000_000_000);
+  expect(readlinkSync(join(folder, 'g'))).toBe('h');
+});
+
+test('a hard link follows its file when that is sent anew', async () => {
+  await send([entryOf('a'), entryOf('b', { linkname: 'a' })]);
+  const { folder } = await send([entryOf('a', { modifiedNs: 5n }), entryOf('b', { linkname: 'a' })]);
+  expect(lstatSync(join(folder, 'b')).ino).toBe(lstatSync(join(folder, 'a')).ino);
+});
+
+test('without comparing, all is asked for again', async () => {
+  await send([entryOf('a')]);
+  expect((await send([entryOf('a')], { attributes: { 'local.differ': 'none' } })).asked).toEqual(['a']);
+});
+
+test('a second build at the same time gets a folder of its own, and one session the same', async () => {
+  const first = await send([entryOf('a')], { keepsOpen: true });
+  const second = await send([entryOf('a'), entryOf('b')], { keepsOpen: true });
+  expect(second.layer).not.toBe(first.layer);
+  expect(readdirSync(first.folder)).toEqual(['a']);
+  const [again] = await first.operation.run([], first.context);
+  expect(again!.layers).toEqual([first.layer]);
+  expect(first.client.filters).toHaveLength(1);
+  first.client.end();
+  second.client.end();
+  // Both are kept, and found again.
+  expect((await send([entryOf('a')])).asked).toEqual([]);
+});
+
+test.each([
+  { what: 'a way out', entries: [entryOf('../x')], says: /"\.\.\/x": want a clean path/ },
+  { what: 'an absolute path', entries: [entryOf('/x')], says: /want a clean path/ },
+  { what: 'a dot', entries: [folderOf('a'), entryOf('a/./x')], says: /want a clean path/ },
+  { what: 'the wrong order', entries: [entryOf('b'), entryOf('a')], says: /"a": it comes after "b"/ },
+  { what: 'a name twice', entries: [entryOf('a'), entryOf('a')], says: /it comes after/ },
+  { what: 'no folder', entries: [entryOf('a/b')], says: /its folder was not sent before it/ },
+  { what: 'a file as parent', entries: [entryOf('a'), entryOf('a/b')], says: /its folder was not sent/ },
+  { what: 'a link as parent', entries: [linkOf('a', '/etc'), entryOf('a/b')], says: /its folder was not sent/ },
+  {
+    what: 'a hard link ahead',
+    entries: [entryOf('a', { linkname: 'b' })],
+    says: /a hard link to "b", which comes after/,
+  },
+  { what: 'a hard link out', entries: [entryOf('a', { linkname: '../b' })], says: /want a clean path/ },
+  {
+    what: 'a hard link to a link',
+    entries: [linkOf('a', '/etc/passwd'), entryOf('b', { linkname: 'a' })],
+    says: /a hard link to what is no file/,
+  },
+  { what: 'a hard link to nothing', entries: [entryOf('b', { linkname: 'a' })], says: /not where it was said to be/ },
+  { what: 'a whiteout', entries: [entryOf('a', { mode: 0o020600 })], says: /overlayfs' mark of a removed file/ },
+  { what: 'no type', entries: [entryOf('a', { mode: 0o644 })], says: /of no known type/ },
+  { what: 'a negative size', entries: [entryOf('a', { sizeBytes: -1 })], says: /its size -1 is none/ },
+  { what: 'a NUL', entries: [entryOf('a\0b')], says: /without NUL/ },
+  { what: 'half a character', entries: [entryOf('a\ud800')], says: /want 1 to/ },
+  { what: 'a long name', entries: [entryOf('a'.repeat(256))], says: /longer than the file system takes/ },
+  { what: 'an unknown owner', entries: [entryOf('a', { uid: -1 })], says: /its owner -1/ },
+])('$what is refused', async ({ entries, says }) => {
+  await expect(send(entries)).rejects.toThrow(says);
+  // The next build begins anew.
+  expect((await send([entryOf('ok')])).asked).toEqual(['ok']);
+});
+
+test('content beyond the size that was said is cut, and less is taken as it is', async () => {
+  const client = new ScriptedSession(
+    's',
+    () => [entryOf('long', { sizeBytes: 3 }), entryOf('short', { sizeBytes: 200_000 })],
+    function* () {
+      yield Buffer.from('12345');
+    },
+  );
+  const [tree] = await localSource(parts, 'context', {}).run([], contextOf([client.session]));
+  const folder = parts.layers.folder(tree!.layers[0]!);
+  expect(readFileSync(join(folder, 'long'), 'utf8')).toBe('123');
+  expect(readFileSync(join(folder, 'short'), 'utf8')).toBe('12345');
+  client.end();
+});
+
+test('a canceled sending leaves nothing, and the next one is right', async () => {
+  const stop = new AbortController();
+  const client = new ScriptedSession('s', async function* () {
+    yield entryOf('a');
+    stop.abort(new Error('enough'));
+    yield entryOf('b');
+  });
+  await expect(localSource(parts, 'context', {}).run([], contextOf([client.session], stop.signal))).rejects.toThrow(
+    'enough',
+  );
+  client.end();
+  expect(await parts.layers.snapshots()).toEqual([]);
+  expect((await send([entryOf('a')])).asked).toEqual(['a']);
+});
+
+test('what another process left in the middle is not trusted', async () => {
+  const { layer, folder } = await send([entryOf('a')]);
+  await parts.layers.thaw(layer, 'elsewhere');
+  writeFileSync(join(parts.layers.files('elsewhere'), 'planted'), '');
+  const next = await send([entryOf('a')]);
+  expect(next.asked).toEqual(['a']);
+  expect(next.folder).not.toBe(folder);
+  expect(readdirSync(next.folder)).toEqual(['a']);
+});
+
+test('an empty folder is a tree', async () => {
+  const { folder, asked } = await send([]);
+  expect(readdirSync(folder)).toEqual([]);
+  expect(asked).toEqual([]);
+});

@@ -1,0 +1,149 @@
+import { Worker } from 'node:worker_threads';
+import { TareError } from '../../../errors/index.ts';
+import type { FolderAnswer, FolderMessage, FolderOrder } from './folder-orders.ts';
+
+/** Bytes and orders of one message to the thread. */
+const BATCH_BYTES = 512 * 1024;
+const BATCH_ORDERS = 512;
+/** Messages under way; then whoever brings more waits. */
+const WINDOW = 4;
+/** Bytes of files that the thread copies by itself, which count for little here. */
+const COPY_WEIGHT_BYTES = 256;
+
+/** Fills a folder by way of a thread of its own. Orders are carried out in the order in which they come. */
+export class FolderWriter implements AsyncDisposable {
+  readonly #worker: Worker;
+  readonly #onCopied: (bytes: number) => void;
+  #orders: FolderOrder[] = [];
+  #bytes = Buffer.allocUnsafeSlow(BATCH_BYTES);
+  #size = 0;
+  #weight = 0;
+  #underWay = 0;
+  #failure: unknown;
+  #wake: (() => void)[] = [];
+  #nextID = 0;
+
+  /**
+   * @param target the folder
+   * @param copyFrom a folder on this machine that `copy` reads from
+   */
+  constructor(target: string, copyFrom: string | undefined, onCopied: (bytes: number) => void) {
+    this.#onCopied = onCopied;
+    // The build finds this expression and puts the bundled program's place in it.
+    const program = new URL('./folder-thread.ts', import.meta.url);
+    this.#worker = new Worker(program, { trackUnmanagedFds: false, name: 'context', execArgv: [] });
+    this.#worker.unref();
+    this.#worker.on('message', (answer: FolderAnswer) => {
+      this.#underWay -= 1;
+      if ('error' in answer) this.#fail(revived(answer.error));
+      else if (answer.copiedBytes > 0) this.#onCopied(answer.copiedBytes);
+      this.#tell();
+    });
+    this.#worker.on('error', (cause) =>
+      this.#fail(new TareError('Internal', 'a thread that fills a folder failed', { cause })),
+    );
+    this.#worker.on('exit', () => this.#fail(new TareError('Unavailable', 'filling a folder was stopped')));
+    this.#post({ type: 'open', target, copyFrom });
+  }
+
+  /** Resolves when there is room for more. @throws {TareError} what went wrong meanwhile */
+  async order(order: FolderOrder): Promise<void> {
+    this.#orders.push(order);
+    this.#weight += COPY_WEIGHT_BYTES;
+    if (this.#isFull()) await this.#send();
+  }
+
+  /** A whole small file. */
+  async file(entry: Extract<FolderOrder, { act: 'file' }>['entry'], content: Uint8Array): Promise<void> {
+    // Others may fill it while this one waits.
+    while (this.#size + content.length > this.#bytes.length) await this.#send();
+    const start = this.#size;
+    this.#bytes.set(content, start);
+    this.#size += content.length;
+    await this.order({ act: 'file', entry, start, end: this.#size });
+  }
+
+  /** A file of any size, in pieces. */
+  async begin(entry: Extract<FolderOrder, { act: 'begin' }>['entry']): Promise<(piece: Uint8Array) => Promise<void>> {
+    this.#nextID += 1;
+    const id = this.#nextID;
+    await this.order({ act: 'begin', id, entry });
+    return async (piece) => {
+      if (piece.length === 0) return await this.order({ act: 'end', id });
+      for (let done = 0; done < piece.length; ) {
+        while (this.#size === this.#bytes.length) await this.#send();
+        const start = this.#size;
+        const part = piece.subarray(done, done + this.#bytes.length - start);
+        this.#bytes.set(part, start);
+        this.#size += part.length;
+        done += part.length;
+        await this.order({ act: 'piece', id, start, end: this.#size });
+      }
+    };
+  }
+
+  /** Waits until all orders so far are carried out. @throws {TareError} what went wrong */
+  async flush(): Promise<void> {
+    if (this.#orders.length > 0) await this.#send();
+    while (this.#underWay > 0 && this.#failure === undefined) await this.#change();
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #isFull(): boolean {
+    return this.#orders.length >= BATCH_ORDERS || this.#size + this.#weight >= this.#bytes.length;
+  }
+
+  async #send(): Promise<void> {
+    // Nothing is awaited before the message has gone, so that nobody's orders come between.
+    if (this.#orders.length > 0) {
+      const bytes = this.#bytes.subarray(0, this.#size);
+      const [orders, buffer] = [this.#orders, this.#bytes.buffer];
+      this.#orders = [];
+      this.#size = 0;
+      this.#weight = 0;
+      this.#bytes = Buffer.allocUnsafeSlow(BATCH_BYTES);
+      if (this.#failure === undefined) this.#post({ type: 'batch', orders, bytes }, [buffer as ArrayBuffer]);
+    }
+    while (this.#underWay >= WINDOW && this.#failure === undefined) await this.#change();
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #post(message: FolderMessage, transfer: ArrayBuffer[] = []): void {
+    this.#underWay += 1;
+    this.#worker.postMessage(message, transfer);
+  }
+
+  #change(): Promise<void> {
+    // It would not be waited for otherwise: threads of ours keep no process alive.
+    this.#worker.ref();
+    return new Promise((resolve) => {
+      this.#wake.push(() => {
+        this.#worker.unref();
+        resolve();
+      });
+    });
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error;
+    this.#tell();
+  }
+
+  #tell(): void {
+    const waiting = this.#wake;
+    this.#wake = [];
+    for (const wake of waiting) wake();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#post({ type: 'close' });
+    while (this.#underWay > 0 && this.#failure === undefined) await this.#change();
+    await this.#worker.terminate();
+  }
+}
+
+function revived({ kind, message, stack }: Extract<FolderAnswer, { error: unknown }>['error']): TareError {
+  const error = new TareError(kind, message);
+  if (stack !== undefined) error.stack = stack;
+  return error;
+}

@@ -1,0 +1,257 @@
+import { TareError } from '../../../errors/index.ts';
+import { fromByteString, S_IFCHR, S_IFDIR, S_IFREG, S_IFSOCK } from '../../../linux/index.ts';
+import type { SentFolder } from '../../session.ts';
+import { type IndexLine, type IndexReader, type IndexWriter, isFolderLine, lineOf } from './folder-index.ts';
+import type { FolderWriter } from './folder-writer.ts';
+import { type CheckedEntry, comparePaths, EntryChecker } from './sent-entry.ts';
+
+const MAX_ENTRIES = 10_000_000;
+/** Contents under way at once. */
+const READS = 64;
+/** Files waiting for their turn; then the entries wait, too. */
+const MAX_WAITING = 100_000;
+/** A file up to this size is handed on whole. */
+const SMALL_BYTES = 64 * 1024;
+
+export interface ReceiveOptions {
+  /** What the folder was made of the last time; undefined: it is empty. */
+  before: IndexReader | undefined;
+  after: IndexWriter;
+  /** Opens the folder for writing: called with the first change, so not at all when nothing has changed. */
+  open(): Promise<FolderWriter>;
+  /** Take content anew whatever the entries say. */
+  takesAll: boolean;
+  signal: AbortSignal;
+  onBytes(bytes: number): void;
+}
+
+export interface Received {
+  entries: number;
+  /** Files whose content was sent. */
+  files: number;
+  /** Of all files as they say, whether sent or kept. */
+  sizeBytes: number;
+}
+
+/**
+ * Makes a folder what a client sends, fetching the contents that it does not have. Entries come in one order, and so do the
+ * lines of the index: they are merged, and neither is ever held whole.
+ *
+ * @throws {TareError} InvalidArgument: a path, type or size that cannot be, naming it; what came before has been written
+ */
+export async function receiveFolder(sent: SentFolder, options: ReceiveOptions): Promise<Received> {
+  const receiving = new Receiving(sent, options);
+  try {
+    return await receiving.run();
+  } finally {
+    await receiving.rest();
+  }
+}
+
+class Receiving {
+  readonly #sent: SentFolder;
+  readonly #options: ReceiveOptions;
+  readonly #received: Received = { entries: 0, files: 0, sizeBytes: 0 };
+  #writer: FolderWriter | undefined;
+  /** Folders to be given their times again once nothing more goes into them. */
+  readonly #touched = new Map<string, bigint>();
+  /** Folders on the way to the entry in turn. */
+  readonly #way: CheckedEntry[] = [];
+  /** After all files, since one may be of a file that still comes. */
+  readonly #hardLinks: { path: string; target: string }[] = [];
+  /** Files that became others: hard links to them are made again. */
+  readonly #renewed = new Set<string>();
+  readonly #waiting: { index: number; entry: CheckedEntry }[] = [];
+  readonly #reads = new Set<Promise<void>>();
+  #failure: { error: unknown } | undefined;
+  #wake = () => {};
+
+  constructor(sent: SentFolder, options: ReceiveOptions) {
+    this.#sent = sent;
+    this.#options = options;
+  }
+
+  async run(): Promise<Received> {
+    const { signal, after } = this.#options;
+    const checker = new EntryChecker();
+    let index = -1;
+    for await (const sent of this.#sent.entries) {
+      index += 1;
+      if (index >= MAX_ENTRIES)
+        throw new TareError(
+          'InvalidArgument',
+          `the folder that was sent has more than ${MAX_ENTRIES} entries: leave out what the build does not need, by .dockerignore`,
+        );
+      if (signal.aborted || this.#failure !== undefined) this.#check();
+      const entry = checker.check(sent);
+      // They mean nothing without the process that listens there.
+      if (entry.type === S_IFSOCK) continue;
+      refuseWhiteout(entry);
+      const line = lineOf(entry);
+      after.write(line);
+      this.#received.entries += 1;
+      if (entry.type === S_IFREG) this.#received.sizeBytes += entry.sizeBytes;
+      while (this.#way.length > 0 && !entry.path.startsWith(`${this.#way.at(-1)!.path}/`)) this.#way.pop();
+      const isKept = await this.#merge(entry, line);
+      if (!isKept) await this.#make(entry, index);
+      if (entry.type === S_IFDIR) this.#way.push(entry);
+      while (this.#waiting.length > MAX_WAITING) await this.#progress();
+    }
+    await this.#removeUntil(undefined);
+    while (this.#reads.size > 0 || this.#waiting.length > 0) await this.#progress();
+    this.#check();
+    for (const { path, target } of this.#hardLinks) await this.#writer!.order({ act: 'hardlink', path, target });
+    for (const [path, modifiedNs] of this.#touched) await this.#writer!.order({ act: 'times', path, modifiedNs });
+    await this.#writer?.flush();
+    return this.#received;
+  }
+
+  /** Waits for what is under way, whose results nobody wants any more. */
+  async rest(): Promise<void> {
+    this.#waiting.length = 0;
+    this.#failure ??= { error: new TareError('Unavailable', 'receiving a folder was given up') };
+    await Promise.allSettled(this.#reads);
+    await this.#writer?.[Symbol.asyncDispose]();
+  }
+
+  /** @returns whether what lies there is what was sent */
+  async #merge(entry: CheckedEntry, line: string): Promise<boolean> {
+    await this.#removeUntil(entry.path);
+    const { before, takesAll } = this.#options;
+    const old = before?.line;
+    if (old?.path !== entry.path) return false;
+    before!.advance();
+    const isFresh = entry.type === S_IFREG && takesAll;
+    const isOfRenewed = entry.target !== undefined && this.#renewed.has(entry.target);
+    if (old.text === line && !isFresh && !isOfRenewed) return true;
+    if (entry.type === S_IFDIR && isFolderLine(old)) {
+      await this.#order({ act: 'folder', entry, isThere: true });
+      this.#touched.set(entry.path, entry.modifiedNs);
+      return true;
+    }
+    await this.#remove(old);
+    return false;
+  }
+
+  /** Removes what comes before a path and was not sent again. */
+  async #removeUntil(path: string | undefined): Promise<void> {
+    const { before } = this.#options;
+    for (let old = before?.line; old !== undefined; old = before?.line) {
+      if (path !== undefined && comparePaths(old.path, path) >= 0) return;
+      before!.advance();
+      await this.#remove(old);
+    }
+  }
+
+  async #remove(old: IndexLine): Promise<void> {
+    await this.#order({ act: 'remove', path: old.path });
+    this.#touchAround(old.path);
+    if (!isFolderLine(old)) return;
+    // It is gone with all that was in it.
+    const { before } = this.#options;
+    while (before?.line?.path.startsWith(`${old.path}/`)) before.advance();
+  }
+
+  /** The folder of a path is among those on the way, unless it is the root. */
+  #touchAround(path: string): void {
+    const parent = path.slice(0, Math.max(0, path.lastIndexOf('/')));
+    const folder = this.#way.findLast((one) => one.path === parent);
+    if (folder !== undefined) this.#touched.set(folder.path, folder.modifiedNs);
+  }
+
+  async #make(entry: CheckedEntry, index: number): Promise<void> {
+    this.#touchAround(entry.path);
+    if (entry.type === S_IFDIR) {
+      await this.#order({ act: 'folder', entry, isThere: false });
+      this.#touched.set(entry.path, entry.modifiedNs);
+      return;
+    }
+    if (entry.type !== S_IFREG) return await this.#order({ act: 'node', entry });
+    this.#renewed.add(entry.path);
+    if (entry.target !== undefined) {
+      await this.#open();
+      this.#hardLinks.push({ path: entry.path, target: entry.target });
+      return;
+    }
+    this.#received.files += 1;
+    if (this.#sent.directory !== undefined) return await this.#order({ act: 'copy', entry });
+    await this.#open();
+    this.#waiting.push({ index, entry });
+    this.#begin();
+  }
+
+  #begin(): void {
+    while (this.#reads.size < READS && this.#waiting.length > 0 && this.#failure === undefined) {
+      const { index, entry } = this.#waiting.shift()!;
+      const read = this.#read(index, entry)
+        .catch((error: unknown) => {
+          this.#failure ??= { error };
+        })
+        .finally(() => {
+          this.#reads.delete(read);
+          this.#begin();
+          this.#wake();
+        });
+      this.#reads.add(read);
+    }
+  }
+
+  async #read(index: number, entry: CheckedEntry): Promise<void> {
+    const writer = this.#writer!;
+    let left = entry.sizeBytes;
+    const first: Uint8Array[] = [];
+    let write: ((piece: Uint8Array) => Promise<void>) | undefined;
+    if (left > SMALL_BYTES) write = await writer.begin(entry);
+    // An empty file has nothing to ask for.
+    if (left > 0) {
+      for await (const chunk of this.#sent.read(index)) {
+        if (this.#failure !== undefined) return;
+        // What has grown since it was looked at is cut where it was, as in an archive.
+        const piece = chunk.length > left ? chunk.subarray(0, left) : chunk;
+        left -= piece.length;
+        this.#options.onBytes(piece.length);
+        if (write === undefined) first.push(piece);
+        else if (piece.length > 0) await write(piece);
+        if (left === 0) break;
+      }
+    }
+    if (write !== undefined) await write(new Uint8Array());
+    else await writer.file(entry, first.length === 1 ? first[0]! : Buffer.concat(first));
+  }
+
+  /** Waits until one of the reads has ended. */
+  async #progress(): Promise<void> {
+    this.#check();
+    if (this.#reads.size === 0) return this.#begin();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    const { signal } = this.#options;
+    signal.addEventListener('abort', this.#wake, { once: true });
+    await promise;
+    signal.removeEventListener('abort', this.#wake);
+    this.#check();
+  }
+
+  #check(): void {
+    this.#options.signal.throwIfAborted();
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  async #order(order: Parameters<FolderWriter['order']>[0]): Promise<void> {
+    await this.#open();
+    await this.#writer!.order(order);
+  }
+
+  async #open(): Promise<void> {
+    this.#writer ??= await this.#options.open();
+  }
+}
+
+/** In a layer, a character device 0:0 hides what lies below. */
+function refuseWhiteout({ type, deviceMajor, deviceMinor, path }: CheckedEntry): void {
+  if (type !== S_IFCHR || deviceMajor !== 0 || deviceMinor !== 0) return;
+  throw new TareError(
+    'InvalidArgument',
+    `the folder that was sent: ${JSON.stringify(fromByteString(path))}: it is overlayfs' mark of a removed file, not a file: leave it out, by .dockerignore`,
+  );
+}

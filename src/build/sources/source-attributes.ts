@@ -1,0 +1,50 @@
+import { TareError } from '../../errors/index.ts';
+import type { BuildSession } from '../session.ts';
+
+/** What a source is told beside its identifier. */
+export type Attributes = Readonly<Record<string, string>>;
+
+/** @throws {TareError} InvalidArgument: an attribute that this kind of source does not know */
+export function refuseUnknown(what: string, attributes: Attributes, known: readonly string[]): void {
+  const unknown = Object.keys(attributes).find((key) => !known.includes(key));
+  if (unknown !== undefined)
+    throw new TareError('InvalidArgument', `${what}: unknown attribute ${JSON.stringify(unknown)}`);
+}
+
+/** A list that is sent as JSON, under a name of ours. @throws {TareError} InvalidArgument: it is none */
+export function textList<K extends string>(attributes: Attributes, key: string, as: K): Partial<Record<K, string[]>> {
+  const text = attributes[key];
+  if (text === undefined || text === '') return {};
+  let list: unknown;
+  try {
+    list = JSON.parse(text);
+  } catch {
+    list = undefined;
+  }
+  if (list === null) return {};
+  if (!Array.isArray(list) || !list.every((item) => typeof item === 'string'))
+    throw new TareError('InvalidArgument', `${key}: want a list of texts in JSON`);
+  return { [as]: list as string[] } as Partial<Record<K, string[]>>;
+}
+
+/** @throws {TareError} Unavailable: the session is not among those of the builds that ask */
+export function pickSession(sessions: readonly BuildSession[], id: string | undefined): BuildSession {
+  const found = id === undefined || id === '' ? sessions[0] : sessions.find((session) => session.id === id);
+  if (found !== undefined) return found;
+  throw new TareError(
+    'Unavailable',
+    id === undefined ? 'no active sessions' : `no active session for ${id}: context deadline exceeded`,
+  );
+}
+
+/** Asks one session after the other. @returns undefined: none has it */
+export async function secretOf(sessions: readonly BuildSession[], id: string): Promise<string | undefined> {
+  for (const session of sessions) {
+    try {
+      return Buffer.from(await session.secret(id)).toString('utf8');
+    } catch (error) {
+      if ((error as { kind?: unknown }).kind !== 'NotFound') throw error;
+    }
+  }
+  return undefined;
+}
