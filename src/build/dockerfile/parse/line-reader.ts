@@ -36,7 +36,7 @@ export class LineReader {
       if (raw === undefined) return undefined;
       const line = withoutEnd(raw);
       const trimmed = trimStart(line);
-      const isDirective = this.#located(() => this.#directives.readLine(trimmed, this.#line));
+      const isDirective = this.#located(() => this.#readDirective(trimmed));
       if (trimmed.startsWith('#')) this.#addComment(isDirective ? '' : trimmed);
       else if (trimmed === '') this.#comments = [];
       else return this.#join(trimmed, line.length - trimmed.length);
@@ -53,6 +53,11 @@ export class LineReader {
       if ((isChomped ? line.replace(/^\t+/, '') : line) === name) return lines.join('');
       lines.push(raw);
     }
+  }
+
+  /** Looks at once whether the escape character is one, while its line is known. */
+  #readDirective(text: string): boolean {
+    return this.#directives.readLine(text, this.#line) && this.#directives.escape !== undefined;
   }
 
   #addComment(text: string): void {
