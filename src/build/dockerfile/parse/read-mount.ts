@@ -1,6 +1,6 @@
 import { TareError } from '../../../errors/index.ts';
 import { suggestion, withSuggestion } from '../../../image/index.ts';
-import { csvFields } from './csv-fields.ts';
+import { commaFields } from '../comma-fields.ts';
 import type { Mount, MountFlag } from './instruction.ts';
 
 const broken = (message: string) => new TareError('InvalidArgument', message);
@@ -15,7 +15,7 @@ const keys =
 
 /** @throws {TareError} InvalidArgument: not fields, or variables where none can be */
 export function parseMountFlag(text: string): MountFlag {
-  const fields = csvFields(text, 'mounts').map((field) => {
+  const fields = commaFields(text, 'failed to parse csv mounts').map((field) => {
     const equals = field.indexOf('=');
     const key = (equals < 0 ? field : field.slice(0, equals)).toLowerCase();
     return { key, value: equals < 0 ? undefined : field.slice(equals + 1) };

@@ -1,7 +1,7 @@
 import { TareError } from '../../../errors/index.ts';
 import { parseJsonForm, type WrittenFlag, withSuggestion } from '../../../image/index.ts';
+import { commaFields } from '../comma-fields.ts';
 import type { CommandText } from './command-text.ts';
-import { csvFields } from './csv-fields.ts';
 import type { CommandLine, DeviceFlag, RunInstruction } from './instruction.ts';
 import { booleanOf, parseMountFlag } from './read-mount.ts';
 
@@ -49,7 +49,7 @@ export function parseCommandLine(text: CommandText): CommandLine {
 function parseDevice(value: string): DeviceFlag {
   let name = '';
   let isRequired = false;
-  for (const field of csvFields(value, 'devices')) {
+  for (const field of commaFields(value, 'failed to parse csv devices')) {
     const equals = field.indexOf('=');
     const key = (equals < 0 ? field : field.slice(0, equals)).toLowerCase();
     if (key === 'required') isRequired = equals < 0 || booleanOf(key, field.slice(equals + 1));
