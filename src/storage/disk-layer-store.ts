@@ -10,13 +10,13 @@ import {
   O_DIRECTORY,
   OpenFile,
   openAt,
-  statusOf,
   toByteString,
   tryFlock,
-  unmountIfMounted,
 } from '../linux/index.ts';
+import type { ContentSelector } from './contents/content-selector.ts';
 import type { DiffID, LayerName, LocalLayer } from './digest.ts';
 import { type DriverOptions, snapshotDriver } from './drivers.ts';
+import type { FileActionRequest } from './file-actions/file-action.ts';
 import type {
   Change,
   Layer,
@@ -24,6 +24,7 @@ import type {
   LayerStore,
   MountOptions,
   OpenRoot,
+  OpenTree,
   PrepareOptions,
   RootBind,
   SealOptions,
@@ -40,8 +41,9 @@ import { openStack } from './layers/stack.ts';
 import { type VisibleFiles, walkVisible } from './layers/visible-files.ts';
 import { opaqueAttribute } from './layers/whiteouts.ts';
 import { assembleRoot } from './roots/assemble.ts';
+import { ShownTrees } from './shown-trees.ts';
 import { makeSkeleton, type Skeleton } from './skeleton.ts';
-import { type LayerStack, rootOf, type SnapshotDriver } from './snapshot-driver.ts';
+import { changedRoot, type LayerStack, rootOf, type SnapshotDriver } from './snapshot-driver.ts';
 import { SnapshotFolders } from './snapshot-folders.ts';
 import type { ArchiveLimits } from './tree/budget.ts';
 import { compareTrees } from './tree/compare.ts';
@@ -83,6 +85,7 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
   readonly #snapshots: SnapshotFolders;
   readonly #driver: SnapshotDriver;
   readonly #driverOptions: DriverOptions;
+  readonly #shown: ShownTrees;
   readonly #opaque: string;
 
   constructor(layers: LayerSet, directory: string, driver: SnapshotDriver['name'], options: DriverOptions) {
@@ -90,6 +93,7 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     this.#snapshots = new SnapshotFolders(directory);
     this.#driver = snapshotDriver(driver, options);
     this.#driverOptions = options;
+    this.#shown = new ShownTrees(layers, this.#snapshots, this.#driver);
     this.#opaque = opaqueAttribute(options.userXattrs);
   }
 
@@ -221,21 +225,37 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     return this.#driver.written(this.#snapshots.path(key));
   }
 
-  async mountTree(names: readonly LayerName[], target: string): Promise<AsyncDisposable> {
-    const stack = this.#layers.stack(names, { isBare: true });
+  async openTree(names: readonly LayerName[]): Promise<OpenTree> {
+    return await this.#shown.open(names);
+  }
+
+  async contentDigest(
+    names: readonly LayerName[],
+    selectors: readonly ContentSelector[],
+    signal?: AbortSignal,
+  ): Promise<string> {
+    return await this.#layers.contentDigest(names, selectors, signal);
+  }
+
+  async difference(
+    before: readonly LayerName[],
+    after: readonly LayerName[],
+    signal?: AbortSignal,
+  ): Promise<LocalLayer> {
     const directory = this.#snapshots.hidden(this.#layers.life.id);
     try {
-      await this.#driver.show(directory, stack, target);
-    } catch (error) {
+      return await this.#layers.difference(before, after, join(directory, 'files'), signal);
+    } finally {
       await this.#snapshots.discard(directory);
-      throw error;
     }
-    return {
-      [Symbol.asyncDispose]: async () => {
-        unmountIfMounted(target);
-        await this.#snapshots.discard(directory);
-      },
-    };
+  }
+
+  async runFileActions(request: FileActionRequest, signal?: AbortSignal): Promise<void> {
+    await this.#layers.pool.run({ type: 'files', request }, signal);
+  }
+
+  async mountTree(names: readonly LayerName[], target: string): Promise<AsyncDisposable> {
+    return await this.#shown.mount(names, target);
   }
 
   async prepare(
@@ -271,10 +291,10 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     return this.#driver.mount(directory, this.#layers.stack(record.parents, record), options);
   }
 
-  async openRoot(key: string, binds: readonly RootBind[] = []): Promise<OpenRoot> {
+  async openRoot(key: string, binds: readonly RootBind[] = [], options: MountOptions = {}): Promise<OpenRoot> {
     const directory = this.#snapshots.path(key);
     const stack = this.#stackOf(key);
-    if (binds.length === 0) return new OpenFile(this.#driver.open(directory, stack));
+    if (binds.length === 0) return new OpenFile(this.#driver.open(directory, stack, options));
     const { name: driver } = this.#driver;
     return await assembleRoot({ driver, directory, stack, binds: [...binds], ...this.#driverOptions });
   }
@@ -426,13 +446,4 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
       await sleep(2);
     }
   }
-}
-
-/** Owner and mode of a written root folder, if they are others than below. */
-function changedRoot(path: string, below: LayerStack): RootStatus | undefined {
-  using folder = new OpenFile(openAt(AT_FDCWD, toByteString(path), O_DIRECTORY));
-  const { uid, gid, mode } = statusOf(folder.fd);
-  const [now, before] = [{ uid, gid, mode: mode & 0o7777 }, rootOf(below)];
-  const isSame = now.uid === before.uid && now.gid === before.gid && now.mode === (before.mode & 0o7777);
-  return isSame ? undefined : now;
 }

@@ -1,10 +1,13 @@
 export { BlobGrowth } from './blob-growth.ts';
 export * from './compression.ts';
 export * from './content-store.ts';
+export type { ContentSelector } from './contents/content-selector.ts';
 export * from './descriptor.ts';
 export * from './digest.ts';
 export * from './disk-content-store.ts';
 export * from './disk-layer-store.ts';
+export type { CopyAction, FileAction, FileActionRequest, MadeFile, OwnerName } from './file-actions/file-action.ts';
+export { hasWildcard, namePattern, PathPatterns, type PatternState } from './file-actions/path-pattern.ts';
 export * from './layer-store.ts';
 export type { VisibleFile, VisibleFiles } from './layers/visible-files.ts';
 export * from './tar/index.ts';

@@ -1,6 +1,8 @@
 import type { BlobGrowth } from './blob-growth.ts';
 import type { BlobIngester, BlobReader } from './content-store.ts';
+import type { ContentSelector } from './contents/content-selector.ts';
 import type { DiffID, LayerName, LocalLayer } from './digest.ts';
+import type { FileActionRequest } from './file-actions/file-action.ts';
 import type { PackOptions } from './layers/pack-layer.ts';
 import type { VisibleFiles } from './layers/visible-files.ts';
 
@@ -38,6 +40,12 @@ export interface MountOptions {
   volatile?: boolean;
   /** For looking only: nobody can write through it, and neither devices nor set-user-id bits count. */
   readOnly?: boolean;
+}
+
+/** An opened tree; disposing gives it up. */
+export interface OpenTree extends AsyncDisposable {
+  /** O_PATH descriptor of its root folder. */
+  readonly fd: number;
 }
 
 export interface PrepareOptions {
@@ -154,6 +162,29 @@ export interface LayerStore {
   /** Bytes of its files, counted once for hard links. Of a local layer it is found by looking, once. */
   sizeOf(name: LayerName): Promise<number>;
   /**
+   * Opens layers merged, read-only and as they are (without the places for mounts), giving them no place in the file tree: a
+   * crash leaves no mount. The caller keeps the layers from being removed.
+   * @throws {TareError} NotFound: a layer is missing
+   */
+  openTree(names: readonly LayerName[]): Promise<OpenTree>;
+  /**
+   * A digest of parts of a tree: names beneath each part, types, modes, owners, attributes, targets of links, contents; not times.
+   * Files are hashed in a thread, and what is known of a file that did not change is remembered beside its layer.
+   * @throws {TareError} NotFound: a part, or a layer, is not there
+   */
+  contentDigest(
+    names: readonly LayerName[],
+    selectors: readonly ContentSelector[],
+    signal?: AbortSignal,
+  ): Promise<string>;
+  /**
+   * A new local layer of what the second tree has more, less and otherwise: laid over the first it gives the second.
+   * @throws {TareError} NotFound
+   */
+  difference(before: readonly LayerName[], after: readonly LayerName[], signal?: AbortSignal): Promise<LocalLayer>;
+  /** Does actions to an opened tree in a thread. @throws {TareError} as `runFileActionsHere`; the signal's reason */
+  runFileActions(request: FileActionRequest, signal?: AbortSignal): Promise<void>;
+  /**
    * Shows layers merged, read-only and as they are (without the places for mounts), at an empty folder of the caller's.
    * Disposing unmounts it. A crash leaves the mount to whoever owns the folder. The caller keeps the layers from being removed.
    * @throws {TareError} NotFound: a layer is missing
@@ -178,7 +209,7 @@ export interface LayerStore {
    * Opens a snapshot's root filesystem without giving it a place in the file tree: a crash leaves no mount behind, and
    * `isMounted` does not change. With binds it is put together in a mount namespace of its own.
    */
-  openRoot(key: string, binds?: readonly RootBind[]): Promise<OpenRoot>;
+  openRoot(key: string, binds?: readonly RootBind[], options?: MountOptions): Promise<OpenRoot>;
   /** Unmounts a snapshot if it is mounted; lazily when busy. */
   unmount(key: string): void;
   isMounted(key: string): boolean;

@@ -1,5 +1,6 @@
+import { AT_FDCWD, O_DIRECTORY, OpenFile, openAt, statusOf, toByteString } from '../linux/index.ts';
 import type { MountOptions } from './layer-store.ts';
-import type { StackedLayer } from './layers/layer-record.ts';
+import type { RootStatus, StackedLayer } from './layers/layer-record.ts';
 
 /** The layers below a snapshot. */
 export interface LayerStack {
@@ -12,6 +13,15 @@ export interface LayerStack {
 /** Owner and permissions of the root folder, by the topmost layer that names it. */
 export const rootOf = (stack: LayerStack): { uid: number; gid: number; mode: number } =>
   stack.records.find((record) => record.root)?.root ?? { uid: 0, gid: 0, mode: 0o755 };
+
+/** Owner and mode of a written root folder, if they are others than below. */
+export function changedRoot(path: string, below: LayerStack): RootStatus | undefined {
+  using folder = new OpenFile(openAt(AT_FDCWD, toByteString(path), O_DIRECTORY));
+  const { uid, gid, mode } = statusOf(folder.fd);
+  const [now, before] = [{ uid, gid, mode: mode & 0o7777 }, rootOf(below)];
+  const isSame = now.uid === before.uid && now.gid === before.gid && now.mode === (before.mode & 0o7777);
+  return isSame ? undefined : now;
+}
 
 /**
  * How writable snapshots are made of layers. Each has a folder of its own; the store around the driver names, records
@@ -33,7 +43,7 @@ export interface SnapshotDriver {
    * Opens the root filesystem without giving it a place in the file tree, so that a crash leaves no mount behind.
    * @returns an O_PATH descriptor, the caller's to close
    */
-  open(directory: string, stack: LayerStack): number;
+  open(directory: string, stack: LayerStack, options?: MountOptions): number;
   isMounted(directory: string): boolean;
   /** Where `mount` shows it. */
   root(directory: string): string;

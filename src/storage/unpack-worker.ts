@@ -1,5 +1,7 @@
 import { parentPort } from 'node:worker_threads';
 import { kindOf, messageOf } from '../errors/index.ts';
+import { contentDigestHere } from './contents/content-digest.ts';
+import { runFileActionsHere } from './file-actions/run-actions.ts';
 import { packLayerHere } from './layers/pack-layer.ts';
 import { unpackLayer } from './layers/unpack.ts';
 import { assembleHere } from './roots/assemble.ts';
@@ -15,6 +17,10 @@ function resultOf(order: Exclude<WorkerOrder, { type: 'cancel' }>, signal: Abort
       return unpackLayer(order.request, signal);
     case 'pack':
       return packLayerHere(order.request, signal);
+    case 'contents':
+      return contentDigestHere(order.request, signal);
+    case 'files':
+      return runFileActionsHere(order.request, signal);
     case 'assemble':
       return assembleHere(order.request);
     case 'mount':

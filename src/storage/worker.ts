@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { type ErrorKind, TareError } from '../errors/index.ts';
+import type { ContentRequest } from './contents/content-selector.ts';
+import type { FileActionRequest } from './file-actions/file-action.ts';
 import type { PackRequest } from './layers/pack-layer.ts';
 import type { UnpackRequest } from './layers/unpack.ts';
 import type { AssembleRequest } from './roots/assemble-request.ts';
@@ -9,6 +11,8 @@ import type { VolumeSource } from './volumes/volume-source.ts';
 export type WorkerOrder =
   | { type: 'unpack'; request: UnpackRequest }
   | { type: 'pack'; request: PackRequest }
+  | { type: 'contents'; request: ContentRequest }
+  | { type: 'files'; request: FileActionRequest }
   | { type: 'cancel' }
   | { type: 'assemble'; request: AssembleRequest }
   | { type: 'mount'; request: { source: VolumeSource; target: string } };

@@ -14,6 +14,7 @@ import type { TreeChange } from '../tree/compare.ts';
 import { type CopiedLinks, copyEntry } from '../tree/copy.ts';
 import { parentOf } from '../tree/path.ts';
 import type { Place } from '../tree/side.ts';
+import type { MergedEntry, MergedFolder } from './merged-folder.ts';
 
 /**
  * Makes a layer in overlayfs' form of a list of changes: what is new is copied, what is gone becomes a whiteout.
@@ -52,3 +53,14 @@ export function* layChanges(
 /** A folder of a tree that nobody changes. */
 export const openFolder = (rootFd: number, path: ByteString): OpenFile =>
   new OpenFile(openAt2(rootFd, path || '.', O_DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS));
+
+/** Where a path of a merged tree lies; undefined: nowhere. */
+export function placeIn(root: MergedFolder, path: ByteString): (Disposable & Place) | undefined {
+  let entry: MergedEntry | undefined;
+  let folder: MergedFolder | undefined = root;
+  for (const name of path.split('/')) {
+    entry = folder?.lookup(name);
+    folder = entry?.folder;
+  }
+  return entry && { fd: entry.layerFd, path: entry.path, status: entry.status, [Symbol.dispose]: () => {} };
+}

@@ -1,21 +1,26 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { TareError } from '../../errors/index.ts';
+import { dirname, join } from 'node:path';
 import { AT_FDCWD, O_DIRECTORY, OpenFile, openAt, toByteString } from '../../linux/index.ts';
+import type { ContentSelector } from '../contents/content-selector.ts';
 import { type DiffID, type Digest, isLocalLayer, type LayerName, type LocalLayer } from '../digest.ts';
 import type { Layer, SealOptions, SealTarget } from '../layer-store.ts';
-import type { LayerStack } from '../snapshot-driver.ts';
+import { type LayerStack, rootOf } from '../snapshot-driver.ts';
 import { StoreLife } from '../store-life.ts';
 import { ThreadPool } from '../thread-pool.ts';
 import type { ArchiveLimits } from '../tree/budget.ts';
 import { paced } from '../tree/pace.ts';
+import { LayerSide } from '../tree/side.ts';
 import { sizeSteps } from '../tree/size.ts';
+import { compareTwo } from '../tree/two-trees.ts';
 import { CommittedLayers, missingLayer } from './committed-layers.ts';
+import { layChanges, placeIn } from './lay-changes.ts';
 import { LayerFolders } from './layer-folders.ts';
 import type { LayerRecord } from './layer-record.ts';
 import { LocalLayers } from './local-layers.ts';
+import { MergedFolder } from './merged-folder.ts';
 import type { PackedLayer } from './pack-layer.ts';
 import { RestoredLayers } from './restored-layers.ts';
+import { openStack } from './stack.ts';
 import { opaqueAttribute } from './whiteouts.ts';
 
 interface LayerSetOptions {
@@ -143,6 +148,44 @@ export class LayerSet implements AsyncDisposable {
     return { records, paths: [...(top ?? []), ...paths, ...(bottom ?? [])] };
   }
 
+  async contentDigest(
+    names: readonly LayerName[],
+    selectors: readonly ContentSelector[],
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const { paths } = this.stack(names, { isBare: true });
+    const layers = paths.map((files) => ({ files, index: join(dirname(files), 'contents') }));
+    const { userXattrs } = this.#options;
+    return await this.pool.run<string>({ type: 'contents', request: { layers, userXattrs, selectors } }, signal);
+  }
+
+  /** @param files an absent folder to make the layer in */
+  async difference(
+    before: readonly LayerName[],
+    after: readonly LayerName[],
+    files: string,
+    signal: AbortSignal | undefined,
+  ): Promise<LocalLayer> {
+    const opaque = opaqueAttribute(this.#options.userXattrs);
+    const [lower, upper] = [this.stack(before, { isBare: true }), this.stack(after, { isBare: true })];
+    await mkdir(files, { mode: 0o755 });
+    {
+      using target = new OpenFile(openAt(AT_FDCWD, toByteString(files), O_DIRECTORY));
+      using old = openStack(lower);
+      using now = openStack(upper);
+      const tree = new MergedFolder(now.fds, opaque);
+      const none = { [Symbol.dispose]: () => {} };
+      const changes = compareTwo(new LayerSide(new MergedFolder(old.fds, opaque), none), new LayerSide(tree, none));
+      await paced(
+        layChanges(target.fd, changes, (path) => placeIn(tree, path)),
+        signal,
+      );
+    }
+    const [was, is] = [rootOf(lower), rootOf(upper)];
+    const isSame = was.uid === is.uid && was.gid === is.gid && was.mode === is.mode;
+    return await this.local.adopt(files, isSame ? undefined : is);
+  }
+
   /** Removes what was made for stacks that are not in use. */
   async sweepRestored(used: readonly (readonly LayerName[])[]): Promise<void> {
     await this.#restored.sweep(used);
@@ -165,9 +208,3 @@ export class LayerSet implements AsyncDisposable {
 
 /** An uncompressed layer is the blob of its diffID. */
 const blobOf = (diffID: DiffID): Digest => diffID as string as Digest;
-
-/** @throws {TareError} Conflict */
-export function requireUnsealed(layer: LocalLayer, diffID: DiffID | undefined): void {
-  if (diffID === undefined) return;
-  throw new TareError('Conflict', `layer ${layer} is ${diffID}, too, and can no longer be changed`);
-}

@@ -57,12 +57,12 @@ export class OverlayDriver implements SnapshotDriver {
     return target;
   }
 
-  open(directory: string, stack: LayerStack): number {
+  open(directory: string, stack: LayerStack, { volatile = false }: MountOptions = {}): number {
     if (this.isMounted(directory)) return openFolder(this.root(directory));
     // Mounted for the moment of opening it: the descriptor keeps the mount when it has no place any more.
     const place = join(directory, 'view');
     mkdirSync(place, { recursive: true, mode: 0o700 });
-    this.#mountAt(place, directory, stack);
+    this.#mountAt(place, directory, stack, volatile);
     try {
       return openFolder(place);
     } finally {

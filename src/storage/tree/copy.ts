@@ -70,7 +70,15 @@ export function* copyEntry(
     links.set(key, { fd: linkRoot.fd, path: linkRoot.path });
   }
   if (status.type === S_IFREG) {
-    yield* copyFile(from, to);
+    yield* copyFile(from, to, (fd, now) => {
+      changeOwner(fd, now.uid, now.gid);
+      changeMode(fd, now.mode & 0o7777);
+      for (const attribute of listXattrsAt(from.fd, from.name)) {
+        const value = isOverlays(attribute) ? undefined : getXattrAt(from.fd, from.name, attribute);
+        if (value !== undefined) tolerant(() => setXattr(fd, attribute, value));
+      }
+      changeTimes(fd, now.accessNs, now.modifyNs);
+    });
     return;
   }
   if (status.type === S_IFDIR) makeDirectoryAt(to.fd, to.name, 0o700);
@@ -99,9 +107,18 @@ export function copyStatus(
   changeTimesAt(to.fd, to.name, status.accessNs, status.modifyNs);
 }
 
+/** Makes a file with the content of another, holes included, mode 0600. Nothing when the name is no regular file any more. */
+export function* copyContent(
+  from: { fd: number; name: ByteString },
+  to: { fd: number; name: ByteString },
+): Generator<void, void, void> {
+  yield* copyFile(from, to, () => {});
+}
+
 function* copyFile(
   from: { fd: number; name: ByteString },
   to: { fd: number; name: ByteString },
+  dress: (targetFd: number, status: FileStatus) => void,
 ): Generator<void, void, void> {
   // O_NONBLOCK: should the name have become a FIFO meanwhile, opening it must not wait.
   using source = new OpenFile(openAt(from.fd, from.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
@@ -115,13 +132,7 @@ function* copyFile(
     offset = data.end;
   }
   truncate(target.fd, status.sizeBytes);
-  changeOwner(target.fd, status.uid, status.gid);
-  changeMode(target.fd, status.mode & 0o7777);
-  for (const key of listXattrsAt(from.fd, from.name)) {
-    const value = isOverlays(key) ? undefined : getXattrAt(from.fd, from.name, key);
-    if (value !== undefined) tolerant(() => setXattr(target.fd, key, value));
-  }
-  changeTimes(target.fd, status.accessNs, status.modifyNs);
+  dress(target.fd, status);
   yield;
 }
 

@@ -1,0 +1,41 @@
+import type { FileAction, FileActionCopy, FileOp, UserOpt } from '../../protocol/index.ts';
+import type { ContentSelector } from '../../storage/index.ts';
+
+/**
+ * What file actions use of each input, by its position: what they copy from it, and the lists of users that names are looked up
+ * in. An input that is changed counts as a whole, by its own keys, and is not among them.
+ */
+export function fileSelectors(op: FileOp, inputCount: number): ReadonlyMap<number, readonly ContentSelector[]> {
+  const selectors = new Map<number, ContentSelector[]>();
+  const changed = new Set<number>();
+  const add = (input: bigint, selector: ContentSelector): void => {
+    const position = Number(input);
+    if (position < 0 || position >= inputCount) return;
+    selectors.set(position, [...(selectors.get(position) ?? []), selector]);
+  };
+  for (const action of op.actions) {
+    changed.add(Number(action.input));
+    for (const { name, path } of ownersOf(action)) add(name.input, { path, followsLinks: true, allowsNothing: true });
+    if (action.action.case === 'copy') add(action.secondaryInput, selectorOf(action.action.value));
+  }
+  for (const position of changed) selectors.delete(position);
+  return selectors;
+}
+
+const selectorOf = (copy: FileActionCopy): ContentSelector => ({
+  path: copy.src,
+  isWildcard: copy.allowWildcard,
+  allowsNothing: copy.allowWildcard && copy.allowEmptyWildcard,
+  followsLinks: copy.followSymlink,
+  includePatterns: copy.includePatterns,
+  excludePatterns: copy.excludePatterns,
+  requiredPaths: copy.requiredPaths,
+});
+
+/** The names of owners in an action, and where they are looked up. */
+function ownersOf({ action }: FileAction): { name: { name: string; input: bigint }; path: string }[] {
+  const owner = action.case === undefined || action.case === 'rm' ? undefined : action.value.owner;
+  const named = (opt: UserOpt | undefined, path: string) =>
+    opt?.user.case === 'byName' ? [{ name: opt.user.value, path }] : [];
+  return [...named(owner?.user, '/etc/passwd'), ...named(owner?.group, '/etc/group')];
+}

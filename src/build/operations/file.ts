@@ -1,0 +1,81 @@
+import { posix } from 'node:path';
+import { clone, toJson } from '@bufbuild/protobuf';
+import { TareError } from '../../errors/index.ts';
+import { type FileAction, FileActionSchema, type FileOp } from '../../protocol/index.ts';
+import { type ContentSelector, digestOf } from '../../storage/index.ts';
+import type { BuilderParts } from '../builder-parts.ts';
+import type { CacheDependency, Operation } from '../operation.ts';
+import type { Tree } from '../tree.ts';
+import { ChangedTrees } from './changed-trees.ts';
+import { fileSelectors } from './file-selectors.ts';
+
+/** Copies, makes and removes files. Each output is a tree with one layer more. */
+export function fileOperation(
+  { layers }: Pick<BuilderParts, 'layers'>,
+  op: FileOp,
+  vertex: { inputs: readonly unknown[] },
+): Operation {
+  const selectors = fileSelectors(op, vertex.inputs.length);
+  return {
+    recordType: 'regular',
+    description: op.actions.map(describe).join(', '),
+    cacheMap: async () => ({
+      digest: digestOf(JSON.stringify({ type: 'buildkit.file.v0', actions: op.actions.map(keyOf) })),
+      dependencies: vertex.inputs.map((_, position) => dependencyOf(layers, selectors.get(position))),
+    }),
+    run: async (inputs, { signal }) => {
+      const outputs: Tree[] = [];
+      await using trees = new ChangedTrees(layers, op.actions, inputs, signal);
+      for (const [index, { output }] of op.actions.entries()) {
+        if (output >= 0n) outputs[Number(output)] = await trees.after(index);
+      }
+      return outputs;
+    },
+  };
+}
+
+function dependencyOf(
+  layers: BuilderParts['layers'],
+  selectors: readonly ContentSelector[] | undefined,
+): CacheDependency {
+  if (selectors === undefined) return {};
+  return {
+    selector: digestOf(JSON.stringify(selectors)),
+    contentDigest: async (tree, { signal }) => {
+      try {
+        return await layers.contentDigest(tree.layers, selectors, signal);
+      } catch (error) {
+        if (!(error instanceof TareError)) throw error;
+        // Clients look for these words.
+        const ref = tree.layers.at(-1)?.replace(/^\w+:/, '').slice(0, 12) ?? 'scratch';
+        throw new TareError(error.kind, `failed to calculate checksum of ref ${ref}: ${error.message}`, {
+          cause: error,
+        });
+      }
+    },
+  };
+}
+
+/** What decides an action's result, but for what it copies: where that lay does not count. */
+function keyOf(action: FileAction): unknown {
+  const key = clone(FileActionSchema, action);
+  if (key.action.case === 'copy') key.action.value.src = posix.basename(key.action.value.src);
+  return toJson(FileActionSchema, key);
+}
+
+function describe({ action }: FileAction): string {
+  switch (action.case) {
+    case 'copy':
+      return `copy ${action.value.src} ${action.value.dest}`;
+    case 'mkfile':
+      return `mkfile ${action.value.path}`;
+    case 'mkdir':
+      return `mkdir ${action.value.path}`;
+    case 'rm':
+      return `rm ${action.value.path}`;
+    case 'symlink':
+      return `symlink ${action.value.newpath} -> ${action.value.oldpath}`;
+    default:
+      return 'nothing';
+  }
+}

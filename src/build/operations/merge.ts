@@ -1,0 +1,20 @@
+import type { MergeOp } from '../../protocol/index.ts';
+import { digestOf } from '../../storage/index.ts';
+import type { Operation } from '../operation.ts';
+
+/**
+ * Lays trees on each other: of two that have a path, the later one's is seen, and what a later one deletes is gone. A tree is a
+ * list of layers, so this is one list after the other; nothing is copied.
+ */
+export function mergeOperation(_parts: unknown, op: MergeOp, vertex: { inputs: readonly unknown[] }): Operation {
+  const positions = op.inputs.map(({ input }) => Number(input));
+  return {
+    recordType: 'regular',
+    description: `merge ${positions.length} trees`,
+    cacheMap: async () => ({
+      digest: digestOf(JSON.stringify({ type: 'buildkit.merge.v0', merge: positions })),
+      dependencies: vertex.inputs.map(() => ({})),
+    }),
+    run: async (inputs) => [{ layers: positions.flatMap((position) => inputs[position]?.layers ?? []) }],
+  };
+}
