@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { TareError } from '../../errors/index.ts';
-import { S_IFDIR, S_IFMT, S_IFREG, toByteString } from '../../linux/index.ts';
+import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, toByteString } from '../../linux/index.ts';
 import { encodeHeader, endOfArchive, padding, type TarEntryType } from '../../storage/index.ts';
 import { isInlineOnly, type StatementSubject, statementOf } from '../attestations/statement.ts';
 import type { BuilderParts } from '../builder-parts.ts';
@@ -161,21 +161,21 @@ function sentFolder(trees: readonly ExportedTree[]): SentFolder {
   };
 }
 
-const tarTypes: Record<number, TarEntryType> = {
-  16807: 'file',
-  9604: 'directory',
-  21609: 'link',
-  4802: 'character',
-  14406: 'block',
-  2401: 'fifo',
-};
+const tarTypes = new Map<number, TarEntryType>([
+  [S_IFREG, 'file'],
+  [S_IFDIR, 'directory'],
+  [S_IFLNK, 'link'],
+  [S_IFCHR, 'character'],
+  [S_IFBLK, 'block'],
+  [S_IFIFO, 'fifo'],
+]);
 
 async function sendTar(trees: readonly ExportedTree[], { session, exporterID, signal }: ExportContext): Promise<void> {
   await using sink = await session.fileSink(exporterID, {});
   for await (const { entry, bytes } of entriesOf(trees)) {
     signal.throwIfAborted();
     const { path, mode, uid, gid, sizeBytes, modifiedNs, linkname, deviceMajor, deviceMinor, xattrs } = entry;
-    const own = tarTypes[mode & S_IFMT]!;
+    const own = tarTypes.get(mode & S_IFMT)!;
     const type = linkname !== undefined && own !== 'link' ? 'hardlink' : own;
     await sink.write(
       encodeHeader({
