@@ -6,17 +6,21 @@ import {
   MergeOpSchema,
   UpperDiffInputSchema,
 } from '../../protocol/index.ts';
-import { type Output, present, type Vertex, type VertexNotes } from './vertex.ts';
+import { type OperationPlatform, type Output, present, type Vertex, type VertexNotes } from './vertex.ts';
 
 /** Lays trees over each other, base first. Empty ones count for nothing. @returns undefined: all are empty */
-export function merge(trees: readonly (Output | undefined)[], notes: VertexNotes = {}): Output | undefined {
+export function merge(
+  trees: readonly (Output | undefined)[],
+  notes: VertexNotes = {},
+  platform?: OperationPlatform,
+): Output | undefined {
   const inputs = present(trees);
   if (inputs.length < 2) return inputs[0];
   const vertex: Vertex = {
     inputs,
     notes,
     capabilities: ['mergeop'],
-    platform: undefined,
+    platform,
     encode: (table) => ({
       case: 'merge',
       value: create(MergeOpSchema, {

@@ -1,0 +1,110 @@
+import { type ImageConfigFile, type ImageProcessConfig, normalized, parseImageConfig } from '../../image/index.ts';
+import type { Platform } from '../../storage/index.ts';
+
+const HISTORY_COMMENT = 'buildkit.dockerfile.v0';
+const DEFAULT_PATHS: Record<string, string> = {
+  windows: 'c:\\Windows\\System32;c:\\Windows;C:\\Windows\\System32\\WindowsPowerShell\\v1.0',
+};
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** What an image says of itself, while a stage makes it. */
+export interface ImageDocument extends ImageConfigFile {
+  config: ImageProcessConfig;
+  history: NonNullable<ImageConfigFile['history']>;
+}
+
+export const defaultPath = (os: string): string => DEFAULT_PATHS[os] ?? DEFAULT_PATH;
+
+export const emptyImage = (platform: Platform): ImageDocument => ({
+  ...platform,
+  config: { WorkingDir: '/' },
+  rootfs: { type: 'layers', diff_ids: [] },
+  history: [],
+});
+
+/** @throws {TareError} InvalidArgument: it is no image's config */
+export function readImage(bytes: Uint8Array, what: string): ImageDocument {
+  const file = parseImageConfig(bytes, what);
+  return { ...file, config: file.config ?? {}, history: file.history ?? [] };
+}
+
+export const platformOf = (image: ImageConfigFile): Platform =>
+  normalized({
+    os: image.os,
+    architecture: image.architecture,
+    ...(image.variant === undefined ? {} : { variant: image.variant }),
+    ...(image['os.version'] === undefined ? {} : { 'os.version': image['os.version'] }),
+  });
+
+/**
+ * Adds a step to the history.
+ * @param epochSeconds the time of the step; undefined: known when it is done
+ */
+export function record(
+  image: ImageDocument,
+  createdBy: string,
+  hasLayer: boolean,
+  epochSeconds: number | undefined,
+): void {
+  image.history.push({
+    ...(epochSeconds === undefined ? {} : { created: timeText(epochSeconds) }),
+    created_by: createdBy,
+    comment: HISTORY_COMMENT,
+    ...(hasLayer ? {} : { empty_layer: true }),
+  });
+}
+
+export const timeText = (epochSeconds: number): string =>
+  new Date(epochSeconds * 1000).toISOString().replace('.000Z', 'Z');
+
+/** Variables of an image, later ones over earlier ones. */
+export const variablesOf = (config: ImageProcessConfig): [string, string][] =>
+  (config.Env ?? []).map((entry) => {
+    const equals = entry.indexOf('=');
+    return equals < 0 ? [entry, ''] : [entry.slice(0, equals), entry.slice(equals + 1)];
+  });
+
+export function setVariable(config: ImageProcessConfig, key: string, value: string): void {
+  config.Env ??= [];
+  const known = config.Env.findIndex((entry) => entry === key || entry.startsWith(`${key}=`));
+  if (known >= 0) config.Env[known] = `${key}=${value}`;
+  else config.Env.push(`${key}=${value}`);
+}
+
+/** The document as it goes to an exporter: fields in Go's order, maps by their keys, so that equal images have equal bytes. */
+export function imageBytes(image: ImageDocument): Uint8Array {
+  const { created, author, architecture, variant, os, config, rootfs, history } = image;
+  const sorted = <T>(map: Record<string, T> | undefined) =>
+    map === undefined || Object.keys(map).length === 0
+      ? undefined
+      : Object.fromEntries(Object.entries(map).sort(([a], [b]) => (a < b ? -1 : 1)));
+  const filled = <T>(list: readonly T[] | null | undefined) => (list == null || list.length === 0 ? undefined : list);
+  const document = {
+    created,
+    author: author || undefined,
+    architecture,
+    variant: variant || undefined,
+    os,
+    'os.version': image['os.version'],
+    'os.features': image['os.features'],
+    config: {
+      User: config.User || undefined,
+      ExposedPorts: sorted(config.ExposedPorts),
+      Env: filled(config.Env),
+      Entrypoint: filled(config.Entrypoint),
+      Cmd: filled(config.Cmd),
+      Volumes: sorted(config.Volumes),
+      WorkingDir: config.WorkingDir || undefined,
+      Labels: sorted(config.Labels),
+      StopSignal: config.StopSignal || undefined,
+      ArgsEscaped: config.ArgsEscaped || undefined,
+      Healthcheck: config.Healthcheck,
+      OnBuild: filled(config.OnBuild),
+      StopTimeout: config.StopTimeout,
+      Shell: filled(config.Shell),
+    },
+    rootfs,
+    history,
+  };
+  return Buffer.from(JSON.stringify(document));
+}
