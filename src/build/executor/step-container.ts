@@ -1,0 +1,302 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join, posix } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { TareError } from '../../errors/index.ts';
+import { type CDIDevice, type Meta, type Mount, NetMode, type SecretEnv, SecurityMode } from '../../protocol/index.ts';
+import {
+  type AttendedProcess,
+  buildExecProcess,
+  type OciSpec,
+  resolveUserIn,
+  type SpecMount,
+} from '../../runtime/index.ts';
+import type { BuilderParts, NetworkMode, StepNetwork } from '../builder-parts.ts';
+import type { OperationContext } from '../operation.ts';
+import { emptyTree, type Tree } from '../tree.ts';
+import { emulatorFor } from './emulation.ts';
+import { MountTargets } from './mount-targets.ts';
+import { secretVariables } from './secrets.ts';
+import { type PreparedMounts, prepareMounts } from './step-mounts.ts';
+import { addDevices, stepCgroup, stepEnvironment, stepHosts, stepSpec } from './step-spec.ts';
+
+/** Where a command, or several one after the other, are to run. */
+export interface StepContainerRequest {
+  mounts: readonly Mount[];
+  /** Trees that mounts name by number. */
+  inputs: readonly Tree[];
+  /** Where relative mount targets begin. */
+  cwd?: string;
+  network: NetMode;
+  devices?: readonly CDIDevice[];
+  /** Architecture of its programs, as Go calls it; '' for the host's. */
+  architecture: string;
+}
+
+/** A command. The first one that runs is the container's own, with its settings; those beside it share them. */
+export interface StepProcess {
+  meta: Meta;
+  security: SecurityMode;
+  secretEnv: readonly SecretEnv[];
+  terminal: boolean;
+  /** Whether something is written to its standard input. */
+  stdin: boolean;
+}
+
+/** A command that runs. Its streams are the caller's to read, or to destroy. */
+export interface RunningStep {
+  readonly stdout: Readable;
+  /** None with a terminal. */
+  readonly stderr: Readable | undefined;
+  readonly stdin: Writable | undefined;
+  /** Exit code, 128 + signal when one ended it. @throws {TareError} CommandNotFound, NotExecutable … */
+  readonly ended: Promise<number>;
+  /** @returns false: there is nothing to signal (yet) */
+  signal(number: number): boolean;
+  kill(): Promise<void>;
+  resize(rows: number, columns: number): void;
+}
+
+/** A root with mounts in which commands run. Disposing ends what runs, and leaves nothing. */
+export interface StepContainer extends AsyncDisposable {
+  start(process: StepProcess): Promise<RunningStep>;
+  /**
+   * Makes trees of what was changed, one for each output. Nothing may run any more, nor after it.
+   * New layers are nobody's until the caller has recorded them.
+   */
+  commit(): Promise<readonly Tree[]>;
+}
+
+type StepContext = Pick<OperationContext, 'signal' | 'sessions' | 'allows'>;
+
+const modes: Readonly<Record<number, NetworkMode>> = {
+  [NetMode.UNSET]: 'sandbox',
+  [NetMode.HOST]: 'host',
+  [NetMode.NONE]: 'none',
+};
+
+/**
+ * Prepares a root and its mounts.
+ *
+ * @throws {TareError} Forbidden: the build was not allowed what it asks for; InvalidArgument, NotFound: its mounts; Unsupported: a
+ *   platform that nothing runs here
+ */
+export async function openStepContainer(
+  parts: BuilderParts,
+  request: StepContainerRequest,
+  context: StepContext,
+): Promise<StepContainer> {
+  const mode = modes[request.network];
+  if (mode === undefined) throw new TareError('InvalidArgument', `unknown network mode ${request.network}`);
+  if (mode === 'host') requireAllowed(context, 'network.host');
+  if ((request.devices ?? []).length > 0) requireAllowed(context, 'device');
+  const emulator = emulatorFor(request.architecture, parts.facts.architecture);
+  context.signal.throwIfAborted();
+
+  await using undo = new AsyncDisposableStack();
+  const id = `step${randomBytes(14).toString('hex')}`;
+  // Whoever looks for leftovers spares what is locked under its id: cgroup, snapshots, bundle.
+  undo.use(parts.locks.tryAcquire(`container:${id}`));
+  const directory = join(parts.execDirectory, id);
+  undo.defer(() => rmSync(directory, { recursive: true, force: true }));
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const network = parts.network(mode, context.signal);
+  undo.defer(async () => {
+    const lent = await network.catch(() => undefined);
+    await lent?.[Symbol.asyncDispose]();
+  });
+  network.catch(() => undefined);
+  const prepared = await prepareMounts(
+    {
+      ...{ entries: parts, layers: parts.layers, id, directory, signal: context.signal },
+      sessions: () => context.sessions(),
+      contentDigest: async (tree, path) => JSON.stringify([tree.layers, path]),
+    },
+    request.mounts,
+    request.inputs,
+    request.cwd ?? '/',
+    undo,
+  );
+  const rootfs = parts.layers.mount(prepared.root.snapshot, { volatile: true });
+  const step = new OpenStep({ parts, context, request, id, directory, rootfs, prepared, emulator, mode, network: await network });
+  undo.use(step);
+  context.signal.throwIfAborted();
+  step.own(undo.move());
+  return step;
+}
+
+function requireAllowed(context: StepContext, entitlement: string): void {
+  if (context.allows(entitlement)) return;
+  throw new TareError('Forbidden', `${entitlement} is not allowed: build with --allow ${entitlement}`);
+}
+
+interface OpenStepState {
+  parts: BuilderParts;
+  context: StepContext;
+  request: StepContainerRequest;
+  id: string;
+  directory: string;
+  rootfs: string;
+  prepared: PreparedMounts;
+  emulator: string | undefined;
+  mode: NetworkMode;
+  network: StepNetwork;
+}
+
+class OpenStep implements StepContainer {
+  readonly #state: OpenStepState;
+  readonly #targets: MountTargets;
+  readonly #running = new Set<AttendedProcess>();
+  #first: { process: AttendedProcess; spec: OciSpec } | undefined;
+  #owned: AsyncDisposableStack | undefined;
+  #entered = 0;
+  #isClean = false;
+  #removesStubsRecursively = true;
+
+  constructor(state: OpenStepState) {
+    this.#state = state;
+    this.#targets = new MountTargets(state.rootfs);
+  }
+
+  /** What is undone after everything in here has ended. */
+  own(undo: AsyncDisposableStack): void {
+    this.#owned = undo;
+  }
+
+  async start(process: StepProcess): Promise<RunningStep> {
+    const { parts, context } = this.#state;
+    if (this.#isClean) throw new TareError('Conflict', 'the step has ended');
+    if (process.security === SecurityMode.INSECURE) requireAllowed(context, 'security.insecure');
+    if (process.meta.args.length === 0) throw new TareError('InvalidArgument', 'a command has no arguments');
+    const secretEnv = await secretVariables(() => context.sessions(), process.secretEnv);
+    context.signal.throwIfAborted();
+    const runtime = parts.runtimeBinary();
+    const common = { runtime, terminal: process.terminal, stdin: process.stdin };
+    const attended =
+      this.#first === undefined
+        ? await this.#startFirst(process, secretEnv, common)
+        : await this.#startBeside(this.#first.spec, process, secretEnv, common);
+    this.#running.add(attended);
+    const stop = () => void attended.kill();
+    context.signal.addEventListener('abort', stop, { once: true });
+    if (context.signal.aborted) stop();
+    const ended = attended.ended.finally(() => {
+      context.signal.removeEventListener('abort', stop);
+      this.#running.delete(attended);
+      if (this.#first?.process === attended) this.#first = undefined;
+    });
+    ended.catch(() => undefined);
+    const { stdout, stderr, stdin } = attended;
+    const controls = {
+      signal: (number: number) => attended.signal(number),
+      kill: () => attended.kill(),
+      resize: (rows: number, columns: number) => attended.resize(rows, columns),
+    };
+    return { stdout, stderr, stdin, ended, ...controls };
+  }
+
+  async #startFirst(
+    process: StepProcess,
+    secretEnv: readonly string[],
+    common: { runtime: ReturnType<BuilderParts['runtimeBinary']>; terminal: boolean; stdin: boolean },
+  ): Promise<AttendedProcess> {
+    const { parts, id, directory, rootfs, prepared, request, network, emulator } = this.#state;
+    const { meta } = process;
+    if (process.security === SecurityMode.INSECURE) network.spoil();
+    this.#removesStubsRecursively = meta.removeMountStubsRecursive;
+    const user = resolveUserIn(rootfs, meta.user);
+    const cwd = posix.resolve('/', meta.cwd);
+    this.#targets.makeFolder(cwd, user);
+    const mounts: SpecMount[] = [...prepared.mounts];
+    if (emulator !== undefined) {
+      mounts.push({ type: 'bind', source: emulator, destination: emulator, readOnly: true, isFile: true });
+    }
+    this.#makeTargets(mounts);
+    const files = { hosts: join(directory, 'hosts'), resolvConf: join(directory, 'resolv.conf') };
+    writeFileSync(files.hosts, stepHosts(meta.hostname, meta.extraHosts), { mode: 0o644 });
+    writeFileSync(files.resolvConf, network.resolvConf, { mode: 0o644 });
+    const spec = stepSpec({
+      ...{ id, meta: { ...meta, cwd }, security: process.security, user, rootfs, mounts, secretEnv, files },
+      network: { mode: request.network, path: network.path },
+      isReadOnlyRoot: prepared.root.isReadOnly,
+      cgroupsPath: stepCgroup(meta.cgroupParent || parts.cgroupParent || `/${parts.instance}`, id),
+      terminal: process.terminal,
+      runtime: common.runtime,
+      facts: parts.facts,
+    });
+    await addDevices(spec, request.devices ?? []);
+    parts.seccomp.embed(spec, common.runtime);
+    writeFileSync(join(directory, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
+    const attended = await parts.runtime.run({ id, directory, program: meta.args[0]!, ...common });
+    this.#first = { process: attended, spec };
+    return attended;
+  }
+
+  async #startBeside(
+    spec: OciSpec,
+    process: StepProcess,
+    secretEnv: readonly string[],
+    common: { runtime: ReturnType<BuilderParts['runtimeBinary']>; terminal: boolean; stdin: boolean },
+  ): Promise<AttendedProcess> {
+    const { parts, id, directory, rootfs } = this.#state;
+    const { meta } = process;
+    const user = meta.user === '' ? undefined : resolveUserIn(rootfs, meta.user);
+    const settings = {
+      ...{ command: meta.args, env: [], workingDir: meta.cwd, tty: process.terminal },
+      privileged: process.security === SecurityMode.INSECURE,
+    };
+    const entering = buildExecProcess(spec.process, settings, user, parts.facts.capabilities);
+    entering.env = stepEnvironment(meta, secretEnv, user?.home ?? '/', process.terminal);
+    this.#entered += 1;
+    const folder = join(directory, `process${this.#entered}`);
+    mkdirSync(folder, { mode: 0o700 });
+    return await parts.runtime.enter({ containerId: id, process: entering, directory: folder, ...common });
+  }
+
+  /** Places for mounts, but for those that lie in another mount: they are the runtime's to make there. */
+  #makeTargets(mounts: readonly SpecMount[]): void {
+    const isInner = (path: string) => mounts.some(({ destination }) => path.startsWith(`${destination}/`));
+    const targets = [
+      ...['/proc', '/dev', '/sys'].map((path) => ({ path, isFile: false })),
+      ...['/etc/hosts', '/etc/resolv.conf'].map((path) => ({ path, isFile: true })),
+      ...mounts.map(({ destination, isFile = false }) => ({ path: destination, isFile })),
+    ];
+    for (const target of targets) {
+      const isOfTheHost = /^\/(proc|dev|sys)\//.test(target.path);
+      if (!isOfTheHost && !isInner(target.path)) this.#targets.make(target);
+    }
+  }
+
+  async #clean(): Promise<void> {
+    if (this.#isClean) return;
+    this.#isClean = true;
+    await Promise.allSettled([...this.#running].map((one) => Promise.all([one.kill(), one.ended])));
+    this.#targets.takeBack(this.#removesStubsRecursively);
+  }
+
+  async commit(): Promise<readonly Tree[]> {
+    const { parts, prepared } = this.#state;
+    await this.#clean();
+    const trees: Tree[] = [];
+    for (const output of prepared.outputs) {
+      if ('tree' in output) {
+        trees[output.index] = output.tree;
+        continue;
+      }
+      parts.layers.unmount(output.snapshot);
+      trees[output.index] = { layers: [...output.base.layers, await parts.layers.freeze(output.snapshot)] };
+    }
+    return Array.from(trees, (tree) => tree ?? emptyTree);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const hasEnded = this.#first === undefined && this.#running.size === 0;
+    await this.#clean();
+    const { parts, id } = this.#state;
+    // A runtime that was killed half-way has cleared nothing away.
+    if (!hasEnded) await parts.runtime.delete(id, parts.runtimeBinary(), true);
+    const owned = this.#owned;
+    this.#owned = undefined;
+    await owned?.disposeAsync();
+  }
+}
