@@ -1,7 +1,8 @@
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { listPids, removeCgroup, unmountIfMounted } from '../../linux/index.ts';
+import { listPids, removeCgroup } from '../../linux/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
+import { removeStepFolder } from './step-folder.ts';
 
 const STEP = /^step[0-9a-f]{28}$/;
 const SIGKILL = 9;
@@ -37,10 +38,7 @@ async function removeStep(
     removeCgroup(cgroup);
   }
   for (const key of await layers.snapshots()) if (key.startsWith(`${id}.`)) await layers.remove(key);
-  for (const folder of [join(directory, 'mounts'), directory]) {
-    for (const name of existsSync(folder) ? readdirSync(folder) : []) unmountIfMounted(join(folder, name));
-  }
-  rmSync(directory, { recursive: true, force: true });
+  removeStepFolder(directory);
 }
 
 /** undefined: the step was never so far that it had one. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { TareError } from '../../errors/index.ts';
@@ -17,6 +17,7 @@ import { emptyTree, type Tree } from '../tree.ts';
 import { emulatorFor } from './emulation.ts';
 import { MountTargets } from './mount-targets.ts';
 import { secretVariables } from './secrets.ts';
+import { removeStepFolder } from './step-folder.ts';
 import { type PreparedMounts, prepareMounts } from './step-mounts.ts';
 import { addDevices, stepCgroup, stepEnvironment, stepHosts, stepSpec } from './step-spec.ts';
 
@@ -98,7 +99,7 @@ export async function openStepContainer(
   // Whoever looks for leftovers spares what is locked under its id: cgroup, snapshots, bundle.
   undo.use(parts.locks.tryAcquire(`container:${id}`));
   const directory = join(parts.execDirectory, id);
-  undo.defer(() => rmSync(directory, { recursive: true, force: true }));
+  undo.defer(() => removeStepFolder(directory));
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const network = parts.network(mode, context.signal);
   undo.defer(async () => {

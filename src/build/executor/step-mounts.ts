@@ -19,6 +19,7 @@ import type { BuildSession } from '../session.ts';
 import { type CacheMountRequest, type CacheSharing, holdCaches } from './cache-mounts.ts';
 import { openInRoot } from './mount-targets.ts';
 import { writeSecret } from './secrets.ts';
+import { MOUNTS } from './step-folder.ts';
 import { serveAgent } from './ssh-agents.ts';
 
 const EMPTY = -1n;
@@ -203,7 +204,7 @@ class MountMaker {
     }
     using opened = openSelected(folder, selector, one.dest);
     const isFile = statusOf(opened.fd).type !== S_IFDIR;
-    const source = join(this.#folder('mounts'), `${index}.part`);
+    const source = join(this.#folder(MOUNTS), `${index}.part`);
     if (isFile) writeFileSync(source, '', { mode: 0o600 });
     else mkdirSync(source, { mode: 0o700 });
     this.#undo.defer(() => void unmountIfMounted(source));
@@ -228,7 +229,7 @@ class MountMaker {
   }
 
   async #view(tree: Tree, index: number): Promise<string> {
-    const path = join(this.#folder('mounts'), String(index));
+    const path = join(this.#folder(MOUNTS), String(index));
     mkdirSync(path, { mode: 0o700 });
     this.#undo.use(await this.#deps.layers.mountTree(tree.layers, path));
     return path;

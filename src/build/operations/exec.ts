@@ -1,0 +1,134 @@
+import type { Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import { kindOf, messageOf, TareError } from '../../errors/index.ts';
+import { oomKillsSinceBoot } from '../../linux/index.ts';
+import type { ExecOp, Meta, Platform } from '../../protocol/index.ts';
+import type { BuilderParts } from '../builder-parts.ts';
+import { openStepContainer, type RunningStep, type StepProcess } from '../executor/step-container.ts';
+import { StepFailed } from '../executor/failed-step.ts';
+import type { CacheMap, Operation, OperationContext } from '../operation.ts';
+import type { Tree } from '../tree.ts';
+import { execDigest, inputUses, selectorOf, type StepPlatform } from './exec-key.ts';
+
+/** What an operation knows of its vertex. */
+export interface ExecVertex {
+  digest: string;
+  inputs: readonly unknown[];
+  platform: Platform | undefined;
+}
+
+/** Of what a failed command said last, so much is kept for who shows its failure. */
+const KEPT_BYTES = 16 * 1024;
+const SIGKILL_CODE = 137;
+
+/** A command: runs it in a container of its own. */
+export function execOperation(parts: BuilderParts, op: ExecOp, vertex: ExecVertex): Operation {
+  const { meta } = op;
+  if (meta === undefined || meta.args.length === 0) {
+    throw new TareError('InvalidArgument', `vertex ${vertex.digest}: a command has no arguments`);
+  }
+  const platform = platformOf(parts, vertex.platform);
+  return {
+    recordType: 'regular',
+    description: `mount / from exec ${meta.args.join(' ')}`.slice(0, 1000),
+    cacheMap: async () => cacheMap(parts, op, vertex, platform),
+    run: (inputs, context) => runStep(parts, op, meta, { ...vertex, platform }, inputs, context),
+  };
+}
+
+function platformOf({ facts }: BuilderParts, platform: Platform | undefined): StepPlatform {
+  return {
+    os: platform?.OS || 'linux',
+    architecture: platform?.Architecture || facts.architecture,
+    variant: platform?.Variant ?? '',
+  };
+}
+
+function cacheMap(parts: BuilderParts, op: ExecOp, vertex: ExecVertex, platform: StepPlatform): CacheMap {
+  const dependencies = inputUses(op.mounts, vertex.inputs.length).map(({ selectors, byContent }) => {
+    const selector = selectorOf(selectors);
+    return {
+      ...(selector === undefined ? {} : { selector }),
+      ...(byContent && {
+        contentDigest: (tree: Tree, context: OperationContext) => contentOf(parts, tree, selectors, context),
+      }),
+    };
+  });
+  return { digest: execDigest(op, platform), dependencies };
+}
+
+async function runStep(
+  parts: BuilderParts,
+  op: ExecOp,
+  meta: Meta,
+  vertex: { digest: string; platform: StepPlatform },
+  inputs: readonly Tree[],
+  context: OperationContext,
+): Promise<readonly Tree[]> {
+  const request = { mounts: op.mounts, inputs, cwd: meta.cwd, network: op.network, devices: op.cdiDevices };
+  await using step = await openStepContainer(parts, { ...request, architecture: vertex.platform.architecture }, context);
+  const process: StepProcess = { meta, security: op.security, secretEnv: op.secretenv, terminal: false, stdin: false };
+  const command = `process ${JSON.stringify(meta.args.join(' '))}`;
+  const said = new LastOutput();
+  const before = oomKillsSinceBoot();
+  const outcome = await follow(await step.start(process), context, said);
+  context.signal.throwIfAborted();
+  if ('exitCode' in outcome && (outcome.exitCode === 0 || meta.validExitCodes.includes(outcome.exitCode))) {
+    if (outcome.exitCode === 0 && meta.validExitCodes.length > 0 && !meta.validExitCodes.includes(0)) {
+      throw failure(`${command} did not complete successfully: exit code: 0`, 0);
+    }
+    return await step.commit();
+  }
+  if ('error' in outcome) {
+    // The runtime could not even begin; its words are in the step's output, as with BuildKit.
+    if (!['CommandNotFound', 'NotExecutable'].includes(kindOf(outcome.error))) {
+      throw failure(`${command} did not complete successfully: ${messageOf(outcome.error)}`, undefined, outcome.error);
+    }
+    throw failure(`${command} did not complete successfully: exit code: 1`, 1, outcome.error);
+  }
+  const { exitCode } = outcome;
+  const isStarved = exitCode === SIGKILL_CODE && oomKillsSinceBoot() > before;
+  const why = isStarved ? 'exit code: 137: killed for want of memory: cannot allocate memory' : `exit code: ${exitCode}`;
+  const error = failure(`${command} did not complete successfully: ${why}`, exitCode);
+  await context.onFailure?.({ process, error, start: (another) => step.start(another) });
+  throw error;
+
+  function failure(message: string, exitCode: number | undefined, cause?: unknown): StepFailed {
+    return new StepFailed(message, { vertex: vertex.digest, exitCode, lastOutput: said.bytes() }, { cause });
+  }
+}
+
+/** Passes on what a command says until it has ended and all is said. */
+async function follow(
+  running: RunningStep,
+  { progress }: OperationContext,
+  said: LastOutput,
+): Promise<{ exitCode: number } | { error: unknown }> {
+  const read = async (stream: Readable, number: 1 | 2): Promise<void> => {
+    stream.on('data', (chunk: Buffer) => {
+      said.add(chunk);
+      progress.log(number, chunk);
+    });
+    await finished(stream).catch(() => undefined);
+  };
+  const streams = [read(running.stdout, 1), ...(running.stderr === undefined ? [] : [read(running.stderr, 2)])];
+  const [end] = await Promise.allSettled([running.ended]);
+  await Promise.all(streams);
+  return end.status === 'fulfilled' ? { exitCode: end.value } : { error: end.reason };
+}
+
+/** The end of what a command said, in the order in which it came. */
+class LastOutput {
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+
+  add(chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.length;
+    while (this.#bytes - this.#chunks[0]!.length >= KEPT_BYTES) this.#bytes -= this.#chunks.shift()!.length;
+  }
+
+  bytes(): Uint8Array {
+    return Buffer.concat(this.#chunks).subarray(-KEPT_BYTES);
+  }
+}
