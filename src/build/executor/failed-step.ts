@@ -1,5 +1,5 @@
-import type { RunningStep, StepProcess } from './step-container.ts';
 import { VertexError } from '../vertex-error.ts';
+import type { RunningStep, StepProcess } from './step-container.ts';
 
 /** A command that did not end well. */
 export class StepFailed extends VertexError {

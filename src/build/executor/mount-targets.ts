@@ -153,13 +153,18 @@ export class MountTargets {
   }
 }
 
-function makeAll(from: OpenFile, rest: readonly string[], make: (folder: OpenFile, name: string, isLast: boolean) => void) {
+function makeAll(
+  from: OpenFile,
+  rest: readonly string[],
+  make: (folder: OpenFile, name: string, isLast: boolean) => void,
+) {
   using opened = new DisposableStack();
   let folder = from;
   for (const [index, name] of rest.entries()) {
     const isLast = index === rest.length - 1;
     make(folder, toByteString(name), isLast);
-    if (!isLast) folder = opened.use(new OpenFile(openAt(folder.fd, toByteString(name), O_PATH | O_DIRECTORY | O_NOFOLLOW)));
+    if (!isLast)
+      folder = opened.use(new OpenFile(openAt(folder.fd, toByteString(name), O_PATH | O_DIRECTORY | O_NOFOLLOW)));
   }
 }
 
@@ -180,8 +185,7 @@ export function openInRoot(root: string, path: string, flags = O_PATH): OpenFile
 }
 
 /** The path in a root, without links, of what is open. */
-const placeOf = (fd: number, root: string): string =>
-  readlinkSync(`/proc/self/fd/${fd}`).slice(root.length) || '/';
+const placeOf = (fd: number, root: string): string => readlinkSync(`/proc/self/fd/${fd}`).slice(root.length) || '/';
 
 /** @returns undefined: there is nothing */
 export function statusInRoot(root: string, path: string): FileStatus | undefined {

@@ -44,7 +44,9 @@ async function removeStep(
 /** undefined: the step was never so far that it had one. */
 function cgroupOf(bundle: string): string | undefined {
   try {
-    const { linux }: { linux?: { cgroupsPath?: unknown } } = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8'));
+    const { linux }: { linux?: { cgroupsPath?: unknown } } = JSON.parse(
+      readFileSync(join(bundle, 'config.json'), 'utf8'),
+    );
     return typeof linux?.cgroupsPath === 'string' ? linux.cgroupsPath : undefined;
   } catch {
     return undefined;

@@ -55,7 +55,10 @@ export async function secretVariables(sessions: Sessions, wanted: readonly Secre
     const bytes = await secretOf(sessions, ID, optional);
     if (bytes === undefined) continue;
     if (bytes.includes(0)) {
-      throw new TareError('InvalidArgument', `secret ${ID} has a NUL byte: mount it as a file instead of variable ${name}`);
+      throw new TareError(
+        'InvalidArgument',
+        `secret ${ID} has a NUL byte: mount it as a file instead of variable ${name}`,
+      );
     }
     variables.push(`${name}=${Buffer.from(bytes).toString('utf8')}`);
   }

@@ -33,7 +33,10 @@ export async function serveAgent(
   const session = await findAgent(sessions, id);
   if (session === undefined) {
     if (agent.optional) return undefined;
-    throw new TareError('NotFound', `no SSH key ${JSON.stringify(id)} forwarded from the client: build with --ssh ${id}`);
+    throw new TareError(
+      'NotFound',
+      `no SSH key ${JSON.stringify(id)} forwarded from the client: build with --ssh ${id}`,
+    );
   }
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const connections = new Set<Socket>();

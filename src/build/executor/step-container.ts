@@ -119,7 +119,18 @@ export async function openStepContainer(
     undo,
   );
   const rootfs = parts.layers.mount(prepared.root.snapshot, { volatile: true });
-  const step = new OpenStep({ parts, context, request, id, directory, rootfs, prepared, emulator, mode, network: await network });
+  const step = new OpenStep({
+    parts,
+    context,
+    request,
+    id,
+    directory,
+    rootfs,
+    prepared,
+    emulator,
+    mode,
+    network: await network,
+  });
   undo.use(step);
   context.signal.throwIfAborted();
   step.own(undo.move());

@@ -1,26 +1,18 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { TareError } from '../../errors/index.ts';
-import {
-  MS_BIND,
-  MS_REC,
-  mount,
-  S_IFDIR,
-  SyscallError,
-  statusOf,
-  unmountIfMounted,
-} from '../../linux/index.ts';
+import { MS_BIND, MS_REC, mount, S_IFDIR, SyscallError, statusOf, unmountIfMounted } from '../../linux/index.ts';
 import { CacheSharingOpt, type Mount, MountType } from '../../protocol/index.ts';
 import type { SpecMount } from '../../runtime/index.ts';
 import { copyUp, type LayerStore } from '../../storage/index.ts';
 import type { EntryParts } from '../cache/entries.ts';
-import { emptyTree, type Tree } from '../tree.ts';
 import type { BuildSession } from '../session.ts';
+import { emptyTree, type Tree } from '../tree.ts';
 import { type CacheMountRequest, type CacheSharing, holdCaches } from './cache-mounts.ts';
 import { openInRoot } from './mount-targets.ts';
 import { writeSecret } from './secrets.ts';
-import { MOUNTS } from './step-folder.ts';
 import { serveAgent } from './ssh-agents.ts';
+import { MOUNTS } from './step-folder.ts';
 
 const EMPTY = -1n;
 const SKIPPED = -1n;
@@ -104,7 +96,8 @@ class MountMaker {
   async add(one: Mount, index: number): Promise<void> {
     const destination = posix.resolve(ROOT, this.#cwd, one.dest);
     if (one.dest === ROOT) return await this.#addRoot(one, index);
-    if (destination === ROOT) throw new TareError('InvalidArgument', `invalid mount target ${JSON.stringify(one.dest)}`);
+    if (destination === ROOT)
+      throw new TareError('InvalidArgument', `invalid mount target ${JSON.stringify(one.dest)}`);
     switch (one.mountType) {
       case MountType.BIND:
         return await this.#addBind(one, index, destination);

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { TareError } from '../../errors/index.ts';
-import { NetMode, type HostIP, type Meta, SecurityMode } from '../../protocol/index.ts';
+import { type HostIP, type Meta, type NetMode, SecurityMode } from '../../protocol/index.ts';
 import {
   applyCdiEdits,
   applyHostDefaults,
@@ -99,7 +99,13 @@ export function stepEnvironment(
 function proxyVariables({ proxyEnv }: Pick<Meta, 'proxyEnv'>): string[] {
   if (proxyEnv === undefined) return [];
   const { httpProxy, httpsProxy, ftpProxy, noProxy, allProxy } = proxyEnv;
-  const values = { HTTP_PROXY: httpProxy, HTTPS_PROXY: httpsProxy, FTP_PROXY: ftpProxy, NO_PROXY: noProxy, ALL_PROXY: allProxy };
+  const values = {
+    HTTP_PROXY: httpProxy,
+    HTTPS_PROXY: httpsProxy,
+    FTP_PROXY: ftpProxy,
+    NO_PROXY: noProxy,
+    ALL_PROXY: allProxy,
+  };
   return Object.entries(values).flatMap(([name, value]) =>
     value === '' ? [] : [`${name}=${value}`, `${name.toLowerCase()}=${value}`],
   );
@@ -113,7 +119,10 @@ export function stepHosts(hostname: string, extraHosts: readonly Pick<HostIP, 'H
   const lines = [`127.0.0.1\tlocalhost ${hostname || STEP_HOSTNAME}`, '::1\tlocalhost ip6-localhost ip6-loopback'];
   for (const { Host, IP } of extraHosts) {
     if (!HOST_NAME.test(Host) || isIP(IP) === 0) {
-      throw new TareError('InvalidArgument', `invalid extra host ${JSON.stringify(`${Host}:${IP}`)}: want NAME:ADDRESS`);
+      throw new TareError(
+        'InvalidArgument',
+        `invalid extra host ${JSON.stringify(`${Host}:${IP}`)}: want NAME:ADDRESS`,
+      );
     }
     lines.push(`${IP}\t${Host}`);
   }
@@ -129,22 +138,25 @@ export function stepCgroup(parent: string, id: string): string {
   if (parts.length > 0 && parts.every((part) => part !== '.' && part !== '..' && !part.includes('\0'))) {
     return `/${parts.join('/')}/${id}`;
   }
-  throw new TareError('InvalidArgument', `invalid cgroup parent ${JSON.stringify(parent)}: want a path such as /builds`);
+  throw new TareError(
+    'InvalidArgument',
+    `invalid cgroup parent ${JSON.stringify(parent)}: want a path such as /builds`,
+  );
 }
 
 /**
  * Puts devices that an administrator described into a step's spec.
  * @throws {TareError} InvalidArgument, Unsupported: nobody describes such a device, and it is not optional
  */
-export async function addDevices(
-  spec: OciSpec,
-  wanted: readonly { name: string; optional: boolean }[],
-): Promise<void> {
+export async function addDevices(spec: OciSpec, wanted: readonly { name: string; optional: boolean }[]): Promise<void> {
   if (wanted.length === 0) return;
   const devices = await CdiDevices.read(standardCdiFolders);
   for (const { name, optional } of wanted) {
     if (!isQualifiedName(name)) {
-      throw new TareError('InvalidArgument', `invalid CDI device name ${JSON.stringify(name)}: want vendor.com/class=name`);
+      throw new TareError(
+        'InvalidArgument',
+        `invalid CDI device name ${JSON.stringify(name)}: want vendor.com/class=name`,
+      );
     }
     let edits: CdiEdits;
     try {

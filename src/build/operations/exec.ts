@@ -4,11 +4,11 @@ import { kindOf, messageOf, TareError } from '../../errors/index.ts';
 import { oomKillsSinceBoot } from '../../linux/index.ts';
 import type { ExecOp, Meta, Platform } from '../../protocol/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
-import { openStepContainer, type RunningStep, type StepProcess } from '../executor/step-container.ts';
 import { StepFailed } from '../executor/failed-step.ts';
+import { openStepContainer, type RunningStep, type StepProcess } from '../executor/step-container.ts';
 import type { CacheMap, Operation, OperationContext } from '../operation.ts';
 import type { Tree } from '../tree.ts';
-import { execDigest, inputUses, selectorOf, type StepPlatform } from './exec-key.ts';
+import { execDigest, inputUses, type StepPlatform, selectorOf } from './exec-key.ts';
 
 /** What an operation knows of its vertex. */
 export interface ExecVertex {
@@ -31,7 +31,7 @@ export function execOperation(parts: BuilderParts, op: ExecOp, vertex: ExecVerte
   return {
     recordType: 'regular',
     description: `mount / from exec ${meta.args.join(' ')}`.slice(0, 1000),
-    cacheMap: async () => cacheMap(parts, op, vertex, platform),
+    cacheMap: async () => cacheMap(op, vertex, platform),
     run: (inputs, context) => runStep(parts, op, meta, { ...vertex, platform }, inputs, context),
   };
 }
@@ -44,14 +44,11 @@ function platformOf({ facts }: BuilderParts, platform: Platform | undefined): St
   };
 }
 
-function cacheMap(parts: BuilderParts, op: ExecOp, vertex: ExecVertex, platform: StepPlatform): CacheMap {
-  const dependencies = inputUses(op.mounts, vertex.inputs.length).map(({ selectors, byContent }) => {
+function cacheMap(op: ExecOp, vertex: ExecVertex, platform: StepPlatform): CacheMap {
+  const dependencies = inputUses(op.mounts, vertex.inputs.length).map(({ selectors }) => {
     const selector = selectorOf(selectors);
     return {
       ...(selector === undefined ? {} : { selector }),
-      ...(byContent && {
-        contentDigest: (tree: Tree, context: OperationContext) => contentOf(parts, tree, selectors, context),
-      }),
     };
   });
   return { digest: execDigest(op, platform), dependencies };
@@ -66,7 +63,11 @@ async function runStep(
   context: OperationContext,
 ): Promise<readonly Tree[]> {
   const request = { mounts: op.mounts, inputs, cwd: meta.cwd, network: op.network, devices: op.cdiDevices };
-  await using step = await openStepContainer(parts, { ...request, architecture: vertex.platform.architecture }, context);
+  await using step = await openStepContainer(
+    parts,
+    { ...request, architecture: vertex.platform.architecture },
+    context,
+  );
   const process: StepProcess = { meta, security: op.security, secretEnv: op.secretenv, terminal: false, stdin: false };
   const command = `process ${JSON.stringify(meta.args.join(' '))}`;
   const said = new LastOutput();
@@ -88,7 +89,9 @@ async function runStep(
   }
   const { exitCode } = outcome;
   const isStarved = exitCode === SIGKILL_CODE && oomKillsSinceBoot() > before;
-  const why = isStarved ? 'exit code: 137: killed for want of memory: cannot allocate memory' : `exit code: ${exitCode}`;
+  const why = isStarved
+    ? 'exit code: 137: killed for want of memory: cannot allocate memory'
+    : `exit code: ${exitCode}`;
   const error = failure(`${command} did not complete successfully: ${why}`, exitCode);
   await context.onFailure?.({ process, error, start: (another) => step.start(another) });
   throw error;
