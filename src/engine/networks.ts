@@ -7,6 +7,7 @@ import {
   type NetworkService,
 } from '../network/index.ts';
 import type { Database, Locks, Transaction } from '../state/index.ts';
+import { isStepNetwork } from './builds/step-network-id.ts';
 import { endpointWishes } from './container-network.ts';
 import type { ContainerStore } from './container-store.ts';
 import { driverName, networkEvent, pruneEvent } from './events.ts';
@@ -53,10 +54,12 @@ function view(deps: NetworksDeps, network: NetworkRecord): NetworkView {
   const endpoints = deps.networks.endpoints({ networkId: network.id });
   return {
     ...network,
-    endpoints: endpoints.map((endpoint) => ({
-      ...endpoint,
-      containerName: deps.store.find(endpoint.containerId)?.name ?? '',
-    })),
+    endpoints: endpoints
+      .filter(({ containerId }) => !isStepNetwork(containerId))
+      .map((endpoint) => ({
+        ...endpoint,
+        containerName: deps.store.find(endpoint.containerId)?.name ?? '',
+      })),
   };
 }
 

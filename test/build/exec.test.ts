@@ -219,7 +219,9 @@ test('a secret as a variable; a missing one is named, an optional one is not the
     create(SecretEnvSchema, { ID: 'token', name: 'TOKEN' }),
     create(SecretEnvSchema, { ID: 'none', name: 'NONE', optional: true }),
   ];
-  expect((await run('echo $TOKEN; printenv NONE || echo unset', { context, op: { secretenv } })).output).toBe('hidden\nunset\n');
+  expect((await run('echo $TOKEN; printenv NONE || echo unset', { context, op: { secretenv } })).output).toBe(
+    'hidden\nunset\n',
+  );
   await expect(
     run('true', { op: { secretenv: [create(SecretEnvSchema, { ID: 'token', name: 'TOKEN' })] } }),
   ).rejects.toThrow('secret token: not found');
