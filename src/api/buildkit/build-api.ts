@@ -1,8 +1,8 @@
 import { createServer, type Http2Server, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
-import { createServer as createSocketServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Interceptor } from '@connectrpc/connect';
 import type { BuildService } from '../../engine/index.ts';
+import { kindOf, TareError } from '../../errors/index.ts';
 import { control, gateway, health, trace } from '../../protocol/index.ts';
 import { bridgeService } from './bridge.ts';
 import { controlService } from './control.ts';
@@ -73,7 +73,8 @@ async function grpcServer(
     const failed = (error: unknown) => {
       if (error instanceof ConnectError) return error;
       const { code, message, detailsHeader } = wireError(error, request.signal.aborted);
-      if (code === 13) report?.(request.method.name, error);
+      // Other errors are told to the client in full.
+      if (kindOf(error) === 'Internal' && !(error instanceof TareError)) report?.(request.method.name, error);
       const headers = detailsHeader === undefined ? {} : { 'grpc-status-details-bin': detailsHeader };
       return new ConnectError(message, code, headers, undefined, error);
     };
@@ -124,16 +125,4 @@ function unimplemented(request: unknown, response: unknown): void {
     'grpc-message': encodeURIComponent(`unknown method ${url}`),
   });
   answer.end();
-}
-
-/** Hands connections to a socket of its own to the API. */
-export function listenForBuilds(api: BuildApi, onError: (error: unknown) => void) {
-  const open = new Set<Socket>();
-  const server = createSocketServer({ allowHalfOpen: true }, (socket) => {
-    open.add(socket);
-    socket.on('error', () => {}); // 'close' follows
-    socket.once('close', () => open.delete(socket));
-    api.serve(socket).catch(onError);
-  });
-  return { server, open };
 }

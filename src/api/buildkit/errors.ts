@@ -1,23 +1,9 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import type { ErrorDetail, FrontendError, LineRange, SourceError, SourceFile, VertexError } from '../../build/index.ts';
-import { type ErrorKind, kindOf, messageOf } from '../../errors/index.ts';
+import { messageOf } from '../../errors/index.ts';
 import { status } from '../../protocol/index.ts';
 
-/** gRPC's status codes. */
-const codes: Record<ErrorKind, number> = {
-  InvalidArgument: 3,
-  NotFound: 5,
-  Conflict: 9,
-  AlreadyExists: 6,
-  NotModified: 9,
-  Unauthorized: 16,
-  Forbidden: 7,
-  Unsupported: 12,
-  Unavailable: 14,
-  NotExecutable: 3,
-  CommandNotFound: 3,
-  Internal: 13,
-};
+/** gRPC's status codes. Clients put a code's name before the message, but not this one's, which BuildKit has for all that fails in a build. */
 const UNKNOWN = 2;
 const CANCELED = 1;
 /** Errors have causes, but not this many. */
@@ -46,9 +32,7 @@ export function wireError(error: unknown, isCancelled = false): WireError {
 
 /** The same as a message, for what is kept of a build. */
 export function statusOf(error: unknown, isCancelled = false): status.Status {
-  const kind = kindOf(error);
-  // A failed step is no fault of the builder.
-  const code = isCancelled ? CANCELED : kind === 'Internal' ? UNKNOWN : codes[kind];
+  const code = isCancelled ? CANCELED : UNKNOWN;
   return create(status.StatusSchema, { code, message: messageOf(error), details: detailsOf(error) });
 }
 

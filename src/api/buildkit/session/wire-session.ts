@@ -67,9 +67,12 @@ export class WireSession implements BuildSession, Disposable {
 
   async secret(id: string): Promise<Uint8Array> {
     const path = '/moby.buildkit.secrets.v1.Secrets/GetSecret';
-    if (!this.#methods.has(path)) throw new TareError('NotFound', `the client has no secret ${JSON.stringify(id)}`);
+    const missing = `secret ${id}: not found: the client gave none of this id (--secret id=${id},src=FILE)`;
+    if (!this.#methods.has(path)) throw new TareError('NotFound', missing);
     const request = create(secrets.GetSecretRequestSchema, { ID: id });
-    const answer = await this.#call(path, toBinary(secrets.GetSecretRequestSchema, request));
+    const answer = await this.#call(path, toBinary(secrets.GetSecretRequestSchema, request)).catch((cause: unknown) => {
+      throw kindOf(cause) === 'NotFound' ? new TareError('NotFound', missing, { cause }) : cause;
+    });
     const { data } = fromBinary(secrets.GetSecretResponseSchema, answer);
     if (data.length > MAX_SECRET_BYTES)
       throw new TareError(
