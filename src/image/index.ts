@@ -7,6 +7,7 @@ export { compressLayer, gzipTypeFor, isSentAsItIs, storedCompression, withLayers
 export { type BlockCompression, compressedBlocks } from './compressed-blocks.ts';
 export * from './config.ts';
 export { Downloads } from './downloads.ts';
+export { compileGlob } from './glob.ts';
 export * from './import.ts';
 export * from './instructions/index.ts';
 export * from './load.ts';

@@ -1,12 +1,15 @@
 import type { LayerName } from '../../storage/index.ts';
 import { ImportedKeys } from '../cache/imported-keys.ts';
 import type { CacheKey, KeySource } from '../cache/key.ts';
+import type { ImportedCache } from '../cache/remote/carried.ts';
 import type { Tree } from '../tree.ts';
 import { canceled } from './failure.ts';
 import { type Edge, type Vertex, verticesOf } from './graph.ts';
 import type { Member } from './shared-work.ts';
 import { SolveNode } from './solve-node.ts';
 import type { BuildScope, Solver } from './solver.ts';
+
+const nothing: KeySource = { find: () => [], result: () => undefined };
 
 /** The vertices of one build, as far as they were asked for. Frontends add to it while they work. */
 export class BuildGraph implements AsyncDisposable {
@@ -19,7 +22,7 @@ export class BuildGraph implements AsyncDisposable {
   readonly #held = new AsyncDisposableStack();
   readonly #used = new Set<LayerName>();
   readonly #running = new Set<Promise<unknown>>();
-  #sources: Promise<readonly KeySource[]> | undefined;
+  readonly #imports: Promise<KeySource>[] = [];
   /** Layers were made that no record keeps: they may be collected after the build. */
   hasLeftovers = false;
 
@@ -58,12 +61,19 @@ export class BuildGraph implements AsyncDisposable {
   }
 
   /** Where keys are looked up: our records, then imported ones. */
-  sources(): Promise<readonly KeySource[]> {
-    this.#sources ??= (async () => {
-      const imported = (await this.scope.imports) ?? [];
-      return [this.solver.parts.cache, ...imported.map((cache) => new ImportedKeys(cache))];
-    })();
-    return this.#sources;
+  async sources(): Promise<readonly KeySource[]> {
+    return [this.solver.parts.cache, ...(await Promise.all(this.#imports))];
+  }
+
+  /** From now on keys are looked up there, too. What is asked waits for it; if it fails, it is an empty one. */
+  import(cache: Promise<ImportedCache>): void {
+    const keys = cache.then((loaded) => new ImportedKeys(loaded));
+    this.#imports.push(keys.catch(() => nothing));
+  }
+
+  /** Layers of what was asked for so far. */
+  layersInUse(): ReadonlySet<LayerName> {
+    return this.#used;
   }
 
   /** For a vertex' part in work that several builds may want. */
@@ -100,6 +110,7 @@ export class BuildGraph implements AsyncDisposable {
     await Promise.all(this.#running);
     await this.#held.disposeAsync();
     await this.solver.parts.cache.touch(this.#used);
+    this.solver.ended(this);
   }
 
   #ensure(vertex: Vertex): void {

@@ -1,4 +1,4 @@
-import type { ImportedCache } from '../cache/remote/carried.ts';
+import type { LayerName } from '../../storage/index.ts';
 import type { CacheStore } from '../cache/store.ts';
 import type { Operation } from '../operation.ts';
 import type { ProgressSink } from '../progress.ts';
@@ -27,8 +27,6 @@ export interface BuildScope {
   entitlements: ReadonlySet<string>;
   progress: ProgressSink;
   signal: AbortSignal;
-  /** Caches of other builders, asked after ours. */
-  imports?: Promise<readonly ImportedCache[]>;
 }
 
 /** What several builds have in common while they run: equal steps run once. */
@@ -37,6 +35,8 @@ export class Solver {
   readonly works = new SharedWorks<readonly Tree[]>();
   readonly slots: Slots;
 
+  readonly #building = new Set<BuildGraph>();
+
   constructor(parts: SolverParts) {
     this.parts = parts;
     this.slots = new Slots(parts.parallelism);
@@ -44,6 +44,17 @@ export class Solver {
 
   /** Begins a build. Dispose it when its results are exported: what still runs for it alone is given up. */
   begin(scope: BuildScope): BuildGraph {
-    return new BuildGraph(this, scope);
+    const build = new BuildGraph(this, scope);
+    this.#building.add(build);
+    return build;
+  }
+
+  ended(build: BuildGraph): void {
+    this.#building.delete(build);
+  }
+
+  /** Of all builds that run. */
+  layersInUse(): ReadonlySet<LayerName> {
+    return new Set([...this.#building].flatMap((build) => [...build.layersInUse()]));
   }
 }

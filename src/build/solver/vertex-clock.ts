@@ -10,7 +10,7 @@ export class VertexClock {
   #state: VertexState;
   readonly #begun = new Map<string, number>();
 
-  constructor(vertex: Vertex, tell: ProgressSink, now: () => number) {
+  constructor(vertex: Pick<Vertex, 'digest' | 'inputs' | 'name' | 'metadata'>, tell: ProgressSink, now: () => number) {
     const { digest, inputs, name, metadata } = vertex;
     const group = metadata?.progressGroup;
     this.#tell = tell;

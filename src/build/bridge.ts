@@ -1,0 +1,183 @@
+import { randomUUID } from 'node:crypto';
+import { create } from '@bufbuild/protobuf';
+import { TareError } from '../errors/index.ts';
+import { compileGlob, hostPlatform } from '../image/index.ts';
+import { type Definition, type Op, OpSchema } from '../protocol/index.ts';
+import { digestOf } from '../storage/index.ts';
+import type { BuildRequest, SourcePolicyRule, TypedOptions } from './build-types.ts';
+import type { BuilderParts } from './builder-parts.ts';
+import type {
+  BridgeRef,
+  BridgeSolveRequest,
+  FileStatus,
+  Frontend,
+  FrontendBridge,
+  FrontendResult,
+  ImageConfigAnswer,
+  ImageConfigQuestion,
+} from './frontend.ts';
+import type { OperationContext } from './operation.ts';
+import { runnablePlatforms } from './platforms.ts';
+import type { VertexWarning } from './progress.ts';
+import type { BuildGraph } from './solver/build-graph.ts';
+import { checkEntitlements } from './solver/entitlements.ts';
+import { type Edge, loadDefinition } from './solver/graph.ts';
+import { applySourcePolicy } from './solver/source-policy.ts';
+import { VertexClock } from './solver/vertex-clock.ts';
+import { emptyTree, type Tree } from './tree.ts';
+import { TreeFiles } from './tree-files.ts';
+
+/** What frontends of one build share. */
+export interface BridgeContext {
+  parts: BuilderParts;
+  graph: BuildGraph;
+  request: BuildRequest;
+  /** @throws {TareError} NotFound: there is no such frontend */
+  frontend(name: string, options: Readonly<Record<string, string>>): Promise<Frontend>;
+  importCaches(caches: readonly TypedOptions[]): void;
+  /** The config of an image in an OCI layout at the client. */
+  resolveLayout(ref: string, question: ImageConfigQuestion, context: OperationContext): Promise<ImageConfigAnswer>;
+}
+
+/** A result of this builder's: an edge of the build's graph, or the empty tree. */
+export class SolvedRef implements BridgeRef {
+  readonly id = randomUUID();
+  readonly definition: Definition;
+  readonly edge: Edge | undefined;
+  readonly #context: BridgeContext;
+
+  constructor(context: BridgeContext, definition: Definition) {
+    const { request, graph } = context;
+    this.#context = context;
+    this.definition = definition;
+    const rules: readonly SourcePolicyRule[] = request.sourcePolicies ?? [];
+    this.edge = loadDefinition(definition, (op: Op) => {
+      checkEntitlements(graph.scope.entitlements, op);
+      applySourcePolicy(rules, op);
+    });
+  }
+
+  async tree(): Promise<Tree> {
+    return this.edge === undefined ? emptyTree : await this.#context.graph.tree(this.edge);
+  }
+
+  async readFile(path: string, range?: { offset: number; length: number }): Promise<Uint8Array> {
+    await using files = await this.#open();
+    return files.read(path, range);
+  }
+
+  async readDirectory(path: string, includePattern?: string): Promise<readonly FileStatus[]> {
+    const isWanted = includePattern ? compileGlob(includePattern) : undefined;
+    await using files = await this.#open();
+    return files.list(path, isWanted);
+  }
+
+  async status(path: string): Promise<FileStatus> {
+    await using files = await this.#open();
+    return files.status(path);
+  }
+
+  async #open(): Promise<TreeFiles> {
+    const { layers, execDirectory } = this.#context.parts;
+    return await TreeFiles.open(layers, execDirectory, await this.tree());
+  }
+}
+
+/** What one frontend of a build is given. */
+export class Bridge implements FrontendBridge {
+  readonly options: Readonly<Record<string, string>>;
+  readonly inputs: ReadonlyMap<string, Definition>;
+  readonly platforms = runnablePlatforms();
+  readonly #context: BridgeContext;
+
+  constructor(
+    context: BridgeContext,
+    options: Readonly<Record<string, string>> = {},
+    inputs: ReadonlyMap<string, Definition> = new Map(),
+  ) {
+    this.#context = context;
+    this.options = options;
+    this.inputs = inputs;
+  }
+
+  get sessionID(): string {
+    return this.#context.request.session.id;
+  }
+
+  get signal(): AbortSignal {
+    return this.#context.graph.signal;
+  }
+
+  async solve(request: BridgeSolveRequest): Promise<FrontendResult> {
+    this.signal.throwIfAborted();
+    this.#context.importCaches(request.cacheImports ?? []);
+    const result = await this.#solve(request);
+    if (request.evaluate === true) await Promise.all([result.ref, ...result.refs.values()].map((ref) => ref?.tree()));
+    return result;
+  }
+
+  async #solve({ definition, frontend, frontendOptions, frontendInputs }: BridgeSolveRequest): Promise<FrontendResult> {
+    if (frontend) {
+      if (definition !== undefined && definition.def.length > 0) {
+        throw new TareError('InvalidArgument', 'a definition and a frontend are given: want one of them');
+      }
+      const run = await this.#context.frontend(frontend, frontendOptions ?? {});
+      return await run(new Bridge(this.#context, frontendOptions, frontendInputs));
+    }
+    const ref = definition && new SolvedRef(this.#context, definition);
+    return { ref, refs: new Map(), metadata: new Map(), attestations: new Map() };
+  }
+
+  async resolveImageConfig(ref: string, question: ImageConfigQuestion): Promise<ImageConfigAnswer> {
+    const { parts, graph, request, resolveLayout } = this.#context;
+    const wanted = question.platform;
+    const platform =
+      wanted === undefined
+        ? hostPlatform()
+        : {
+            os: wanted.os,
+            architecture: wanted.architecture,
+            ...(wanted.variant ? { variant: wanted.variant } : {}),
+            ...(wanted.osVersion ? { 'os.version': wanted.osVersion } : {}),
+          };
+    return await shownAs(graph, question.logName || `resolve image config for ${ref}`, async (context) => {
+      if (question.store !== undefined) return await resolveLayout(ref, question, context);
+      const asked = this.#converted(ref);
+      const options = { mode: question.resolveMode, platform, sessions: [request.session], signal: graph.signal };
+      const found = await parts.images.resolve(asked, options);
+      return { ref: asked, digest: found.indexOrManifest, config: found.config };
+    });
+  }
+
+  warn(warning: VertexWarning): void {
+    this.#context.graph.scope.progress({ warnings: [warning] });
+  }
+
+  /** What the source policies make of an image's reference. */
+  #converted(ref: string): string {
+    const op = create(OpSchema, { op: { case: 'source', value: { identifier: `docker-image://${ref}` } } });
+    applySourcePolicy(this.#context.request.sourcePolicies ?? [], op);
+    const identifier = op.op.case === 'source' ? op.op.value.identifier : '';
+    return identifier.replace(/^docker-image:\/\//, '');
+  }
+}
+
+/** Shows work that is no vertex of a definition as one. */
+export async function shownAs<T>(
+  graph: BuildGraph,
+  name: string,
+  work: (context: OperationContext) => Promise<T>,
+): Promise<T> {
+  const digest = digestOf(randomUUID());
+  const vertex = { digest, name, inputs: [], metadata: undefined };
+  const clock = new VertexClock(vertex, graph.scope.progress, () => graph.solver.parts.now());
+  clock.begin();
+  try {
+    const result = await work(graph.member(clock.progress));
+    clock.end();
+    return result;
+  } catch (error) {
+    clock.end({ error: graph.signal.aborted ? 'context canceled' : error });
+    throw error;
+  }
+}

@@ -1,0 +1,90 @@
+import { TareError } from '../../errors/index.ts';
+import type { CacheUsage } from '../build-types.ts';
+
+export type UsageFilter = (usage: CacheUsage) => boolean;
+
+const fields: Record<string, (usage: CacheUsage) => string> = {
+  id: ({ id }) => id,
+  type: ({ recordType }) => recordType,
+  description: ({ description }) => description,
+  parents: ({ parents }) => parents.join(';'),
+  parent: ({ parents }) => parents.join(';'),
+  inuse: ({ isInUse }) => flag(isInUse),
+  mutable: ({ isMutable }) => flag(isMutable),
+  immutable: ({ isMutable }) => flag(!isMutable),
+  shared: ({ isShared }) => flag(isShared),
+  private: ({ isShared }) => flag(!isShared),
+};
+
+const flag = (is: boolean): string => (is ? 'true' : '');
+
+/**
+ * Filters as containerd spells them: a record passes if it passes any of them; one is conditions joined by commas, such as
+ * `type==regular,id~=^ab`, `inuse`, `until=24h`.
+ *
+ * @throws {TareError} InvalidArgument: an unknown field, a malformed pattern or duration
+ */
+export function usageFilter(filters: readonly string[], nowMs: number): UsageFilter {
+  if (filters.length === 0) return () => true;
+  const any = filters.map((text) => {
+    const all = splitConditions(text).map((condition) => conditionOf(condition, nowMs));
+    return (usage: CacheUsage) => all.every((isMet) => isMet(usage));
+  });
+  return (usage) => any.some((isMet) => isMet(usage));
+}
+
+/** Commas inside of quotes and slashes are part of a value. */
+const splitConditions = (text: string): string[] => text.match(/(?:"(?:[^"\\]|\\.)*"|[^,])+/g) ?? [];
+
+function conditionOf(text: string, nowMs: number): UsageFilter {
+  const [, name = '', operator = '', quoted = ''] = /^\s*([\w.]+?)\s*(?:(==|!=|~=|=)\s*(.*?)\s*)?$/.exec(text) ?? [];
+  const value = quoted.startsWith('"') ? unquote(quoted) : quoted;
+  if (name === 'until' || name === 'unused-for') {
+    const before = nowMs - durationMs(value);
+    return ({ lastUsedMs, createdMs }) => (lastUsedMs ?? createdMs) <= before;
+  }
+  const read = fields[name];
+  if (read === undefined) {
+    throw new TareError(
+      'InvalidArgument',
+      `invalid filter ${JSON.stringify(text)}: want one of ${[...Object.keys(fields), 'until'].join(', ')}`,
+    );
+  }
+  if (operator === '') return (usage) => read(usage) !== '';
+  if (operator === '~=') {
+    const pattern = patternOf(value);
+    return (usage) => pattern.test(read(usage));
+  }
+  const isSame = (usage: CacheUsage) => (read(usage) || 'false') === (value || 'false') || read(usage) === value;
+  return operator === '!=' ? (usage) => !isSame(usage) : isSame;
+}
+
+function unquote(text: string): string {
+  try {
+    return String(JSON.parse(text));
+  } catch (error) {
+    throw new TareError('InvalidArgument', `invalid filter value ${text}`, { cause: error });
+  }
+}
+
+function patternOf(text: string): RegExp {
+  try {
+    return new RegExp(text);
+  } catch (error) {
+    throw new TareError('InvalidArgument', `invalid filter pattern ${JSON.stringify(text)}`, { cause: error });
+  }
+}
+
+const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Of a Go duration, or of seconds. @throws {TareError} InvalidArgument */
+export function durationMs(text: string): number {
+  if (/^\d+$/.test(text)) return Number(text) * 1000;
+  if (!/^(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+$/.test(text)) {
+    throw new TareError('InvalidArgument', `invalid duration ${JSON.stringify(text)}: want one such as 24h or 1h30m`);
+  }
+  return [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)].reduce(
+    (sum, [, number, unit]) => sum + Number(number) * units[unit!]!,
+    0,
+  );
+}

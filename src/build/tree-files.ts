@@ -1,0 +1,120 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readSync, rmdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { TareError } from '../errors/index.ts';
+import {
+  AT_FDCWD,
+  fromByteString,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_PATH,
+  O_RDONLY,
+  OpenFile,
+  openAt,
+  openAt2,
+  readDirectory,
+  readLinkAt,
+  S_IFLNK,
+  S_IFREG,
+  SyscallError,
+  statusAt,
+  statusOf,
+  toByteString,
+} from '../linux/index.ts';
+import type { LayerStore } from '../storage/index.ts';
+import type { FileStatus } from './frontend.ts';
+import type { Tree } from './tree.ts';
+
+/** A file that is asked for as a whole. */
+const MAX_FILE_BYTES = 16 << 20;
+const MAX_ENTRIES = 1_000_000;
+
+/** A tree opened for looking into; links in it lead nowhere outside of it. Disposing closes it. */
+export class TreeFiles implements AsyncDisposable {
+  readonly #root: OpenFile;
+  readonly #resources: AsyncDisposableStack;
+
+  private constructor(root: OpenFile, resources: AsyncDisposableStack) {
+    this.#root = root;
+    this.#resources = resources;
+  }
+
+  /** @param folder of the builder, in memory: a crash leaves a mount there at most, and `unmountTrees` takes it */
+  static async open(layers: LayerStore, folder: string, tree: Tree): Promise<TreeFiles> {
+    await using opening = new AsyncDisposableStack();
+    const target = join(folder, 'trees', randomBytes(8).toString('hex'));
+    mkdirSync(target, { recursive: true, mode: 0o700 });
+    opening.defer(() => rmdirSync(target));
+    opening.use(await layers.mountTree(tree.layers, target));
+    const root = opening.use(new OpenFile(openAt(AT_FDCWD, toByteString(target), O_PATH | O_DIRECTORY)));
+    return new TreeFiles(root, opening.move());
+  }
+
+  /** @throws {TareError} NotFound; InvalidArgument: no file, or larger than 16 MiB without a range */
+  read(path: string, range?: { offset: number; length: number }): Uint8Array {
+    using file = this.#open(path, O_RDONLY | O_NONBLOCK);
+    const { type, sizeBytes } = statusOf(file.fd);
+    if (type !== S_IFREG) throw new TareError('InvalidArgument', `${path} is not a regular file`);
+    const offset = Math.max(0, range?.offset ?? 0);
+    const length = Math.max(0, Math.min(range?.length || sizeBytes, sizeBytes - offset));
+    if (length > MAX_FILE_BYTES) {
+      throw new TareError('InvalidArgument', `${path} has ${length} bytes: at most ${MAX_FILE_BYTES} at once`);
+    }
+    const bytes = Buffer.alloc(length);
+    let filled = 0;
+    while (filled < length) {
+      const count = readSync(file.fd, bytes, filled, length - filled, offset + filled);
+      if (count === 0) break;
+      filled += count;
+    }
+    return bytes.subarray(0, filled);
+  }
+
+  /** What is in a folder, by name. @throws {TareError} NotFound; InvalidArgument: no folder */
+  list(path: string, isWanted: (name: string) => boolean = () => true): FileStatus[] {
+    using folder = this.#open(path, O_RDONLY | O_DIRECTORY);
+    const entries = readDirectory(folder.fd);
+    if (entries.length > MAX_ENTRIES) throw new TareError('InvalidArgument', `${path} has over ${MAX_ENTRIES} entries`);
+    return entries
+      .map(({ name }) => ({ name, text: fromByteString(name) }))
+      .filter(({ text }) => isWanted(text))
+      .sort((a, b) => (a.text < b.text ? -1 : 1))
+      .map(({ name, text }) => statusFrom(text, folder.fd, name));
+  }
+
+  /** @throws {TareError} NotFound */
+  status(path: string): FileStatus {
+    using node = this.#open(path, O_PATH);
+    return { ...statusFrom(basename(path), node.fd, ''), path: basename(path) || '/' };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#resources[Symbol.asyncDispose]();
+  }
+
+  #open(path: string, flags: number): OpenFile {
+    try {
+      return new OpenFile(openAt2(this.#root.fd, toByteString(path === '' ? '.' : path), flags & ~O_NOFOLLOW));
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      if (error.code === 'ENOTDIR') {
+        throw new TareError('InvalidArgument', `${path}: not a directory`, { cause: error });
+      }
+      throw new TareError('NotFound', `${path}: no such file or directory`, { cause: error });
+    }
+  }
+}
+
+function statusFrom(path: string, fd: number, name: string): FileStatus {
+  const status = name === '' ? statusOf(fd) : statusAt(fd, name);
+  return {
+    path,
+    mode: status.mode,
+    uid: status.uid,
+    gid: status.gid,
+    sizeBytes: status.sizeBytes,
+    modifiedNs: status.modifyNs,
+    ...(status.type === S_IFLNK ? { linkname: fromByteString(readLinkAt(fd, name)) } : {}),
+  };
+}
