@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { TareError } from '../errors/index.ts';
 import { compileGlob, hostPlatform } from '../image/index.ts';
-import { type Definition, type Op, OpSchema } from '../protocol/index.ts';
+import { type Definition, OpSchema } from '../protocol/index.ts';
 import { digestOf } from '../storage/index.ts';
-import type { BuildRequest, SourcePolicyRule, TypedOptions } from './build-types.ts';
+import type { BuildRequest, TypedOptions } from './build-types.ts';
 import type { BuilderParts } from './builder-parts.ts';
 import type {
   BridgeRef,
@@ -20,8 +20,7 @@ import type { OperationContext } from './operation.ts';
 import { runnablePlatforms } from './platforms.ts';
 import type { VertexWarning } from './progress.ts';
 import type { BuildGraph } from './solver/build-graph.ts';
-import { checkEntitlements } from './solver/entitlements.ts';
-import { type Edge, loadDefinition } from './solver/graph.ts';
+import type { Edge } from './solver/graph.ts';
 import { applySourcePolicy } from './solver/source-policy.ts';
 import { VertexClock } from './solver/vertex-clock.ts';
 import { emptyTree, type Tree } from './tree.ts';
@@ -47,14 +46,9 @@ export class SolvedRef implements BridgeRef {
   readonly #context: BridgeContext;
 
   constructor(context: BridgeContext, definition: Definition) {
-    const { request, graph } = context;
     this.#context = context;
     this.definition = definition;
-    const rules: readonly SourcePolicyRule[] = request.sourcePolicies ?? [];
-    this.edge = loadDefinition(definition, (op: Op) => {
-      checkEntitlements(graph.scope.entitlements, op);
-      applySourcePolicy(rules, op);
-    });
+    this.edge = context.graph.load(definition);
   }
 
   async tree(): Promise<Tree> {

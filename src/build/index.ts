@@ -1,5 +1,7 @@
 export type * from './build-types.ts';
+export { type BuilderOptions, openBuilder } from './builder.ts';
 export type * from './builder-parts.ts';
+export { type CacheLimits, type CachePolicy, defaultPolicy } from './cache/policy.ts';
 export type * from './exporter.ts';
 export type * from './frontend.ts';
 export { FrontendCalls } from './gateway/frontend-calls.ts';

@@ -1,10 +1,11 @@
+import type { Definition } from '../../protocol/index.ts';
 import type { LayerName } from '../../storage/index.ts';
 import { ImportedKeys } from '../cache/imported-keys.ts';
 import type { CacheKey, KeySource } from '../cache/key.ts';
 import type { ImportedCache } from '../cache/remote/carried.ts';
 import type { Tree } from '../tree.ts';
 import { canceled } from './failure.ts';
-import { type Edge, type Vertex, verticesOf } from './graph.ts';
+import { type Edge, loadDefinition, type Vertex, verticesOf } from './graph.ts';
 import type { Member } from './shared-work.ts';
 import { SolveNode } from './solve-node.ts';
 import type { BuildScope, Solver } from './solver.ts';
@@ -30,6 +31,11 @@ export class BuildGraph implements AsyncDisposable {
     this.solver = solver;
     this.scope = scope;
     this.signal = AbortSignal.any([scope.signal, this.#stop.signal]);
+  }
+
+  /** @returns what a definition wants; undefined: the empty tree @throws as `loadDefinition`, and what the build's check says */
+  load(definition: Definition): Edge | undefined {
+    return loadDefinition(definition, this.scope.check);
   }
 
   /** Makes the tree of an edge, or finds it. Asking again costs nothing. @throws {VertexError} what failed */

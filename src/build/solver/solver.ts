@@ -5,7 +5,7 @@ import type { ProgressSink } from '../progress.ts';
 import type { BuildSession } from '../session.ts';
 import type { Tree } from '../tree.ts';
 import { BuildGraph } from './build-graph.ts';
-import type { Vertex } from './graph.ts';
+import type { OperationCheck, Vertex } from './graph.ts';
 import { SharedWorks } from './shared-work.ts';
 import { Slots } from './slots.ts';
 
@@ -27,6 +27,8 @@ export interface BuildScope {
   entitlements: ReadonlySet<string>;
   progress: ProgressSink;
   signal: AbortSignal;
+  /** Asked about each operation of the build's definitions. */
+  check?: OperationCheck;
 }
 
 /** What several builds have in common while they run: equal steps run once. */

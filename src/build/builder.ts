@@ -1,0 +1,219 @@
+import { TareError } from '../errors/index.ts';
+import { hostPlatform } from '../image/index.ts';
+import type { Definition } from '../protocol/index.ts';
+import { Bridge, type BridgeContext } from './bridge.ts';
+import type { Builder, BuildRequest, BuildResult, CachePrune, CacheUsage, TypedOptions } from './build-types.ts';
+import type { BuilderParts } from './builder-parts.ts';
+import { sweepRemoved } from './cache/entries.ts';
+import type { CachePolicy } from './cache/policy.ts';
+import { pruneCache } from './cache/prune.ts';
+import { CacheStore } from './cache/store.ts';
+import { cacheUsage, type UsageParts } from './cache/usage.ts';
+import { exportResult } from './export-result.ts';
+import type { Frontend, FrontendResult } from './frontend.ts';
+import { operationFor } from './operations/operation-for.ts';
+import type { ProgressSink } from './progress.ts';
+import type { BuildGraph } from './solver/build-graph.ts';
+import { checkEntitlements } from './solver/entitlements.ts';
+import { canceled } from './solver/failure.ts';
+import { Solver } from './solver/solver.ts';
+import { applySourcePolicy } from './solver/source-policy.ts';
+import { layoutReader } from './sources/layout-reader.ts';
+import { emptyTree, type Tree } from './tree.ts';
+import { TreeFiles } from './tree-files.ts';
+
+/** What the builder needs beside what its operations do. */
+export interface BuilderOptions extends BuilderParts {
+  /** Layers that images have, by diffID. */
+  imageLayers(): ReadonlySet<string>;
+  /** Removes blobs and layers that neither images nor the cache keep, unless somebody holds the content. */
+  collect(): Promise<void>;
+  /** Steps that run at the same time, over all builds. */
+  parallelism: number;
+  /** What goes from the cache by itself after builds; empty: nothing. */
+  policy(): CachePolicy;
+}
+
+/** Opens a builder. Several processes may have one open on the same stores. */
+export async function openBuilder(options: BuilderOptions): Promise<Builder> {
+  return new OpenBuilder(options);
+}
+
+class OpenBuilder implements Builder {
+  readonly #parts: BuilderOptions;
+  readonly #cache: CacheStore;
+  readonly #solver: Solver;
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #closing = new AbortController();
+  #housekeeping: Promise<void> | undefined;
+
+  constructor(parts: BuilderOptions) {
+    this.#parts = parts;
+    this.#cache = new CacheStore({ db: parts.db, layers: parts.layers, now: () => parts.now() });
+    this.#solver = new Solver({
+      cache: this.#cache,
+      operationFor: (vertex, graph) => operationFor(parts, vertex, this.#outer(graph)),
+      locks: parts.locks,
+      parallelism: parts.parallelism,
+      now: () => parts.now(),
+    });
+  }
+
+  async build(request: BuildRequest, progress: ProgressSink, signal: AbortSignal): Promise<BuildResult> {
+    const work = this.#build(request, progress, AbortSignal.any([signal, this.#closing.signal]));
+    this.#running.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#running.delete(work);
+    }
+  }
+
+  async usage(filters: readonly string[]): Promise<readonly CacheUsage[]> {
+    return cacheUsage(this.#usageParts(), filters);
+  }
+
+  async *prune(request: CachePrune): AsyncGenerator<CacheUsage> {
+    let isAny = false;
+    try {
+      for await (const usage of pruneCache(this.#usageParts(), request)) {
+        isAny = true;
+        yield usage;
+      }
+    } finally {
+      await sweepRemoved(this.#parts);
+      if (isAny) await this.#parts.collect();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(canceled());
+    await Promise.allSettled(this.#running);
+    await this.#housekeeping;
+  }
+
+  async #build(request: BuildRequest, progress: ProgressSink, signal: AbortSignal): Promise<BuildResult> {
+    const stop = new AbortController();
+    const ended = request.session.ended;
+    const giveUp = () => stop.abort(canceled());
+    for (const given of [signal, ended]) {
+      if (given.aborted) giveUp();
+      else given.addEventListener('abort', giveUp, { once: true });
+    }
+    const entitlements = new Set(request.entitlements);
+    let hasLeftovers = false;
+    try {
+      await using _content = await this.#parts.holdContent();
+      await using graph = this.#solver.begin({
+        sessions: [request.session],
+        entitlements,
+        progress,
+        signal: stop.signal,
+        check: (op) => {
+          checkEntitlements(entitlements, op);
+          applySourcePolicy(request.sourcePolicies ?? [], op);
+        },
+      });
+      try {
+        const context = this.#bridgeContext(graph, request);
+        context.importCaches(request.cacheImports);
+        const result = await untilAborted(this.#solve(context), stop.signal);
+        const exporterResponse = await exportResult(this.#cache, context, result);
+        return { exporterResponse, metadata: result.metadata };
+      } finally {
+        hasLeftovers = graph.hasLeftovers;
+      }
+    } finally {
+      for (const given of [signal, ended]) given.removeEventListener('abort', giveUp);
+      this.#keepHouse(hasLeftovers);
+    }
+  }
+
+  async #solve(context: BridgeContext): Promise<FrontendResult> {
+    const { request } = context;
+    const bridge = new Bridge(context, request.frontendOptions, request.frontendInputs);
+    if (request.drive !== undefined) return await request.drive(bridge);
+    const { definition, frontend } = request;
+    if (frontend) return await (await context.frontend(frontend, request.frontendOptions ?? {}))(bridge);
+    return await bridge.solve(definition === undefined ? {} : { definition });
+  }
+
+  #bridgeContext(graph: BuildGraph, request: BuildRequest): BridgeContext {
+    const imported = new Set<string>();
+    const parts = this.#parts;
+    return {
+      ...{ parts, graph, request },
+      frontend: (name) => frontendFor(parts, name),
+      importCaches: (caches: readonly TypedOptions[]) => {
+        for (const cache of caches) {
+          const id = JSON.stringify(cache);
+          if (imported.has(id)) continue;
+          imported.add(id);
+        }
+      },
+      resolveLayout: async (ref, question, { signal }) => {
+        const { session } = request;
+        const source = layoutReader(session.contentStore(question.store!.storeID), ref);
+        const wanted = question.platform ?? hostPlatform();
+        const found = await parts.images.resolve(ref, {
+          ...{ mode: 'default' as const, sessions: [session], signal, source },
+          platform: { os: wanted.os, architecture: wanted.architecture },
+        });
+        return { ref, digest: found.indexOrManifest, config: found.config };
+      },
+    };
+  }
+
+  #outer(graph: BuildGraph) {
+    const { layers, execDirectory } = this.#parts;
+    return {
+      solve: async (definition: Definition) => {
+        const edge = graph.load(definition);
+        return edge === undefined ? emptyTree : await graph.tree(edge);
+      },
+      readFile: async (tree: Tree, path: string) => {
+        await using files = await TreeFiles.open(layers, execDirectory, tree);
+        return files.read(path);
+      },
+    };
+  }
+
+  #usageParts(): UsageParts {
+    const { db, directory, execDirectory, layers, now, imageLayers } = this.#parts;
+    return {
+      ...{ db, directory, execDirectory, layers, now, imageLayers },
+      layersInUse: () => this.#solver.layersInUse(),
+    };
+  }
+
+  /** After a build: what it left over goes, and what is beyond the policy. Nobody waits for it but the builder's end. */
+  #keepHouse(hasLeftovers: boolean): void {
+    const before = this.#housekeeping;
+    const work = async () => {
+      await before;
+      let isAny = hasLeftovers;
+      for (const rule of this.#parts.policy()) {
+        for await (const _ of pruneCache(this.#usageParts(), rule)) isAny = true;
+      }
+      if (isAny) await this.#parts.collect();
+    };
+    this.#housekeeping = work().catch((error: unknown) => this.#parts.report('pruning the build cache', error));
+  }
+}
+
+async function frontendFor(_parts: BuilderParts, name: string): Promise<Frontend> {
+  throw new TareError('NotFound', `there is no frontend ${JSON.stringify(name)}: want dockerfile.v0 or gateway.v0`);
+}
+
+/** Frontends of others may go on long after nobody wants their answer. */
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const giveUp = () => aborted.reject(signal.reason);
+  if (signal.aborted) giveUp();
+  else signal.addEventListener('abort', giveUp, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', giveUp);
+  }
+}

@@ -1,0 +1,30 @@
+import { TareError } from '../../errors/index.ts';
+import type { BuilderParts } from '../builder-parts.ts';
+import type { Operation } from '../operation.ts';
+import type { Vertex } from '../solver/graph.ts';
+import { buildOperation, type OuterBuild } from './build.ts';
+import { sourceOperation } from './source.ts';
+
+/**
+ * What a vertex does.
+ * @throws {TareError} InvalidArgument, Unsupported: its definition is of no use here
+ */
+export function operationFor(parts: BuilderParts, vertex: Vertex, outer: OuterBuild): Operation {
+  const { op } = vertex.op;
+  switch (op.case) {
+    case 'source':
+      return sourceOperation(parts, op.value, { digest: vertex.digest, ...platformOf(vertex) });
+    case 'build':
+      return buildOperation(outer, op.value, vertex);
+    default:
+      throw new TareError('Unsupported', `vertex ${vertex.digest} has an operation that this builder does not know`);
+  }
+}
+
+function platformOf({ platform }: Vertex) {
+  if (platform === undefined || platform.OS === '') return {};
+  const { OS: os, Architecture: architecture, Variant: variant, OSVersion: version } = platform;
+  return {
+    platform: { os, architecture, ...(variant ? { variant } : {}), ...(version ? { 'os.version': version } : {}) },
+  };
+}
