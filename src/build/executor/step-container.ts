@@ -111,7 +111,6 @@ export async function openStepContainer(
     {
       ...{ entries: parts, layers: parts.layers, id, directory, signal: context.signal },
       sessions: () => context.sessions(),
-      contentDigest: async (tree, path) => JSON.stringify([tree.layers, path]),
     },
     request.mounts,
     request.inputs,

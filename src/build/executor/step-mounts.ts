@@ -28,8 +28,6 @@ export interface StepMountDeps {
   directory: string;
   sessions(): readonly BuildSession[];
   signal: AbortSignal;
-  /** Digest of what lies at a path of a tree: another base is another cache. */
-  contentDigest(tree: Tree, path: string): Promise<string>;
 }
 
 /** A result of a step. */
@@ -176,7 +174,9 @@ class MountMaker {
     const input = this.#input(one);
     if (input === undefined) return { ...common, base: undefined };
     const selector = posix.resolve(ROOT, one.selector);
-    const key = await this.#deps.contentDigest(input, selector);
+    const part = { path: selector, followsLinks: true };
+    // Another base is another cache, and an equal one made again the same.
+    const key = await this.#deps.layers.contentDigest(input.layers, [part], this.#deps.signal);
     const fill = async (folder: string): Promise<void> => {
       const path = join(this.#deps.directory, 'base');
       mkdirSync(path, { recursive: true, mode: 0o700 });

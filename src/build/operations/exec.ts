@@ -6,7 +6,7 @@ import type { ExecOp, Meta, Platform } from '../../protocol/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import { StepFailed } from '../executor/failed-step.ts';
 import { openStepContainer, type RunningStep, type StepProcess } from '../executor/step-container.ts';
-import type { CacheMap, Operation, OperationContext } from '../operation.ts';
+import type { CacheDependency, CacheMap, Operation, OperationContext } from '../operation.ts';
 import type { Tree } from '../tree.ts';
 import { execDigest, inputUses, type StepPlatform, selectorOf } from './exec-key.ts';
 
@@ -31,7 +31,7 @@ export function execOperation(parts: BuilderParts, op: ExecOp, vertex: ExecVerte
   return {
     recordType: 'regular',
     description: `mount / from exec ${meta.args.join(' ')}`.slice(0, 1000),
-    cacheMap: async () => cacheMap(op, vertex, platform),
+    cacheMap: async () => cacheMap(parts, op, vertex, platform),
     run: (inputs, context) => runStep(parts, op, meta, { ...vertex, platform }, inputs, context),
   };
 }
@@ -44,14 +44,34 @@ function platformOf({ facts }: BuilderParts, platform: Platform | undefined): St
   };
 }
 
-function cacheMap(op: ExecOp, vertex: ExecVertex, platform: StepPlatform): CacheMap {
-  const dependencies = inputUses(op.mounts, vertex.inputs.length).map(({ selectors }) => {
+function cacheMap(parts: BuilderParts, op: ExecOp, vertex: ExecVertex, platform: StepPlatform): CacheMap {
+  const dependencies = inputUses(op.mounts, vertex.inputs.length).map(({ selectors, byContent }): CacheDependency => {
     const selector = selectorOf(selectors);
     return {
       ...(selector === undefined ? {} : { selector }),
+      ...(byContent && { contentDigest: (tree, { signal }) => contentOf(parts, tree, selectors, signal) }),
     };
   });
   return { digest: execDigest(op, platform), dependencies };
+}
+
+async function contentOf(
+  { layers }: BuilderParts,
+  tree: Tree,
+  selectors: readonly string[],
+  signal: AbortSignal,
+): Promise<string> {
+  const paths = selectors.length === 0 ? ['/'] : selectors;
+  try {
+    // A mount's source is looked up through links.
+    const parts = paths.map((path) => ({ path, followsLinks: true }));
+    return await layers.contentDigest(tree.layers, parts, signal);
+  } catch (error) {
+    if (!(error instanceof TareError)) throw error;
+    // Clients look for these words.
+    const ref = tree.layers.at(-1)?.replace(/^\w+:/, '').slice(0, 12) ?? 'scratch';
+    throw new TareError(error.kind, `failed to calculate checksum of ref ${ref}: ${error.message}`, { cause: error });
+  }
 }
 
 async function runStep(
