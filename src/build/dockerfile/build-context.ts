@@ -6,11 +6,10 @@ import * as llb from '../llb/index.ts';
 import { parseIgnoreFile } from '../patterns/index.ts';
 import { gitOutput, parseGitAddress } from './git-address.ts';
 import { type FrontendOptions, readBoolean } from './options.ts';
+import { MAX_FILE_BYTES } from './parse/index.ts';
 
 const DOCKERFILE = 'Dockerfile';
 const IGNORE_FILE = '.dockerignore';
-/** More lines than any program reads; a Dockerfile is in memory several times. */
-const MAX_DOCKERFILE_BYTES = 4 << 20;
 
 /** The file that says what to build. */
 export interface DefinitionFile {
@@ -190,11 +189,8 @@ async function readIfThere(ref: BridgeRef, path: string): Promise<Uint8Array | u
   let data: Uint8Array;
   try {
     const { sizeBytes } = await ref.status(path);
-    if (sizeBytes > MAX_DOCKERFILE_BYTES) {
-      throw new TareError(
-        'InvalidArgument',
-        `${path} has ${sizeBytes} bytes: at most ${MAX_DOCKERFILE_BYTES} are read`,
-      );
+    if (sizeBytes > MAX_FILE_BYTES) {
+      throw new TareError('InvalidArgument', `${path} has ${sizeBytes} bytes: at most ${MAX_FILE_BYTES} are read`);
     }
     data = await ref.readFile(path);
   } catch (error) {
