@@ -39,6 +39,7 @@ export interface ConfigFile extends NetworkFlags {
   events?: { 'max-age'?: string; 'max-size'?: string };
   'cdi-spec-dirs'?: string[];
   policy?: Record<string, unknown>;
+  'buildkit-socket'?: string;
   'metrics-addr'?: string;
   'log-driver'?: string;
   'log-opts'?: Record<string, string>;
@@ -125,6 +126,7 @@ const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, wa
   'log-driver': [isText, "a log driver's name"],
   'log-opts': [isTextTable, 'a table of texts'],
   'log-level': [isText, 'debug, info, warn, error or fatal'],
+  'buildkit-socket': [isText, 'a path'],
   'metrics-addr': [isText, 'ADDRESS:PORT'],
   policy: [isTable, 'a table of what callers may not have'],
 };

@@ -339,6 +339,7 @@ export type ServeSettings = Pick<
   | 'tlscert'
   | 'tlskey'
   | 'audit'
+  | 'buildkit-socket'
   | 'metrics-addr'
   | 'log-level'
 >;

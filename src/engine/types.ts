@@ -1,3 +1,4 @@
+import type { BuildService } from './builds/build-service.ts';
 import type { ContainerService, ExecService } from './container-service.ts';
 import type { EgressService } from './egress-types.ts';
 import type { EventService } from './event-types.ts';
@@ -23,6 +24,8 @@ export * from './volume-types.ts';
 
 /** The product's verbs, by what they are about. */
 export interface EngineServices {
+  /** Undefined: this engine builds nothing. */
+  builds?: BuildService;
   containers: ContainerService;
   execs: ExecService;
   images: ImageService;

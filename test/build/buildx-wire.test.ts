@@ -4,7 +4,8 @@ import { mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync, statSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { listenForBuilds, openBuildApi } from '../../src/api/buildkit/index.ts';
+import { openBuildApi } from '../../src/api/buildkit/index.ts';
+import { listenForBuilds } from '../../src/api/buildkit/socket/index.ts';
 import type {
   BuildRequest,
   BuildResult,

@@ -1,2 +1,1 @@
 export { type BuildApi, type BuildApiOptions, openBuildApi } from './build-api.ts';
-export { listenForBuilds } from './listen.ts';

@@ -22,6 +22,10 @@ export default command({
       value: 'address',
       help: 'Once more a tcp:// address of -H, to listen there for whoever comes, without --tlsverify',
     },
+    'buildkit-socket': {
+      type: 'string',
+      help: "Speak BuildKit's protocol there too (default EXEC-ROOT/buildkitd.sock)",
+    },
     'metrics-addr': { type: 'string', help: "Answer Prometheus' GET /metrics there (ADDRESS:PORT)" },
     validate: { type: 'bool', help: 'Check the configuration, and quit' },
     pidfile: { type: 'string', short: 'p', help: 'Write the process id to the file', completes: 'files' },

@@ -1,4 +1,5 @@
 import * as T from 'typebox';
+import type { EngineServices } from '../../../engine/index.ts';
 import { TareError } from '../../../errors/index.ts';
 import { eventLines } from '../from-engine/event.ts';
 import { imageSummaryOf } from '../from-engine/image.ts';
@@ -15,28 +16,28 @@ const eventFilters = [
   ...['service', 'type', 'volume'],
 ];
 
-const pingHeaders = {
+const pingHeaders = (engine: EngineServices) => ({
   // '1' is the classic builder: a client must not look for BuildKit where none answers.
-  'builder-version': '1',
+  'builder-version': engine.builds ? '2' : '1',
   swarm: 'inactive',
   'cache-control': 'no-cache, no-store, must-revalidate',
   pragma: 'no-cache',
-};
+});
 
 export const systemRoutes = [
   route({
     method: 'GET',
     path: '/_ping',
-    async handler() {
-      return text('OK', pingHeaders);
+    async handler({ engine }) {
+      return text('OK', pingHeaders(engine));
     },
   }),
 
   route({
     method: 'HEAD',
     path: '/_ping',
-    async handler() {
-      const headers = { 'content-type': 'text/plain; charset=utf-8', 'content-length': '0', ...pingHeaders };
+    async handler({ engine }) {
+      const headers = { 'content-type': 'text/plain; charset=utf-8', 'content-length': '0', ...pingHeaders(engine) };
       return { status: 200, headers };
     },
   }),

@@ -1,7 +1,7 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { TareError } from '../../errors/index.ts';
+import { TareError } from '../../../errors/index.ts';
 
 /** Of clients at a time. */
 const MAX_CONNECTIONS = 1_000;

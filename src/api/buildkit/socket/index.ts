@@ -1,0 +1,1 @@
+export { listenForBuilds } from './listen-for-builds.ts';

@@ -1,0 +1,43 @@
+import type { Duplex } from 'node:stream';
+import type { BuildApi } from '../../api/buildkit/index.ts';
+import type { BuildService } from '../../engine/index.ts';
+import { VERSION } from '../version.ts';
+
+/** BuildKit's protocol over connections of the Docker API and over a socket of its own; loaded when the first client comes. */
+export class BuildFace implements AsyncDisposable {
+  readonly #builds: BuildService;
+  readonly #report: (subject: string, error: unknown) => void;
+  readonly #stack = new AsyncDisposableStack();
+  #api: Promise<BuildApi> | undefined;
+
+  constructor(builds: BuildService, report: (subject: string, error: unknown) => void) {
+    this.#builds = builds;
+    this.#report = report;
+  }
+
+  async serve(connection: Duplex): Promise<void> {
+    await (await this.#open()).serve(connection);
+  }
+
+  async session(connection: Duplex, headers: Readonly<Record<string, string>>): Promise<void> {
+    await (await this.#open()).session(connection, headers);
+  }
+
+  /** @throws {TareError} Conflict: the socket is in use */
+  async listen(path: string): Promise<void> {
+    const { listenForBuilds } = await import('../../api/buildkit/socket/index.ts');
+    this.#stack.use(await listenForBuilds(path, (connection) => this.serve(connection)));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+  }
+
+  #open(): Promise<BuildApi> {
+    this.#api ??= (async () => {
+      const { openBuildApi } = await import('../../api/buildkit/index.ts');
+      return this.#stack.use(await openBuildApi(this.#builds, { version: VERSION, report: this.#report }));
+    })();
+    return this.#api;
+  }
+}
