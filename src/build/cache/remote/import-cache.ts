@@ -1,0 +1,128 @@
+import { TareError } from '../../../errors/index.ts';
+import {
+  isAttestation,
+  isIndexType,
+  isManifestType,
+  MAX_CONFIG_BYTES,
+  MAX_MANIFEST_BYTES,
+  type Manifest,
+  parseImageConfig,
+  parseManifest,
+} from '../../../image/index.ts';
+import type { Descriptor } from '../../../storage/index.ts';
+import type { TypedOptions } from '../../build-types.ts';
+import type { BuilderParts } from '../../builder-parts.ts';
+import { Attributes } from '../../exporters/attributes.ts';
+import type { BuildSession } from '../../session.ts';
+import {
+  byDigest,
+  CACHE_CONFIG_TYPE,
+  MAX_CACHE_CONFIG_BYTES,
+  parseCacheConfig,
+  parseInlineRecords,
+} from './cache-config.ts';
+import { type CachePlace, localPlace, registryPlace } from './cache-place.ts';
+import type { CarriedRecord, ImportedCache, RemoteResult } from './carried.ts';
+import { requireKnownCache } from './export-cache.ts';
+
+type ImportParts = Pick<BuilderParts, 'content' | 'layers' | 'images'>;
+/** Images of one index whose caches are read. */
+const MAX_IMAGES = 100;
+
+/**
+ * Reads the records of another builder's cache; its layers stay where they are until a result is loaded.
+ * @throws {TareError} NotFound, Unavailable, Unauthorized: it can't be had; InvalidArgument: it is damaged or no cache
+ */
+export async function importCache(
+  parts: ImportParts,
+  { type, attributes: values }: TypedOptions,
+  sessions: readonly [BuildSession, ...BuildSession[]],
+  signal: AbortSignal,
+): Promise<ImportedCache> {
+  requireKnownCache(type);
+  const attributes = new Attributes(`cache import ${type}`, values);
+  const place =
+    type === 'local' ? localPlace(attributes, 'src', sessions[0]) : await registryPlace(parts, attributes, sessions);
+  const records = await readRecords(place, signal);
+  return {
+    name: place.name,
+    records,
+    load: async (result, context) => {
+      await Promise.all(result.layers.map((layer) => bring(parts, place, layer, context.signal)));
+      return { layers: result.layers.map(({ diffID }) => diffID) };
+    },
+  };
+}
+
+async function readRecords(place: CachePlace, signal: AbortSignal): Promise<CarriedRecord<RemoteResult>[]> {
+  const { mediaType, bytes } = await place.root(signal);
+  const what = `cache ${place.name}`;
+  const root = parseManifest(bytes, what, isIndexType(mediaType) || isManifestType(mediaType) ? mediaType : undefined);
+  if (root.kind === 'manifest') return await recordsOfManifest(place, root, what, signal);
+  const config = root.manifests.find((one) => one.mediaType === CACHE_CONFIG_TYPE);
+  if (config !== undefined) return await recordsOfConfig(place, config, root.manifests, what, signal);
+  const all: CarriedRecord<RemoteResult>[] = [];
+  const images = root.manifests.filter((one) => isManifestType(one.mediaType) && !isAttestation(one));
+  for (const image of images.slice(0, MAX_IMAGES)) {
+    const document = await place.document(image, MAX_MANIFEST_BYTES, signal);
+    const manifest = parseManifest(document, `${what}: ${image.digest}`, image.mediaType);
+    if (manifest.kind !== 'manifest') continue;
+    const before = all.length;
+    // Each image has a graph of its own; joined, the later ones' positions move.
+    for (const { digest, inputs, results } of await recordsOfManifest(place, manifest, what, signal)) {
+      const moved = inputs.map((links) => links.map(({ record, selector }) => ({ record: record + before, selector })));
+      all.push({ digest, inputs: moved, results });
+    }
+  }
+  return all;
+}
+
+async function recordsOfManifest(
+  place: CachePlace,
+  manifest: Manifest,
+  what: string,
+  signal: AbortSignal,
+): Promise<CarriedRecord<RemoteResult>[]> {
+  const { config, layers } = manifest;
+  if (config.mediaType === CACHE_CONFIG_TYPE) return await recordsOfConfig(place, config, layers, what, signal);
+  const bytes = await place.document(config, MAX_CONFIG_BYTES, signal);
+  const image = parseImageConfig(bytes, `${what}: config`);
+  const cache = (JSON.parse(Buffer.from(bytes).toString('utf8')) as Record<string, unknown>)['moby.buildkit.cache.v0'];
+  // An image without a cache in it is none, and no error: it may have been pushed by another builder.
+  if (typeof cache !== 'string') return [];
+  const diffIDs = image.rootfs.diff_ids;
+  if (diffIDs.length !== layers.length) {
+    throw new TareError('InvalidArgument', `${what}: ${layers.length} layers, but ${diffIDs.length} diff_ids`);
+  }
+  const described = layers.map((descriptor, index) => ({ diffID: diffIDs[index]!, descriptor }));
+  const created = image.created === undefined ? 0 : Date.parse(image.created);
+  return parseInlineRecords(Buffer.from(cache, 'base64'), described, Math.max(created, 0), `${what}: inline cache`);
+}
+
+async function recordsOfConfig(
+  place: CachePlace,
+  config: Descriptor,
+  blobs: readonly Descriptor[],
+  what: string,
+  signal: AbortSignal,
+): Promise<CarriedRecord<RemoteResult>[]> {
+  const bytes = await place.document(config, MAX_CACHE_CONFIG_BYTES, signal);
+  return parseCacheConfig(bytes, byDigest(blobs), what);
+}
+
+/** Stores one layer's blob and unpacks it, unless it is there. The diffID is compared. */
+async function bring(
+  { content, layers }: ImportParts,
+  place: CachePlace,
+  { diffID, descriptor }: RemoteResult['layers'][number],
+  signal: AbortSignal,
+): Promise<void> {
+  if (await layers.has(diffID)) return;
+  const { digest, size } = descriptor;
+  await using writer = await content.claim({ digest, sizeBytes: size }, signal);
+  if (writer !== undefined) {
+    for await (const chunk of place.blob(descriptor, writer.offset, signal)) await writer.write(chunk);
+    await writer.commit();
+  }
+  await layers.apply({ path: await content.path(digest) }, diffID, signal);
+}
