@@ -7,6 +7,8 @@ import type { BuilderParts } from './builder-parts.ts';
 import { sweepRemoved } from './cache/entries.ts';
 import type { CachePolicy } from './cache/policy.ts';
 import { pruneCache } from './cache/prune.ts';
+import { requireKnownCache } from './cache/remote/export-cache.ts';
+import { importCache } from './cache/remote/import-cache.ts';
 import { CacheStore } from './cache/store.ts';
 import { cacheUsage, type UsageParts } from './cache/usage.ts';
 import { exportResult } from './export-result.ts';
@@ -149,6 +151,8 @@ class OpenBuilder implements Builder {
           const id = JSON.stringify(cache);
           if (imported.has(id)) continue;
           imported.add(id);
+          requireKnownCache(cache.type);
+          graph.import(importCache(parts, cache, [request.session], graph.signal));
         }
       },
       resolveLayout: async (ref, question, { signal }) => {
