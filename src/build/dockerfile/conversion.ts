@@ -1,8 +1,9 @@
 import type { Platform } from '../../storage/index.ts';
 import type * as llb from '../llb/index.ts';
+import type { PatternMatcher } from '../patterns/index.ts';
 import type { LineRange } from '../progress.ts';
+import type { Linter } from './check/index.ts';
 import type { FrontendOptions } from './options.ts';
-import type { Written } from './parse/index.ts';
 import { operationPlatform } from './platforms.ts';
 import type { StageBuild } from './stage.ts';
 import type { Words } from './words.ts';
@@ -19,12 +20,9 @@ export interface Conversion {
   /** The build's context; known when all that is taken of it is. */
   context: llb.Output;
   proxy: llb.ProxySettings | undefined;
-  checks: Checks;
-}
-
-/** Told of what is questionable. */
-export interface Checks {
-  unsetVariable(name: string, env: ReadonlyMap<string, string>, at: Written): void;
+  linter: Linter;
+  /** Undefined: there is no ignore file. */
+  ignored: PatternMatcher | undefined;
 }
 
 export const platformOf = (stage: StageBuild, conversion: Conversion): Platform => stage.platform ?? conversion.target;

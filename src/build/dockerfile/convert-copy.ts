@@ -61,6 +61,7 @@ export function convertCopy(conversion: Conversion, stage: StageBuild, { instruc
   for (const source of transfer.sources) {
     if (transfer.verb === 'ADD' && isRemote(source)) continue;
     (from?.usedPaths ?? stage.contextPaths).add(posix.join('/', source));
+    if (from === undefined) stage.checks?.source(instruction, source, conversion.ignored);
   }
   record(stage.image, historyOf(transfer), true, options.epochSeconds);
 }

@@ -41,6 +41,10 @@ function applySetting(conversion: Conversion, stage: StageBuild, instruction: In
     case 'env': {
       // All values are expanded with what was set before the instruction.
       const pairs = instruction.pairs.map(({ key, value }) => [expand(key), expand(value)] as const);
+      stage.checks?.pairs(
+        instruction,
+        pairs.map(([key]) => key),
+      );
       for (const [key, value] of pairs) {
         setEnv(stage.env, key, value);
         setVariable(config, key, value);
@@ -49,6 +53,10 @@ function applySetting(conversion: Conversion, stage: StageBuild, instruction: In
     }
     case 'label': {
       const pairs = instruction.pairs.map(({ key, value }) => [expand(key), expand(value)] as const);
+      stage.checks?.pairs(
+        instruction,
+        pairs.map(([key]) => key),
+      );
       config.Labels = { ...config.Labels, ...Object.fromEntries(pairs) };
       return `LABEL ${pairs.map(([key, value]) => `${key}=${value}`).join(' ')}`;
     }
@@ -58,11 +66,13 @@ function applySetting(conversion: Conversion, stage: StageBuild, instruction: In
       config.User = expand(instruction.user);
       return `USER ${config.User}`;
     case 'cmd':
+      stage.checks?.command(instruction, (config.Shell ?? []).length > 0);
       config.Cmd = commandOf(stage, instruction.command);
       config.ArgsEscaped = true;
       stage.isCmdSet = true;
       return `CMD ${quotedList(config.Cmd)}`;
     case 'entrypoint':
+      stage.checks?.command(instruction, (config.Shell ?? []).length > 0);
       config.Entrypoint = commandOf(stage, instruction.command);
       if (!stage.isCmdSet) delete config.Cmd;
       return `ENTRYPOINT ${quotedList(config.Entrypoint)}`;
@@ -70,10 +80,17 @@ function applySetting(conversion: Conversion, stage: StageBuild, instruction: In
       config.Shell = [...instruction.shell];
       return `SHELL [${config.Shell.join(' ')}]`;
     case 'healthcheck':
+      stage.checks?.once(instruction);
       config.Healthcheck = instruction.check;
       return `HEALTHCHECK ${checkText(instruction)}`;
     case 'expose': {
-      const ports = instruction.ports.flatMap((port) => words.expandMany(port, stage.env)).flatMap(portsOf);
+      const ports = instruction.ports
+        .flatMap((port) => words.expandMany(port, stage.env))
+        .flatMap((word) => {
+          const read = parseExposedPorts(word);
+          stage.checks?.port(instruction, word, read);
+          return read.ports;
+        });
       config.ExposedPorts = { ...config.ExposedPorts, ...Object.fromEntries(ports.map((port) => [port, {}])) };
       return `EXPOSE [${ports.join(' ')}]`;
     }
@@ -111,8 +128,6 @@ function checkText({ check }: HealthcheckInstruction): string {
   return `&{${parts.join(' ')}}`;
 }
 
-const portsOf = (text: string): readonly string[] => parseExposedPorts(text).ports;
-
 function requireSignal(text: string): string {
   const name = text.toUpperCase().replace(/^SIG/, '');
   const isNumber = /^\d+$/.test(text) && Number(text) >= 1 && Number(text) <= 64;
@@ -123,6 +138,11 @@ function requireSignal(text: string): string {
 /** @returns the arguments as the history tells them */
 function declareArgs(conversion: Conversion, stage: StageBuild, instruction: ArgInstruction): string {
   const { options, globalArgs, words } = conversion;
+  stage.checks?.secrets(
+    instruction,
+    'ARG',
+    instruction.args.map(({ key }) => key),
+  );
   return instruction.args
     .map(({ key, value: preset }) => {
       const value =
@@ -144,7 +164,9 @@ export function directoryOf(current: string | undefined, wanted: string): string
 function changeDirectory(conversion: Conversion, stage: StageBuild, instruction: WorkdirInstruction): void {
   const { options, words } = conversion;
   const { config } = stage.image;
-  const directory = directoryOf(config.WorkingDir, words.expand(instruction.path, stage.env, instruction));
+  const wanted = words.expand(instruction.path, stage.env, instruction);
+  stage.checks?.workdir(instruction, wanted);
+  const directory = directoryOf(config.WorkingDir, wanted);
   config.WorkingDir = directory;
   stage.directory = directory;
   if (directory !== '/') {

@@ -267,3 +267,54 @@ test('any text gives a graph, or an error that says why', async () => {
     { numRuns: Number(process.env['FUZZ_RUNS'] ?? 500) },
   );
 });
+
+test('what is questionable is told with its line, and fails the build where it shall', async () => {
+  const text = 'FROM debian:stable\nENV API_KEY=1\nRUN echo\nCOPY $NONE a b/\nCMD x';
+  const { run } = await make(text);
+  expect(run.warnings.map(({ short, ranges }) => [short.split(':')[0], ranges[0]!.start.line])).toEqual([
+    ['SecretsUsedInArgOrEnv', 2],
+    ['UndefinedVar', 4],
+    ['JSONArgsRecommended', 5],
+  ]);
+  await expect(make(text, { options: { 'build-arg:BUILDKIT_DOCKERFILE_CHECK': 'error=true' } })).rejects.toThrow(
+    /lint violation found for rules: SecretsUsedInArgOrEnv, UndefinedVar, JSONArgsRecommended/,
+  );
+});
+
+test.each([
+  [
+    'frontend.targets',
+    {
+      targets: [
+        { name: 'a', base: 'debian:stable' },
+        { default: true, base: 'a' },
+      ],
+    },
+  ],
+  ['frontend.outline', { args: [{ name: 'V', value: '1' }], secrets: [{ name: 'k' }] }],
+  ['frontend.lint', { warnings: [{ ruleName: 'JSONArgsRecommended' }] }],
+  ['frontend.subrequests.describe', expect.arrayContaining([expect.objectContaining({ name: 'frontend.lint' })])],
+])('the question %s is answered', async (question, answer) => {
+  const { runFrontend } = await import('./frontend.fixture.ts');
+  const text = 'FROM debian:stable AS a\nARG V=1\nRUN --mount=type=secret,id=k x\nFROM a\nCMD y';
+  const { result } = await runFrontend(text, { options: { requestid: question } });
+  const document = JSON.parse(Buffer.from(result.metadata.get('result.json')!).toString());
+  expect(document).toEqual(Array.isArray(document) ? answer : expect.objectContaining({}));
+  if (!Array.isArray(document)) expect(document).toMatchObject(answer as object);
+});
+
+test('docker’s frontend is this one; another is asked to do the build', async () => {
+  expect((await make('# syntax=docker/dockerfile:1.7-labs\nFROM debian:stable\nRUN x')).names.at(-1)).toBe(
+    '[2/2] RUN x',
+  );
+  const { runFrontend } = await import('./frontend.fixture.ts');
+  const answer = { refs: new Map(), metadata: new Map([['mark', Buffer.from('1')]]), attestations: new Map() };
+  const { result, solved } = await runFrontend('# syntax=example.com/other:1 arg\nANYTHING', {
+    onSolve: ({ frontend }) => (frontend === 'gateway.v0' ? Promise.resolve(answer) : undefined),
+  });
+  expect(result.metadata.has('mark')).toBe(true);
+  expect(solved.at(-1)!.frontendOptions).toMatchObject({
+    cmdline: 'example.com/other:1 arg',
+    source: 'example.com/other:1',
+  });
+});

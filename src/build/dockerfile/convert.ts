@@ -2,9 +2,18 @@ import { expandWord } from '../../image/index.ts';
 import type { Platform } from '../../storage/index.ts';
 import type { FrontendBridge, ImageConfigAnswer } from '../frontend.ts';
 import * as llb from '../llb/index.ts';
+import { PatternMatcher } from '../patterns/index.ts';
 import { BaseImages, pathsTaken } from './base-image.ts';
 import type { BuildContext } from './build-context.ts';
-import type { Checks, Conversion } from './conversion.ts';
+import {
+  checkDefaultBases,
+  checkFile,
+  checkFromVariables,
+  checkStagePlatform,
+  type Linter,
+  StageChecks,
+} from './check/index.ts';
+import type { Conversion } from './conversion.ts';
 import { convertCopy } from './convert-copy.ts';
 import { convertRun } from './convert-run.ts';
 import { convertSetting, directoryOf } from './convert-settings.ts';
@@ -26,7 +35,7 @@ export interface ConvertRequest {
   /** Undefined: the builder's own; the image may then be for another. */
   platform: Platform | undefined;
   source: llb.SourceMap;
-  checks: Checks;
+  linter: Linter;
   /** Of images that were asked for in this build. */
   answers: Map<string, Promise<ImageConfigAnswer>>;
   /** Also stages that the target doesn't need, to check them. */
@@ -54,14 +63,14 @@ export interface Converted {
  * @throws {SourceError} with the lines: a stage that there is not, a circle of stages, a bad platform …
  */
 export async function convertDockerfile(dockerfile: Dockerfile, request: ConvertRequest): Promise<Converted> {
-  const { options, context, source, checks } = request;
+  const { options, context, source, linter } = request;
   const target = request.platform ?? options.buildPlatform;
   const targetName = options.target ?? dockerfile.stages.at(-1)?.name;
-  const globalArgs = expandGlobalArgs(
-    dockerfile,
-    platformArgs(options.buildPlatform, target, targetName, options.buildArgs),
-    options.buildArgs,
-  );
+  const own = platformArgs(options.buildPlatform, target, targetName, options.buildArgs);
+  checkFile(dockerfile, linter);
+  checkDefaultBases(dockerfile, own, linter);
+  const globalArgs = expandGlobalArgs(dockerfile, own, options.buildArgs);
+  for (const stage of dockerfile.stages) checkFrom(dockerfile, stage, globalArgs, linter);
   const contexts = new NamedContexts(request.bridge, options, context);
   const graph = new StageGraph(target, dockerfile.directives.escape);
   for (const stage of dockerfile.stages) await addStage(graph, stage, globalArgs, contexts, options, target);
@@ -78,29 +87,52 @@ export async function convertDockerfile(dockerfile: Dockerfile, request: Convert
   );
 
   const later = new llb.LaterOutput();
+  const patterns = await context.ignorePatterns();
+  let current: StageBuild | undefined;
   const conversion: Conversion = {
     options,
     target,
     globalArgs,
     words: new Words(dockerfile.directives.escape, (names, env, written) => {
-      for (const name of names) checks.unsetVariable(name, env, written);
+      const declared = new Set(current?.buildArgs.map(({ key }) => key));
+      current?.checks?.variables(written, names, declared, env.keys());
     }),
     source,
     context: later,
     proxy: proxyOf(options.buildArgs),
-    checks,
+    linter,
+    ignored: patterns.length === 0 ? undefined : new PatternMatcher(patterns),
   };
   const needed = reachable(wanted);
   for (const stage of graph.stages) {
     if (stage.isDone || (!needed.has(stage) && request.isEverything !== true)) continue;
+    current = stage;
     convertStage(conversion, stage);
   }
   // Of a result, all is wanted.
   wanted.usedPaths.add('/');
   contexts.settle();
+  linter.requireClean();
   const paths = new Set([...needed].flatMap((stage) => [...stage.contextPaths]));
   later.set((await context.tree(pathsTaken(paths))) ?? emptyFolder());
   return { ...finish(wanted, needed, later, request, target), globalArgs };
+}
+
+function checkFrom(
+  { metaArgs, directives }: Dockerfile,
+  stage: Dockerfile['stages'][number],
+  variables: ReadonlyMap<string, string>,
+  linter: Linter,
+): void {
+  const declared = [...variables.keys(), ...metaArgs.flatMap(({ args }) => args.map(({ key }) => key))];
+  at(stage.ranges, () => {
+    const base = expandWord(stage.base, { variables, escape: directives.escape });
+    checkFromVariables(stage, base.unset, declared, linter);
+    if (stage.platform === undefined) return;
+    const platform = expandWord(stage.platform, { variables, escape: directives.escape });
+    checkFromVariables(stage, platform.unset, declared, linter);
+    checkStagePlatform(stage, platform, variables.get('TARGETPLATFORM') ?? '', linter);
+  });
 }
 
 /** Where an output must be: a tree with nothing in it. */
@@ -203,6 +235,7 @@ function addTriggers(graph: StageGraph, stage: StageBuild): boolean {
 function convertStage(conversion: Conversion, stage: StageBuild): void {
   inherit(stage);
   stage.isDone = true;
+  stage.checks = new StageChecks(conversion.linter, stage.base?.checks?.hasAbsoluteWorkdir ?? false);
   stage.platform ??= conversion.target;
   const { config } = stage.image;
   at(stage.ranges, () => {

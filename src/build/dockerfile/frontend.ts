@@ -1,18 +1,19 @@
-import { create } from '@bufbuild/protobuf';
+import { create, fromBinary } from '@bufbuild/protobuf';
 import { kindOf, messageOf, TareError } from '../../errors/index.ts';
 import { canonicalName, formatPlatform, parseReference } from '../../image/index.ts';
-import { SourceInfoSchema } from '../../protocol/index.ts';
+import { OpSchema, SourceInfoSchema } from '../../protocol/index.ts';
 import type { Platform } from '../../storage/index.ts';
 import type { BridgeRef, Frontend, FrontendBridge, FrontendResult, ImageConfigAnswer } from '../frontend.ts';
 import * as llb from '../llb/index.ts';
 import type { SourceFile } from '../progress.ts';
 import { SourceError } from '../source-error.ts';
 import { BuildContext, type DefinitionFile } from './build-context.ts';
+import { Linter, parseCheckOptions, vertexWarning } from './check/index.ts';
 import { type Converted, type ConvertRequest, convertDockerfile } from './convert.ts';
 import { imageBytes } from './image-document.ts';
-import { located } from './located.ts';
+import { at, located } from './located.ts';
 import { type FrontendOptions, readOptions } from './options.ts';
-import { detectSyntax, parseDockerfile } from './parse/index.ts';
+import { type Dockerfile, detectSyntax, parseDockerfile } from './parse/index.ts';
 import { operationPlatform } from './platforms.ts';
 import { answerQuestion } from './questions.ts';
 import { scannerOf } from './scan.ts';
@@ -92,6 +93,9 @@ class DockerfileBuild {
   readonly #context: BuildContext;
   readonly #file: DefinitionFile;
   readonly #map: llb.SourceMap;
+  readonly #source: SourceFile;
+  readonly #dockerfile: Dockerfile;
+  readonly #linter: Linter;
   readonly #answers = new Map<string, Promise<ImageConfigAnswer>>();
 
   constructor(
@@ -105,7 +109,14 @@ class DockerfileBuild {
     this.#options = options;
     this.#context = context;
     this.#file = file;
+    this.#source = source;
     const { filename, data } = source;
+    this.#dockerfile = parseDockerfile(data);
+    const vertex = fromBinary(OpSchema, file.definition.def.at(-1)!).inputs[0]?.digest ?? '';
+    const isAsked = bridge.options['requestid'] !== undefined;
+    this.#linter = new Linter(checkOptionsOf(this.#dockerfile, options), (warning) => {
+      if (!isAsked) bridge.warn(vertexWarning(warning, vertex, source));
+    });
     this.#map = {
       info: create(SourceInfoSchema, { filename, data, language: 'Dockerfile', definition: file.definition }),
     };
@@ -116,6 +127,8 @@ class DockerfileBuild {
     if (question !== undefined) {
       return answerQuestion(question, {
         file: this.#file,
+        linter: this.#linter,
+        source: this.#source,
         convert: (isEverything) => this.#convert(this.#options.platforms[0], isEverything),
       });
     }
@@ -141,13 +154,16 @@ class DockerfileBuild {
       context: this.#context,
       platform,
       source: this.#map,
-      checks: { unsetVariable: () => {} },
+      linter: this.#linter,
       answers: this.#answers,
       isEverything,
     };
-    return convertDockerfile(parseDockerfile(this.#file.data), request);
+    return convertDockerfile(this.#dockerfile, request);
   }
 }
+
+const checkOptionsOf = ({ directives: { check } }: Dockerfile, { checks }: FrontendOptions) =>
+  at(check?.ranges ?? [], () => parseCheckOptions(checks ?? check?.value ?? ''));
 
 interface Part {
   id: string;

@@ -1,6 +1,9 @@
 import { TareError } from '../../errors/index.ts';
 import type { FrontendResult } from '../frontend.ts';
+import type { SourceFile } from '../progress.ts';
+import { SourceError } from '../source-error.ts';
 import type { DefinitionFile } from './build-context.ts';
+import { type LintError, type Linter, lintDocuments } from './check/index.ts';
 import type { Converted } from './convert.ts';
 import { locationOf, outlineOf } from './outline.ts';
 import { parseDockerfile } from './parse/index.ts';
@@ -31,11 +34,14 @@ const questions = {
     [{ name: 'target', description: 'Target build stage' }],
   ),
   targets: question('targets', 'List all targets current build supports', ['result.json', 'result.txt']),
+  lint: question('lint', 'Lint a Dockerfile', ['result.json', 'result.txt', 'result.statuscode']),
   describe: question('subrequests.describe', 'List available subrequest types', ['result.json', 'result.txt'], null),
 };
 
 export interface QuestionContext {
   file: DefinitionFile;
+  source: SourceFile;
+  linter: Linter;
   /** @param isEverything also stages that the target doesn't need */
   convert(isEverything: boolean): Promise<Converted>;
 }
@@ -49,6 +55,8 @@ export async function answerQuestion(name: string, context: QuestionContext): Pr
       return targets(context);
     case questions.outline.name:
       return outline(context);
+    case questions.lint.name:
+      return lint(context);
     default:
       throw new TareError('Unsupported', `unsupported request ${name}`);
   }
@@ -115,4 +123,16 @@ async function outline(context: QuestionContext): Promise<FrontendResult> {
     ...(ssh.length === 0 ? [] : [table([['SSH', 'REQUIRED'], ...ssh], 4)]),
   ].join('\n');
   return answer(questions.outline.version, { ...document, sources }, text);
+}
+
+/** Of all stages, and why the file could not be read to its end. */
+async function lint({ linter, source, convert }: QuestionContext): Promise<FrontendResult> {
+  let failure: LintError | undefined;
+  try {
+    await convert(true);
+  } catch (error) {
+    if (!(error instanceof TareError)) throw error;
+    failure = { message: error.message, ranges: error instanceof SourceError ? error.ranges : [] };
+  }
+  return { refs: new Map(), metadata: lintDocuments(linter.warnings, source, failure), attestations: new Map() };
 }

@@ -1,6 +1,7 @@
 import type { Platform } from '../../storage/index.ts';
 import type * as llb from '../llb/index.ts';
 import type { LineRange } from '../progress.ts';
+import type { StageChecks } from './check/index.ts';
 import type { ImageDocument } from './image-document.ts';
 import type { Instruction, Mount, Stage } from './parse/instruction.ts';
 
@@ -53,6 +54,7 @@ export interface StageBuild {
   commandCount: number;
   /** A CMD in this stage survives an ENTRYPOINT after it; an inherited one doesn't. */
   isCmdSet: boolean;
+  checks: StageChecks | undefined;
   /** The instruction at hand is an ONBUILD of the base. */
   isInTrigger: boolean;
   /** What its RUNs mount, as they are read. */
@@ -81,6 +83,7 @@ export const newStage = (
   commandIndex: 0,
   commandCount: 0,
   isCmdSet: false,
+  checks: undefined,
   isInTrigger: false,
   mountsOf: new Map(),
 });

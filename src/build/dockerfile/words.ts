@@ -1,21 +1,24 @@
 import { expandWord } from '../../image/index.ts';
-import type { EscapeCharacter, Written } from './parse/index.ts';
+import type { EscapeCharacter, Instruction } from './parse/index.ts';
 
 type Variables = ReadonlyMap<string, string>;
 
 /** Puts variables into the words of one Dockerfile. */
 export class Words {
   readonly #escape: EscapeCharacter;
-  readonly #onUnset: (names: ReadonlySet<string>, env: Variables, at: Written) => void;
+  readonly #onUnset: (names: ReadonlySet<string>, env: Variables, at: Instruction) => void;
 
   /** @param onUnset told of variables that an instruction names and that have no value */
-  constructor(escapedBy: EscapeCharacter, onUnset: (names: ReadonlySet<string>, env: Variables, at: Written) => void) {
+  constructor(
+    escapedBy: EscapeCharacter,
+    onUnset: (names: ReadonlySet<string>, env: Variables, at: Instruction) => void,
+  ) {
     this.#escape = escapedBy;
     this.#onUnset = onUnset;
   }
 
   /** @throws {TareError} InvalidArgument: an open quote or brace, another modifier */
-  expand(word: string, env: Variables, at: Written): string {
+  expand(word: string, env: Variables, at: Instruction): string {
     const { text, unset } = expandWord(word, { variables: env, escape: this.#escape });
     if (unset.size > 0) this.#onUnset(unset, env, at);
     return text;
@@ -27,7 +30,7 @@ export class Words {
   }
 
   /** Of a here-document: quotes are characters like others. */
-  expandDocument(text: string, env: Variables, at: Written): string {
+  expandDocument(text: string, env: Variables, at: Instruction): string {
     const expanded = expandWord(text, { variables: env, ignoresQuotes: true });
     if (expanded.unset.size > 0) this.#onUnset(expanded.unset, env, at);
     return expanded.text;
