@@ -206,6 +206,7 @@ class OpenBuilder implements Builder {
 }
 
 async function frontendFor(_parts: BuilderParts, name: string): Promise<Frontend> {
+  if (name === 'dockerfile.v0') return (await import('./dockerfile/frontend.ts')).dockerfileFrontend;
   throw new TareError('NotFound', `there is no frontend ${JSON.stringify(name)}: want dockerfile.v0 or gateway.v0`);
 }
 
