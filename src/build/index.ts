@@ -9,5 +9,6 @@ export type * from './operation.ts';
 export type * from './progress.ts';
 export type * from './session.ts';
 export type * from './source-error.ts';
+export { openLocalFolder } from './sources/local/local-folder.ts';
 export type * from './tree.ts';
 export type * from './vertex-error.ts';
