@@ -145,7 +145,7 @@ class OpenBuilder implements Builder {
     const parts = this.#parts;
     return {
       ...{ parts, graph, request },
-      frontend: (name) => frontendFor(parts, name),
+      frontend: (name) => frontendFor(name),
       importCaches: (caches: readonly TypedOptions[]) => {
         for (const cache of caches) {
           const id = JSON.stringify(cache);
@@ -205,7 +205,8 @@ class OpenBuilder implements Builder {
   }
 }
 
-async function frontendFor(_parts: BuilderParts, name: string): Promise<Frontend> {
+/** Each is loaded by the first build that wants it. */
+async function frontendFor(name: string): Promise<Frontend> {
   if (name === 'dockerfile.v0') return (await import('./dockerfile/frontend.ts')).dockerfileFrontend;
   throw new TareError('NotFound', `there is no frontend ${JSON.stringify(name)}: want dockerfile.v0 or gateway.v0`);
 }

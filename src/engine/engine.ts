@@ -7,6 +7,7 @@ import { openRuntime, readHostFacts, SeccompCache, watchExits } from '../runtime
 import { Database, Locks, trimEvents } from '../state/index.ts';
 import { type Change, openContentStore, openLayerStore, openVolumeDirectories } from '../storage/index.ts';
 import { AttachHub } from './attach-hub.ts';
+import { createBuildService } from './builds/builds.ts';
 import { CallerGuard } from './caller-policy.ts';
 import { compareRefs } from './compare.ts';
 import { type EngineConfig, instanceName } from './config.ts';
@@ -84,6 +85,7 @@ export class Engine implements EngineServices, AsyncDisposable {
   readonly egress: EngineServices['egress'];
   readonly events: EngineServices['events'];
   readonly system: EngineServices['system'];
+  readonly builds: EngineServices['builds'];
   readonly imageMounts: ImageMountService;
   readonly #parts: ReconcileParts;
   readonly #resources: AsyncDisposableStack;
@@ -104,6 +106,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     this.egress = services.egress;
     this.events = services.events;
     this.system = services.system;
+    this.builds = services.builds;
     this.imageMounts = createImageMountService(parts);
     this.#parts = parts;
     this.#resources = resources;
@@ -235,6 +238,12 @@ export class Engine implements EngineServices, AsyncDisposable {
         ...{ config, db, store, facts, layers, containers, images, volumes },
         reload,
       }),
+      builds: opening.use(
+        createBuildService({
+          ...{ parts, content, images, limits: {}, asUser: options.asUser === true },
+          collect: () => images.collect(),
+        }),
+      ),
     };
     const engine = new Engine(parts, services, opening.move(), report);
     await engine.#begin(options);

@@ -1,5 +1,5 @@
 import { kindOf } from '../errors/index.ts';
-import type { DiffID, Digest } from '../storage/index.ts';
+import type { Digest, LayerName } from '../storage/index.ts';
 import { forgetBlobSources } from './blob-sources.ts';
 import { whileNobodyHolds } from './image-leases.ts';
 import type { ImageParts } from './image-parts.ts';
@@ -51,11 +51,22 @@ export async function collectUnlessHeld(
       gone.push(digest);
     }
     if (gone.length > 0) await parts.db.write((tx) => forgetBlobSources(tx, gone));
+    const kept = layersOfBuilds(parts.db);
     for (const { diffID } of await parts.layers.layers()) {
-      if (!layers.has(diffID)) await removeLayer(parts, diffID);
+      if (!layers.has(diffID) && !kept.has(diffID)) await removeLayer(parts, diffID);
+    }
+    for (const layer of await parts.layers.localLayers()) {
+      if (!kept.has(layer)) await removeLayer(parts, layer);
     }
   });
 }
+
+/** Layers that the build cache keeps, images or not. */
+const layersOfBuilds = (db: ImageParts['db']): Set<string> =>
+  new Set([
+    ...db.all<{ layer: string }>('SELECT layer FROM build_records WHERE layer IS NOT NULL').map(({ layer }) => layer),
+    ...db.all<{ layer: string }>('SELECT DISTINCT layer FROM build_result_layers').map(({ layer }) => layer),
+  ]);
 
 /** What indexes and signatures keep beside the images themselves. */
 async function ofDocuments({ content }: ImageParts, images: readonly ImageOutline[]): Promise<Set<Digest>> {
@@ -66,7 +77,7 @@ async function ofDocuments({ content }: ImageParts, images: readonly ImageOutlin
 }
 
 /** A snapshot may stand on a layer a moment longer than its container is recorded; a later collection takes both. */
-async function removeLayer({ layers }: ImageParts, diffID: DiffID): Promise<void> {
+async function removeLayer({ layers }: ImageParts, diffID: LayerName): Promise<void> {
   try {
     await layers.removeLayer(diffID);
   } catch (error) {

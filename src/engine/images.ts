@@ -87,6 +87,8 @@ export interface Images extends ImageService {
   reconcile(isUsed: (imageID: string) => boolean): Promise<void>;
   /** A container of this image is gone: if the image was removed before, what only that container needed goes. */
   release(imageID: string): Promise<void>;
+  /** Removes blobs and layers that nobody needs, unless somebody holds the content. */
+  collect(): Promise<void>;
   /** Keeps all blobs and layers until it is disposed. For whoever puts content into the stores. */
   hold(): Promise<AsyncDisposable>;
 }
@@ -171,6 +173,7 @@ export function createImageService(deps: ImageServiceDeps): Images {
     release: async (imageID) => {
       if (isRetired(parts.db, imageID) && parts.containersUsing(imageID).length === 0) await collectGarbage(parts);
     },
+    collect: () => collectGarbage(parts),
     hold: () => holdContent(parts),
     reconcile: async (isUsed) => {
       await parts.content.reconcile();

@@ -34,4 +34,5 @@ export interface EngineServices {
   egress: EgressService;
   events: EventService;
   system: SystemService;
+  builds: BuildService;
 }
