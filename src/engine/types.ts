@@ -24,8 +24,6 @@ export * from './volume-types.ts';
 
 /** The product's verbs, by what they are about. */
 export interface EngineServices {
-  /** Undefined: this engine builds nothing. */
-  builds?: BuildService;
   containers: ContainerService;
   execs: ExecService;
   images: ImageService;
