@@ -60,7 +60,7 @@ export class SolveNode {
         if (map.dependencies.length !== this.vertex.inputs.length) {
           throw new TareError('Internal', `${this.vertex.name}: ${map.dependencies.length} dependencies`);
         }
-        if (isSource) this.#clock.end();
+        if (isSource && this.operation.isEphemeral !== true) this.#clock.end();
         return map;
       }),
     );
