@@ -15,7 +15,7 @@ import { at, located } from './located.ts';
 import { type FrontendOptions, readOptions } from './options.ts';
 import { type Dockerfile, detectSyntax, parseDockerfile } from './parse/index.ts';
 import { operationPlatform } from './platforms.ts';
-import { answerQuestion } from './questions.ts';
+import { answerQuestion, unreadable } from './questions.ts';
 import { scannerOf } from './scan.ts';
 
 const BUILT_IN = 'docker.io/docker/dockerfile';
@@ -37,6 +37,8 @@ export const dockerfileFrontend: Frontend = async (bridge) => {
     const forwarded = await forward(bridge, file);
     if (forwarded !== undefined) return forwarded;
     if (refusal !== undefined) throw refusal.error;
+    const unread = unreadable(bridge.options['requestid'], source);
+    if (unread !== undefined) return unread;
     return await new DockerfileBuild(bridge, options, context, file, source).run();
   } catch (error) {
     throw error instanceof SourceError && error.source === undefined ? error.within(source) : error;

@@ -125,6 +125,18 @@ async function outline(context: QuestionContext): Promise<FrontendResult> {
   return answer(questions.outline.version, { ...document, sources }, text);
 }
 
+/** The answer about a file that cannot be read at all. @returns undefined: it can, or something else is asked */
+export function unreadable(name: string | undefined, source: SourceFile): FrontendResult | undefined {
+  if (name !== questions.lint.name) return undefined;
+  try {
+    parseDockerfile(source.data);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof SourceError)) throw error;
+    return { refs: new Map(), metadata: lintDocuments([], source, error), attestations: new Map() };
+  }
+}
+
 /** Of all stages, and why the file could not be read to its end. */
 async function lint({ linter, source, convert }: QuestionContext): Promise<FrontendResult> {
   let failure: LintError | undefined;
