@@ -68,7 +68,7 @@ export function remoteOf(identifier: string, attributes: Attributes): Remote {
 
 /** An address over a network: files of this machine are nobody's who asks for a build. */
 function checkUrl(url: string): string {
-  const isScp = /^(?:[A-Za-z0-9_][\w.-]*@)?[A-Za-z0-9][\w.-]*:(?!\/\/)[^\0\n]+$/.test(url);
+  const isScp = /^(?:[A-Za-z0-9_][\w.-]*@)?[A-Za-z0-9][\w.-]*:(?!\/\/|:|-)[^\0\n]+$/.test(url);
   const isUrl = /^(?:https?|git|ssh):\/\/[^-\0\n\s/][^\0\n]*$/.test(url);
   if ((isUrl || isScp) && url.length <= 4096) return url;
   throw new TareError(
