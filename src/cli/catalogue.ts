@@ -64,6 +64,7 @@ const cp: Entry = {
   summary: 'Copy files/folders between a container and the local filesystem',
   load: () => import('./commands/cp.ts'),
 };
+const build: Entry = { summary: 'Build an image from a Dockerfile', load: () => import('./commands/build.ts') };
 const commit: Entry = {
   summary: "Create a new image from a container's changes",
   load: () => import('./commands/commit.ts'),
@@ -294,6 +295,7 @@ export const groups: Record<string, Group> = {
 /** `tare COMMAND` */
 export const commands: Record<string, Entry> = {
   attach,
+  build,
   commit,
   completion: {
     summary: 'Print the completion script of a shell',
