@@ -29,7 +29,8 @@ const RUNTIME_MS = 10_000;
 export function run(execRoot: string, request: RunRequest): Promise<AttendedProcess> {
   // The runtime moves the container's process into its cgroups.
   expectCgroupMove();
-  return attend(execRoot, request, 'create', ['run', '--bundle', request.directory], request.id, request.program);
+  const words = ['run', '--bundle', request.directory];
+  return attend(execRoot, request, 'create', words, request.id, request.program, request.held);
 }
 
 /** See `Runtime.enter`. */
@@ -47,6 +48,7 @@ async function attend(
   words: readonly string[],
   id: string,
   program: string | undefined,
+  held: readonly number[] = [],
 ): Promise<AttendedProcess> {
   const { runtime, directory, terminal } = request;
   const [pidFile, logFile] = ['pidfile', 'log'].map((name) => join(directory, name)) as [string, string];
@@ -63,7 +65,7 @@ async function attend(
   const place = console === undefined ? [] : ['--console-socket', console.path];
   const flags = ['--pid-file', pidFile, ...place, id];
   const args = [...runtimeArgs(execRoot, runtime), '--log', logFile, ...words, ...flags];
-  const started = start(request, args);
+  const started = start(request, args, held);
   const end = Promise.withResolvers<void>();
   const over = new AbortController();
   started.alive.on('error', () => undefined); // 'close' follows
@@ -119,7 +121,11 @@ interface Started {
   alive: Socket;
 }
 
-function start({ runtime, terminal, stdin }: AttendedRequest, args: readonly string[]): Started {
+function start(
+  { runtime, terminal, stdin }: AttendedRequest,
+  args: readonly string[],
+  held: readonly number[],
+): Started {
   using given = new DisposableStack();
   using kept = new DisposableStack();
   const give = (fd: number): number => given.adopt(fd, closeSync);
@@ -138,6 +144,7 @@ function start({ runtime, terminal, stdin }: AttendedRequest, args: readonly str
   else closeSync(input.writeFd);
   const output = terminal ? {} : { stdout: reader(1), stderr: reader(2) };
   const alive = reader(ALIVE_FD);
+  for (const [index, fd] of held.entries()) descriptors.set(ALIVE_FD + 1 + index, fd);
   let pid: number;
   try {
     pid = spawnOnHost({ path: runtime.path, args, env: CHILD_ENVIRONMENT, descriptors });

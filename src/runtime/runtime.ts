@@ -112,6 +112,8 @@ export interface RunRequest extends AttendedRequest {
   id: string;
   /** What it runs, for errors' texts. */
   program: string;
+  /** Descriptors that stay open as long as the container runs, also when we die: locks on what it has mounted. It does not get them itself. */
+  held?: readonly number[];
 }
 
 /** A further process in such a container. */

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -51,7 +51,8 @@ export class BuilderLab implements AsyncDisposable {
     const base = (await layers.apply({ path: busyboxImage().rootfs })).diffID;
     const runtime = resources.use(openRuntime({ execRoot: join(root, 'run') }));
     const binary: RuntimeBinary = { name: 'crun', path: '/usr/bin/crun', args: [] };
-    const instance = `tare-lab-${randomBytes(4).toString('hex')}`;
+    // The same in every process of a lab.
+    const instance = `tare-lab-${createHash('sha256').update(root).digest('hex').slice(0, 8)}`;
     resources.defer(() => void removeCgroup(`/${instance}`));
     const unknown = () => Promise.reject(new TareError('Unsupported', 'the lab has no registries'));
     const lab: { reports: string[] } = { reports: [] };

@@ -27,8 +27,16 @@ export interface CacheBase {
 }
 
 /** A cache's folder while a step has it. */
-export interface HeldCache extends AsyncDisposable {
+export interface HeldCache extends Disposable {
   readonly path: string;
+  /** What locks it: whoever has the descriptor open keeps it. */
+  readonly lockFd: number;
+}
+
+/** The caches of a step. */
+export interface HeldCaches extends Disposable {
+  of(request: CacheMountRequest): HeldCache;
+  readonly lockFds: readonly number[];
 }
 
 const FOLDER = 'cache-mounts';
@@ -42,14 +50,15 @@ const strictest: readonly CacheSharing[] = ['shared', 'private', 'locked'];
  * Takes the folders of a step's caches. All are taken in one order, so that two steps never wait for each other; one that is asked for
  * twice is taken once, by the stricter of its ways of sharing.
  *
- * A lock is a flock: other processes are kept out too, and who dies holds nothing.
+ * A lock is a flock, which is given to the step's runtime too: other processes are kept out for as long as the step runs, even if the one
+ * that began it has died.
  */
 export async function holdCaches(
   parts: EntryParts,
   requests: readonly CacheMountRequest[],
   signal: AbortSignal,
-): Promise<AsyncDisposable & { of(request: CacheMountRequest): HeldCache }> {
-  await using held = new AsyncDisposableStack();
+): Promise<HeldCaches> {
+  using held = new DisposableStack();
   const byKey = Map.groupBy(requests, keyOf);
   const caches = new Map<string, HeldCache>();
   for (const key of [...byKey.keys()].sort()) {
@@ -58,7 +67,11 @@ export async function holdCaches(
     caches.set(key, held.use(await hold(parts, key, { ...wanted[0]!, sharing }, signal)));
   }
   const owned = held.move();
-  return { of: (request) => caches.get(keyOf(request))!, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return {
+    of: (request) => caches.get(keyOf(request))!,
+    lockFds: [...caches.values()].map(({ lockFd }) => lockFd),
+    [Symbol.dispose]: () => owned.dispose(),
+  };
 }
 
 const keyOf = ({ id, base }: CacheMountRequest): string =>
@@ -87,7 +100,7 @@ async function hold(
   );
   await makeFolder(use, request.base);
   const owned = taken.move();
-  return { path: use.path, [Symbol.asyncDispose]: async () => owned.dispose() };
+  return { path: use.path, lockFd: lock.fd, [Symbol.dispose]: () => owned.dispose() };
 }
 
 async function lockOne(

@@ -238,7 +238,13 @@ class OpenStep implements StepContainer {
     await addDevices(spec, request.devices ?? []);
     parts.seccomp.embed(spec, common.runtime);
     writeFileSync(join(directory, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
-    const attended = await parts.runtime.run({ id, directory, program: meta.args[0]!, ...common });
+    const attended = await parts.runtime.run({
+      id,
+      directory,
+      program: meta.args[0]!,
+      held: prepared.lockFds,
+      ...common,
+    });
     this.#first = { process: attended, spec };
     return attended;
   }

@@ -8,7 +8,7 @@ import { copyUp, type LayerStore } from '../../storage/index.ts';
 import type { EntryParts } from '../cache/entries.ts';
 import type { BuildSession } from '../session.ts';
 import { emptyTree, type Tree } from '../tree.ts';
-import { type CacheMountRequest, type CacheSharing, holdCaches } from './cache-mounts.ts';
+import { type CacheMountRequest, type CacheSharing, type HeldCaches, holdCaches } from './cache-mounts.ts';
 import { openInRoot } from './mount-targets.ts';
 import { writeSecret } from './secrets.ts';
 import { serveAgent } from './ssh-agents.ts';
@@ -39,6 +39,8 @@ export interface PreparedMounts {
   /** All but the root. */
   mounts: readonly SpecMount[];
   outputs: readonly StepOutput[];
+  /** Locks on its caches. */
+  lockFds: readonly number[];
 }
 
 /**
@@ -60,7 +62,7 @@ export async function prepareMounts(
   if (step.root === undefined) throw new TareError('InvalidArgument', 'a command has no root: want a mount at /');
   // Parents first; a later one at the same place hides the former, as in BuildKit.
   const last = new Map(step.mounts.map((one) => [one.destination, one]));
-  return { root: step.root, mounts: [...last.values()], outputs: step.outputs };
+  return { root: step.root, mounts: [...last.values()], outputs: step.outputs, lockFds: step.lockFds };
 }
 
 class MountMaker {
@@ -71,7 +73,7 @@ class MountMaker {
   readonly #inputs: readonly Tree[];
   readonly #cwd: string;
   readonly #undo: AsyncDisposableStack;
-  #caches: { of(request: CacheMountRequest): { path: string } } | undefined;
+  #caches: HeldCaches | undefined;
   readonly #cacheRequests = new Map<Mount, CacheMountRequest>();
 
   constructor(deps: StepMountDeps, inputs: readonly Tree[], cwd: string, undo: AsyncDisposableStack) {
@@ -79,6 +81,10 @@ class MountMaker {
     this.#inputs = inputs;
     this.#cwd = cwd;
     this.#undo = undo;
+  }
+
+  get lockFds(): readonly number[] {
+    return this.#caches?.lockFds ?? [];
   }
 
   async holdCaches(mounts: readonly Mount[]): Promise<void> {
