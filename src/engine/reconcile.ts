@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isFrozen, listCgroups, listPids, removeCgroup } from '../linux/index.ts';
+import { reconcileBuilds } from './builds/reconcile-builds.ts';
 import { removeBundle } from './bundle.ts';
 import { settleCheckpoints } from './checkpoints/settle.ts';
 import { cgroupPath, defaultCgroupParent } from './container-cgroup.ts';
@@ -42,6 +43,7 @@ export async function reconcile(parts: ReconcileParts): Promise<void> {
   for (const { id } of parts.store.all()) await attempt(`container ${id}`, () => reconcileContainer(parts, id));
   await attempt('execs', () => parts.reconcileExecs());
   await attempt('bundles', () => removeOrphanBundles(parts));
+  await attempt('steps of builds', () => reconcileBuilds(parts));
   await attempt('cgroups', () => removeOrphanCgroups(parts));
   await attempt('networks', () =>
     parts.networks.reconcile(

@@ -343,10 +343,11 @@ test('a look at a failed step: its files are still there', async () => {
     onFailure: async (failed) => {
       const running = await failed.start({
         ...failed.process,
-        meta: { ...failed.process.meta, args: ['/bin/sh', '-c', 'cat /left; stty size'] },
+        meta: { ...failed.process.meta, args: ['/bin/sh', '-c', 'read x; cat /left; stty size'] },
         terminal: true,
       });
       running.resize(20, 50);
+      running.stdin!.write('\n');
       running.stdout.on('data', (chunk) => {
         seen += chunk;
       });
@@ -354,7 +355,7 @@ test('a look at a failed step: its files are still there', async () => {
     },
   });
   await expect(run('echo here > /left; exit 7', { context })).rejects.toThrow('exit code: 7');
-  expect(seen).toBe('here\r\n20 50\r\n');
+  expect(seen).toBe('\r\nhere\r\n20 50\r\n');
   await expectNothing();
 });
 

@@ -41,8 +41,11 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     opened ??= openLate(deps);
     return (await opened).builder;
   };
-  const solve: BuildService['solve'] = async (request, progress, signal) =>
-    await (await builder()).build(request, progress, signal);
+  const solve: BuildService['solve'] = async (request, progress, signal) => {
+    // Who dies meanwhile leaves steps running: this tells the next to reconcile.
+    using _intent = deps.parts.intents.begin();
+    return await (await builder()).build(request, progress, signal);
+  };
   return {
     solve,
     build: async (options, { progress = () => {}, signal = new AbortController().signal } = {}) => {
