@@ -140,4 +140,96 @@ export function localLayersContract(driver: 'overlay' | 'vfs'): void {
     expect(inSeconds(after)).toEqual(inSeconds(before));
     expect(execFileSync('tar', ['-tf', path], { encoding: 'utf8' })).toContain('d/.wh.gone');
   });
+
+  test(`${driver}: a local layer that power cut off is gone, unless its blob tells what it was`, async () => {
+    await using b = await bench();
+    const [lost, sealed] = [
+      await b.change([], (root) => writeFileSync(join(root, 'x'), 'lost')),
+      await b.change([], (root) => writeFileSync(join(root, 'x'), 'sealed')),
+    ];
+    const { diffID } = await b.store.seal(sealed, b.content);
+    for (const name of [lost, sealed]) {
+      const path = join(b.path, 'layers', name.replace(':', '-'), 'layer.json');
+      // As after another boot, before the files reached the disk, when nobody lives who made them.
+      const record = { ...JSON.parse(readFileSync(path, 'utf8')), bootId: 'an earlier one', maker: 'f'.repeat(24) };
+      writeFileSync(path, JSON.stringify(record));
+    }
+    await using after = await b.reopen();
+    expect(after.missing([lost, sealed, diffID])).toEqual([lost, sealed, diffID]);
+    await expect(after.prepare('c', [lost])).rejects.toThrow(/is gone: what needs it has to be built again/);
+    expect(after.diffIDOf(sealed)).toBe(diffID);
+    await after.reconcile(
+      () => false,
+      () => true,
+    );
+    expect(await after.localLayers()).toEqual([sealed]);
+    await after.apply({ path: await b.content.path(diffID as never), compression: 'none' }, diffID);
+    expect(after.missing([sealed, diffID])).toEqual([]);
+    await after.prepare('c', [sealed]);
+    expect(readFileSync(join(after.mount('c'), 'x'), 'utf8')).toBe('sealed');
+  });
+
+  test(`${driver}: reconciling removes local layers that nobody keeps, once their maker is gone`, async () => {
+    await using b = await bench();
+    await using other = await b.reopen();
+    const path = (name: string) => join(b.path, name);
+    await other.prepare('work', [], { isTransient: true });
+    await other.prepare('step', [], { isTransient: true });
+    const made = await other.freeze('step');
+    await b.store.reconcile(
+      () => false,
+      () => false,
+    );
+    // Another process works with them.
+    expect(await b.store.snapshots()).toEqual(['work']);
+    expect(await b.store.has(made)).toBe(true);
+    await other[Symbol.asyncDispose]();
+    mkdirSync(path('snapshots/.removing-tree/shown'), { recursive: true });
+    await b.store.reconcile(
+      () => false,
+      (name) => name === made,
+    );
+    expect(await b.store.snapshots()).toEqual([]);
+    expect(await b.store.has(made)).toBe(true);
+    await b.store.reconcile(() => false);
+    expect(await b.store.localLayers()).toEqual([made]);
+    await b.store.reconcile(
+      () => false,
+      () => false,
+    );
+    expect(await b.store.localLayers()).toEqual([]);
+  });
+
+  test(`${driver}: a layer is taken back to be changed, and what is known of its files stays`, async () => {
+    await using b = await bench();
+    const layer = await b.change([], (root) => {
+      for (let i = 0; i < 40; i += 1) writeFileSync(join(root, `f${i}`), `${i}`);
+    });
+    const digest = (name: LayerName) => b.store.contentDigest([name], [{ path: '/' }]);
+    const before = await digest(layer);
+    const index = join(b.path, 'layers', layer.replace(':', '-'), 'contents');
+    expect(readFileSync(index).length).toBe(40 * 56);
+    await b.store.thaw(layer, 'again');
+    expect(await b.store.has(layer)).toBe(false);
+    writeFileSync(join(b.store.files('again'), 'f1'), 'another');
+    const changed = await b.store.freeze('again');
+    expect(readFileSync(index.replace(layer.slice(6), changed.slice(6))).length).toBe(40 * 56);
+    expect(await digest(changed)).not.toBe(before);
+    await b.store.thaw(changed, 'again');
+    writeFileSync(join(b.store.files('again'), 'f1'), '1');
+    const back = await b.store.freeze('again');
+    expect(await digest(back)).toBe(before);
+    await b.store.seal(back, b.content);
+    await expect(b.store.thaw(back, 'again')).rejects.toMatchObject({ kind: 'Conflict' });
+  });
+
+  test(`${driver}: a difference, laid over the first tree, gives the second`, async () => {
+    await using b = await bench();
+    const first = await b.layer(folder('d'), file('d/a', 'a'), file('d/gone', 'x'), file('f', 'file'));
+    const second = await b.layer(folder('d', { mode: 0o700 }), file('d/a', 'other'), folder('f'), file('f/x', 'x'));
+    const difference = await b.store.difference([first], [second]);
+    expect(await shown(b, [first, difference])).toEqual(await shown(b, [second]));
+    expect(await b.store.isEmpty(difference)).toBe(false);
+    expect(await b.store.isEmpty(await b.store.difference([first], [first]))).toBe(true);
+  });
 }

@@ -16,7 +16,7 @@ import { CommittedLayers, missingLayer } from './committed-layers.ts';
 import { layChanges, placeIn } from './lay-changes.ts';
 import { LayerFolders } from './layer-folders.ts';
 import type { LayerRecord } from './layer-record.ts';
-import { LocalLayers } from './local-layers.ts';
+import { CONTENTS, LocalLayers } from './local-layers.ts';
 import { MergedFolder } from './merged-folder.ts';
 import type { PackedLayer } from './pack-layer.ts';
 import { RestoredLayers } from './restored-layers.ts';
@@ -154,7 +154,7 @@ export class LayerSet implements AsyncDisposable {
     signal: AbortSignal | undefined,
   ): Promise<string> {
     const { paths } = this.stack(names, { isBare: true });
-    const layers = paths.map((files) => ({ files, index: join(dirname(files), 'contents') }));
+    const layers = paths.map((files) => ({ files, index: join(dirname(files), CONTENTS) }));
     const { userXattrs } = this.#options;
     return await this.pool.run<string>({ type: 'contents', request: { layers, userXattrs, selectors } }, signal);
   }

@@ -1,6 +1,6 @@
 import { readlinkSync, renameSync, rmSync } from 'node:fs';
 import { readFile, rename, symlink, unlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { AT_FDCWD, renameAt, toByteString } from '../../linux/index.ts';
 import { type DiffID, isLocalLayer, type LayerName, type LocalLayer, newLocalLayer } from '../digest.ts';
 import type { StoreLife } from '../store-life.ts';
@@ -9,6 +9,17 @@ import type { LayerRecord, RootStatus } from './layer-record.ts';
 
 const isCode = (error: unknown, ...codes: string[]): boolean =>
   codes.includes(String((error as { code?: unknown } | null)?.code));
+
+/** Where digests of a folder's files are remembered, beside it. */
+export const CONTENTS = 'contents';
+
+function moveIfAny(from: string, to: string): void {
+  try {
+    renameSync(from, to);
+  } catch (error) {
+    if (!isCode(error, 'ENOENT')) throw error;
+  }
+}
 
 /**
  * Layers that were made here, and that no tar was made of at first. One that was sealed has a diffID for a second name: a link
@@ -34,6 +45,7 @@ export class LocalLayers {
     const ingest = await this.#folders.ingest(id);
     try {
       renameSync(files, join(ingest, 'diff'));
+      moveIfAny(join(dirname(files), CONTENTS), join(ingest, CONTENTS));
       await this.#folders.publish(ingest, name, { implied: [], root, maker: this.#life.id });
     } finally {
       await this.#folders.discard(ingest);
@@ -45,6 +57,7 @@ export class LocalLayers {
   /** Takes a layer's files back, to be changed. Nothing may stand on it. */
   async release(name: LocalLayer, files: string): Promise<void> {
     await rename(join(this.#folders.folder(name), 'diff'), files);
+    moveIfAny(join(this.#folders.folder(name), CONTENTS), join(dirname(files), CONTENTS));
     await this.#folders.remove(name);
   }
 
