@@ -1,4 +1,5 @@
 import type { Definition } from '../protocol/index.ts';
+import type { RunningStep } from './executor/step-container.ts';
 import type { FrontendBridge, FrontendResult } from './frontend.ts';
 import type { ProgressSink } from './progress.ts';
 import type { BuildSession } from './session.ts';
@@ -29,9 +30,25 @@ export interface BuildRequest {
   entitlements: readonly string[];
   /** Serialized `moby.buildkit.v1.sourcepolicy.Policy`s decoded by the face. */
   sourcePolicies?: readonly SourcePolicyRule[];
+  /** A command failed, and what it left is there until this is settled: for a look at it. */
+  onFailure?: (failed: FailedCommand) => Promise<void>;
   /** Not listed in the history. */
   isInternal?: boolean;
   session: BuildSession;
+}
+
+/** A command that failed a build. */
+export interface FailedCommand {
+  /** What the build is going to say. */
+  error: unknown;
+  /** Its words. */
+  args: readonly string[];
+  /**
+   * Runs another one on the files that it left, with its mounts, variables, secrets, folder, user and network. The next one runs on what
+   * the former left.
+   * @throws {TareError} CommandNotFound, NotExecutable: there is no such program; what its mounts need and the client no longer gives
+   */
+  start(args: readonly string[], how: { terminal: boolean }): Promise<RunningStep>;
 }
 
 /** What a client's source policy says of sources whose identifier matches. */

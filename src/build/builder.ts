@@ -11,7 +11,9 @@ import { requireKnownCache } from './cache/remote/export-cache.ts';
 import { importCache } from './cache/remote/import-cache.ts';
 import { CacheStore } from './cache/store.ts';
 import { cacheUsage, type UsageParts } from './cache/usage.ts';
+import { failedStepOf } from './executor/failed-step.ts';
 import { exportResult } from './export-result.ts';
+import { failedCommand } from './failed-command.ts';
 import type { Frontend, FrontendResult } from './frontend.ts';
 import { operationFor } from './operations/operation-for.ts';
 import type { ProgressSink } from './progress.ts';
@@ -117,11 +119,20 @@ class OpenBuilder implements Builder {
         },
       });
       try {
+        graph.keepsFailures = request.onFailure !== undefined;
         const context = this.#bridgeContext(graph, request);
         context.importCaches(request.cacheImports);
-        const result = await untilAborted(this.#solve(context), stop.signal);
-        const exporterResponse = await exportResult(this.#cache, context, result);
-        return { exporterResponse, metadata: result.metadata };
+        try {
+          const result = await untilAborted(this.#solve(context), stop.signal);
+          const exporterResponse = await exportResult(this.#cache, context, result);
+          return { exporterResponse, metadata: result.metadata };
+        } catch (error) {
+          const step = failedStepOf(error);
+          if (step === undefined || request.onFailure === undefined || stop.signal.aborted) throw error;
+          await using failed = failedCommand(context, error, step);
+          await untilAborted(request.onFailure(failed), stop.signal);
+          throw error;
+        }
       } finally {
         hasLeftovers = graph.hasLeftovers;
       }

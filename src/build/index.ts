@@ -3,6 +3,7 @@ export { type BuilderOptions, openBuilder } from './builder.ts';
 export type * from './builder-parts.ts';
 export { type CacheLimits, type CachePolicy, defaultPolicy } from './cache/policy.ts';
 export { reconcileSteps } from './executor/reconcile-steps.ts';
+export type { RunningStep, StepProcess } from './executor/step-container.ts';
 export type * from './exporter.ts';
 export type * from './frontend.ts';
 export { FrontendCalls } from './gateway/frontend-calls.ts';

@@ -1,4 +1,3 @@
-import type { FailedStep } from './executor/failed-step.ts';
 import type { VertexProgress } from './progress.ts';
 import type { BuildSession } from './session.ts';
 import type { Tree } from './tree.ts';
@@ -44,8 +43,8 @@ export interface OperationContext {
   sessions(): readonly BuildSession[];
   /** What a build that wants it was allowed: `network.host`, `security.insecure`, `device`. */
   allows(entitlement: string): boolean;
-  /** A command failed, and its files and mounts are still there until this is settled: for a look at them. */
-  onFailure?(step: FailedStep): Promise<void>;
+  /** Whether a build wants to look into what a failed command leaves: its error has the trees then. */
+  keepsFailures?(): boolean;
 }
 
 /** What a vertex does. It keeps nothing between builds but what its files say. */

@@ -90,7 +90,7 @@ export function operationContext(
     session?: Partial<BuildSession>;
     allowed?: string[];
     signal?: AbortSignal;
-    onFailure?: OperationContext['onFailure'];
+    keepsFailures?: boolean;
   } = {},
 ): OperationContext & { output(): string } {
   let output = '';
@@ -116,7 +116,7 @@ export function operationContext(
     },
     sessions: () => [session],
     allows: (entitlement) => how.allowed?.includes(entitlement) ?? false,
-    ...(how.onFailure === undefined ? {} : { onFailure: how.onFailure }),
+    keepsFailures: () => how.keepsFailures === true,
     output: () => output,
   };
 }

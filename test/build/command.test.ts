@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { withEngine } from '../support/faces.ts';
+import { type Size, Terminal } from '../support/terminal.ts';
 
 describe('tare build', () => {
   const engine = withEngine({ face: 'in-process' });
@@ -15,6 +16,9 @@ describe('tare build', () => {
       writeFileSync(join(folder, name), text);
     return folder;
   };
+
+  const inTerminal = (words: string[], size: Size) =>
+    new Terminal(engine().command(words), { size, spawn: (argv, env) => engine().spawn(argv, env) });
 
   test('an image that runs; the same again takes every step from the cache', async () => {
     const folder = context(
@@ -44,6 +48,47 @@ describe('tare build', () => {
     const { stderr } = await engine().cli(['build', folder], { expect: 1 });
     expect(stderr).toContain('before');
     expect(stderr).toContain('exit code: 7');
+  });
+
+  test.each(['plain', 'quiet', 'rawjson'])(
+    '%s: a step that fails is told with its output and its line',
+    async (progress) => {
+      const folder = context('FROM busybox:test\n\nRUN echo before && \\\n  exit 7\n');
+      const { stderr } = await engine().cli(['build', '--progress', progress, folder], { expect: 1 });
+      expect(stderr).toMatch(/------\n > \[2\/2\] RUN echo before && +exit 7:\nbefore\n------\n/);
+      expect(stderr).toContain(
+        'Dockerfile:3\n--------------------\n   1 |     FROM busybox:test\n   2 |     \n   3 | >>> RUN echo before && \\\n   4 | >>>   exit 7\n',
+      );
+      expect(stderr).toMatch(
+        /process "\/bin\/sh -c echo before && +exit 7" did not complete successfully: exit code: 7\n$/,
+      );
+    },
+  );
+
+  test('debug: a shell where a step failed, with its files, mounts, variables, folder and user', async () => {
+    const folder = context(
+      'FROM busybox:test\nENV A=b\nWORKDIR /work\nRUN chown app .\nUSER app\n' +
+        'RUN --mount=type=secret,id=s,uid=1000 --mount=type=cache,target=/cache,uid=1000 echo left > here; echo kept > /cache/c; exit 9\n',
+      { secret: 'whispered' },
+    );
+    const words = ['build', '--debug', '--secret', `id=s,src=${join(folder, 'secret')}`, folder];
+    using terminal = inTerminal(words, { rows: 30, columns: 100 });
+    await terminal.shows('A shell where it failed');
+    terminal.type('echo $(cat here /cache/c /run/secrets/s) $A $PWD $(id -un) $(stty size) | tr a-z A-Z\n');
+    await terminal.shows('LEFT KEPT WHISPERED B /WORK APP 30 100');
+    terminal.type('exit 3\n');
+    expect(await terminal.ended).toBe(1);
+    expect(terminal.output).toContain('Dockerfile:6');
+    expect(terminal.output.trimEnd()).toMatch(/exit code: 9$/);
+  });
+
+  test('debug: an image without a shell', async () => {
+    const folder = context(
+      'FROM busybox:test AS b\nFROM scratch\nCOPY --from=b /bin/busybox /tool\nRUN ["/tool", "false"]\n',
+    );
+    using terminal = inTerminal(['build', '--debug', folder], { rows: 24, columns: 80 });
+    expect(await terminal.ended).toBe(1);
+    expect(terminal.output).toContain('The image has no shell');
   });
 
   test.each([

@@ -2,8 +2,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { failedStepOf, type StepFailed } from '../../src/build/executor/failed-step.ts';
 import { reconcileSteps } from '../../src/build/executor/reconcile-steps.ts';
+import { openTreeContainer } from '../../src/build/executor/tree-container.ts';
 import type { Tree } from '../../src/build/index.ts';
 import { execOperation } from '../../src/build/operations/exec.ts';
 import {
@@ -337,26 +339,33 @@ test('a step that nobody wants any more is killed, and leaves nothing', async ()
   await expectNothing();
 });
 
-test('a look at a failed step: its files are still there', async () => {
-  let seen = '';
-  const context = operationContext({
-    onFailure: async (failed) => {
-      const running = await failed.start({
-        ...failed.process,
-        meta: { ...failed.process.meta, args: ['/bin/sh', '-c', 'read x; cat /left; stty size'] },
-        terminal: true,
-      });
-      running.resize(20, 50);
-      running.stdin!.write('\n');
-      running.stdout.on('data', (chunk) => {
-        seen += chunk;
-      });
-      await running.ended;
-    },
+test('a look at a failed step: its files are kept, when they are asked for', async () => {
+  const kept = operationContext({ keepsFailures: true, allowed: ['network.host'] });
+  const failing = run('echo here > /left; echo there > /mnt/left; exit 7', {
+    context: kept,
+    mounts: [{ input: -1n, dest: '/mnt', output: -1n }],
   });
-  await expect(run('echo here > /left; exit 7', { context })).rejects.toThrow('exit code: 7');
-  expect(seen).toBe('\r\nhere\r\n20 50\r\n');
+  const error = await failing.catch((reason: StepFailed) => reason);
+  expect(error).toMatchObject({ exitCode: 7 });
+  const step = failedStepOf(error)!;
+  const mounts = step.exec.mounts.map((mount, index) => ({ mount, tree: step.mounts[index] }));
+  const { network } = step.exec;
+  {
+    await using container = await openTreeContainer(lab.parts, { mounts, network, architecture: '' }, kept);
+    const meta = { ...step.exec.meta!, args: ['/bin/sh', '-c', 'read x; cat /left /mnt/left; stty size'] };
+    const how = { security: SecurityMode.SANDBOX, secretEnv: [], stdin: true };
+    const running = await container.start({ meta, ...how, terminal: true });
+    let seen = '';
+    running.stdout.on('data', (chunk) => {
+      seen += chunk;
+    });
+    running.resize(20, 50);
+    running.stdin!.write('\n');
+    await running.ended;
+    await vi.waitFor(() => expect(seen).toBe('\r\nhere\r\nthere\r\n20 50\r\n'), { timeout: 30_000 });
+  }
   await expectNothing();
+  await expect(run('exit 7').catch(failedStepOf)).resolves.toBeUndefined();
 });
 
 test('a foreign platform is refused with a remedy', async () => {

@@ -18,7 +18,7 @@ import { emulatorFor } from './emulation.ts';
 import { MountTargets } from './mount-targets.ts';
 import { secretVariables } from './secrets.ts';
 import { removeStepFolder } from './step-folder.ts';
-import { type PreparedMounts, prepareMounts } from './step-mounts.ts';
+import { type MountFiles, type PreparedMounts, prepareMounts } from './step-mounts.ts';
 import { addDevices, stepCgroup, stepEnvironment, stepHosts, stepSpec } from './step-spec.ts';
 
 /** Where a command, or several one after the other, are to run. */
@@ -66,6 +66,8 @@ export interface StepContainer extends AsyncDisposable {
    * New layers are nobody's until the caller has recorded them.
    */
   commit(): Promise<readonly Tree[]>;
+  /** The same of all mounts, by their position: of those that show no tree, undefined. */
+  keep(): Promise<readonly (Tree | undefined)[]>;
 }
 
 type StepContext = Pick<OperationContext, 'signal' | 'sessions' | 'allows'>;
@@ -292,18 +294,24 @@ class OpenStep implements StepContainer {
   }
 
   async commit(): Promise<readonly Tree[]> {
-    const { parts, prepared } = this.#state;
     await this.#clean();
     const trees: Tree[] = [];
-    for (const output of prepared.outputs) {
-      if ('tree' in output) {
-        trees[output.index] = output.tree;
-        continue;
-      }
-      parts.layers.unmount(output.snapshot);
-      trees[output.index] = { layers: [...output.base.layers, await parts.layers.freeze(output.snapshot)] };
-    }
+    for (const output of this.#state.prepared.outputs) trees[output.index] = await this.#freeze(output);
     return Array.from(trees, (tree) => tree ?? emptyTree);
+  }
+
+  async keep(): Promise<readonly (Tree | undefined)[]> {
+    await this.#clean();
+    const trees: (Tree | undefined)[] = [];
+    for (const files of this.#state.prepared.files) trees.push(files && (await this.#freeze(files)));
+    return trees;
+  }
+
+  async #freeze(files: MountFiles): Promise<Tree> {
+    if ('tree' in files) return files.tree;
+    const { layers } = this.#state.parts;
+    layers.unmount(files.snapshot);
+    return { layers: [...files.base.layers, await layers.freeze(files.snapshot)] };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

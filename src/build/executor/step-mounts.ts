@@ -31,7 +31,10 @@ export interface StepMountDeps {
 }
 
 /** A result of a step. */
-type StepOutput = { index: number } & ({ tree: Tree } | { base: Tree; snapshot: string });
+type StepOutput = { index: number } & MountFiles;
+
+/** The files of a mount: a tree that stays as it is, or one that the step may change. */
+export type MountFiles = { tree: Tree } | { base: Tree; snapshot: string };
 
 /** What a step's mounts came to. */
 export interface PreparedMounts {
@@ -39,6 +42,8 @@ export interface PreparedMounts {
   /** All but the root. */
   mounts: readonly SpecMount[];
   outputs: readonly StepOutput[];
+  /** By the position of the mount; undefined: it shows no tree. */
+  files: readonly (MountFiles | undefined)[];
   /** Locks on its caches. */
   lockFds: readonly number[];
 }
@@ -62,13 +67,15 @@ export async function prepareMounts(
   if (step.root === undefined) throw new TareError('InvalidArgument', 'a command has no root: want a mount at /');
   // Parents first; a later one at the same place hides the former, as in BuildKit.
   const last = new Map(step.mounts.map((one) => [one.destination, one]));
-  return { root: step.root, mounts: [...last.values()], outputs: step.outputs, lockFds: step.lockFds };
+  const files = mounts.map((_, index) => step.files.get(index));
+  return { root: step.root, mounts: [...last.values()], outputs: step.outputs, files, lockFds: step.lockFds };
 }
 
 class MountMaker {
   root: PreparedMounts['root'] | undefined;
   readonly mounts: SpecMount[] = [];
   readonly outputs: StepOutput[] = [];
+  readonly files = new Map<number, MountFiles>();
   readonly #deps: StepMountDeps;
   readonly #inputs: readonly Tree[];
   readonly #cwd: string;
@@ -147,29 +154,33 @@ class MountMaker {
     const base = this.#input(one) ?? emptyTree;
     const snapshot = await this.#snapshot(base, index);
     this.root = { snapshot, isReadOnly: one.readonly };
-    if (one.output !== SKIPPED) this.outputs.push({ index: Number(one.output), base, snapshot });
+    this.#keep(one, index, { base, snapshot });
   }
 
   async #addBind(one: Mount, index: number, destination: string): Promise<void> {
     const input = this.#input(one);
-    const hasOutput = one.output !== SKIPPED;
     if (one.readonly && input !== undefined) {
-      if (hasOutput) this.outputs.push({ index: Number(one.output), tree: input });
+      this.#keep(one, index, { tree: input });
       this.#bind(await this.#view(input, index), one, index, destination);
       return;
     }
     const base = input ?? emptyTree;
     const snapshot = await this.#snapshot(base, index);
-    if (hasOutput) this.outputs.push({ index: Number(one.output), base, snapshot });
+    this.#keep(one, index, { base, snapshot });
     this.#bind(this.#deps.layers.mount(snapshot, { volatile: true }), one, index, destination);
   }
 
   #addCache(one: Mount, index: number, destination: string): void {
     const input = this.#input(one);
     const { path } = this.#caches!.of(this.#cacheRequests.get(one)!);
-    if (one.output !== SKIPPED && input !== undefined) this.outputs.push({ index: Number(one.output), tree: input });
+    if (input !== undefined) this.#keep(one, index, { tree: input });
     // What it began with was copied from there already.
     this.#bind(path, input === undefined ? one : { ...one, selector: '' }, index, destination);
+  }
+
+  #keep(one: Mount, index: number, files: MountFiles): void {
+    this.files.set(index, files);
+    if (one.output !== SKIPPED) this.outputs.push({ index: Number(one.output), ...files });
   }
 
   async #cacheRequest(one: Mount): Promise<CacheMountRequest> {

@@ -4,8 +4,13 @@ import { kindOf, messageOf, TareError } from '../../errors/index.ts';
 import { oomKillsSinceBoot } from '../../linux/index.ts';
 import type { ExecOp, Meta, Platform } from '../../protocol/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
-import { StepFailed } from '../executor/failed-step.ts';
-import { openStepContainer, type RunningStep, type StepProcess } from '../executor/step-container.ts';
+import { type FailedStep, StepFailed } from '../executor/failed-step.ts';
+import {
+  openStepContainer,
+  type RunningStep,
+  type StepContainer,
+  type StepProcess,
+} from '../executor/step-container.ts';
 import type { CacheDependency, CacheMap, Operation, OperationContext } from '../operation.ts';
 import type { Tree } from '../tree.ts';
 import { execDigest, inputUses, type StepPlatform, selectorOf } from './exec-key.ts';
@@ -96,28 +101,33 @@ async function runStep(
   context.signal.throwIfAborted();
   if ('exitCode' in outcome && (outcome.exitCode === 0 || meta.validExitCodes.includes(outcome.exitCode))) {
     if (outcome.exitCode === 0 && meta.validExitCodes.length > 0 && !meta.validExitCodes.includes(0)) {
-      throw failure(`${command} did not complete successfully: exit code: 0`, 0);
+      throw await failure('exit code: 0', 0);
     }
     return await step.commit();
   }
   if ('error' in outcome) {
     // The runtime could not even begin; its words are in the step's output, as with BuildKit.
-    if (!['CommandNotFound', 'NotExecutable'].includes(kindOf(outcome.error))) {
-      throw failure(`${command} did not complete successfully: ${messageOf(outcome.error)}`, undefined, outcome.error);
-    }
-    throw failure(`${command} did not complete successfully: exit code: 1`, 1, outcome.error);
+    if (['CommandNotFound', 'NotExecutable'].includes(kindOf(outcome.error)))
+      throw await failure('exit code: 1', 1, outcome.error);
+    throw await failure(messageOf(outcome.error), undefined, outcome.error);
   }
   const { exitCode } = outcome;
   const isStarved = exitCode === SIGKILL_CODE && oomKillsSinceBoot() > before;
   const why = isStarved
     ? 'exit code: 137: killed for want of memory: cannot allocate memory'
     : `exit code: ${exitCode}`;
-  const error = failure(`${command} did not complete successfully: ${why}`, exitCode);
-  await context.onFailure?.({ process, error, start: (another) => step.start(another) });
-  throw error;
+  throw await failure(why, exitCode);
 
-  function failure(message: string, exitCode: number | undefined, cause?: unknown): StepFailed {
-    return new StepFailed(message, { vertex: vertex.digest, exitCode, lastOutput: said.bytes() }, { cause });
+  async function failure(reason: string, exitCode: number | undefined, cause?: unknown): Promise<StepFailed> {
+    const left = context.keepsFailures?.() === true ? await keep(step) : undefined;
+    const what = { vertex: vertex.digest, exitCode, lastOutput: said.bytes(), step: left };
+    return new StepFailed(`${command} did not complete successfully: ${reason}`, what, { cause });
+  }
+
+  async function keep(container: StepContainer): Promise<FailedStep> {
+    const found = op.mounts.map(({ input }) => (input < 0n ? undefined : inputs[Number(input)]));
+    const { architecture } = vertex.platform;
+    return { exec: op, architecture, inputs: found, mounts: await container.keep() };
   }
 }
 

@@ -26,6 +26,8 @@ export class BuildGraph implements AsyncDisposable {
   readonly #imports: Promise<KeySource>[] = [];
   /** Layers were made that no record keeps: they may be collected after the build. */
   hasLeftovers = false;
+  /** Somebody may look into what a failed command leaves. */
+  keepsFailures = false;
 
   constructor(solver: Solver, scope: BuildScope) {
     this.solver = solver;
@@ -89,6 +91,7 @@ export class BuildGraph implements AsyncDisposable {
       ...{ signal: this.signal, progress },
       sessions: () => sessions,
       allows: (entitlement) => entitlements.has(entitlement),
+      keepsFailures: () => this.keepsFailures,
     };
   }
 

@@ -8,6 +8,7 @@ export interface Member {
   readonly progress: VertexProgress;
   sessions(): readonly BuildSession[];
   allows(entitlement: string): boolean;
+  keepsFailures?(): boolean;
 }
 
 /** What the work told so far is told to those who join later, up to this much. */
@@ -92,6 +93,7 @@ class Work<T> {
         },
         sessions: () => [...members].flatMap((member) => member.sessions()),
         allows: (entitlement) => [...members].some((member) => member.allows(entitlement)),
+        keepsFailures: () => [...members].some((member) => member.keepsFailures?.() === true),
       });
     } finally {
       this.#told = [];

@@ -3,6 +3,7 @@ import { digestOf } from '../../storage/index.ts';
 import type { ImportedResult } from '../cache/imported-keys.ts';
 import { CacheKey, contentKey, type FoundResult, idsIn, type KeyLink, outputDigest } from '../cache/key.ts';
 import type { MadeBy } from '../cache/store.ts';
+import { failedStepOf } from '../executor/failed-step.ts';
 import type { CacheMap, Operation, OperationContext } from '../operation.ts';
 import type { Tree } from '../tree.ts';
 import type { BuildGraph } from './build-graph.ts';
@@ -241,16 +242,13 @@ export class SolveNode {
       this.#build.follow(working);
       return await working;
     } catch (error) {
-      if (isDisposable(error)) this.#build.hold(error);
+      if (failedStepOf(error) !== undefined) this.#build.hasLeftovers = true;
       const failure = this.#build.signal.aborted ? this.#build.signal.reason : failureOf(this.vertex, error, during);
       if (this.#clock.isRunning) this.#clock.end({ error: this.#build.signal.aborted ? 'context canceled' : failure });
       throw failure;
     }
   }
 }
-
-const isDisposable = (error: unknown): error is AsyncDisposable =>
-  typeof error === 'object' && error !== null && Symbol.asyncDispose in error;
 
 /** Equal for work that gives equal trees, whatever led to it. */
 const workID = (map: CacheMap, inputs: readonly Tree[], contents: readonly (string | undefined)[]): string =>

@@ -1,4 +1,4 @@
-import type { LineRange, SourceFile } from '../../build/index.ts';
+import type { LineRange, SourceError, SourceFile, VertexError } from '../../build/index.ts';
 import { visibleText } from '../output/visible-text.ts';
 import type { BuildLedger, LedgerVertex } from './build-ledger.ts';
 
@@ -7,7 +7,7 @@ const LOG_LINES = 20;
 /** Lines of the file around the place. */
 const MARGIN = 2;
 
-/** Where in a file a build failed, as errors of builds carry it. */
+/** Where in a file a build failed, as errors of files carry it; those of steps have several. */
 interface Placed {
   ranges: readonly LineRange[];
   source: SourceFile | undefined;
@@ -18,20 +18,21 @@ export function failureReport(ledger: BuildLedger, error: unknown): string {
   const failed = ledger.vertices.findLast((vertex) => vertex.error && !/canceled$/.test(vertex.error));
   const log = failed === undefined ? [] : failed.log.last(LOG_LINES);
   const output = failed === undefined || log.length === 0 ? '' : outputPart(failed, log);
-  const place = placeOf(error);
-  return output + (place === undefined ? '' : sourcePart(place));
+  return output + placesOf(error).map(sourcePart).join('');
 }
 
 function outputPart(vertex: LedgerVertex, log: readonly string[]): string {
   return `------\n > ${visibleText(vertex.name)}:\n${log.map((line) => `${line}\n`).join('')}------\n`;
 }
 
-function placeOf(error: unknown): Placed | undefined {
+/** Of the outermost error that has any: what caused it may lie in the same lines. */
+function placesOf(error: unknown): readonly Placed[] {
   for (let at = error; at instanceof Error; at = at.cause) {
-    if ('ranges' in at && 'source' in at && Array.isArray(at.ranges) && at.source !== undefined)
-      return at as unknown as Placed;
+    const { source, ranges, places } = at as Partial<SourceError & VertexError>;
+    if (source !== undefined && ranges !== undefined) return [{ source, ranges }];
+    if (places !== undefined && places.length > 0) return places;
   }
-  return undefined;
+  return [];
 }
 
 /** `file:line` and the lines, those that are meant marked. Empty when the ranges are not of this file. */

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import type { FailedCommand } from '../../build/index.ts';
 import type { BuildOptions, BuildOutcome, BuildOutput } from '../../engine/index.ts';
 import { messageOf, TareError } from '../../errors/index.ts';
 import type { BuildDisplay } from '../build/display.ts';
@@ -7,6 +8,7 @@ import { buildFlags } from '../build/options.ts';
 import { type Context, command } from '../command.ts';
 import { interruption } from '../interrupt.ts';
 import type { Values } from '../option.ts';
+import { visibleText } from '../output/visible-text.ts';
 
 type Flags = Values<typeof buildFlags>;
 
@@ -26,16 +28,28 @@ export default command({
     const display = await openDisplay(context, flags);
     using interrupted = interruption();
     let outcome: BuildOutcome;
-    try {
-      const { buildHere } = await import('../local/build.ts');
-      outcome = await buildHere(context.globals, options, {
-        progress: (progress) => display.show(progress),
-        signal: interrupted.signal,
-      });
-    } catch (error) {
+    let isTold = false;
+    const report = async (error: unknown) => {
+      if (isTold) return;
+      isTold = true;
       display.end();
       const { failureReport } = await import('../build/failure-report.ts');
       context.err(failureReport(display.ledger, error));
+    };
+    const onFailure = async (failed: FailedCommand) => {
+      await report(failed.error);
+      await lookInto(context, failed);
+    };
+    try {
+      const { buildHere } = await import('../local/build.ts');
+      outcome = await buildHere(context.globals, options, {
+        // What other steps still say would be written into the shell.
+        progress: (progress) => void (isTold || display.show(progress)),
+        signal: interrupted.signal,
+        ...(flags.debug && process.stdin.isTTY && process.stdout.isTTY ? { onFailure } : {}),
+      });
+    } catch (error) {
+      await report(error);
       throw error;
     }
     display.end();
@@ -54,6 +68,17 @@ const standardOutput: NonNullable<BuildOutput['destination']> = {
   },
   async end() {},
 };
+
+/** A shell where a command failed. Whatever becomes of it, the build's own failure is what is told. */
+async function lookInto(context: Context, failed: FailedCommand): Promise<void> {
+  context.err(`${visibleText(messageOf(failed.error))}\nA shell where it failed; the build ends with it:\n`);
+  try {
+    const { debugShell } = await import('../build/debug-shell.ts');
+    if (!(await debugShell(failed))) context.err('The image has no shell to be opened where the command failed.\n');
+  } catch (error) {
+    context.err(`No shell could be opened where the command failed: ${visibleText(messageOf(error))}\n`);
+  }
+}
 
 async function readInput(): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];

@@ -1,4 +1,11 @@
-import type { BuildRequest, BuildResult, CachePrune, CacheUsage, ProgressSink } from '../../build/index.ts';
+import type {
+  BuildRequest,
+  BuildResult,
+  CachePrune,
+  CacheUsage,
+  FailedCommand,
+  ProgressSink,
+} from '../../build/index.ts';
 import type { BuildOptions } from './build-options.ts';
 
 /** What a build gave. */
@@ -26,6 +33,8 @@ export interface BuildAnswer {
 export interface BuildWatch {
   progress?: ProgressSink;
   signal?: AbortSignal;
+  /** A command failed: runs others where it did, before the build gives up. */
+  onFailure?: (failed: FailedCommand) => Promise<void>;
 }
 
 /** Building images. */

@@ -48,14 +48,15 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
   };
   return {
     solve,
-    build: async (options, { progress = () => {}, signal = new AbortController().signal } = {}) => {
+    build: async (options, { progress = () => {}, signal = new AbortController().signal, onFailure } = {}) => {
       const [{ planBuild }, { openLocalSession }] = await Promise.all([
         import('./plan-build.ts'),
         import('./local-session.ts'),
       ]);
       await using plan = await planBuild(options);
       await using session = openLocalSession({ ...plan.session, asUser: deps.asUser });
-      return outcomeOf(await solve({ ...plan.request, ref: randomUUID(), session }, progress, signal));
+      const request = { ...plan.request, ref: randomUUID(), session, ...(onFailure && { onFailure }) };
+      return outcomeOf(await solve(request, progress, signal));
     },
     usage: async (filters = []) => await (await builder()).usage(filters),
     async *prune(request) {
