@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { project } from '../test/support/built.ts';
 import { busyboxImage } from '../test/support/image.ts';
 import type { Bench } from './bench.ts';
+import { building } from './build.ts';
 import { compose } from './compose.ts';
 import { connections } from './connections.ts';
 import { openDocker, openPodman, openTare } from './contenders.ts';
@@ -48,6 +49,7 @@ const parts: Record<string, (bench: Bench) => Promise<Row[]>> = {
   logs,
   compose,
   health,
+  build: building,
 };
 
 const { values } = parseArgs({

@@ -1,0 +1,148 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Bench } from './bench.ts';
+import type { Contender } from './contenders.ts';
+import { interleaved, present } from './measure.ts';
+import type { Column, Row } from './report.ts';
+
+const STEPS = 20;
+const STAGES = 8;
+const CONTEXT_FILES = 50_000;
+const CONTEXT_BYTES = 300_000_000;
+const RESULT_MIB = 1000;
+
+/**
+ * Builds, cold and warm: docker's client with buildx against our daemon and against BuildKit in Docker, `tare build` without a daemon, and
+ * Buildah by `podman build`.
+ */
+export async function building({ tare, daemonless, docker, podman, long }: Bench): Promise<Row[]> {
+  const root = join(tare.engine.root, 'built');
+  mkdirSync(root);
+  const builders: Partial<Record<Column, Contender>> = present({
+    Tare: tare,
+    'Tare, no daemon': daemonless,
+    Docker: docker,
+    Podman: podman,
+  });
+  /** A folder with a Dockerfile. */
+  const context = (name: string, dockerfile: string): string => {
+    const folder = join(root, name);
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'Dockerfile'), dockerfile);
+    return folder;
+  };
+  /** Everybody in turn, after `prepare` outside of the time. */
+  const timed = (
+    args: readonly string[],
+    prepare: (builder: Contender, name: string) => Promise<unknown> = async () => {},
+  ) =>
+    interleaved(
+      Object.fromEntries(
+        Object.entries(builders).map(([name, builder]) => [
+          name,
+          async () => {
+            await prepare(builder, name);
+            return await builder.time(['build', ...args]);
+          },
+        ]),
+      ) as Partial<Record<Column, () => Promise<number>>>,
+      long,
+    );
+  const rows: Row[] = [];
+
+  const steps = context(
+    'steps',
+    `FROM busybox:test\n${Array.from({ length: STEPS }, (_, n) => `RUN echo ${n} > /file${n}\n`).join('')}`,
+  );
+  rows.push({
+    what: `build: ${STEPS} small RUN steps, cold`,
+    unit: 'ms',
+    values: await timed(['--no-cache', '--tag', 'steps:bench', steps]),
+    promises: [{ who: 'Tare', bound: 'at most', times: 0.3, than: 'Docker' }],
+  });
+  rows.push({
+    what: 'the same again, nothing changed',
+    unit: 'ms',
+    values: await timed(['--tag', 'steps:bench', steps]),
+    promises: [
+      { who: 'Tare', bound: 'at most', times: 1, than: 'Docker' },
+      { who: 'Tare, no daemon', bound: 'at most', times: 0.6, than: 'Docker' },
+    ],
+  });
+
+  const stages = Array.from(
+    { length: STAGES },
+    (_, n) => `FROM busybox:test AS s${n}\nRUN sleep 1 && echo ${n} > /f${n}\n`,
+  );
+  const joined = `FROM busybox:test\n${stages.map((_, n) => `COPY --from=s${n} /f${n} /\n`).join('')}`;
+  const alone = context('alone', stages[0]!);
+  const parallel = context('parallel', stages.join('') + joined);
+  const longest = await timed(['--no-cache', '--tag', 'alone:bench', alone]);
+  const together = await timed(['--no-cache', '--tag', 'parallel:bench', parallel]);
+  rows.push({
+    what: `${STAGES} independent stages of a second each, against one of them`,
+    unit: 'x',
+    values: Object.fromEntries(Object.entries(together).map(([name, ms]) => [name, ms / longest[name as Column]!])),
+    promises: [{ who: 'Tare', bound: 'at most', times: 1.2 }],
+  });
+
+  const many = context('many', 'FROM busybox:test\nCOPY . /all\n');
+  const content = 'x'.repeat(Math.ceil(CONTEXT_BYTES / CONTEXT_FILES));
+  for (let n = 0; n < CONTEXT_FILES; n++) {
+    const folder = join(many, `d${Math.floor(n / 500)}`);
+    if (n % 500 === 0) mkdirSync(folder);
+    writeFileSync(join(folder, `f${n}`), `${n}${content}`);
+  }
+  // What the first sending finds: no earlier one. Pruning takes the kept folder away too.
+  const forget = (builder: Contender, name: string) =>
+    name === 'Podman'
+      ? Promise.resolve()
+      : builder.cli(['builder', 'prune', '--all', '--force'], { timeoutMs: 300_000 });
+  const first = await timed(['--no-cache', '--tag', 'many:bench', many], forget);
+  const again = await timed(['--tag', 'many:bench', many]);
+  for (const [what, values, times] of [
+    ['a context of 300 MB in 50,000 files, sent and copied for the first time', first, 0.7],
+    ['the same context again, nothing changed', again, 0.5],
+  ] as const) {
+    rows.push({
+      what,
+      unit: 's',
+      values: inSeconds(values),
+      promises: [{ who: 'Tare', bound: 'at most', times, than: 'Docker' }],
+    });
+  }
+
+  const big = context('big', `FROM busybox:test\nRUN head -c ${RESULT_MIB}m /dev/urandom > /big\n`);
+  const exported = await timed(['--no-cache', '--tag', 'big:bench', big]);
+  const { Podman: _, ...withoutExport } = builders;
+  const cacheOnly = await interleaved(
+    Object.fromEntries(
+      Object.entries(withoutExport).map(([name, builder]) => [
+        name,
+        () => builder.time(['build', '--no-cache', '--output', 'type=cacheonly', big]),
+      ]),
+    ) as Partial<Record<Column, () => Promise<number>>>,
+    long,
+  );
+  rows.push({
+    what: 'export of a result of 1 GB into the store: a whole build less one that exports nothing',
+    unit: 's',
+    values: inSeconds(
+      Object.fromEntries(
+        Object.entries(exported)
+          .filter(([name]) => name !== 'Podman')
+          .map(([name, ms]) => [name, Math.max(0, ms - cacheOnly[name as Column]!)]),
+      ),
+    ),
+    promises: [{ who: 'Tare', bound: 'at most', times: 0.3, than: 'Docker' }],
+  });
+  for (const builder of Object.values(builders)) {
+    for (const name of ['steps', 'alone', 'parallel', 'many', 'big'])
+      await builder.cli(['rmi', '--force', `${name}:bench`], { expect: 'any' });
+  }
+  rmSync(root, { recursive: true, force: true });
+  return rows;
+}
+
+const inSeconds = (values: Partial<Record<Column, number>>): Partial<Record<Column, number>> =>
+  Object.fromEntries(Object.entries(values).map(([name, ms]) => [name, ms / 1000]));
