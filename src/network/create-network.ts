@@ -7,7 +7,7 @@ import type { NetworkRecord } from './driver.ts';
 import { type EgressPolicy, forgetEgress, parseEgressPolicy, refuseUngoverned } from './egress/index.ts';
 import { lookUpNetwork } from './look-up.ts';
 import type { NetworkDeps } from './network-deps.ts';
-import { checkedIpam, isGatewayOurs, networkFrom } from './network-options.ts';
+import { checkedIpam, inFamilyOrder, isGatewayOurs, networkFrom } from './network-options.ts';
 import type { Alongside, CreateNetwork } from './network-service.ts';
 import {
   findDamaged,
@@ -209,7 +209,7 @@ export function withSubnets(deps: NetworkDeps, network: StoredNetwork, occupied:
     ipam.push({ subnet: subnetText(subnet), gateway, ipRange: '' });
     isAutomatic = true;
   }
-  return { ...network, ipam, isAutomatic: isAutomatic && network.ipam.length === 0 };
+  return { ...network, ipam: inFamilyOrder(ipam), isAutomatic: isAutomatic && network.ipam.length === 0 };
 }
 
 /** What the host reaches without us: all but a bridge of ours. */

@@ -145,11 +145,12 @@ export function networkFrom(request: CreateNetwork, id: string, defaultBridge: s
 }
 
 /**
- * The wanted subnets, complete and consistent; an entry without a subnet only asks for one from the pools.
+ * The wanted subnets, complete and consistent, those of IPv4 first; an entry without a subnet only asks for one from
+ * the pools.
  * @throws {TareError} InvalidArgument
  */
 export function checkedIpam(network: NetworkRecord): NetworkRecord['ipam'] {
-  return network.ipam
+  const checked = network.ipam
     .filter(({ subnet }) => subnet !== '')
     .map((entry) => {
       const subnet = parseSubnet(entry.subnet);
@@ -183,6 +184,12 @@ export function checkedIpam(network: NetworkRecord): NetworkRecord['ipam'] {
         auxAddresses: checkedAuxiliary(entry.auxAddresses ?? {}, subnet),
       };
     });
+  return inFamilyOrder(checked);
+}
+
+/** Subnets of IPv4 before those of IPv6, as Docker shows them: docker's client sends several in a random order. */
+export function inFamilyOrder<T extends { subnet: string }>(ipam: readonly T[]): T[] {
+  return ipam.toSorted((a, b) => parseSubnet(a.subnet).family - parseSubnet(b.subnet).family);
 }
 
 /** Addresses of others in a subnet, which no container is given. */

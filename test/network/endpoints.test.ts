@@ -39,7 +39,8 @@ throughEveryFace('networks of a container', (engine) => {
   });
 
   test('both families, with addresses, MAC address and link-local addresses as asked', async () => {
-    const subnets = ['--subnet', '10.61.0.0/24', '--subnet', 'fd00:61::/64'];
+    // Whatever their order was, those of IPv4 are shown first: docker's client shuffles them.
+    const subnets = ['--subnet', 'fd00:61::/64', '--subnet', '10.61.0.0/24'];
     await cli('network', 'create', '--ipv6', ...subnets, '--aux-address', 'nas=10.61.0.2', 'both');
     await serve(
       ...([engine(), 'one', '--network', 'both', '--ip', '10.61.0.9', '--ip6', 'fd00:61::9'] as const),
