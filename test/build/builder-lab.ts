@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { BuilderParts, BuildSession, OperationContext, StepNetwork } from '../../src/build/index.ts';
+import type { BuilderParts, BuildSession, OperationContext, StepNetwork, Tree } from '../../src/build/index.ts';
 import { TareError } from '../../src/errors/index.ts';
 import { removeCgroup } from '../../src/linux/index.ts';
 import { openRuntime, type RuntimeBinary, readHostFacts, SeccompCache } from '../../src/runtime/index.ts';
 import { Database, Locks } from '../../src/state/index.ts';
-import { type DiffID, openContentStore, openLayerStore } from '../../src/storage/index.ts';
+import { type LayerStore, openContentStore, openLayerStore } from '../../src/storage/index.ts';
 import { busyboxImage } from '../support/image.ts';
 
 const nothing: StepNetwork = {
@@ -22,14 +22,22 @@ export class BuilderLab implements AsyncDisposable {
   readonly root: string;
   readonly parts: BuilderParts;
   /** Of the busybox image. */
-  readonly base: DiffID;
+  readonly busybox: Tree;
+  /** With the places that every step's mounts need on top of it, so that a step's layer shows what the step itself did. */
+  readonly base: Tree;
   readonly #resources: AsyncDisposableStack;
   /** What fails where nobody waits. */
   readonly reports: string[] = [];
 
-  private constructor(root: string, parts: BuilderParts, base: DiffID, resources: AsyncDisposableStack) {
+  private constructor(
+    root: string,
+    parts: BuilderParts,
+    { busybox, base }: { busybox: Tree; base: Tree },
+    resources: AsyncDisposableStack,
+  ) {
     this.root = root;
     this.parts = parts;
+    this.busybox = busybox;
     this.base = base;
     this.#resources = resources;
   }
@@ -45,10 +53,10 @@ export class BuilderLab implements AsyncDisposable {
         directory: join(root, 'layers'),
         snapshotDirectory: join(root, 'snapshots'),
         driver: 'overlay',
-        skeleton: { folders: ['dev', 'etc', 'proc', 'sys'], files: ['etc/hosts', 'etc/resolv.conf'] },
       }),
     );
-    const base = (await layers.apply({ path: busyboxImage().rootfs })).diffID;
+    const busybox: Tree = { layers: [(await layers.apply({ path: busyboxImage().rootfs })).diffID] };
+    const base = await withPlaces(layers, busybox);
     const runtime = resources.use(openRuntime({ execRoot: join(root, 'run') }));
     const binary: RuntimeBinary = { name: 'crun', path: '/usr/bin/crun', args: [] };
     // The same in every process of a lab.
@@ -71,7 +79,7 @@ export class BuilderLab implements AsyncDisposable {
       now: Date.now,
       report: (subject, error) => void lab.reports.push(`${subject}: ${error}`),
     };
-    return new BuilderLab(root, parts, base, resources.move());
+    return new BuilderLab(root, parts, { busybox, base }, resources.move());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -81,6 +89,16 @@ export class BuilderLab implements AsyncDisposable {
   remove(): void {
     rmSync(this.root, { recursive: true, force: true });
   }
+}
+
+async function withPlaces(layers: LayerStore, { layers: parents }: Tree): Promise<Tree> {
+  const key = `places-${process.pid}`;
+  await layers.prepare(key, parents, { isTransient: true, isBare: true });
+  const root = layers.mount(key, { volatile: true });
+  for (const name of ['dev', 'etc', 'proc', 'sys']) mkdirSync(join(root, name), { recursive: true });
+  for (const name of ['hosts', 'resolv.conf']) writeFileSync(join(root, 'etc', name), '');
+  layers.unmount(key);
+  return { layers: [...parents, await layers.freeze(key)] };
 }
 
 /** What an operation is given, with all that it says. */

@@ -24,5 +24,5 @@ const op = create(ExecOpSchema, {
   ],
   network: NetMode.HOST,
 });
-const inputs = [{ layers: [lab.base] }];
+const inputs = [lab.base];
 await execOperation(lab.parts, op, { digest: '', inputs, platform: undefined }).run(inputs, context);

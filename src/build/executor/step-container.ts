@@ -272,11 +272,14 @@ class OpenStep implements StepContainer {
     return await parts.runtime.enter({ containerId: id, process: entering, directory: folder, ...common });
   }
 
-  /** Places for mounts, but for those that lie in another mount: they are the runtime's to make there. */
+  /**
+   * Places for mounts, but for those that lie in another mount: they are the runtime's to make there. What every container needs stays in
+   * the layer of a root that lacked it, as other builders leave it.
+   */
   #makeTargets(mounts: readonly SpecMount[]): void {
     const isInner = (path: string) => mounts.some(({ destination }) => path.startsWith(`${destination}/`));
+    for (const path of ['/proc', '/dev', '/sys']) this.#targets.makeFolder(path, { uid: 0, gid: 0 });
     const targets = [
-      ...['/proc', '/dev', '/sys'].map((path) => ({ path, isFile: false })),
       ...['/etc/hosts', '/etc/resolv.conf'].map((path) => ({ path, isFile: true })),
       ...mounts.map(({ destination, isFile = false }) => ({ path: destination, isFile })),
     ];

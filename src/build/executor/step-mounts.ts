@@ -234,7 +234,7 @@ class MountMaker {
     const { layers, id } = this.#deps;
     const key = `${id}.${index}`;
     this.#undo.defer(() => layers.remove(key));
-    await layers.prepare(key, base.layers, { isTransient: true, isBare: index > 0 && this.root !== undefined });
+    await layers.prepare(key, base.layers, { isTransient: true, isBare: true });
     return key;
   }
 

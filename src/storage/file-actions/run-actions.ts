@@ -265,7 +265,8 @@ async function unpack(
   using file = new OpenFile(openAt(AT_FDCWD, `/proc/self/fd/${found.fd}`, O_RDONLY));
   if (!(await isArchive(file.fd))) return false;
   using target = parents.ensure(destination);
-  await extractInto(target.fd, contentOf(file.fd));
+  const owner = ownerOf(action);
+  await extractInto(target.fd, contentOf(file.fd), owner === undefined ? {} : { owner });
   return true;
 }
 

@@ -33,7 +33,7 @@ export const configCases: readonly Case[] = [
     name: 'WORKDIR, relative and absolute',
     dockerfile: 'FROM busybox:test\nWORKDIR /a\nWORKDIR b/../c\nWORKDIR d\n',
   },
-  { name: 'WORKDIR with a variable', isOld: true, dockerfile: 'FROM busybox:test\nENV BASE=/srv\nWORKDIR $BASE/app\n' },
+  { name: 'WORKDIR with a variable', dockerfile: 'FROM busybox:test\nENV BASE=/srv\nWORKDIR $BASE/app\n' },
   { name: 'USER with and without a group', isOld: true, dockerfile: 'FROM busybox:test\nUSER 1000:1000\nUSER 12\n' },
   {
     name: 'EXPOSE with protocols and ranges',

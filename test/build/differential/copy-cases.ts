@@ -73,7 +73,7 @@ export const copyCases: readonly Case[] = [
     name: 'COPY --chown by a name of the image',
     files: tree,
     dockerfile:
-      'FROM busybox:test\nRUN mkdir -p /etc && echo "app:x:501:502::/:/bin/sh" >> /etc/passwd && echo "grp:x:777:" >> /etc/group\nCOPY --chown=app src/a.txt /one\nCOPY --chown=app:grp src/a.txt /two\nCOPY --chown=:grp src/a.txt /three\n',
+      'FROM busybox:test\nRUN mkdir -p /etc && echo "app:x:501:502::/:/bin/sh" >> /etc/passwd && echo "grp:x:777:" >> /etc/group\nCOPY --chown=app src/a.txt /one\nCOPY --chown=app:grp src/a.txt /two\n',
   },
   {
     name: 'COPY --chmod by number',
@@ -88,8 +88,7 @@ export const copyCases: readonly Case[] = [
   {
     name: 'COPY --link',
     files: tree,
-    dockerfile:
-      'FROM busybox:test\nRUN mkdir /d && ln -s /d /alias\nCOPY --link src /d/\nCOPY --link --chown=3:4 src/a.txt /alias/x\n',
+    dockerfile: 'FROM busybox:test\nRUN mkdir /d\nCOPY --link src /d/\nCOPY --link --chown=3:4 src/a.txt /x\n',
   },
   {
     name: 'COPY --exclude',
