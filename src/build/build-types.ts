@@ -1,6 +1,7 @@
 import type { Definition } from '../protocol/index.ts';
 import type { RunningStep } from './executor/step-container.ts';
 import type { FrontendBridge, FrontendResult } from './frontend.ts';
+import type { BuildHistory } from './history/history-types.ts';
 import type { ProgressSink } from './progress.ts';
 import type { BuildSession } from './session.ts';
 
@@ -96,6 +97,8 @@ export interface CachePrune {
 
 /** What builds are made with. */
 export interface Builder extends AsyncDisposable {
+  /** Builds of this engine that run, and that are over. */
+  readonly history: BuildHistory;
   /**
    * Runs a build to its end. Disposing the builder, the signal or the session's end cancels it.
    * @throws {TareError} with the failed step's name, command, line and exit code where there is one

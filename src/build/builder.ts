@@ -15,6 +15,7 @@ import { failedStepOf } from './executor/failed-step.ts';
 import { exportResult } from './export-result.ts';
 import { failedCommand } from './failed-command.ts';
 import type { Frontend, FrontendResult } from './frontend.ts';
+import { History } from './history/history.ts';
 import { operationFor } from './operations/operation-for.ts';
 import type { ProgressSink } from './progress.ts';
 import type { BuildGraph } from './solver/build-graph.ts';
@@ -47,12 +48,14 @@ class OpenBuilder implements Builder {
   readonly #parts: BuilderOptions;
   readonly #cache: CacheStore;
   readonly #solver: Solver;
+  readonly history: History;
   readonly #running = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
   #housekeeping: Promise<void> | undefined;
 
   constructor(parts: BuilderOptions) {
     this.#parts = parts;
+    this.history = new History(parts);
     this.#cache = new CacheStore({ db: parts.db, layers: parts.layers, now: () => parts.now() });
     this.#solver = new Solver({
       cache: this.#cache,
@@ -104,41 +107,52 @@ class OpenBuilder implements Builder {
       if (given.aborted) giveUp();
       else given.addEventListener('abort', giveUp, { once: true });
     }
-    const entitlements = new Set(request.entitlements);
-    let hasLeftovers = false;
+    const left = { isAny: false };
     try {
       await using _content = await this.#parts.holdContent();
-      await using graph = this.#solver.begin({
-        sessions: [request.session],
-        entitlements,
-        progress,
-        signal: stop.signal,
-        check: (op) => {
-          checkEntitlements(entitlements, op);
-          applySourcePolicy(request.sourcePolicies ?? [], op);
-        },
-      });
-      try {
-        graph.keepsFailures = request.onFailure !== undefined;
-        const context = this.#bridgeContext(graph, request);
-        context.importCaches(request.cacheImports);
-        try {
-          const result = await untilAborted(this.#solve(context), stop.signal);
-          const exporterResponse = await exportResult(this.#cache, context, result);
-          return { exporterResponse, metadata: result.metadata };
-        } catch (error) {
-          const step = failedStepOf(error);
-          if (step === undefined || request.onFailure === undefined || stop.signal.aborted) throw error;
-          await using failed = failedCommand(context, error, step);
-          await untilAborted(request.onFailure(failed), stop.signal);
-          throw error;
-        }
-      } finally {
-        hasLeftovers = graph.hasLeftovers;
-      }
+      const isGivenUp = () => stop.signal.aborted;
+      return await this.history.record(request, progress, isGivenUp, (told) =>
+        this.#run(request, told, stop.signal, left),
+      );
     } finally {
       for (const given of [signal, ended]) given.removeEventListener('abort', giveUp);
-      this.#keepHouse(hasLeftovers);
+      this.#keepHouse(left.isAny);
+    }
+  }
+
+  /** @param left says whether layers were made that no record keeps */
+  async #run(
+    request: BuildRequest,
+    progress: ProgressSink,
+    signal: AbortSignal,
+    left: { isAny: boolean },
+  ): Promise<BuildResult> {
+    const entitlements = new Set(request.entitlements);
+    await using graph = this.#solver.begin({
+      sessions: [request.session],
+      entitlements,
+      progress,
+      signal,
+      check: (op) => {
+        checkEntitlements(entitlements, op);
+        applySourcePolicy(request.sourcePolicies ?? [], op);
+      },
+    });
+    graph.keepsFailures = request.onFailure !== undefined;
+    const context = this.#bridgeContext(graph, request);
+    context.importCaches(request.cacheImports);
+    try {
+      const result = await untilAborted(this.#solve(context), signal);
+      const exporterResponse = await exportResult(this.#cache, context, result);
+      return { exporterResponse, metadata: result.metadata };
+    } catch (error) {
+      const step = failedStepOf(error);
+      if (step === undefined || request.onFailure === undefined || signal.aborted) throw error;
+      await using failed = failedCommand(context, error, step);
+      await untilAborted(request.onFailure(failed), signal);
+      throw error;
+    } finally {
+      left.isAny = graph.hasLeftovers;
     }
   }
 
@@ -206,7 +220,8 @@ class OpenBuilder implements Builder {
     const before = this.#housekeeping;
     const work = async () => {
       await before;
-      let isAny = hasLeftovers;
+      const isTrimmed = await this.history.trim();
+      let isAny = hasLeftovers || isTrimmed;
       for (const rule of this.#parts.policy()) {
         for await (const _ of pruneCache(this.#usageParts(), rule)) isAny = true;
       }

@@ -7,6 +7,8 @@ export type { RunningStep, StepProcess } from './executor/step-container.ts';
 export type * from './exporter.ts';
 export type * from './frontend.ts';
 export { FrontendCalls } from './gateway/frontend-calls.ts';
+export { statusOf } from './history/error-status.ts';
+export type * from './history/history-types.ts';
 export type * from './operation.ts';
 export type * from './progress.ts';
 export type * from './session.ts';

@@ -29,6 +29,7 @@ export async function collectUnlessHeld(
     const images = everyImage(parts.db);
     const blobs = new Set<string>();
     const layers = new Set<string>();
+    for (const digest of blobsOfHistory(parts.db)) blobs.add(digest);
     for (const { id, manifest, layers: own } of images) {
       blobs.add(id).add(manifest.digest);
       for (const { digest, diffID } of own) {
@@ -67,6 +68,10 @@ const layersOfBuilds = (db: ImageParts['db']): Set<string> =>
     ...db.all<{ layer: string }>('SELECT layer FROM build_records WHERE layer IS NOT NULL').map(({ layer }) => layer),
     ...db.all<{ layer: string }>('SELECT DISTINCT layer FROM build_result_layers').map(({ layer }) => layer),
   ]);
+
+/** Logs, traces and results' documents of builds on record. */
+const blobsOfHistory = (db: ImageParts['db']): string[] =>
+  db.all<{ digest: string }>('SELECT DISTINCT digest FROM build_history_blobs').map(({ digest }) => digest);
 
 /** What indexes and signatures keep beside the images themselves. */
 async function ofDocuments({ content }: ImageParts, images: readonly ImageOutline[]): Promise<Set<Digest>> {

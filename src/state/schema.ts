@@ -180,4 +180,19 @@ export const migrations: readonly string[] = [
     usage_count INTEGER NOT NULL
   ) WITHOUT ROWID, STRICT;
   `,
+  // Builds that run (completed_ms is null) and builds that are over. What a record names in the content store is kept with it.
+  `
+  CREATE TABLE build_history (
+    ref TEXT PRIMARY KEY,
+    created_ms INTEGER NOT NULL,
+    completed_ms INTEGER,
+    is_pinned INTEGER NOT NULL,
+    doc TEXT NOT NULL
+  ) WITHOUT ROWID, STRICT;
+  CREATE TABLE build_history_blobs (
+    ref TEXT NOT NULL REFERENCES build_history (ref) ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (ref, digest)
+  ) WITHOUT ROWID, STRICT;
+  `,
 ];

@@ -23,6 +23,8 @@ export interface EngineOptions {
 
 /** Where docker's client and its plug-ins were unpacked by scripts/bootstrap. */
 export const dockerClient = join(cache, 'docker-client');
+/** An older one, with the first buildx that is still in use: 0.13. */
+export const olderDockerClient = join(cache, 'docker-client-26');
 
 /**
  * An engine in a mount and a network namespace of its own, with its own roots. Nothing it does is seen by the host, and

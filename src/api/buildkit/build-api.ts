@@ -1,10 +1,13 @@
+import { once } from 'node:events';
 import { createServer, type Http2Server, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import type { Interceptor } from '@connectrpc/connect';
-import type { BuildService } from '../../engine/index.ts';
+import { create } from '@bufbuild/protobuf';
+import type { Interceptor, ServiceImpl } from '@connectrpc/connect';
+import { type BuildService, loadErrorStatus } from '../../engine/index.ts';
 import { kindOf, TareError } from '../../errors/index.ts';
-import { control, gateway, health, trace } from '../../protocol/index.ts';
+import { content, control, gateway, health, trace } from '../../protocol/index.ts';
 import { bridgeService } from './bridge.ts';
+import { contentService } from './content.ts';
 import { controlService } from './control.ts';
 import { wireError } from './errors.ts';
 import { RunningBuilds } from './running-builds.ts';
@@ -63,16 +66,17 @@ async function grpcServer(
   sessions: Sessions,
   { version, report }: BuildApiOptions,
 ): Promise<Http2Server> {
-  const [{ ConnectError }, { connectNodeAdapter }] = await Promise.all([
+  const [{ ConnectError }, { connectNodeAdapter }, statusOf] = await Promise.all([
     import('@connectrpc/connect'),
     import('@connectrpc/connect-node'),
+    loadErrorStatus(),
   ]);
   const running = new RunningBuilds();
   /** Errors of ours in gRPC's form, also those that come while an answer is streamed. */
   const translate: Interceptor = (next) => async (request) => {
     const failed = (error: unknown) => {
       if (error instanceof ConnectError) return error;
-      const { code, message, detailsHeader } = wireError(error, request.signal.aborted);
+      const { code, message, detailsHeader } = wireError(statusOf, error, request.signal.aborted);
       // Other errors are told to the client in full.
       if (kindOf(error) === 'Internal' && !(error instanceof TareError)) report?.(request.method.name, error);
       const headers = detailsHeader === undefined ? {} : { 'grpc-status-details-bin': detailsHeader };
@@ -103,9 +107,8 @@ async function grpcServer(
     routes(router) {
       router.service(control.Control, controlService({ builds, sessions, running, version }));
       router.service(gateway.LLBBridge, bridgeService(running));
-      router.service(health.Health, {
-        check: () => ({ status: health.HealthCheckResponse_ServingStatus.SERVING }),
-      });
+      router.service(content.Content, contentService(builds));
+      router.service(health.Health, healthService());
       router.service(trace.TraceService, { export: () => ({}) });
     },
     fallback: unimplemented,
@@ -113,6 +116,21 @@ async function grpcServer(
   const server = createServer({ settings: { initialWindowSize: WINDOW_BYTES } }, handler as never);
   server.on('sessionError', () => {}); // the connection closes
   return server;
+}
+
+/** Who can ask is served. */
+function healthService(): Partial<ServiceImpl<typeof health.Health>> {
+  const answer = create(health.HealthCheckResponseSchema, {
+    status: health.HealthCheckResponse_ServingStatus.SERVING,
+  });
+  return {
+    check: () => answer,
+    list: () => create(health.HealthListResponseSchema, { statuses: { '': answer } }),
+    async *watch(_request, { signal }) {
+      yield answer;
+      if (!signal.aborted) await once(signal, 'abort');
+    },
+  };
 }
 
 /** What gRPC's clients expect of a service that is not there. */

@@ -4,19 +4,12 @@ import { create } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { FrontendBridge, FrontendResult } from '../../build/index.ts';
 import { type BuildService, frontendCalls } from '../../engine/index.ts';
-import { TareError } from '../../errors/index.ts';
 import { control, PlatformSchema, worker } from '../../protocol/index.ts';
 import { buildRequestOf, pruneOf } from './from-wire.ts';
 import type { RunningBuilds } from './running-builds.ts';
 import type { Sessions } from './sessions.ts';
-import { StatusFeed } from './status-feed.ts';
-import { statusMessage, usageMessage } from './to-wire.ts';
+import { usageMessage } from './to-wire.ts';
 import { tunnel } from './tunnel.ts';
-
-/** A client asks for what it has begun on another stream of the same connection. */
-const BUILD_WAIT_MS = 5_000;
-/** A short build may be over before its client asks for its progress. */
-const AFTERWARDS_MS = 10_000;
 
 export interface ControlParts {
   builds: BuildService;
@@ -28,7 +21,7 @@ export interface ControlParts {
 
 /** `moby.buildkit.v1.Control`. */
 export function controlService(parts: ControlParts): Partial<ServiceImpl<typeof control.Control>> {
-  const { builds, sessions, running, version } = parts;
+  const { builds, sessions, version } = parts;
   const buildkitVersion = create(worker.BuildkitVersionSchema, {
     package: 'tare',
     // The protocol's, by which clients decide what they may ask.
@@ -39,9 +32,7 @@ export function controlService(parts: ControlParts): Partial<ServiceImpl<typeof 
     solve: (request, { signal }) => solve(parts, request, signal),
 
     async *status({ Ref }, { signal }) {
-      const build = await running.find(Ref, BUILD_WAIT_MS, signal);
-      if (!build) throw new TareError('NotFound', `no such job ${Ref}`);
-      for await (const progress of build.feed.watch(signal)) yield statusMessage(progress);
+      yield* (await builds.history()).status(Ref, signal);
     },
 
     async *session(messages, context: HandlerContext) {
@@ -82,6 +73,21 @@ export function controlService(parts: ControlParts): Partial<ServiceImpl<typeof 
       return create(control.DiskUsageResponseSchema, { record });
     },
 
+    async *listenBuildHistory({ Ref, ActiveOnly, EarlyExit, Filter, Limit }, { signal, responseHeader }) {
+      // By this clients reckon how long a build has been running.
+      responseHeader.set('buildkit-current-timestamp', new Date().toISOString());
+      const question = { ref: Ref, onlyRunning: ActiveOnly, filters: Filter, limit: Limit, follows: !EarlyExit };
+      yield* (await builds.history()).events(question, signal);
+    },
+
+    async updateBuildHistory({ Ref, Pinned, Delete, Finalize }) {
+      const history = await builds.history();
+      if (Delete) await history.remove(Ref);
+      // A record is whole once its build is over, with its trace.
+      else if (!Finalize) await history.pin(Ref, Pinned);
+      return create(control.UpdateBuildHistoryResponseSchema);
+    },
+
     async *prune(request) {
       for await (const usage of builds.prune(pruneOf(request))) yield usageMessage(usage);
     },
@@ -94,28 +100,20 @@ async function solve(
   signal: AbortSignal,
 ): Promise<control.SolveResponse> {
   const asked = buildRequestOf(request);
-  const feed = new StatusFeed();
   const { promise: calls, resolve } = Promise.withResolvers<Awaited<ReturnType<typeof frontendCalls>>>();
-  using _entry = running.add(asked.ref, { feed, calls }, AFTERWARDS_MS);
-  try {
-    const session = await sessions.find(request.Session, signal);
-    const ended = AbortSignal.any([signal, session.ended]);
-    // A client that names neither a frontend nor a graph is its own frontend.
-    const isDriven = asked.frontend === undefined && (asked.definition?.def.length ?? 0) === 0;
-    const drive = async (bridge: FrontendBridge): Promise<FrontendResult> => {
-      const frontend = await frontendCalls(bridge);
-      resolve(frontend);
-      return await frontend.returned;
-    };
-    const { exporterResponse } = await builds.solve(
-      { ...asked, session, ...(isDriven && { drive }) },
-      (progress) => feed.tell(progress),
-      ended,
-    );
-    return create(control.SolveResponseSchema, { ExporterResponse: { ...exporterResponse } });
-  } finally {
-    feed.end();
-  }
+  using _entry = running.add(asked.ref, { calls });
+  const session = await sessions.find(request.Session, signal);
+  const ended = AbortSignal.any([signal, session.ended]);
+  // A client that names neither a frontend nor a graph is its own frontend.
+  const isDriven = asked.frontend === undefined && (asked.definition?.def.length ?? 0) === 0;
+  const drive = async (bridge: FrontendBridge): Promise<FrontendResult> => {
+    const frontend = await frontendCalls(bridge);
+    resolve(frontend);
+    return await frontend.returned;
+  };
+  // Who asks for its progress asks the history.
+  const { exporterResponse } = await builds.solve({ ...asked, session, ...(isDriven && { drive }) }, () => {}, ended);
+  return create(control.SolveResponseSchema, { ExporterResponse: { ...exporterResponse } });
 }
 
 const architecture = () => ({ x64: 'amd64', ia32: '386' })[process.arch as string] ?? process.arch;

@@ -1,4 +1,5 @@
 import type {
+  BuildHistory,
   BuildRequest,
   BuildResult,
   CachePrune,
@@ -46,4 +47,6 @@ export interface BuildService {
   /** What the cache holds. @param filters as in `CachePrune` */
   usage(filters?: readonly string[]): Promise<readonly CacheUsage[]>;
   prune(request: CachePrune): AsyncIterable<CacheUsage>;
+  /** Builds that run and builds that are over, with what was said of them. */
+  history(): Promise<BuildHistory>;
 }

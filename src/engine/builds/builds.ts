@@ -62,6 +62,7 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     async *prune(request) {
       yield* (await builder()).prune(request);
     },
+    history: async () => (await builder()).history,
     [Symbol.asyncDispose]: async () => {
       await (await opened)?.[Symbol.asyncDispose]();
     },

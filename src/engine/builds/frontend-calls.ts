@@ -5,3 +5,9 @@ export async function frontendCalls(bridge: FrontendBridge): Promise<FrontendCal
   const { FrontendCalls } = await import('../../build/index.ts');
   return new FrontendCalls(bridge);
 }
+
+/** An error as BuildKit's clients read it. Loads the builder. */
+export async function loadErrorStatus() {
+  const { statusOf } = await import('../../build/index.ts');
+  return statusOf;
+}

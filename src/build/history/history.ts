@@ -1,0 +1,295 @@
+import { EventEmitter, once } from 'node:events';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { TareError } from '../../errors/index.ts';
+import { control, status } from '../../protocol/index.ts';
+import type { Digest } from '../../storage/index.ts';
+import type { BuildRequest, BuildResult } from '../build-types.ts';
+import type { BuilderParts } from '../builder-parts.ts';
+import type { ProgressSink } from '../progress.ts';
+import { BuildTrace, TRACE_TYPE } from './build-trace.ts';
+import { describedRequest } from './described-request.ts';
+import { statusOf } from './error-status.ts';
+import { recordFilter } from './history-filter.ts';
+import {
+  changeRecord,
+  findRecord,
+  putRecord,
+  readRecord,
+  recordedBuilds,
+  removeRecord,
+  trimRecords,
+  unfinishedBuilds,
+} from './history-records.ts';
+import type { BuildHistory, HistoryQuestion } from './history-types.ts';
+import { resultOf } from './recorded-result.ts';
+import { StatusFeed } from './status-feed.ts';
+import { LOG_TYPE, readStatusLog, StatusLog } from './status-log.ts';
+import { statusMessage } from './status-message.ts';
+
+const ERROR_TYPE = 'application/vnd.googeapis.google.rpc.status+proto';
+const ABORTED = 10;
+/** A client asks for the progress of what it begins on another stream of the same connection. */
+const BEGIN_WAIT_MS = 15_000;
+/** A short build may be over before its client asks for its progress. */
+const LINGER_MS = 10_000;
+
+export type HistoryParts = Pick<BuilderParts, 'db' | 'locks' | 'content' | 'now' | 'report'>;
+
+type Event = control.BuildHistoryEvent;
+
+/** What was written down while a build ran. */
+interface Written {
+  trace: BuildTrace;
+  steps: StatusLog['steps'];
+  log: { digest: Digest; sizeBytes: number };
+}
+
+/** Builds of this process while they run, and the records of all. */
+export class History implements BuildHistory {
+  readonly #parts: HistoryParts;
+  readonly #feeds = new Map<string, StatusFeed>();
+  readonly #begun = new EventEmitter().setMaxListeners(0);
+
+  constructor(parts: HistoryParts) {
+    this.#parts = parts;
+  }
+
+  get content(): BuildHistory['content'] {
+    return this.#parts.content;
+  }
+
+  /**
+   * Runs a build so that it can be watched, and is on record; somebody holds the content meanwhile.
+   * @param isCanceled whether who asked for it gave it up
+   * @returns with the result, whether blobs may be left that nothing keeps
+   * @throws what the build throws; {TareError} AlreadyExists: a build of this name runs
+   */
+  async record<T extends BuildResult>(
+    request: BuildRequest,
+    progress: ProgressSink,
+    isCanceled: () => boolean,
+    build: (told: ProgressSink) => Promise<T>,
+  ): Promise<T> {
+    const { ref } = request;
+    const record = describedRequest(request);
+    using _lock = this.#claim(ref);
+    const feed = new StatusFeed();
+    this.#feeds.set(ref, feed);
+    this.#begun.emit(begin(ref));
+    const run = () =>
+      build((told) => {
+        feed.tell(told);
+        progress(told);
+      });
+    try {
+      return request.isInternal === true ? await run() : await this.#recorded(record, feed, isCanceled, run);
+    } finally {
+      feed.end();
+      setTimeout(() => this.#feeds.get(ref) === feed && this.#feeds.delete(ref), LINGER_MS).unref();
+    }
+  }
+
+  async *events(question: HistoryQuestion, signal: AbortSignal): AsyncGenerator<Event, void> {
+    const { ref, filters = [], limit = 0, onlyRunning = false, follows } = question;
+    const { db } = this.#parts;
+    const passes = recordFilter(filters, this.#parts.now());
+    await this.settle();
+    let known = new Map<string, string>();
+    const look = (): Event[] => {
+      const events: Event[] = [];
+      const rows = new Map(recordedBuilds(db).map(({ ref: name, doc }) => [name, doc]));
+      for (const [name, doc] of rows) {
+        if ((ref && name !== ref) || known.get(name) === doc) continue;
+        const record = readRecord(doc);
+        if (passes(record)) events.push(eventOf(record));
+      }
+      for (const name of known.keys()) {
+        if (rows.has(name) || (ref && name !== ref)) continue;
+        const record = create(control.BuildHistoryRecordSchema, { Ref: name });
+        events.push(create(control.BuildHistoryEventSchema, { type: control.BuildHistoryEventType.DELETED, record }));
+      }
+      known = rows;
+      return events;
+    };
+    const first = look();
+    yield* first.filter(({ type }) => type === control.BuildHistoryEventType.STARTED);
+    const over = onlyRunning ? [] : first.filter(({ type }) => type === control.BuildHistoryEventType.COMPLETE);
+    yield* limit > 0 ? over.slice(0, limit) : over;
+    if (!follows) return;
+    for await (const _ of db.watch(signal)) yield* look();
+  }
+
+  async *status(ref: string, signal: AbortSignal): AsyncGenerator<control.StatusResponse, void> {
+    const feed = this.#feeds.get(ref);
+    if (feed === undefined) {
+      const record = findRecord(this.#parts.db, ref);
+      if (record !== undefined) return yield* this.#recordedStatus(record);
+    }
+    for await (const batch of (feed ?? (await this.#awaited(ref, signal))).watch(signal)) yield statusMessage(batch);
+  }
+
+  async pin(ref: string, isPinned: boolean): Promise<void> {
+    this.#requireOver(ref);
+    const change = (record: control.BuildHistoryRecord) => {
+      record.pinned = isPinned;
+    };
+    if (!(await this.#parts.db.write((tx) => changeRecord(tx, ref, change)))) throw unknownBuild(ref);
+  }
+
+  async remove(ref: string): Promise<void> {
+    this.#requireOver(ref);
+    if (!(await this.#parts.db.write((tx) => removeRecord(tx, ref)))) throw unknownBuild(ref);
+  }
+
+  /** Ends records of builds whose process died. */
+  async settle(): Promise<void> {
+    const { db, locks, now } = this.#parts;
+    for (const ref of unfinishedBuilds(db)) {
+      using lock = locks.tryAcquire(lockName(ref));
+      if (lock === undefined) continue;
+      await db.write((tx) => {
+        const record = findRecord(tx, ref);
+        if (record === undefined || record.CompletedAt !== undefined) return;
+        record.CompletedAt = timestampFromMs(now());
+        record.error = create(status.StatusSchema, { code: ABORTED, message: 'the process that built it has died' });
+        record.Generation += 1;
+        putRecord(tx, record);
+      });
+    }
+  }
+
+  /** Forgets records that are old. @returns whether any went */
+  async trim(): Promise<boolean> {
+    const { db, now } = this.#parts;
+    return (await db.write((tx) => trimRecords(tx, now()))) > 0;
+  }
+
+  #claim(ref: string): Disposable {
+    const lock = this.#parts.locks.tryAcquire(lockName(ref));
+    if (lock === undefined) throw new TareError('AlreadyExists', `a build named ${ref} runs already`);
+    return lock;
+  }
+
+  async #recorded<T extends BuildResult>(
+    record: control.BuildHistoryRecord,
+    feed: StatusFeed,
+    isCanceled: () => boolean,
+    run: () => Promise<T>,
+  ): Promise<T> {
+    const { db, now } = this.#parts;
+    const startMs = now();
+    record.CreatedAt = timestampFromMs(startMs);
+    await db.write((tx) => putRecord(tx, record));
+    const writing = this.#write(feed);
+    const completed = async (outcome: { result: BuildResult } | { failure: unknown }) => {
+      feed.end();
+      record.CompletedAt = timestampFromMs(now());
+      await this.#complete(record, startMs, await writing, outcome, isCanceled());
+    };
+    try {
+      const result = await run();
+      await completed({ result });
+      return result;
+    } catch (failure) {
+      await completed({ failure });
+      throw failure;
+    }
+  }
+
+  /** Follows a build to its end. @returns undefined: its log could not be written */
+  async #write(feed: StatusFeed): Promise<Written | undefined> {
+    const trace = new BuildTrace();
+    try {
+      await using log = await StatusLog.open(this.#parts.content);
+      for await (const batch of feed.watch(new AbortController().signal)) {
+        trace.add(batch);
+        await log.add(batch);
+      }
+      return { trace, steps: log.steps, log: await log.commit() };
+    } catch (error) {
+      this.#parts.report('writing the log of a build', error);
+      return undefined;
+    }
+  }
+
+  /** What goes wrong here is no failure of the build. */
+  async #complete(
+    record: control.BuildHistoryRecord,
+    startMs: number,
+    written: Written | undefined,
+    outcome: { result: BuildResult } | { failure: unknown },
+    isCanceled: boolean,
+  ): Promise<void> {
+    const { db, content, now, report } = this.#parts;
+    const blobs = new Set<Digest>();
+    const kept = async (mediaType: string, bytes: Uint8Array) => {
+      const { digest, sizeBytes } = await content.put(bytes);
+      blobs.add(digest);
+      return create(control.DescriptorSchema, { mediaType, digest, size: BigInt(sizeBytes) });
+    };
+    try {
+      const failure = 'failure' in outcome ? statusOf(outcome.failure, isCanceled) : undefined;
+      if (failure !== undefined) {
+        record.externalError = await kept(ERROR_TYPE, toBinary(status.StatusSchema, failure));
+        record.error = create(status.StatusSchema, { code: failure.code, message: failure.message });
+      }
+      if (written !== undefined) {
+        const { trace, steps, log } = written;
+        const { digest, sizeBytes } = log;
+        blobs.add(digest);
+        record.logs = create(control.DescriptorSchema, { mediaType: LOG_TYPE, digest, size: BigInt(sizeBytes) });
+        const ends = { startMs, endMs: now(), error: failure?.message };
+        record.trace = await kept(TRACE_TYPE, trace.lines({ ref: record.Ref, ...ends }));
+        record.numCachedSteps = steps.cached;
+        record.numCompletedSteps = steps.completed;
+        record.numTotalSteps = steps.total;
+        record.numWarnings = steps.warnings;
+      }
+      if ('result' in outcome) {
+        const { exporterResponse } = outcome.result;
+        record.ExporterResponse = { ...exporterResponse };
+        const result = await resultOf(content, record.Exporters, outcome.result);
+        record.Result = result.info;
+        for (const digest of result.documents) blobs.add(digest);
+      }
+      await db.write((tx) => putRecord(tx, record, blobs));
+    } catch (error) {
+      report(`recording the build ${record.Ref}`, error);
+    }
+  }
+
+  async *#recordedStatus(record: control.BuildHistoryRecord): AsyncGenerator<control.StatusResponse, void> {
+    if (record.CompletedAt === undefined)
+      throw new TareError(
+        'Unavailable',
+        `build ${record.Ref} runs in another process: its log is there once it is over`,
+      );
+    if (record.logs !== undefined) yield* readStatusLog(this.#parts.content, record.logs.digest as Digest);
+  }
+
+  async #awaited(ref: string, signal: AbortSignal): Promise<StatusFeed> {
+    const late = AbortSignal.timeout(BEGIN_WAIT_MS);
+    await once(this.#begun, begin(ref), { signal: AbortSignal.any([signal, late]) }).catch(() => {});
+    const feed = this.#feeds.get(ref);
+    if (feed === undefined) throw new TareError('NotFound', `no such job ${ref}`);
+    return feed;
+  }
+
+  #requireOver(ref: string): void {
+    const record = findRecord(this.#parts.db, ref);
+    if (record === undefined) throw unknownBuild(ref);
+    if (record.CompletedAt === undefined)
+      throw new TareError('Conflict', `build ${ref} runs: cancel it, or wait until it is over`);
+  }
+}
+
+function eventOf(record: control.BuildHistoryRecord): Event {
+  const { STARTED, COMPLETE } = control.BuildHistoryEventType;
+  const type = record.CompletedAt === undefined ? STARTED : COMPLETE;
+  return create(control.BuildHistoryEventSchema, { type, record });
+}
+
+const lockName = (ref: string) => `build ${ref}`;
+const begin = (ref: string) => `begin ${ref}`;
+const unknownBuild = (ref: string) => new TareError('NotFound', `no record of a build ${ref}: "history ls" lists them`);
