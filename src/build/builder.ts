@@ -1,18 +1,18 @@
 import { TareError } from '../errors/index.ts';
 import { hostPlatform } from '../image/index.ts';
 import type { Definition } from '../protocol/index.ts';
-import { Bridge, type BridgeContext } from './bridge.ts';
+import { Bridge, type BridgeContext, shownAs } from './bridge.ts';
 import type { Builder, BuildRequest, BuildResult, CachePrune, CacheUsage, TypedOptions } from './build-types.ts';
 import type { BuilderParts } from './builder-parts.ts';
 import { sweepRemoved } from './cache/entries.ts';
 import type { CachePolicy } from './cache/policy.ts';
 import { pruneCache } from './cache/prune.ts';
 import { requireKnownCache } from './cache/remote/export-cache.ts';
-import { importCache } from './cache/remote/import-cache.ts';
+import { importCache, nameOfCache } from './cache/remote/import-cache.ts';
 import { CacheStore } from './cache/store.ts';
 import { cacheUsage, type UsageParts } from './cache/usage.ts';
 import { failedStepOf } from './executor/failed-step.ts';
-import { exportResult } from './export-result.ts';
+import { exportResult, readCacheExports } from './export-result.ts';
 import { failedCommand } from './failed-command.ts';
 import type { Frontend, FrontendResult } from './frontend.ts';
 import { History } from './history/history.ts';
@@ -139,11 +139,12 @@ class OpenBuilder implements Builder {
       },
     });
     graph.keepsFailures = request.onFailure !== undefined;
+    const cacheExports = readCacheExports(request);
     const context = this.#bridgeContext(graph, request);
     context.importCaches(request.cacheImports);
     try {
       const result = await untilAborted(this.#solve(context), signal);
-      const exporterResponse = await exportResult(this.#cache, context, result);
+      const exporterResponse = await exportResult(this.#cache, context, result, cacheExports);
       return { exporterResponse, metadata: result.metadata };
     } catch (error) {
       const step = failedStepOf(error);
@@ -177,7 +178,11 @@ class OpenBuilder implements Builder {
           if (imported.has(id)) continue;
           imported.add(id);
           requireKnownCache(cache.type);
-          graph.import(importCache(parts, cache, [request.session], graph.signal));
+          // What goes wrong is shown there; the build goes on without it.
+          const reading = shownAs(graph, `importing cache manifest from ${nameOfCache(cache)}`, (operation) =>
+            importCache(parts, cache, [request.session], operation),
+          );
+          graph.import(reading);
         }
       },
       resolveLayout: async (ref, question, { signal }) => {

@@ -1,6 +1,18 @@
 import { TareError } from '../errors/index.ts';
 import { hostPlatform } from '../image/index.ts';
-import { type BridgeContext, shownAs } from './bridge.ts';
+import type { LayerName } from '../storage/index.ts';
+import { type BridgeContext, SolvedRef, shownAs } from './bridge.ts';
+import type { BuildRequest } from './build-types.ts';
+import type { CacheKey } from './cache/key.ts';
+import type { CarriedRecord, CarriedResult } from './cache/remote/carried.ts';
+import { carriedRecords } from './cache/remote/carried-graph.ts';
+import {
+  type CacheExport,
+  cacheTitles,
+  exportCache,
+  inlineCacheOf,
+  readCacheExport,
+} from './cache/remote/export-cache.ts';
 import type { CacheStore } from './cache/store.ts';
 import type { ExportedPart, ExportSource } from './exporter.ts';
 import { exporterFor } from './exporters/exporter-for.ts';
@@ -25,18 +37,43 @@ const titles: Record<string, string> = {
   tar: 'exporting to client tarball',
 };
 
-/** Makes what is left to be made of a result, and hands it to the exporters, one after the other. */
+/** The build argument that asks for a cache inside of the image. */
+const INLINE_ARGUMENT = 'build-arg:BUILDKIT_INLINE_CACHE';
+
+/**
+ * Caches that a build is to write, their options checked.
+ * @throws {TareError} InvalidArgument, Unsupported
+ */
+export function readCacheExports({ cacheExports, frontendOptions = {} }: BuildRequest): readonly CacheExport[] {
+  const asked = cacheExports.map(readCacheExport);
+  const argument = frontendOptions[INLINE_ARGUMENT] ?? '';
+  const isAsked = ['1', 't', 'T', 'TRUE', 'true', 'True'].includes(argument);
+  if (!isAsked || asked.some(({ type }) => type === 'inline')) return asked;
+  return [...asked, readCacheExport({ type: 'inline', attributes: {} })];
+}
+
+/** Makes what is left to be made of a result, and hands it to the exporters, one after the other; then to caches elsewhere. */
 export async function exportResult(
   cache: CacheStore,
   context: BridgeContext,
   result: FrontendResult,
+  cacheExports: readonly CacheExport[],
 ): Promise<Record<string, string>> {
   const { parts, graph, request } = context;
+  const exported = await partsOf(result);
+  const recordsFor = recordsOf(context, result, exported);
+  const inline = cacheExports.find(({ type }) => type === 'inline');
   const source: ExportSource = {
-    parts: await partsOf(result),
+    parts: exported,
     isMultiPlatform: result.refs.size > 0 && result.ref === undefined,
     metadata: result.metadata,
     layerFacts: (layer) => cache.facts(layer),
+    ...(inline && {
+      inlineCache: async (layers) =>
+        await shownAs(graph, cacheTitles.inline, async () =>
+          inlineCacheOf(parts, await recordsFor(inline.mode))(layers),
+        ),
+    }),
   };
   const response: Record<string, string> = {};
   for (const [position, { type, attributes }] of request.exporters.entries()) {
@@ -47,7 +84,51 @@ export async function exportResult(
     );
     Object.assign(response, told);
   }
+  for (const [position, one] of cacheExports.entries()) {
+    if (one.type === 'inline') continue;
+    const told = await exportOneCache(one);
+    Object.assign(response, told);
+    // The well-known key tells of one alone.
+    const manifest = told['cache.manifest'];
+    if (cacheExports.length > 1 && manifest !== undefined) response[`cache.manifest/${position}`] = manifest;
+  }
   return response;
+
+  async function exportOneCache(one: CacheExport): Promise<Readonly<Record<string, string>>> {
+    try {
+      return await shownAs(graph, cacheTitles[one.type], async ({ progress, signal }) => {
+        const client = { session: request.session, progress, signal };
+        return await exportCache(parts, one, await recordsFor(one.mode), client, (layer) => cache.facts(layer));
+      });
+    } catch (error) {
+      if (!one.isForgiven || graph.signal.aborted) throw error;
+      // The client has seen it at its vertex.
+      return {};
+    }
+  }
+}
+
+/** The records that a cache elsewhere gets, by its mode; each made once. */
+function recordsOf({ parts, graph }: BridgeContext, result: FrontendResult, exported: readonly ExportedPart[]) {
+  const made = new Map<CacheExport['mode'], Promise<CarriedRecord<CarriedResult>[]>>();
+  const make = async (mode: CacheExport['mode']) => {
+    const refs = [result.ref, ...result.refs.values()].filter((ref) => ref instanceof SolvedRef);
+    const keys = await Promise.all(refs.map(({ edge }) => edge && graph.key(edge)));
+    const names = new Set<string>(exported.flatMap(({ tree }) => tree.layers));
+    for (const name of [...names]) names.add(parts.layers.diffIDOf(name as LayerName) ?? name);
+    const isInResult = (found: CarriedResult) =>
+      'cache' in found
+        ? found.layers.every(({ diffID }) => names.has(diffID))
+        : found.layers.every((name) => names.has(name));
+    const isWanted = mode === 'max' ? () => true : isInResult;
+    const known = keys.filter((key): key is CacheKey => key !== undefined);
+    return carriedRecords(known, await graph.sources(), isWanted);
+  };
+  return (mode: CacheExport['mode']) => {
+    const records = made.get(mode) ?? make(mode);
+    made.set(mode, records);
+    return records;
+  };
 }
 
 /** One for each platform, their trees made side by side. */

@@ -37,6 +37,8 @@ export async function collectUnlessHeld(
         layers.add(diffID);
       }
     }
+    const kept = layersOfBuilds(parts.db);
+    for (const digest of await blobsOfBuilds(parts.db, kept)) blobs.add(digest);
     // Read only when there is a blob that no record names.
     let documents: Promise<Set<Digest>> | undefined;
     const gone: Digest[] = [];
@@ -52,7 +54,6 @@ export async function collectUnlessHeld(
       gone.push(digest);
     }
     if (gone.length > 0) await parts.db.write((tx) => forgetBlobSources(tx, gone));
-    const kept = layersOfBuilds(parts.db);
     for (const { diffID } of await parts.layers.layers()) {
       if (!layers.has(diffID) && !kept.has(diffID)) await removeLayer(parts, diffID);
     }
@@ -72,6 +73,18 @@ const layersOfBuilds = (db: ImageParts['db']): Set<string> =>
 /** Logs, traces and results' documents of builds on record. */
 const blobsOfHistory = (db: ImageParts['db']): string[] =>
   db.all<{ digest: string }>('SELECT DISTINCT digest FROM build_history_blobs').map(({ digest }) => digest);
+
+/** Blobs of layers that the build cache keeps; it forgets those of others. */
+async function blobsOfBuilds(db: ImageParts['db'], kept: ReadonlySet<string>): Promise<Set<string>> {
+  const rows = db.all<{ layer: string; digest: string }>('SELECT layer, digest FROM build_blobs');
+  const gone = new Set(rows.filter(({ layer }) => !kept.has(layer)).map(({ layer }) => layer));
+  if (gone.size > 0) {
+    await db.write((tx) => {
+      for (const layer of gone) tx.run('DELETE FROM build_blobs WHERE layer = ?', layer);
+    });
+  }
+  return new Set(rows.filter(({ layer }) => !gone.has(layer)).map(({ digest }) => digest));
+}
 
 /** What indexes and signatures keep beside the images themselves. */
 async function ofDocuments({ content }: ImageParts, images: readonly ImageOutline[]): Promise<Set<Digest>> {

@@ -106,13 +106,16 @@ export function parseManifest(bytes: Uint8Array, what: string, expectedType?: st
     );
     return { kind: 'index', mediaType, manifests: manifests ?? [], annotations };
   }
+  const config = parseDescriptor(document['config'], `${what}: config`);
+  // What is no image stacks nothing: BuildKit's caches list the layers of all their steps.
+  const most = isImageConfigType(config.mediaType) ? MAX_LAYERS : MAX_INDEX_ENTRIES;
   const layers = optional(document['layers'], `${what}: layers`, (value, where) =>
-    listAt(value, where, parseDescriptor, MAX_LAYERS),
+    listAt(value, where, parseDescriptor, most),
   );
   return compact({
     kind: 'manifest' as const,
     mediaType,
-    config: parseDescriptor(document['config'], `${what}: config`),
+    config,
     layers: layers ?? [],
     annotations,
     artifactType: optional(document['artifactType'], `${what}: artifactType`, textAt),

@@ -195,4 +195,16 @@ export const migrations: readonly string[] = [
     PRIMARY KEY (ref, digest)
   ) WITHOUT ROWID, STRICT;
   `,
+  // Blobs of the build cache's layers, beside those that images have. Form: how it was packed; empty: it came so.
+  `
+  CREATE TABLE build_blobs (
+    layer TEXT NOT NULL,
+    form TEXT NOT NULL,
+    diff_id TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    PRIMARY KEY (layer, form)
+  ) WITHOUT ROWID, STRICT;
+  `,
 ];

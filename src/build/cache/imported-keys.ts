@@ -1,4 +1,4 @@
-import { type CacheKey, type FoundResult, idsIn, type KeySource } from './key.ts';
+import { type CacheKey, type FoundResult, idsIn, type KeySource, type RootLink } from './key.ts';
 import type { ImportedCache, RemoteResult } from './remote/carried.ts';
 
 /** A result in a cache of another builder. */
@@ -31,6 +31,16 @@ export class ImportedKeys implements KeySource {
     const results = ids.flatMap((id) => this.#cache.records[Number(id)]?.results ?? []);
     const newest = results.sort((a, b) => b.createdMs - a.createdMs)[0];
     return newest && { createdMs: newest.createdMs, remote: newest, cache: this.#cache };
+  }
+
+  roots(id: string): readonly RootLink[] {
+    const { records } = this.#cache;
+    return (records[Number(id)]?.inputs ?? []).flatMap((links, input) =>
+      links.flatMap(({ record, selector }) => {
+        const { digest, inputs } = records[record]!;
+        return inputs.length === 0 ? [{ input, selector, digest }] : [];
+      }),
+    );
   }
 
   #isMet(key: CacheKey, position: number): boolean {

@@ -44,6 +44,15 @@ export interface KeySource {
   find(key: CacheKey): readonly string[];
   /** The newest usable result of any of these; undefined: there is none any more. */
   result(ids: readonly string[]): FoundResult | undefined;
+  /** What may stand at the inputs of a name and has none itself: sources, and contents that a build did not ask by. */
+  roots(id: string): readonly RootLink[];
+}
+
+/** A key without inputs at an input of another. */
+export interface RootLink {
+  input: number;
+  selector: string;
+  digest: string;
 }
 
 /** The names of a key in a source, remembered. Inputs come first, without recursion: graphs may be deep. */

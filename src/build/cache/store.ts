@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Database, Transaction } from '../../state/index.ts';
 import type { LayerName } from '../../storage/index.ts';
 import type { Tree } from '../tree.ts';
-import { type CacheKey, type FoundResult, idsIn, type KeyLink, type KeySource } from './key.ts';
+import { type CacheKey, type FoundResult, idsIn, type KeyLink, type KeySource, type RootLink } from './key.ts';
 
 /** What is recorded of the layers of a result that its vertex made itself. */
 export interface MadeBy {
@@ -10,6 +10,8 @@ export interface MadeBy {
   description: string;
   /** Layers of its inputs: they are others'. */
   inherited: ReadonlySet<LayerName>;
+  /** Of layers that another builder made. */
+  facts?: ReadonlyMap<LayerName, { createdMs?: number | undefined; description?: string | undefined }>;
 }
 
 /** What of the layer store the cache needs. */
@@ -81,13 +83,16 @@ export class CacheStore implements KeySource {
       }
       tree.layers.forEach((layer, position) => {
         const isOwn = !made.inherited.has(layer);
+        const facts = made.facts?.get(layer);
+        const description = isOwn ? made.description : '';
         const below = tree.layers[position - 1];
         const parent =
           below && tx.get<{ id: string }>('SELECT id FROM build_records WHERE layer = ?', below as string)?.id;
         tx.run(
           'INSERT OR IGNORE INTO build_records VALUES (?, ?, NULL, ?, ?, ?, ?, ?, NULL, 0)',
           ...[randomUUID().replaceAll('-', '').slice(0, 25), layer, isOwn ? made.type : 'regular'],
-          ...[isOwn ? made.description : '', JSON.stringify(parent ? [parent] : []), sizes.get(layer) ?? 0, now],
+          ...[facts?.description ?? description, JSON.stringify(parent ? [parent] : []), sizes.get(layer) ?? 0],
+          facts?.createdMs ?? now,
         );
       });
     });
@@ -110,10 +115,11 @@ export class CacheStore implements KeySource {
     return row && { createdMs: row.created_ms, description: row.description };
   }
 
-  /** What stands at the inputs of a key in the records, beside what a build asked by: digests of contents, for one. */
-  parents(id: string): { input: number; selector: string; parentID: string }[] {
-    const sql = 'SELECT input, selector, parent_id AS parentID FROM build_links WHERE child_id = ?';
-    return this.#db.all(sql, id);
+  roots(id: string): readonly RootLink[] {
+    // The name of a key without inputs is its digest.
+    const sql =
+      "SELECT input, selector, parent_id AS digest FROM build_links WHERE child_id = ? AND parent_id LIKE '%:%'";
+    return this.#db.all<{ input: number; selector: string; digest: string }>(sql, id);
   }
 
   /** @returns the key's ids: those that its inputs lead to already, or a new one */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { Database } from '../../state/index.ts';
 import {
   type ContentStore,
   type LayerName,
@@ -40,6 +41,7 @@ export async function openExportLab(): Promise<ExportLab> {
   const layers = undo.use(
     await openLayerStore({ directory: join(folder, 'layers'), snapshotDirectory: join(folder, 'snapshots') }),
   );
+  const db = undo.use(await Database.open(join(folder, 'tare.db')));
   const recorded: Recorded[] = [];
   const sent: Buffer[] = [];
   const received: ExportLab['received'] = new Map();
@@ -60,7 +62,7 @@ export async function openExportLab(): Promise<ExportLab> {
     },
   } as unknown as BuildSession;
   const parts = {
-    ...{ content, layers, execDirectory: join(folder, 'run') },
+    ...{ content, layers, db, execDirectory: join(folder, 'run') },
     images: {
       layerBlobs: async () => [],
       blobSources: () => [],

@@ -74,7 +74,7 @@ export interface MadeImage {
 
 /** Makes the documents and blobs of an image of each part. Hold the stores' content meanwhile. */
 export async function makeImage(
-  parts: Pick<BuilderParts, 'content' | 'layers' | 'images' | 'now'>,
+  parts: Pick<BuilderParts, 'content' | 'layers' | 'images' | 'db' | 'now'>,
   source: ExportSource,
   options: ImageOptions,
   names: readonly string[],
@@ -112,7 +112,7 @@ export async function makeImage(
 }
 
 async function sealed(
-  parts: Pick<BuilderParts, 'content' | 'layers' | 'images'>,
+  parts: Pick<BuilderParts, 'content' | 'layers' | 'images' | 'db'>,
   source: ExportSource,
   part: ExportedPart,
   options: ImageOptions,

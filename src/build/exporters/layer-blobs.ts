@@ -14,6 +14,7 @@ import {
   type LocalLayer,
 } from '../../storage/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
+import { FOREIGN_FORM, findBlob, recordBlob } from '../cache/blob-records.ts';
 import type { CompressionChoice } from './compression-choice.ts';
 import { rewriteTimes } from './rewrite-times.ts';
 
@@ -36,7 +37,7 @@ export interface LayerBlobOptions {
   signal: AbortSignal;
 }
 
-export type LayerBlobParts = Pick<BuilderParts, 'content' | 'layers' | 'images'>;
+export type LayerBlobParts = Pick<BuilderParts, 'content' | 'layers' | 'images' | 'db'>;
 
 /** Threads make tars, libuv's pool compresses: more at a time would only wait. */
 const slots = new Slots(availableParallelism());
@@ -80,16 +81,48 @@ async function layerBlob(
   name: LayerName,
   { compression, isOci, rewriteMs, keepTimes, signal }: LayerBlobOptions,
 ): Promise<ImageLayer> {
-  const sealed = isLocal(name) ? (await parts.layers.seal(name, parts.content)).diffID : name;
-  const isRewritten = rewriteMs !== undefined && keepTimes?.has(sealed) !== true;
-  const diffID = isRewritten ? await rewritten(parts, sealed, rewriteMs, signal) : sealed;
-  const known = await knownBlobs(parts, diffID);
-  const fitting = choose(known, compression);
-  if (fitting !== undefined) return { name, diffID, descriptor: describe(fitting, isOci) };
+  const limitMs = !isLocal(name) && keepTimes?.has(name) === true ? undefined : rewriteMs;
+  const form = formOf(compression, limitMs);
+  const made = findBlob(parts, name, form);
+  if (made !== undefined && (await parts.content.has(made.descriptor.digest))) {
+    const { digest, size } = made.descriptor;
+    return { name, diffID: made.diffID, descriptor: describe({ digest, size, kind: compression.kind }, isOci) };
+  }
+  const diffID = await packed(parts, name, limitMs, signal);
+  const known = await knownBlobs(parts, name, diffID);
+  const fitting = isLocal(name) ? known.find(({ kind }) => kind === compression.kind) : choose(known, compression);
+  if (fitting !== undefined) {
+    const descriptor = describe(fitting, isOci);
+    if (limitMs !== undefined) await recordBlob(parts, name, form, { diffID, descriptor });
+    return { name, diffID, descriptor };
+  }
   const source = known[0];
   if (source === undefined) throw noBlob(diffID);
   const { digest, sizeBytes } = await convert(parts, source, diffID, compression, signal);
-  return { name, diffID, descriptor: describe({ digest, size: sizeBytes, kind: compression.kind }, isOci) };
+  const descriptor = describe({ digest, size: sizeBytes, kind: compression.kind }, isOci);
+  await recordBlob(parts, name, form, { diffID, descriptor });
+  return { name, diffID, descriptor };
+}
+
+/** Names what is made of a layer: equal forms of one layer are equal bytes. */
+const formOf = ({ kind, level }: CompressionChoice, limitMs: number | undefined): string =>
+  [
+    kind,
+    ...(level === undefined ? [] : [`level ${level}`]),
+    ...(limitMs === undefined ? [] : [`until ${limitMs}`]),
+  ].join();
+
+/** The tar that is to be in the blob, made if this builder made the layer. @returns its diffID */
+async function packed(
+  parts: LayerBlobParts,
+  name: LayerName,
+  limitMs: number | undefined,
+  signal: AbortSignal,
+): Promise<DiffID> {
+  const { layers, content } = parts;
+  if (!isLocal(name)) return limitMs === undefined ? name : await rewritten(parts, name, limitMs, signal);
+  const clamp = limitMs === undefined ? {} : { clampToSeconds: Math.floor(limitMs / 1000) };
+  return (await layers.seal(name, content, { ...clamp, signal })).diffID;
 }
 
 interface KnownBlob {
@@ -99,12 +132,17 @@ interface KnownBlob {
 }
 
 /** Stored blobs of a layer, its plain tar first: that is the one to make others from. */
-async function knownBlobs({ content, images }: LayerBlobParts, diffID: DiffID): Promise<KnownBlob[]> {
+async function knownBlobs(parts: LayerBlobParts, name: LayerName, diffID: DiffID): Promise<KnownBlob[]> {
+  const { content, images } = parts;
   const known: KnownBlob[] = [];
   const plain = diffID as string as Digest;
   if (await content.has(plain))
     known.push({ digest: plain, size: (await content.info(plain)).sizeBytes, kind: 'none' });
-  for (const { digest, size } of await images.layerBlobs(diffID)) {
+  // Of a layer that was made here each form is made alike, whatever other blobs images have of it.
+  if (isLocal(name)) return known;
+  const foreign = findBlob(parts, name, FOREIGN_FORM);
+  const descriptors = foreign?.diffID === diffID ? [foreign.descriptor] : [];
+  for (const { digest, size } of [...descriptors, ...(await images.layerBlobs(diffID))]) {
     if (known.some((other) => other.digest === digest) || !(await content.has(digest))) continue;
     known.push({ digest, size, kind: await storedCompression(content, digest) });
   }
@@ -152,7 +190,7 @@ async function rewritten(
   signal: AbortSignal,
 ): Promise<DiffID> {
   const { content } = parts;
-  const [source] = await knownBlobs(parts, diffID);
+  const [source] = await knownBlobs(parts, diffID, diffID);
   if (source === undefined) throw noBlob(diffID);
   await using writer = await content.writer();
   const plain = async function* () {

@@ -10,7 +10,7 @@ import type { Member } from './shared-work.ts';
 import { SolveNode } from './solve-node.ts';
 import type { BuildScope, Solver } from './solver.ts';
 
-const nothing: KeySource = { find: () => [], result: () => undefined };
+const nothing: KeySource = { find: () => [], result: () => undefined, roots: () => [] };
 
 /** The vertices of one build, as far as they were asked for. Frontends add to it while they work. */
 export class BuildGraph implements AsyncDisposable {

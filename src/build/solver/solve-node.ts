@@ -153,7 +153,11 @@ export class SolveNode {
     try {
       this.#clock.begin();
       const tree = await cache.load(remote, this.#context());
-      await this.#build.solver.parts.cache.save(key, tree, this.#madeBy([]));
+      const below: Tree = { layers: tree.layers.slice(0, -1) };
+      const facts = new Map(
+        remote.layers.map(({ createdMs, description }, at) => [tree.layers[at]!, { createdMs, description }]),
+      );
+      await this.#build.solver.parts.cache.save(key, tree, { ...this.#madeBy([below]), facts });
       this.#clock.end({ isCached: true });
       return tree;
     } catch (error) {

@@ -1,6 +1,7 @@
 import { parseImageConfig, type RepositoryReader } from '../../image/index.ts';
 import { chainIDOf, type Descriptor, digestOf, type Platform } from '../../storage/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
+import { FOREIGN_FORM, recordBlob } from '../cache/blob-records.ts';
 import type { CacheMap, Operation, OperationContext } from '../operation.ts';
 import { layoutReader } from './layout-reader.ts';
 import { type Attributes, pickSession, refuseUnknown } from './source-attributes.ts';
@@ -90,6 +91,10 @@ function operation(parts: BuilderParts, question: ImageQuestion, recordType?: st
         progress: (part, current, total) =>
           context.progress.status(part, { ...(total > 0 ? { current, total } : {}), isDone: current === total }),
       });
+      for (const { diffID, descriptor } of layers) {
+        if (await parts.content.has(descriptor.digest))
+          await recordBlob(parts, diffID, FOREIGN_FORM, { diffID, descriptor });
+      }
       return [{ layers: layers.map(({ diffID }) => diffID) }];
     },
   };

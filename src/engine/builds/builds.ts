@@ -49,14 +49,16 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
   return {
     solve,
     build: async (options, { progress = () => {}, signal = new AbortController().signal, onFailure } = {}) => {
-      const [{ planBuild }, { openLocalSession }] = await Promise.all([
+      const [{ nameLocalCaches, planBuild }, { openLocalSession }] = await Promise.all([
         import('./plan-build.ts'),
         import('./local-session.ts'),
       ]);
       await using plan = await planBuild(options);
       await using session = openLocalSession({ ...plan.session, asUser: deps.asUser });
       const request = { ...plan.request, ref: randomUUID(), session, ...(onFailure && { onFailure }) };
-      return outcomeOf(await solve(request, progress, signal));
+      const result = await solve(request, progress, signal);
+      await nameLocalCaches(plan.request.cacheExports, result.exporterResponse);
+      return outcomeOf(result);
     },
     usage: async (filters = []) => await (await builder()).usage(filters),
     async *prune(request) {

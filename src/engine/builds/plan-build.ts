@@ -3,12 +3,16 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import type { TypedOptions } from '../../build/index.ts';
-import { TareError } from '../../errors/index.ts';
+import { kindOf, TareError } from '../../errors/index.ts';
+import { layoutEntryNamed, nameInLayout } from '../../image/index.ts';
+import type { Descriptor } from '../../storage/index.ts';
 import type { BuildOptions, BuildOutput, PlannedBuild } from './build-options.ts';
 import type { SessionOptions } from './session-options.ts';
 
 /** Enough of a stream to tell an archive from a text: a tar's magic is at 257. */
 const PEEKED_BYTES = 512;
+/** As clients of BuildKit have it where none is given. */
+const CACHE_TAG = 'latest';
 /** Of a Dockerfile that comes by a stream. */
 const MAX_DOCKERFILE_BYTES = 1 << 20;
 
@@ -75,7 +79,7 @@ export async function planBuild(options: BuildOptions): Promise<PlannedBuild & A
       frontend: 'dockerfile.v0',
       frontendOptions: attributes,
       exporters: options.question === undefined ? outputs.map((output) => exporterOf(output, options)) : [],
-      cacheImports: (options.cacheFrom ?? []).map((cache) => localCache(cache, 'src', contentStores)),
+      cacheImports: await Promise.all((options.cacheFrom ?? []).map((cache) => cacheImport(cache, contentStores))),
       cacheExports: (options.cacheTo ?? []).map((cache) => localCache(cache, 'dest', contentStores)),
       entitlements: options.allow ?? [],
       isInternal: options.question !== undefined,
@@ -173,6 +177,33 @@ function localCache(cache: TypedOptions, key: 'src' | 'dest', contentStores: Rec
   const id = `local:${resolve(folder)}`;
   contentStores[id] = resolve(folder);
   return { type: 'local', attributes: { ...cache.attributes, [key]: resolve(folder) } };
+}
+
+/** The client keeps the folder's index: it says what a tag of it stands for. */
+async function cacheImport(cache: TypedOptions, contentStores: Record<string, string>): Promise<TypedOptions> {
+  const { type, attributes } = localCache(cache, 'src', contentStores);
+  if (type !== 'local' || attributes['digest'] !== undefined) return { type, attributes };
+  const { tag = CACHE_TAG, src } = attributes;
+  try {
+    const entry = await layoutEntryNamed(src!, tag);
+    return entry === undefined ? { type, attributes } : { type, attributes: { ...attributes, digest: entry.digest } };
+  } catch (error) {
+    // A folder that is not there yet is a cache with nothing in it, which the builder tells.
+    if (kindOf(error) === 'NotFound' || kindOf(error) === 'InvalidArgument') return { type, attributes };
+    throw error;
+  }
+}
+
+/** Caches in folders by their new root get their tag in the folder's index. */
+export async function nameLocalCaches(
+  cacheExports: readonly TypedOptions[],
+  response: Readonly<Record<string, string>>,
+): Promise<void> {
+  for (const [position, { type, attributes }] of cacheExports.entries()) {
+    const written = response[`cache.manifest/${position}`] ?? response['cache.manifest'];
+    if (type !== 'local' || written === undefined) continue;
+    await nameInLayout(attributes['dest']!, attributes['tag'] ?? CACHE_TAG, JSON.parse(written) as Descriptor);
+  }
 }
 
 function destinations(outputs: readonly BuildOutput[]): NonNullable<SessionOptions['outputs']> {

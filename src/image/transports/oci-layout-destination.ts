@@ -14,9 +14,8 @@ import {
   type PutBlobOptions,
 } from './image-destination.ts';
 import { readWhole } from './layout-files.ts';
-import { readLayoutIndex } from './oci-layout-source.ts';
+import { readLayoutIndex, refName } from './oci-layout-source.ts';
 
-const refName = 'org.opencontainers.image.ref.name';
 const BLOBS = 'blobs/sha256';
 
 /** What an OCI layout holds. */

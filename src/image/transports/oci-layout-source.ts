@@ -13,7 +13,7 @@ import {
 } from './image-source.ts';
 import { type LayoutFiles, readWhole } from './layout-files.ts';
 
-const refName = 'org.opencontainers.image.ref.name';
+export const refName = 'org.opencontainers.image.ref.name';
 const containerdName = 'io.containerd.image.name';
 
 /** Which entry of a layout's index is meant; nothing given: the only one. */

@@ -1,7 +1,7 @@
 import { TareError } from '../../../errors/index.ts';
 import { isLayerType } from '../../../image/index.ts';
 import { type Descriptor, type DiffID, type Digest, isDigest } from '../../../storage/index.ts';
-import type { CarriedInput, CarriedRecord, RemoteResult } from './carried.ts';
+import type { CarriedInput, CarriedRecord, RemoteLayer, RemoteResult } from './carried.ts';
 
 export const CACHE_CONFIG_TYPE = 'application/vnd.buildkit.cacheconfig.v0';
 /** A cache of a hundred thousand steps is no build's. */
@@ -11,6 +11,14 @@ const MAX_INPUTS = 10_000;
 /** Layers that one result may stand on; overlayfs stacks no more. */
 const MAX_STACK = 500;
 export const MAX_CACHE_CONFIG_BYTES = 64 << 20;
+
+/** What BuildKit's descriptors of layers say of them. */
+const keys = {
+  diffID: 'containerd.io/uncompressed',
+  created: 'buildkit/createdat',
+  description: 'buildkit/description',
+} as const;
+const MAX_DESCRIPTION = 1000;
 
 /** A layer of the document, known by its blob and where it stands. */
 interface ConfigLayer {
@@ -41,14 +49,16 @@ export function cacheConfigOf(records: readonly CarriedRecord<RemoteResult>[]): 
   const blobs = new Map<string, Descriptor>();
   const place = ({ layers: stack, createdMs }: RemoteResult): number => {
     let parent = -1;
-    for (const { diffID, descriptor } of stack) {
+    for (const layer of stack) {
+      const { diffID, descriptor } = layer;
       const key = `${parent} ${descriptor.digest}`;
       const position = known.get(key) ?? layers.length;
       if (position === layers.length) {
         known.set(key, position);
-        blobs.set(descriptor.digest, descriptor);
+        blobs.set(descriptor.digest, annotated(layer));
         const { mediaType, size, digest: blob } = descriptor;
-        layers.push({ blob, parent, annotations: { mediaType, diffID, size, createdAt: timeOf(createdMs) } });
+        const createdAt = timeOf(layer.createdMs ?? createdMs);
+        layers.push({ blob, parent, annotations: { mediaType, diffID, size, createdAt } });
       }
       parent = position;
     }
@@ -68,32 +78,52 @@ export function cacheConfigOf(records: readonly CarriedRecord<RemoteResult>[]): 
   return { bytes: Buffer.from(JSON.stringify({ layers, records: written })), blobs: [...blobs.values()] };
 }
 
+/** With what an importer needs to know of the blob. */
+function annotated({ diffID, descriptor, createdMs, description }: RemoteLayer): Descriptor {
+  const { mediaType, digest, size } = descriptor;
+  return {
+    ...{ mediaType, digest, size },
+    annotations: {
+      [keys.diffID]: diffID,
+      ...(createdMs === undefined ? {} : { [keys.created]: timeOf(createdMs) }),
+      ...(description ? { [keys.description]: description } : {}),
+    },
+  };
+}
+
 const timeOf = (ms: number): string => new Date(ms).toISOString();
 const writtenInput = ({ record, selector }: CarriedInput) => ({
   ...(selector === '' ? {} : { selector }),
   link: record,
 });
 
-/** Records for an image's own config: results are the image's first layers, by how many. */
+/** Records for an image's own config: results are layers of the image, by their positions. */
 export function inlineRecordsOf(
   records: readonly CarriedRecord<RemoteResult>[],
   imageLayers: readonly { diffID: DiffID }[],
 ): Buffer | undefined {
+  const positions = new Map(imageLayers.map(({ diffID }, position) => [diffID, position]));
   let isAny = false;
   const written = records.map(({ digest, inputs, results }): ConfigRecord => {
-    const placed = results.filter(
-      ({ layers }) =>
-        layers.length > 0 &&
-        layers.length <= imageLayers.length &&
-        layers.every(({ diffID }, position) => diffID === imageLayers[position]!.diffID),
+    const inImage = results.filter(
+      ({ layers }) => layers.length > 0 && layers.every(({ diffID }) => positions.has(diffID)),
     );
-    isAny ||= placed.length > 0;
+    // The image's first layers, or any of them laid on each other (`COPY --link`).
+    const isFirst = ({ layers }: RemoteResult) =>
+      layers.every(({ diffID }, position) => diffID === imageLayers[position]?.diffID);
+    const first = inImage.filter(isFirst).map(({ layers, createdMs }) => ({
+      ...{ layer: layers.length - 1, createdAt: timeOf(createdMs) },
+    }));
+    const chains = inImage
+      .filter((result) => !isFirst(result))
+      .map(({ layers, createdMs }) => ({
+        layers: layers.map(({ diffID }) => positions.get(diffID)!),
+        createdAt: timeOf(createdMs),
+      }));
+    isAny ||= inImage.length > 0;
     return {
-      ...(placed.length === 0
-        ? {}
-        : {
-            layers: placed.map(({ layers, createdMs }) => ({ layer: layers.length - 1, createdAt: timeOf(createdMs) })),
-          }),
+      ...(first.length === 0 ? {} : { layers: first }),
+      ...(chains.length === 0 ? {} : { chains }),
       digest,
       ...(inputs.length === 0 ? {} : { inputs: inputs.map((links) => links.map(writtenInput)) }),
     };
@@ -130,15 +160,12 @@ export function parseInlineRecords(
   createdMs: number,
   what: string,
 ): CarriedRecord<RemoteResult>[] {
-  const layers = imageLayers.map((layer, index) => ({ ...layer, parent: index - 1, createdMs }));
+  const layers = imageLayers.map((layer, index) => ({ createdMs, ...layer, parent: index - 1 }));
   return parseRecords(parse(bytes, what), layers, what);
 }
 
-interface ParsedLayer {
-  diffID: DiffID;
-  descriptor: Descriptor;
+interface ParsedLayer extends RemoteLayer {
   parent: number;
-  createdMs: number;
 }
 
 function parse(bytes: Uint8Array, what: string): unknown {
@@ -158,14 +185,18 @@ function parseLayer(value: unknown, where: string, described: ReadonlyMap<string
   if (descriptor === undefined) throw invalid(where, 'its blob does not come with the cache');
   if (!isLayerType(descriptor.mediaType)) throw invalid(where, `its blob is of type ${descriptor.mediaType}, no layer`);
   const annotations = layer['annotations'] == null ? {} : objectOf(layer['annotations'], `${where}.annotations`);
-  const diffID = annotations['diffID'] ?? descriptor.annotations?.['containerd.io/uncompressed'];
+  const said = descriptor.annotations ?? {};
+  const createdMs = timeAt(annotations['createdAt']) || timeAt(said[keys.created]);
+  const description = said[keys.description];
+  const diffID = annotations['diffID'] ?? said[keys.diffID];
   if (typeof diffID !== 'string' || !isDigest(diffID)) throw invalid(where, 'it has no diffID');
   return {
     diffID: diffID as string as DiffID,
     descriptor,
     // Go leaves zeros out.
     parent: indexOf(layer['parent'] ?? 0, `${where}.parent`, -1, MAX_LAYERS),
-    createdMs: timeAt(annotations['createdAt']),
+    ...(createdMs === 0 ? {} : { createdMs }),
+    ...(typeof description === 'string' ? { description: description.slice(0, MAX_DESCRIPTION) } : {}),
   };
 }
 
@@ -230,7 +261,7 @@ function stackOf(top: number, layers: readonly ParsedLayer[], where: string): Pa
 }
 
 const resultOf = (stack: readonly ParsedLayer[], createdAt: unknown): RemoteResult => ({
-  layers: stack.map(({ diffID, descriptor }) => ({ diffID, descriptor })),
+  layers: stack.map(({ parent: _, ...layer }) => layer),
   createdMs: timeAt(createdAt) || (stack.at(-1)?.createdMs ?? 0),
 });
 

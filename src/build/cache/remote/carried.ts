@@ -29,20 +29,39 @@ export interface LocalResult {
   createdMs: number;
 }
 
+/** A layer where it lies elsewhere. */
+export interface RemoteLayer {
+  diffID: DiffID;
+  descriptor: Descriptor;
+  /** When it was made, and by which step; undefined: nobody says. */
+  createdMs?: number | undefined;
+  description?: string | undefined;
+}
+
 /** A tree that lies elsewhere until it is loaded. */
 export interface RemoteResult {
-  layers: readonly { diffID: DiffID; descriptor: Descriptor }[];
+  layers: readonly RemoteLayer[];
   createdMs: number;
 }
+
+/** A tree of another builder's cache, which this one has not loaded: it is carried on as it is. */
+export interface ForeignResult extends RemoteResult {
+  cache: ImportedCache;
+}
+
+/** What a record of this builder's may result in. */
+export type CarriedResult = LocalResult | ForeignResult;
 
 /** A cache of another builder, its records read and checked, its layers left where they are. */
 export interface ImportedCache {
   /** For progress: `registry:example.com/app:cache`. */
   readonly name: string;
   readonly records: readonly CarriedRecord<RemoteResult>[];
+  /** A layer's blob, from where it lies. */
+  blob(descriptor: Descriptor, offset: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /**
    * Brings a result's layers into the stores, those that are missing side by side.
    * @throws {TareError} NotFound, Unavailable: they can't be had; then the step is run
    */
-  load(result: RemoteResult, context: OperationContext): Promise<Tree>;
+  load(result: RemoteResult, context: Pick<OperationContext, 'signal' | 'progress'>): Promise<Tree>;
 }

@@ -8,12 +8,17 @@ import {
   type Manifest,
   parseImageConfig,
   parseManifest,
+  Slots,
 } from '../../../image/index.ts';
 import type { Descriptor } from '../../../storage/index.ts';
 import type { TypedOptions } from '../../build-types.ts';
 import type { BuilderParts } from '../../builder-parts.ts';
 import { Attributes } from '../../exporters/attributes.ts';
+import { warnOfUnknown } from '../../exporters/unknown-options.ts';
+import { shown } from '../../exporters/work-status.ts';
+import type { OperationContext } from '../../operation.ts';
 import type { BuildSession } from '../../session.ts';
+import { FOREIGN_FORM, recordBlob } from '../blob-records.ts';
 import {
   byDigest,
   CACHE_CONFIG_TYPE,
@@ -22,12 +27,18 @@ import {
   parseInlineRecords,
 } from './cache-config.ts';
 import { type CachePlace, localPlace, registryPlace } from './cache-place.ts';
-import type { CarriedRecord, ImportedCache, RemoteResult } from './carried.ts';
+import type { CarriedRecord, ImportedCache, RemoteLayer, RemoteResult } from './carried.ts';
 import { requireKnownCache } from './export-cache.ts';
 
-type ImportParts = Pick<BuilderParts, 'content' | 'layers' | 'images'>;
+type ImportParts = Pick<BuilderParts, 'content' | 'layers' | 'images' | 'db'>;
 /** Images of one index whose caches are read. */
 const MAX_IMAGES = 100;
+/** Layers under way at a time, of one result. */
+const CONCURRENCY = 4;
+
+/** What a client calls a cache, for progress. */
+export const nameOfCache = ({ type, attributes }: TypedOptions): string =>
+  type === 'local' ? `local:${attributes['src'] ?? ''}` : (attributes['ref'] ?? '');
 
 /**
  * Reads the records of another builder's cache; its layers stay where they are until a result is loaded.
@@ -37,19 +48,24 @@ export async function importCache(
   parts: ImportParts,
   { type, attributes: values }: TypedOptions,
   sessions: readonly [BuildSession, ...BuildSession[]],
-  signal: AbortSignal,
+  { signal, progress }: Pick<OperationContext, 'signal' | 'progress'>,
 ): Promise<ImportedCache> {
   requireKnownCache(type);
   const attributes = new Attributes(`cache import ${type}`, values);
   const place =
     type === 'local' ? localPlace(attributes, 'src', sessions[0]) : await registryPlace(parts, attributes, sessions);
+  warnOfUnknown(attributes, { progress });
   const records = await readRecords(place, signal);
   return {
     name: place.name,
     records,
-    load: async (result, context) => {
-      await Promise.all(result.layers.map((layer) => bring(parts, place, layer, context.signal)));
-      return { layers: result.layers.map(({ diffID }) => diffID) };
+    blob: (descriptor, offset, stop) => place.blob(descriptor, offset, stop),
+    load: async ({ layers }, context) => {
+      const slots = new Slots(CONCURRENCY);
+      const works = layers.map((layer) => slots.run(() => bring(parts, place, layer, context)));
+      await Promise.allSettled(works);
+      await Promise.all(works);
+      return { layers: layers.map(({ diffID }) => diffID) };
     },
   };
 }
@@ -94,7 +110,17 @@ async function recordsOfManifest(
   if (diffIDs.length !== layers.length) {
     throw new TareError('InvalidArgument', `${what}: ${layers.length} layers, but ${diffIDs.length} diff_ids`);
   }
-  const described = layers.map((descriptor, index) => ({ diffID: diffIDs[index]!, descriptor }));
+  const steps = (image.history ?? []).filter(({ empty_layer }) => empty_layer !== true);
+  const described = layers.map((descriptor, index): RemoteLayer => {
+    // A history that leaves layers out tells nothing of any.
+    const step = steps.length === layers.length ? steps[index] : undefined;
+    const createdMs = step?.created === undefined ? Number.NaN : Date.parse(step.created);
+    return {
+      ...{ diffID: diffIDs[index]!, descriptor },
+      ...(createdMs > 0 ? { createdMs } : {}),
+      ...(step?.created_by === undefined ? {} : { description: step.created_by }),
+    };
+  });
   const created = image.created === undefined ? 0 : Date.parse(image.created);
   return parseInlineRecords(Buffer.from(cache, 'base64'), described, Math.max(created, 0), `${what}: inline cache`);
 }
@@ -110,19 +136,34 @@ async function recordsOfConfig(
   return parseCacheConfig(bytes, byDigest(blobs), what);
 }
 
-/** Stores one layer's blob and unpacks it, unless it is there. The diffID is compared. */
+/**
+ * Stores one layer's blob and unpacks it, unless it is there. The blob must be what its digest says, its tar what the diffID says:
+ * a cache can answer for nothing but what its keys lead to.
+ */
 async function bring(
-  { content, layers }: ImportParts,
+  parts: ImportParts,
   place: CachePlace,
-  { diffID, descriptor }: RemoteResult['layers'][number],
-  signal: AbortSignal,
+  { diffID, descriptor }: RemoteLayer,
+  { signal, progress }: Pick<OperationContext, 'signal' | 'progress'>,
 ): Promise<void> {
+  const { content, layers } = parts;
   if (await layers.has(diffID)) return;
+  signal.throwIfAborted();
   const { digest, size } = descriptor;
+  progress.status(digest, { current: 0, total: size });
   await using writer = await content.claim({ digest, sizeBytes: size }, signal);
   if (writer !== undefined) {
-    for await (const chunk of place.blob(descriptor, writer.offset, signal)) await writer.write(chunk);
+    let current = writer.offset;
+    for await (const chunk of place.blob(descriptor, writer.offset, signal)) {
+      await writer.write(chunk);
+      current += chunk.byteLength;
+      progress.status(digest, { current: Math.min(current, size), total: size });
+    }
     await writer.commit();
   }
-  await layers.apply({ path: await content.path(digest) }, diffID, signal);
+  progress.status(digest, { current: size, total: size, isDone: true });
+  await shown(progress, `extracting ${digest}`, async () =>
+    layers.apply({ path: await content.path(digest) }, diffID, signal),
+  );
+  await recordBlob(parts, diffID, FOREIGN_FORM, { diffID, descriptor });
 }

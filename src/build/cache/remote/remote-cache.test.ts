@@ -3,11 +3,10 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Digest } from '../../../storage/index.ts';
 import { type ExportLab, openExportLab, sha256 } from '../../exporters/export-lab.fixture.ts';
-import type { OperationContext } from '../../operation.ts';
 import type { BuildSession, SessionContentStore } from '../../session.ts';
 import { parseCacheConfig } from './cache-config.ts';
 import type { CarriedRecord, LocalResult } from './carried.ts';
-import { exportCache, inlineCacheOf } from './export-cache.ts';
+import { exportCache, inlineCacheOf, readCacheExport } from './export-cache.ts';
 import { importCache } from './import-cache.ts';
 
 /** A client that offers its folders as content stores. */
@@ -40,8 +39,6 @@ async function recordsOf(lab: ExportLab): Promise<CarriedRecord<LocalResult>[]> 
   ];
 }
 
-const operation = { signal: new AbortController().signal } as OperationContext;
-
 test.each<{ form: string; attributes: Record<string, string> }>([
   { form: 'a manifest', attributes: {} },
   { form: 'an index', attributes: { 'image-manifest': 'false' } },
@@ -53,22 +50,20 @@ test.each<{ form: string; attributes: Record<string, string> }>([
   const session = clientWith(blobs);
   const records = await recordsOf(here);
   const { progress, signal } = here.context();
-  const options = { type: 'local', attributes: { dest: '/cache', mode: 'max', ...attributes } };
+  const options = readCacheExport({ type: 'local', attributes: { dest: '/cache', mode: 'max', ...attributes } });
   const answer = await exportCache(here.parts, options, records, { session, progress, signal });
   const { digest } = JSON.parse(answer['cache.manifest']!) as { digest: string };
-  const cache = await importCache(
-    there.parts,
-    { type: 'local', attributes: { src: '/cache', digest } },
-    [session],
+  const cache = await importCache(there.parts, { type: 'local', attributes: { src: '/cache', digest } }, [session], {
     signal,
-  );
+    progress,
+  });
   expect(cache.records.map((record) => [record.digest, record.inputs, record.results.length])).toEqual([
     [key('source'), [], 1],
     [key('content'), [], 0],
     [key('step'), records[2]!.inputs, 1],
   ]);
   expect(await there.layers.layers()).toEqual([]);
-  const tree = await cache.load(cache.records[2]!.results[0]!, operation);
+  const tree = await cache.load(cache.records[2]!.results[0]!, there.context());
   expect(tree.layers).toEqual(records[2]!.results[0]!.layers.map((layer) => here.layers.diffIDOf(layer)));
   expect(readFileSync(join(there.layers.folder(tree.layers[1]!), 'step'), 'utf8')).toBe('s');
   expect(existsSync(join(there.layers.folder(tree.layers[0]!), 'base'))).toBe(true);
@@ -97,21 +92,21 @@ test('a cache inside an image names the layers that the image has', async () => 
 
 test.each(['gha', 's3', 'azblob'])('a cache of type %s is refused', async (type) => {
   await using lab = await openExportLab();
-  const { signal } = lab.context();
   const session = clientWith(new Map());
-  await expect(importCache(lab.parts, { type, attributes: {} }, [session], signal)).rejects.toThrow(/not supported/);
-  await expect(exportCache(lab.parts, { type, attributes: {} }, [], { ...lab.context(), session })).rejects.toThrow(
+  await expect(importCache(lab.parts, { type, attributes: {} }, [session], lab.context())).rejects.toThrow(
     /not supported/,
   );
+  expect(() => readCacheExport({ type, attributes: {} })).toThrow(/not supported/);
 });
 
-test('what goes wrong is forgiven where the client says so', async () => {
-  await using lab = await openExportLab();
-  const session = { contentStore: () => ({ write: async () => Promise.reject(new Error('disk full')) }) };
-  const context = { ...lab.context(), session: session as unknown as BuildSession };
-  const options = { type: 'local', attributes: { dest: '/cache', 'ignore-error': 'true' } };
-  expect(await exportCache(lab.parts, options, [], context)).toEqual({});
-  expect(lab.warnings).toEqual(['the cache was not exported: disk full']);
+test.each([
+  [{ type: 'hub', attributes: {} }, /unknown cache type "hub": want inline, registry or local/],
+  [{ type: 'local', attributes: { mode: 'all' } }, /invalid mode "all": want min, max/],
+  [{ type: 'registry', attributes: { 'oci-mediatypes': 'false', 'image-manifest': 'true' } }, /oci-mediatypes/],
+  [{ type: 'registry', attributes: { 'oci-mediatypes': 'false', compression: 'zstd' } }, /no zstd/],
+  [{ type: 'registry', attributes: { compression: 'estargz' } }, /estargz is not supported/],
+])('a wrong export is refused before anything is built: %j', (options, says) => {
+  expect(() => readCacheExport(options)).toThrow(says);
 });
 
 const digest = key('x');
