@@ -57,6 +57,8 @@ function closing(connection: Duplex, begin: () => void): Promise<void> {
   return new Promise((resolve) => {
     if (connection.destroyed) return resolve();
     connection.once('close', resolve);
+    // It would stay half open.
+    connection.once('end', () => connection.destroy());
     begin();
   });
 }

@@ -52,7 +52,8 @@ export class WireSession implements BuildSession, Disposable {
     this.#session.on('error', () => {}); // 'close' follows
     this.#session.once('connect', (session) => session.setLocalWindowSize(SESSION_WINDOW_BYTES));
     this.#session.once('close', () => ended.abort());
-    connection.once('close', () => this.#session.destroy());
+    // A client that has gone closes its side of the connection; ours stays half open.
+    for (const gone of ['end', 'close']) connection.once(gone, () => this.#session.destroy());
   }
 
   async folder(name: string, filter: FolderFilter, signal: AbortSignal): Promise<SentFolder> {

@@ -1,0 +1,44 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect as connectHttp2, createServer as createHttp2 } from 'node:http2';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { BuildService } from '../../engine/index.ts';
+import { type BuildApi, openBuildApi } from './build-api.ts';
+
+const PATIENCE_MS = 30_000;
+let folder: string;
+let api: BuildApi;
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'tare-gone-'));
+  api = await openBuildApi({} as BuildService, { version: '0' });
+});
+afterEach(() => {
+  api[Symbol.dispose]();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test.each([
+  { what: 'session', isSession: true },
+  { what: 'connection for calls', isSession: false },
+])('a $what ends with its client, though its own side stays open', async ({ isSession }) => {
+  const path = join(folder, 'socket');
+  let isOver = false;
+  // As docker's socket is: one side of a connection may end before the other.
+  const server = createServer({ allowHalfOpen: true }, async (connection) => {
+    if (isSession) await api.session(connection, { 'x-docker-expose-session-uuid': 'one' });
+    else await api.serve(connection);
+    isOver = true;
+  });
+  await once(server.listen(path), 'listening');
+  const client = connect(path);
+  if (isSession) createHttp2().emit('connection', client);
+  else connectHttp2('http://localhost', { createConnection: () => client });
+  await vi.waitFor(() => expect(client.bytesRead).toBeGreaterThan(0), PATIENCE_MS);
+  expect(isOver).toBe(false);
+  client.destroy();
+  await vi.waitFor(() => expect(isOver).toBe(true), PATIENCE_MS);
+  server.close();
+});
