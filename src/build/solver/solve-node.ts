@@ -29,6 +29,8 @@ export class SolveNode {
   #map: Promise<CacheMap> | undefined;
   #contents: Promise<readonly (string | undefined)[]> | undefined;
   #run: Promise<readonly Tree[]> | undefined;
+  /** Resolves when it turns out that this, or something that it is made of, is in no cache and is being made. */
+  readonly #missed = Promise.withResolvers<void>();
 
   constructor(build: BuildGraph, vertex: Vertex) {
     this.vertex = vertex;
@@ -75,9 +77,17 @@ export class SolveNode {
   async #find(output: number): Promise<Look> {
     const map = await this.cacheMap();
     if (this.operation.isEphemeral === true) return { key: undefined, found: undefined };
-    const inputs = await Promise.all(
-      this.vertex.inputs.map((input) => this.#build.node(input.vertex).key(input.output)),
+    const nodes = this.vertex.inputs.map((input) => this.#build.node(input.vertex));
+    let isDone = false;
+    void Promise.any(nodes.map((node) => node.#missed.promise)).then(
+      () => {
+        this.#missed.resolve();
+        if (!isDone) this.#anticipate(map);
+      },
+      () => {},
     );
+    const inputs = await Promise.all(nodes.map((node, position) => node.key(this.vertex.inputs[position]!.output)));
+    isDone = true;
     const isIgnored = this.vertex.metadata?.ignoreCache === true;
     const links = inputs.map((key, position): KeyLink[] =>
       key === undefined ? [] : [{ selector: map.dependencies[position]!.selector ?? '', key }],
@@ -104,6 +114,22 @@ export class SolveNode {
     // From now on the inputs' own keys lead there too.
     if (found.tree !== undefined) await this.#build.solver.parts.cache.link(key);
     return this.#hit(key, found);
+  }
+
+  /**
+   * The keys of some inputs wait for something to be made: what is not there of the inputs whose content will count is made beside it,
+   * not after it.
+   */
+  #anticipate({ dependencies }: CacheMap): void {
+    for (const [position, { contentDigest }] of dependencies.entries()) {
+      const { vertex, output } = this.vertex.inputs[position]!;
+      if (contentDigest !== undefined) void watched(this.#build.node(vertex).#makeMissing(output));
+    }
+  }
+
+  async #makeMissing(output: number): Promise<void> {
+    const { found } = await this.#look(output);
+    if (found === undefined) await this.tree(output);
   }
 
   #hit(key: CacheKey, found: FoundResult): Look {
@@ -169,6 +195,7 @@ export class SolveNode {
   }
 
   async #make(): Promise<readonly Tree[]> {
+    if (this.operation.isEphemeral !== true) this.#missed.resolve();
     const map = await this.cacheMap();
     const inputs = await Promise.all(this.vertex.inputs.map((input) => this.#build.treeOf(input)));
     const contents = await this.#contentDigests(map);

@@ -236,3 +236,41 @@ test('a graph a thousand vertices deep is no matter', async () => {
   await bench.build(step);
   expect(bench.ran()).toEqual([]);
 });
+
+/** Copies of what stages made, one upon the other. */
+const chain = (stages: readonly Step[]): Step =>
+  stages.reduce((below, stage) => ({ name: `copy of ${stage.name}`, inputs: [below, stage] }), base);
+
+test('stages that are copied one after the other are made side by side', async () => {
+  const stages = ['s1', 's2', 's3', 's4'].map((name): Step => ({ name, inputs: [base] }));
+  const { promise: all, resolve } = Promise.withResolvers<void>();
+  let begun = 0;
+  for (const { name } of stages) {
+    bench.behaviours[`copy of ${name}`] = { byContent: [1] };
+    bench.behaviours[name] = {
+      run: async () => {
+        begun += 1;
+        if (begun === stages.length) resolve();
+        await all;
+        return undefined;
+      },
+    };
+  }
+  await bench.build(chain(stages));
+  expect(begun).toBe(stages.length);
+});
+
+test('a stage that is gone is not made again while others are only looked up', async () => {
+  const stages = ['s1', 's2'].map((name): Step => ({ name, inputs: [context] }));
+  sends('a');
+  for (const { name } of stages) {
+    bench.behaviours[name] = { byContent: [0] };
+    bench.behaviours[`copy of ${name}`] = { byContent: [1] };
+  }
+  const { tree } = await bench.build(chain(stages));
+  bench.ran();
+  const forget = "DELETE FROM build_results WHERE layers LIKE '%local:s2-%'";
+  expect(await bench.db.write((tx) => tx.run(forget))).toBe(1);
+  expect((await bench.build(chain(stages))).tree).toEqual(tree);
+  expect(bench.ran()).toEqual(['context']);
+});

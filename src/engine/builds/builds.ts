@@ -25,8 +25,8 @@ export interface BuildServiceDeps {
 /** The build service; disposing it cancels what still runs. */
 export interface Builds extends BuildService, AsyncDisposable {}
 
-/** Steps that run at once: they wait for disks and networks as much as they compute. */
-const PARALLELISM = Math.max(4, availableParallelism() * 2);
+/** Steps that run at once: they wait for disks and networks as much as they compute, and the kernel shares the cores among them. */
+const PARALLELISM = Math.max(16, availableParallelism() * 4);
 
 /** Where the builder keeps what it needs, and where its steps run. */
 export const builderFolders = ({ dataRoot, execRoot }: { dataRoot: string; execRoot: string }) => ({
