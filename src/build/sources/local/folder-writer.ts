@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { TareError } from '../../../errors/index.ts';
+import { FolderChanges } from './folder-changes.ts';
 import type { FolderAnswer, FolderMessage, FolderOrder } from './folder-orders.ts';
 
 /** Bytes and orders of one message to the thread. */
@@ -10,10 +11,18 @@ const WINDOW = 4;
 /** Bytes of files that the thread copies by itself, which count for little here. */
 const COPY_WEIGHT_BYTES = 256;
 
-/** Fills a folder by way of a thread of its own. Orders are carried out in the order in which they come. */
+/** So little is done at once: a thread takes tens of milliseconds to begin. */
+const FEW_ORDERS = 64;
+const FEW_BYTES = 256 * 1024;
+
+/**
+ * Fills a folder. Orders are carried out in the order in which they come, by a thread of its own if there are more than a few.
+ */
 export class FolderWriter implements AsyncDisposable {
-  readonly #worker: Worker;
+  readonly #target: string;
+  readonly #copyFrom: string | undefined;
   readonly #onCopied: (bytes: number) => void;
+  #worker: Worker | undefined;
   #orders: FolderOrder[] = [];
   #bytes = Buffer.allocUnsafeSlow(BATCH_BYTES);
   #size = 0;
@@ -28,22 +37,9 @@ export class FolderWriter implements AsyncDisposable {
    * @param copyFrom a folder on this machine that `copy` reads from
    */
   constructor(target: string, copyFrom: string | undefined, onCopied: (bytes: number) => void) {
+    this.#target = target;
+    this.#copyFrom = copyFrom;
     this.#onCopied = onCopied;
-    // The build finds this expression and puts the bundled program's place in it.
-    const program = new URL('./folder-thread.ts', import.meta.url);
-    this.#worker = new Worker(program, { trackUnmanagedFds: false, name: 'context', execArgv: [] });
-    this.#worker.unref();
-    this.#worker.on('message', (answer: FolderAnswer) => {
-      this.#underWay -= 1;
-      if ('error' in answer) this.#fail(revived(answer.error));
-      else if (answer.copiedBytes > 0) this.#onCopied(answer.copiedBytes);
-      this.#tell();
-    });
-    this.#worker.on('error', (cause) =>
-      this.#fail(new TareError('Internal', 'a thread that fills a folder failed', { cause })),
-    );
-    this.#worker.on('exit', () => this.#fail(new TareError('Unavailable', 'filling a folder was stopped')));
-    this.#post({ type: 'open', target, copyFrom });
   }
 
   /** Resolves when there is room for more. @throws {TareError} what went wrong meanwhile */
@@ -84,6 +80,7 @@ export class FolderWriter implements AsyncDisposable {
 
   /** Waits until all orders so far are carried out. @throws {TareError} what went wrong */
   async flush(): Promise<void> {
+    if (this.#worker === undefined && this.#isLittle()) return this.#carryOut();
     if (this.#orders.length > 0) await this.#send();
     while (this.#underWay > 0 && this.#failure === undefined) await this.#change();
     if (this.#failure !== undefined) throw this.#failure;
@@ -91,6 +88,44 @@ export class FolderWriter implements AsyncDisposable {
 
   #isFull(): boolean {
     return this.#orders.length >= BATCH_ORDERS || this.#size + this.#weight >= this.#bytes.length;
+  }
+
+  #isLittle(): boolean {
+    // What is copied by itself may be of any size.
+    const copied = this.#orders.reduce((sum, order) => sum + (order.act === 'copy' ? order.entry.sizeBytes : 0), 0);
+    return this.#orders.length <= FEW_ORDERS && this.#size + copied <= FEW_BYTES;
+  }
+
+  #carryOut(): void {
+    using changes = new FolderChanges(this.#target, this.#copyFrom);
+    for (const order of this.#orders) {
+      const copiedBytes = changes.apply(order, this.#bytes);
+      if (copiedBytes > 0) this.#onCopied(copiedBytes);
+    }
+    this.#orders = [];
+    this.#size = 0;
+    this.#weight = 0;
+  }
+
+  /** It keeps no process alive by itself. */
+  #start(): Worker {
+    // The build finds this expression and puts the bundled program's place in it.
+    const program = new URL('./folder-thread.ts', import.meta.url);
+    const worker = new Worker(program, { trackUnmanagedFds: false, name: 'context', execArgv: [] });
+    worker.unref();
+    worker.on('message', (answer: FolderAnswer) => {
+      this.#underWay -= 1;
+      if ('error' in answer) this.#fail(revived(answer.error));
+      else if (answer.copiedBytes > 0) this.#onCopied(answer.copiedBytes);
+      this.#tell();
+    });
+    worker.on('error', (cause) =>
+      this.#fail(new TareError('Internal', 'a thread that fills a folder failed', { cause })),
+    );
+    worker.on('exit', () => this.#fail(new TareError('Unavailable', 'filling a folder was stopped')));
+    this.#underWay += 1;
+    worker.postMessage({ type: 'open', target: this.#target, copyFrom: this.#copyFrom } satisfies FolderMessage);
+    return worker;
   }
 
   async #send(): Promise<void> {
@@ -109,16 +144,17 @@ export class FolderWriter implements AsyncDisposable {
   }
 
   #post(message: FolderMessage, transfer: ArrayBuffer[] = []): void {
+    this.#worker ??= this.#start();
     this.#underWay += 1;
     this.#worker.postMessage(message, transfer);
   }
 
   #change(): Promise<void> {
     // It would not be waited for otherwise: threads of ours keep no process alive.
-    this.#worker.ref();
+    this.#worker?.ref();
     return new Promise((resolve) => {
       this.#wake.push(() => {
-        this.#worker.unref();
+        this.#worker?.unref();
         resolve();
       });
     });
@@ -136,6 +172,7 @@ export class FolderWriter implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#worker === undefined) return;
     this.#post({ type: 'close' });
     while (this.#underWay > 0 && this.#failure === undefined) await this.#change();
     await this.#worker.terminate();
