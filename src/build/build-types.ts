@@ -1,4 +1,5 @@
 import type { Definition } from '../protocol/index.ts';
+import type { LayerName } from '../storage/index.ts';
 import type { RunningStep } from './executor/step-container.ts';
 import type { FrontendBridge, FrontendResult } from './frontend.ts';
 import type { BuildHistory } from './history/history-types.ts';
@@ -104,7 +105,6 @@ export interface Builder extends AsyncDisposable {
    * @throws {TareError} with the failed step's name, command, line and exit code where there is one
    */
   build(request: BuildRequest, progress: ProgressSink, signal: AbortSignal): Promise<BuildResult>;
-  usage(filters: readonly string[]): Promise<readonly CacheUsage[]>;
-  /** Removes records as they go, and tells of each. */
-  prune(request: CachePrune): AsyncIterable<CacheUsage>;
+  /** Layers that builds which run now use. */
+  layersInUse(): ReadonlySet<LayerName>;
 }

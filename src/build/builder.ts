@@ -1,16 +1,13 @@
 import { TareError } from '../errors/index.ts';
 import { hostPlatform } from '../image/index.ts';
 import type { Definition } from '../protocol/index.ts';
+import type { LayerName } from '../storage/index.ts';
 import { Bridge, type BridgeContext, shownAs } from './bridge.ts';
-import type { Builder, BuildRequest, BuildResult, CachePrune, CacheUsage, TypedOptions } from './build-types.ts';
+import type { Builder, BuildRequest, BuildResult, TypedOptions } from './build-types.ts';
 import type { BuilderParts } from './builder-parts.ts';
-import { sweepRemoved } from './cache/entries.ts';
-import type { CachePolicy } from './cache/policy.ts';
-import { pruneCache } from './cache/prune.ts';
 import { requireKnownCache } from './cache/remote/export-cache.ts';
 import { importCache, nameOfCache } from './cache/remote/import-cache.ts';
 import { CacheStore } from './cache/store.ts';
-import { cacheUsage, type UsageParts } from './cache/usage.ts';
 import { failedStepOf } from './executor/failed-step.ts';
 import { exportResult, readCacheExports } from './export-result.ts';
 import { failedCommand } from './failed-command.ts';
@@ -29,14 +26,10 @@ import { TreeFiles } from './tree-files.ts';
 
 /** What the builder needs beside what its operations do. */
 export interface BuilderOptions extends BuilderParts {
-  /** Layers that images have, by diffID. */
-  imageLayers(): ReadonlySet<string>;
-  /** Removes blobs and layers that neither images nor the cache keep, unless somebody holds the content. */
-  collect(): Promise<void>;
   /** Steps that run at the same time, over all builds. */
-  parallelism: number;
-  /** What goes from the cache by itself after builds; empty: nothing. */
-  policy(): CachePolicy;
+  parallelism(): number;
+  /** Told at the end of each build whether it made layers that nobody keeps. */
+  ended(hasLeftovers: boolean): void;
 }
 
 /** Opens a builder. Several processes may have one open on the same stores. */
@@ -76,21 +69,8 @@ class OpenBuilder implements Builder {
     }
   }
 
-  async usage(filters: readonly string[]): Promise<readonly CacheUsage[]> {
-    return cacheUsage(this.#usageParts(), filters);
-  }
-
-  async *prune(request: CachePrune): AsyncGenerator<CacheUsage> {
-    let isAny = false;
-    try {
-      for await (const usage of pruneCache(this.#usageParts(), request)) {
-        isAny = true;
-        yield usage;
-      }
-    } finally {
-      await sweepRemoved(this.#parts);
-      if (isAny) await this.#parts.collect();
-    }
+  layersInUse(): ReadonlySet<LayerName> {
+    return this.#solver.layersInUse();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -212,27 +192,14 @@ class OpenBuilder implements Builder {
     };
   }
 
-  #usageParts(): UsageParts {
-    const { db, directory, execDirectory, layers, now, imageLayers } = this.#parts;
-    return {
-      ...{ db, directory, execDirectory, layers, now, imageLayers },
-      layersInUse: () => this.#solver.layersInUse(),
-    };
-  }
-
-  /** After a build: what it left over goes, and what is beyond the policy. Nobody waits for it but the builder's end. */
+  /** What the history no longer has is nobody's. Nobody waits for it but the builder's end. */
   #keepHouse(hasLeftovers: boolean): void {
     const before = this.#housekeeping;
     const work = async () => {
       await before;
-      const isTrimmed = await this.history.trim();
-      let isAny = hasLeftovers || isTrimmed;
-      for (const rule of this.#parts.policy()) {
-        for await (const _ of pruneCache(this.#usageParts(), rule)) isAny = true;
-      }
-      if (isAny) await this.#parts.collect();
+      this.#parts.ended((await this.history.trim()) || hasLeftovers);
     };
-    this.#housekeeping = work().catch((error: unknown) => this.#parts.report('pruning the build cache', error));
+    this.#housekeeping = work().catch((error: unknown) => this.#parts.report('trimming the history of builds', error));
   }
 }
 

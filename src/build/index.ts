@@ -1,7 +1,7 @@
 export type * from './build-types.ts';
 export { type BuilderOptions, openBuilder } from './builder.ts';
 export type * from './builder-parts.ts';
-export { type CacheLimits, type CachePolicy, defaultPolicy } from './cache/policy.ts';
+export type { CacheLimits, CachePolicy, CacheRule, SpaceLimit } from './cache/policy.ts';
 export { reconcileSteps } from './executor/reconcile-steps.ts';
 export type { RunningStep, StepProcess } from './executor/step-container.ts';
 export type * from './exporter.ts';

@@ -111,6 +111,13 @@ export interface Group {
 
 /** `tare GROUP COMMAND` */
 export const groups: Record<string, Group> = {
+  builder: {
+    summary: 'Manage the build cache',
+    commands: {
+      du: { summary: 'Show what the build cache holds', load: () => import('./commands/builder-du.ts') },
+      prune: { summary: 'Remove build cache', load: () => import('./commands/builder-prune.ts') },
+    },
+  },
   checkpoint: {
     summary: 'Manage checkpoints',
     commands: {

@@ -1,16 +1,25 @@
 import type { Context } from './command.ts';
 import { confirmed } from './confirm.ts';
+import { parseCacheFilters } from './grammar/cache-filters.ts';
 import { parseFilters } from './grammar/filters.ts';
 import type { Options } from './option.ts';
 import { humanSize } from './output/units.ts';
 
-export type PrunedKind = 'containers' | 'images' | 'networks' | 'volumes';
+export type PrunedKind = 'containers' | 'images' | 'networks' | 'volumes' | 'build';
+
+/** One request: what, which, and what else is asked. */
+export type PruneStep = readonly [
+  kind: PrunedKind,
+  filters: readonly string[],
+  query?: Readonly<Record<string, string>>,
+];
 
 /** The answer to `POST /KIND/prune`; each kind fills in its own part. */
 interface Report {
   ContainersDeleted?: string[] | null;
   NetworksDeleted?: string[] | null;
   VolumesDeleted?: string[] | null;
+  CachesDeleted?: string[] | null;
   ImagesDeleted?: { Untagged?: string; Deleted?: string }[] | null;
   SpaceReclaimed?: number;
 }
@@ -32,16 +41,17 @@ export async function prune(
   context: Context,
   force: boolean,
   warning: string,
-  steps: readonly (readonly [kind: PrunedKind, filters: readonly string[]])[],
+  steps: readonly PruneStep[],
 ): Promise<number> {
   if (!force && !(await confirmed(context, warning))) return 1;
   const client = await context.connect();
   let reclaimed = 0;
-  for (const [kind, filters] of steps) {
-    const report = await client.json<Report>('POST', `/${kind}/prune`, { query: { filters: parseFilters(filters) } });
+  for (const [kind, given, more] of steps) {
+    const filters = kind === 'build' ? parseCacheFilters(given) : parseFilters(given);
+    const report = await client.json<Report>('POST', `/${kind}/prune`, { query: { filters, ...more } });
     reclaimed += report.SpaceReclaimed ?? 0;
     const deleted = deletedOf(report);
-    const title = kind.charAt(0).toUpperCase() + kind.slice(1);
+    const title = kind === 'build' ? 'build cache objects' : kind.charAt(0).toUpperCase() + kind.slice(1);
     if (deleted.length > 0) context.out(`Deleted ${title}:\n${deleted.join('\n')}\n\n`);
   }
   // Networks take no space.
@@ -49,9 +59,10 @@ export async function prune(
   return 0;
 }
 
-function deletedOf({ ContainersDeleted, NetworksDeleted, VolumesDeleted, ImagesDeleted }: Report): string[] {
+function deletedOf(report: Report): string[] {
+  const { ContainersDeleted, NetworksDeleted, VolumesDeleted, ImagesDeleted, CachesDeleted } = report;
   const images = ImagesDeleted?.map(({ Untagged, Deleted }) =>
     Untagged ? `untagged: ${Untagged}` : `deleted: ${Deleted}`,
   );
-  return ContainersDeleted ?? NetworksDeleted ?? VolumesDeleted ?? images ?? [];
+  return ContainersDeleted ?? NetworksDeleted ?? VolumesDeleted ?? CachesDeleted ?? images ?? [];
 }

@@ -44,6 +44,7 @@ export interface ConfigFile extends NetworkFlags {
   'log-driver'?: string;
   'log-opts'?: Record<string, string>;
   'log-level'?: string;
+  builder?: Record<string, unknown>;
   audit?: { path?: string; 'max-size'?: string; 'max-files'?: string };
 }
 
@@ -129,6 +130,7 @@ const fileKeys: Record<keyof ConfigFile, [check: (value: unknown) => boolean, wa
   'buildkit-socket': [isText, 'a path'],
   'metrics-addr': [isText, 'ADDRESS:PORT'],
   policy: [isTable, 'a table of what callers may not have'],
+  builder: [isTable, 'a table with gc and max-parallelism'],
 };
 
 /**

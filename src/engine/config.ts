@@ -6,6 +6,7 @@ import { checkRegistryOptions } from '../image/index.ts';
 import { isIP } from '../linux/index.ts';
 import { type RuntimeBinary, standardCdiFolders } from '../runtime/index.ts';
 import type { EventLimits } from '../state/index.ts';
+import { type BuilderConfig, parseBuilderConfig, usualBuilder } from './builds/builder-config.ts';
 import { type CallerPolicy, parseCallerPolicy } from './caller-policy-config.ts';
 import { type ConfigFile, readConfigFile } from './config-file.ts';
 import { eventArguments, parseEventLimits } from './event-config.ts';
@@ -54,6 +55,8 @@ export interface EngineConfig {
   callerPolicy?: CallerPolicy;
   /** What takes the output of containers that do not say. */
   logConfig: { type: string; config: Record<string, string> };
+  /** What builds may use. */
+  builder: BuilderConfig;
   /** Where devices are described (CDI); what stands in a later one counts. */
   cdiFolders: string[];
 }
@@ -192,6 +195,7 @@ export function loadConfig(
     ),
     cdiFolders: cdiFolders(flags, file),
     logConfig: logDefaults(flags, file),
+    builder: file.builder === undefined ? usualBuilder : parseBuilderConfig(file.builder),
     ...(file.policy === undefined ? {} : { callerPolicy: parseCallerPolicy(file.policy) }),
   };
 }

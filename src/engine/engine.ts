@@ -8,6 +8,7 @@ import { Database, Locks, trimEvents } from '../state/index.ts';
 import { type Change, openContentStore, openLayerStore, openVolumeDirectories } from '../storage/index.ts';
 import { AttachHub } from './attach-hub.ts';
 import { createBuildService } from './builds/builds.ts';
+import { reconcileBuilds } from './builds/reconcile-builds.ts';
 import { CallerGuard } from './caller-policy.ts';
 import { compareRefs } from './compare.ts';
 import { type EngineConfig, instanceName } from './config.ts';
@@ -177,13 +178,13 @@ export class Engine implements EngineServices, AsyncDisposable {
       guard,
       onStored: () => keepBelowThreshold(housekeeping),
     });
+    const notice = options.notice ?? ((text) => void process.stderr.write(`tare: ${text}\n`));
     const housekeeping: HousekeepingParts = {
       get gc() {
         return config.imageGC;
       },
       trim: (gc) => images.trim(gc, dataRoot),
-      notice: options.notice ?? ((text) => void process.stderr.write(`tare: ${text}\n`)),
-      report,
+      ...{ notice, report },
     };
     const hub = new AttachHub(runtime);
     const runtimeFor = (name: string) => {
@@ -212,6 +213,7 @@ export class Engine implements EngineServices, AsyncDisposable {
       forgetExecs: (id) => execs.forgetExecs(id),
       wakeKeeper,
       reconcileImages: (isUsed) => images.reconcile(isUsed),
+      reconcileBuilds: () => reconcileBuilds(parts, images),
       reconcileExecs: () => execs.reconcileExecs(),
       onError: report,
     };
@@ -226,8 +228,16 @@ export class Engine implements EngineServices, AsyncDisposable {
       await db.write((tx) => tx.event(reloadEvent(id, config)));
       return report;
     };
+    const builds = opening.use(
+      createBuildService({
+        ...{ parts, content, images, notice, asUser: options.asUser === true },
+        settle: async () => {
+          if (parts.intents.abandoned().length > 0) await reconcile(parts);
+        },
+      }),
+    );
     const services: EngineServices = {
-      ...{ containers, execs, images, volumes },
+      ...{ builds, containers, execs, images, volumes },
       networks: createNetworksService({
         ...{ db, store, networks, locks, intents: parts.intents },
         addressesChanged: (record, endpoints) => rewriteNameFiles(parts, record, endpoints),
@@ -238,12 +248,6 @@ export class Engine implements EngineServices, AsyncDisposable {
         ...{ config, db, store, facts, layers, containers, images, volumes },
         reload,
       }),
-      builds: opening.use(
-        createBuildService({
-          ...{ parts, content, images, limits: {}, asUser: options.asUser === true },
-          collect: () => images.collect(),
-        }),
-      ),
     };
     const engine = new Engine(parts, services, opening.move(), report);
     await engine.#begin(options);
@@ -251,6 +255,7 @@ export class Engine implements EngineServices, AsyncDisposable {
       // Nobody waits for it: it may take long.
       void keepBelowThreshold(housekeeping);
       engine.#resources.use(keepBelowThresholdHourly(housekeeping));
+      builds.keepCache();
     }
     return engine;
   }

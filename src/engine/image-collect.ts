@@ -64,7 +64,7 @@ export async function collectUnlessHeld(
 }
 
 /** Layers that the build cache keeps, images or not. */
-const layersOfBuilds = (db: ImageParts['db']): Set<string> =>
+export const layersOfBuilds = (db: Pick<ImageParts['db'], 'all'>): Set<string> =>
   new Set([
     ...db.all<{ layer: string }>('SELECT layer FROM build_records WHERE layer IS NOT NULL').map(({ layer }) => layer),
     ...db.all<{ layer: string }>('SELECT DISTINCT layer FROM build_result_layers').map(({ layer }) => layer),

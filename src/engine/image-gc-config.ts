@@ -28,8 +28,8 @@ export function parseImageGC(high: string | undefined, low: string | undefined):
     if (low === undefined) return undefined;
     throw new TareError('InvalidArgument', `image-gc low ${JSON.stringify(low)} needs a high one beside it`);
   }
-  const upper = parseThreshold('high', high);
-  const lower = low === undefined ? belowOf(upper) : parseThreshold('low', low);
+  const upper = thresholdAt('high', high);
+  const lower = low === undefined ? belowOf(upper) : thresholdAt('low', low);
   if ('percent' in upper !== 'percent' in lower) {
     throw new TareError('InvalidArgument', `image-gc high ${high} and low ${low} must both be percent, or both bytes`);
   }
@@ -50,14 +50,20 @@ export const formatThreshold = (threshold: Threshold): string =>
 const belowOf = (high: Threshold): Threshold =>
   'percent' in high ? { percent: Math.max(0, high.percent - 5) } : { bytes: Math.floor(high.bytes * 0.9) };
 
-function parseThreshold(which: string, text: string): Threshold {
-  const [, number, unit] = /^(\d{1,15}(?:\.\d{1,3})?)\s*(%|[a-zA-Z]*)$/.exec(text.trim()) ?? [];
-  if (number !== undefined && unit === '%' && Number(number) <= 100) return { percent: Number(number) };
-  const factor = UNITS[unit?.toLowerCase() || 'b'];
-  if (number !== undefined && unit !== '%' && factor !== undefined)
-    return { bytes: Math.floor(Number(number) * factor) };
+function thresholdAt(which: string, text: string): Threshold {
+  const threshold = parseThreshold(text);
+  if (threshold !== undefined) return threshold;
   throw new TareError(
     'InvalidArgument',
     `invalid image-gc ${which} ${JSON.stringify(text)}: want percent of the disk such as 85%, or bytes such as 50GB`,
   );
+}
+
+/** @returns undefined: neither `85%` nor bytes such as `50GB` */
+export function parseThreshold(text: string): Threshold | undefined {
+  const [, number, unit] = /^(\d{1,15}(?:\.\d{1,3})?)\s*(%|[a-zA-Z]*)$/.exec(text.trim()) ?? [];
+  if (number === undefined) return undefined;
+  if (unit === '%') return Number(number) <= 100 ? { percent: Number(number) } : undefined;
+  const factor = UNITS[unit?.toLowerCase() || 'b'];
+  return factor === undefined ? undefined : { bytes: Math.floor(Number(number) * factor) };
 }

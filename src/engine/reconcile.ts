@@ -1,7 +1,6 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isFrozen, listCgroups, listPids, removeCgroup } from '../linux/index.ts';
-import { reconcileBuilds } from './builds/reconcile-builds.ts';
 import { removeBundle } from './bundle.ts';
 import { settleCheckpoints } from './checkpoints/settle.ts';
 import { cgroupPath, defaultCgroupParent } from './container-cgroup.ts';
@@ -21,6 +20,7 @@ import { undoUnrecordedConnections } from './undo-connections.ts';
 /** What reconcile also needs: the parts with leftovers of their own. */
 export interface ReconcileParts extends EngineParts {
   reconcileImages(isUsed: (imageID: string) => boolean): Promise<void>;
+  reconcileBuilds(): Promise<void>;
   reconcileExecs(): Promise<void>;
 }
 
@@ -43,7 +43,7 @@ export async function reconcile(parts: ReconcileParts): Promise<void> {
   for (const { id } of parts.store.all()) await attempt(`container ${id}`, () => reconcileContainer(parts, id));
   await attempt('execs', () => parts.reconcileExecs());
   await attempt('bundles', () => removeOrphanBundles(parts));
-  await attempt('steps of builds', () => reconcileBuilds(parts));
+  await attempt('steps of builds', () => parts.reconcileBuilds());
   await attempt('cgroups', () => removeOrphanCgroups(parts));
   await attempt('networks', () =>
     parts.networks.reconcile(

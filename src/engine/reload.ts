@@ -18,6 +18,7 @@ const live = {
   logConfig: 'log-driver',
   callerPolicy: 'policy',
   cdiFolders: 'cdi-spec-dirs',
+  builder: 'builder',
 } as const satisfies Partial<Record<keyof EngineConfig, string>>;
 
 const fixed = {

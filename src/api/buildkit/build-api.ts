@@ -37,9 +37,11 @@ export async function openBuildApi(builds: BuildService, options: BuildApiOption
   const server = await grpcServer(builds, sessions, options);
   return {
     async serve(connection) {
+      endWithClient(connection);
       await closing(connection, () => server.emit('connection', connection));
     },
     async session(connection, headers) {
+      endWithClient(connection);
       try {
         await sessions.serve(connection, headers);
       } finally {
@@ -51,6 +53,11 @@ export async function openBuildApi(builds: BuildService, options: BuildApiOption
       server.close();
     },
   };
+}
+
+/** HTTP/2 knows no half of a connection: a client that ends its side is gone, and its session with it. */
+function endWithClient(connection: Duplex): void {
+  connection.once('end', () => connection.destroy());
 }
 
 function closing(connection: Duplex, begin: () => void): Promise<void> {

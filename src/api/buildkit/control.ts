@@ -8,7 +8,7 @@ import { control, PlatformSchema, worker } from '../../protocol/index.ts';
 import { buildRequestOf, pruneOf } from './from-wire.ts';
 import type { RunningBuilds } from './running-builds.ts';
 import type { Sessions } from './sessions.ts';
-import { usageMessage } from './to-wire.ts';
+import { policyMessage, usageMessage } from './to-wire.ts';
 import { tunnel } from './tunnel.ts';
 
 export interface ControlParts {
@@ -50,7 +50,7 @@ export function controlService(parts: ControlParts): Partial<ServiceImpl<typeof 
 
     info: () => create(control.InfoResponseSchema, { buildkitVersion }),
 
-    listWorkers: () =>
+    listWorkers: async () =>
       create(control.ListWorkersResponseSchema, {
         record: [
           create(worker.WorkerRecordSchema, {
@@ -63,6 +63,7 @@ export function controlService(parts: ControlParts): Partial<ServiceImpl<typeof 
               'org.mobyproject.buildkit.worker.snapshotter': 'overlayfs',
             },
             platforms: [create(PlatformSchema, { OS: 'linux', Architecture: architecture() })],
+            GCPolicy: (await builds.policy()).map(policyMessage),
             BuildkitVersion: buildkitVersion,
           }),
         ],

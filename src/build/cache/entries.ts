@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, renameSync, rmSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TareError } from '../../errors/index.ts';
-import { type FileLock, tryFlock } from '../../linux/index.ts';
+import { tryFlock } from '../../linux/index.ts';
 import type { Database } from '../../state/index.ts';
 import type { LayerName } from '../../storage/index.ts';
 
@@ -27,8 +28,10 @@ export interface CacheEntry {
   type: 'exec.cachemount' | 'source.local' | 'source.git.checkout' | 'source.http';
   /** One line, for lists. */
   description: string;
-  /** Its folder, relative to the builder's own; it is removed with the entry. The user of the entry makes it. */
+  /** Its folder, in one of the builder's own (`entryFolder`); it is removed with the entry. The user of the entry makes it. */
   folder?: string;
+  /** Its user does not know how large it is: whoever lists it looks. */
+  isMeasuredLater?: boolean;
   /** Layers that it keeps. */
   layers?: readonly LayerName[];
 }
@@ -43,6 +46,12 @@ export interface CacheEntryUse extends Disposable {
   record(state: { sizeBytes: number; layers?: readonly LayerName[] }): Promise<void>;
 }
 
+/** The size of what was not measured since it was used last. */
+export const UNKNOWN_SIZE = -1;
+
+/** Removing a large folder takes long. */
+const MAX_WAIT_MS = 120_000;
+
 const safeID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$/;
 
 /**
@@ -51,18 +60,21 @@ const safeID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$/;
  */
 export async function useCacheEntry(parts: EntryParts, entry: CacheEntry): Promise<CacheEntryUse> {
   if (!safeID.test(entry.id)) throw new TareError('Internal', `invalid cache entry ${JSON.stringify(entry.id)}`);
-  const lock = lockEntry(parts, entry.id, 'shared');
+  const lock = await shareEntry(parts, entry.id);
   try {
     const isNew = await parts.db.write((tx) => {
       const now = parts.now();
+      const columns =
+        'last_used_ms = ?, usage_count = usage_count + 1, description = ?, size_bytes = coalesce(?, size_bytes)';
+      const size = entry.isMeasuredLater === true ? UNKNOWN_SIZE : null;
       const known = tx.run(
-        'UPDATE build_records SET last_used_ms = ?, usage_count = usage_count + 1, description = ? WHERE id = ?',
-        ...[now, entry.description, entry.id],
+        `UPDATE build_records SET ${columns} WHERE id = ?`,
+        ...[now, entry.description, size, entry.id],
       );
       if (known > 0) return false;
       tx.run(
-        'INSERT INTO build_records VALUES (?, NULL, ?, ?, ?, ?, 0, ?, ?, 1)',
-        ...[entry.id, entry.folder ?? null, entry.type, entry.description, '[]', now, now],
+        'INSERT INTO build_records VALUES (?, NULL, ?, ?, ?, ?, ?, ?, ?, 1)',
+        ...[entry.id, entry.folder ?? null, entry.type, entry.description, '[]', size ?? 0, now, now],
       );
       return true;
     });
@@ -96,21 +108,78 @@ async function keepLayers({ db, now }: EntryParts, id: string, layers: readonly 
   });
 }
 
-function lockEntry(parts: EntryParts, id: string, mode: 'shared' | 'exclusive'): FileLock {
-  const lock = tryLockEntry(parts, id, mode);
-  if (lock !== undefined) return lock;
+/** Folders of the builder's that entries have theirs in; what is in the first is cache mounts. */
+export type EntryParent = 'cache-mounts' | 'sources';
+
+const CACHE_MOUNT = 'cache-mount.';
+
+/** The id of the entry whose folder in `cache-mounts` has this name. */
+export const cacheMountID = (name: string): string => `${CACHE_MOUNT}${name}`;
+
+/** What lies where entries have their folders, each with the entry that it belongs to, drafts too. */
+export function entryFolders({ directory }: EntryParts): { parent: EntryParent; name: string; id: string }[] {
+  const parents: EntryParent[] = ['cache-mounts', 'sources'];
+  return parents.flatMap((parent) => {
+    const folder = join(directory, parent);
+    return (existsSync(folder) ? readdirSync(folder) : []).map((name) => {
+      const own = name.replace(/\.new-[0-9a-f]+$/, '');
+      return { parent, name, id: parent === 'cache-mounts' ? cacheMountID(own) : own };
+    });
+  });
+}
+
+/** Keeps a folder of this name in `sources` from being swept, though no record has it. */
+export async function holdFolder(parts: LockPlace, name: string): Promise<Disposable> {
+  const lock = await shareEntry(parts, name);
+  return {
+    [Symbol.dispose]: () => {
+      lock.remove();
+      lock[Symbol.dispose]();
+    },
+  };
+}
+
+type LockPlace = Pick<EntryParts, 'execDirectory'>;
+
+/** A lock on an entry, the file of which can be removed as long as it is held. */
+interface EntryLock extends Disposable {
+  remove(): void;
+}
+
+/** Waits for whoever looks whether it is in use, or removes it: then it is a new one. */
+async function shareEntry(parts: LockPlace, id: string): Promise<EntryLock> {
+  const until = performance.now() + MAX_WAIT_MS;
+  for (let waitMs = 0.5; performance.now() < until; waitMs = Math.min(waitMs * 1.5, 50)) {
+    const lock = tryLockEntry(parts, id, 'shared');
+    if (lock !== undefined) return lock;
+    await sleep(waitMs);
+  }
   throw new TareError('Unavailable', `the build cache's ${id} is being removed: try again`);
 }
 
-function tryLockEntry({ execDirectory }: EntryParts, id: string, mode: 'shared' | 'exclusive'): FileLock | undefined {
+/** @returns undefined: it is in use, for `shared` by somebody who removes it */
+export function tryLockEntry(
+  { execDirectory }: LockPlace,
+  id: string,
+  mode: 'shared' | 'exclusive',
+): EntryLock | undefined {
   const folder = join(execDirectory, 'entries');
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  return tryFlock(join(folder, id), mode);
+  const path = join(folder, id);
+  const lock = tryFlock(path, mode);
+  return (
+    lock && {
+      remove: () => rmSync(path, { force: true }),
+      [Symbol.dispose]: () => lock[Symbol.dispose](),
+    }
+  );
 }
 
 /** Whether anybody uses it, in any process. */
-export function isEntryInUse(parts: EntryParts, id: string): boolean {
-  using lock = tryLockEntry(parts, id, 'exclusive');
+export function isEntryInUse({ execDirectory }: LockPlace, id: string): boolean {
+  // Who uses it has made the file of its lock.
+  if (!existsSync(join(execDirectory, 'entries', id))) return false;
+  using lock = tryLockEntry({ execDirectory }, id, 'exclusive');
   return lock === undefined;
 }
 
@@ -120,18 +189,25 @@ export async function removeEntry(parts: EntryParts, id: string): Promise<boolea
   if (lock === undefined) return false;
   const row = parts.db.get<{ folder: string | null }>('SELECT folder FROM build_records WHERE id = ?', id);
   if (row === undefined) return true;
-  await parts.db.write((tx) => {
-    tx.run('DELETE FROM build_records WHERE id = ?', id);
-    tx.run('DELETE FROM build_results WHERE key_id = ?', entryKey(id));
-  });
+  await forgetEntry(parts, id);
   if (row.folder !== null) await removeFolder(parts, row.folder);
-  rmSync(join(parts.execDirectory, 'entries', id), { force: true });
+  lock.remove();
   return true;
 }
 
-/** Out of sight in one step; what a crash leaves of it, `sweepRemoved` takes. */
-async function removeFolder({ directory }: EntryParts, folder: string): Promise<void> {
-  const removing = join(directory, 'removing');
+/** Forgets an entry's record, and that it keeps layers. */
+export async function forgetEntry({ db }: EntryParts, id: string): Promise<void> {
+  await db.write((tx) => {
+    tx.run('DELETE FROM build_records WHERE id = ?', id);
+    tx.run('DELETE FROM build_results WHERE key_id = ?', entryKey(id));
+  });
+}
+
+const REMOVING = 'removing';
+
+/** Out of sight in one step; what a crash leaves of it, `sweepRemoved` takes. @param folder relative to the builder's own */
+export async function removeFolder({ directory }: Pick<EntryParts, 'directory'>, folder: string): Promise<void> {
+  const removing = join(directory, REMOVING);
   mkdirSync(removing, { recursive: true, mode: 0o700 });
   const gone = join(removing, randomBytes(8).toString('hex'));
   try {
@@ -145,5 +221,8 @@ async function removeFolder({ directory }: EntryParts, folder: string): Promise<
 
 /** Finishes removals that were cut off. */
 export async function sweepRemoved({ directory }: Pick<EntryParts, 'directory'>): Promise<void> {
-  await rm(join(directory, 'removing'), { recursive: true, force: true });
+  const removing = join(directory, REMOVING);
+  for (const name of existsSync(removing) ? await readdir(removing) : []) {
+    await rm(join(removing, name), { recursive: true, force: true });
+  }
 }

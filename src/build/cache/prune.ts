@@ -2,6 +2,7 @@ import { statfsSync } from 'node:fs';
 import type { LayerName } from '../../storage/index.ts';
 import type { CachePrune, CacheUsage } from '../build-types.ts';
 import { removeEntry } from './entries.ts';
+import { trimKeys } from './lost.ts';
 import { type CacheRecord, cacheRecords, type UsageParts, usageOf } from './usage.ts';
 import { usageFilter } from './usage-filter.ts';
 
@@ -14,33 +15,30 @@ const INTERNAL = ['internal', 'frontend'];
  */
 export async function* pruneCache(parts: UsageParts, request: CachePrune): AsyncGenerator<CacheUsage> {
   const isWanted = usageFilter(request.filters, parts.now());
-  const all = cacheRecords(parts);
-  const keepBytes = bytesToKeep(parts, request, totalOf(all));
-  if (keepBytes > 0 && totalOf(all) <= keepBytes) return;
+  const all = await cacheRecords(parts);
+  let left = totalOf(all);
+  const keepBytes = bytesToKeep(parts, request, left);
+  const isEnough = () => keepBytes > 0 && left <= keepBytes;
+  if (isEnough()) return;
   const unusedSince = parts.now() - (request.keepDurationMs ?? 0);
   const candidates = all
     .filter((record) => !record.isInUse && isWanted(record))
     .filter((record) => request.all || !(record.isShared || INTERNAL.includes(record.recordType)))
-    .filter((record) => request.keepDurationMs === undefined || usedMs(record) <= unusedSince)
-    .sort((a, b) => usedMs(a) - usedMs(b) || a.usageCount - b.usageCount);
-  const tops = new Tops(parts);
-  let left = totalOf(all);
-  for (let hasMore = true; hasMore; ) {
-    hasMore = false;
-    for (const [position, record] of candidates.entries()) {
-      if (keepBytes > 0 && left <= keepBytes) break;
-      if (record.layer !== undefined && !tops.isTop(record.layer)) continue;
-      candidates.splice(position, 1);
-      hasMore = true;
-      if (record.layer === undefined) {
-        if (!(await removeEntry(parts, record.id))) break;
-      } else await forgetLayer(parts, record.layer, tops);
+    .filter((record) => request.keepDurationMs === undefined || usedMs(record) <= unusedSince);
+  const heights = new Heights(parts, all);
+  const ready = new ByRest(candidates.filter((record) => heights.isTop(record)));
+  const waiting = new Set(candidates.filter((record) => !heights.isTop(record)));
+  try {
+    for (let record = ready.take(); record !== undefined && !isEnough(); record = ready.take()) {
+      if (record.entryID === undefined) await forgetLayers(parts, record.layers);
+      else if (!(await removeEntry(parts, record.entryID))) continue;
       if (!record.isShared) left -= record.sizeBytes;
+      for (const below of heights.drop(record)) if (waiting.delete(below)) ready.put(below);
       yield usageOf(record);
-      break;
     }
+  } finally {
+    await trimKeys(parts);
   }
-  await trimKeys(parts);
 }
 
 const usedMs = ({ lastUsedMs, createdMs }: CacheRecord): number => lastUsedMs ?? createdMs;
@@ -64,53 +62,80 @@ function bytesToKeep({ directory }: UsageParts, request: CachePrune, total: numb
   return Math.max(keep, reserved, 1);
 }
 
-/** Which layers are the topmost in all results that they are part of. */
-class Tops {
-  readonly #above = new Map<LayerName, number>();
-  readonly #results = new Map<LayerName, Set<readonly LayerName[]>>();
+/** Records that rested longest come first. */
+class ByRest {
+  /** The next one is the last. */
+  readonly #records: CacheRecord[];
 
-  constructor({ db }: UsageParts) {
+  constructor(records: readonly CacheRecord[]) {
+    this.#records = [...records].sort((a, b) => -compareRest(a, b));
+  }
+
+  take(): CacheRecord | undefined {
+    return this.#records.pop();
+  }
+
+  put(record: CacheRecord): void {
+    let [from, to] = [0, this.#records.length];
+    while (from < to) {
+      const middle = (from + to) >>> 1;
+      if (compareRest(this.#records[middle]!, record) > 0) from = middle + 1;
+      else to = middle;
+    }
+    this.#records.splice(from, 0, record);
+  }
+}
+
+const compareRest = (a: CacheRecord, b: CacheRecord): number =>
+  usedMs(a) - usedMs(b) || a.usageCount - b.usageCount || (a.id < b.id ? -1 : 1);
+
+/** On which records others stand, in the results that there are. */
+class Heights {
+  /** How many results each is in, below another layer. */
+  readonly #above = new Map<CacheRecord, number>();
+  readonly #results = new Map<CacheRecord, Set<readonly CacheRecord[]>>();
+
+  constructor({ db }: UsageParts, records: readonly CacheRecord[]) {
+    const recordOf = new Map(records.flatMap((record) => record.layers.map((layer) => [layer, record] as const)));
     for (const { layers } of db.all<{ layers: string }>('SELECT DISTINCT layers FROM build_results')) {
-      const result = JSON.parse(layers) as LayerName[];
-      for (const [position, layer] of result.entries()) {
-        if (position < result.length - 1) this.#above.set(layer, (this.#above.get(layer) ?? 0) + 1);
-        const known = this.#results.get(layer);
-        if (known === undefined) this.#results.set(layer, new Set([result]));
+      const result = (JSON.parse(layers) as LayerName[]).flatMap((layer) => recordOf.get(layer) ?? []);
+      for (const [position, record] of result.entries()) {
+        if (position < result.length - 1) this.#above.set(record, (this.#above.get(record) ?? 0) + 1);
+        const known = this.#results.get(record);
+        if (known === undefined) this.#results.set(record, new Set([result]));
         else known.add(result);
       }
     }
   }
 
-  isTop(layer: LayerName): boolean {
-    return (this.#above.get(layer) ?? 0) === 0;
+  isTop(record: CacheRecord): boolean {
+    return (this.#above.get(record) ?? 0) === 0;
   }
 
-  /** Counts the results with this layer no longer. */
-  drop(layer: LayerName): void {
-    for (const result of this.#results.get(layer) ?? []) {
+  /** Counts the results with this record no longer. @returns those on which nothing stands any more */
+  drop(record: CacheRecord): Set<CacheRecord> {
+    const tops = new Set<CacheRecord>();
+    for (const result of this.#results.get(record) ?? []) {
       for (const [position, below] of result.entries()) {
         this.#results.get(below)?.delete(result);
-        if (position < result.length - 1) this.#above.set(below, this.#above.get(below)! - 1);
+        if (position === result.length - 1) continue;
+        const count = this.#above.get(below)! - 1;
+        this.#above.set(below, count);
+        if (count === 0) tops.add(below);
       }
     }
+    return tops;
   }
 }
 
-async function forgetLayer({ db }: UsageParts, layer: LayerName, tops: Tops): Promise<void> {
+async function forgetLayers({ db }: UsageParts, layers: readonly LayerName[]): Promise<void> {
   await db.write((tx) => {
-    tx.run(
-      'DELETE FROM build_results WHERE id IN (SELECT result_id FROM build_result_layers WHERE layer = ?)',
-      layer as string,
-    );
-    tx.run('DELETE FROM build_records WHERE layer = ?', layer as string);
+    for (const layer of layers) {
+      tx.run(
+        'DELETE FROM build_results WHERE id IN (SELECT result_id FROM build_result_layers WHERE layer = ?)',
+        layer,
+      );
+      tx.run('DELETE FROM build_records WHERE layer = ?', layer);
+    }
   });
-  tops.drop(layer);
-}
-
-/** Keys that lead to no result any more. */
-async function trimKeys({ db }: UsageParts): Promise<void> {
-  const dead = `SELECT child_id FROM build_links AS link
-    WHERE NOT EXISTS (SELECT 1 FROM build_results WHERE key_id = link.child_id)
-    AND NOT EXISTS (SELECT 1 FROM build_links AS next WHERE next.parent_id = link.child_id)`;
-  while ((await db.write((tx) => tx.run(`DELETE FROM build_links WHERE child_id IN (${dead})`))) > 0);
 }

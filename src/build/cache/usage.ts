@@ -1,11 +1,14 @@
-import type { DiffID, LayerName } from '../../storage/index.ts';
+import { createHash } from 'node:crypto';
+import { realpathSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { directorySize, type LayerName, type LayerStore } from '../../storage/index.ts';
 import type { CacheUsage } from '../build-types.ts';
-import { type EntryParts, isEntryInUse } from './entries.ts';
+import { type EntryParts, isEntryInUse, UNKNOWN_SIZE } from './entries.ts';
 import { type UsageFilter, usageFilter } from './usage-filter.ts';
 
 /** What listing needs. */
 export interface UsageParts extends EntryParts {
-  layers: { diffIDOf(name: LayerName): DiffID | undefined };
+  layers: Pick<LayerStore, 'diffIDOf' | 'folder'>;
   /** Layers that images have: those of their images are theirs, too. */
   imageLayers(): ReadonlySet<string>;
   /** Layers that builds of this process use now. */
@@ -14,13 +17,16 @@ export interface UsageParts extends EntryParts {
 
 /** A record with what pruning needs of it. */
 export interface CacheRecord extends CacheUsage {
-  /** Undefined: an entry beside the layers. */
-  layer: LayerName | undefined;
+  /** Each name of its files; none: an entry beside the layers. */
+  layers: readonly LayerName[];
+  /** Of an entry: by what its user knows it. */
+  entryID: string | undefined;
 }
 
 interface RecordRow {
   id: string;
-  layer: string | null;
+  layer: LayerName | null;
+  folder: string | null;
   type: string;
   description: string;
   parents: string;
@@ -30,31 +36,74 @@ interface RecordRow {
   usage_count: number;
 }
 
-/** All records, the oldest first. */
-export function cacheRecords(parts: UsageParts): CacheRecord[] {
+/** All records, the oldest first. Files that are recorded by two names count once. */
+export async function cacheRecords(parts: UsageParts): Promise<CacheRecord[]> {
+  const rows = parts.db.all<RecordRow>('SELECT * FROM build_records ORDER BY created_ms, id');
   const [ofImages, inUse] = [parts.imageLayers(), parts.layersInUse()];
-  return parts.db.all<RecordRow>('SELECT * FROM build_records ORDER BY created_ms, id').map((row) => {
-    const layer = row.layer === null ? undefined : (row.layer as LayerName);
-    const diffID = layer && parts.layers.diffIDOf(layer);
-    return {
-      ...{ id: row.id, layer, recordType: row.type, description: row.description },
-      parents: JSON.parse(row.parents) as string[],
-      sizeBytes: row.size_bytes,
-      createdMs: row.created_ms,
-      lastUsedMs: row.last_used_ms ?? undefined,
-      usageCount: row.usage_count,
+  const records: CacheRecord[] = [];
+  for (const same of rowsByFiles(parts, rows)) {
+    const [first] = same as [RecordRow, ...RecordRow[]];
+    const layers = same.flatMap(({ layer }) => (layer === null ? [] : [layer]));
+    const names = new Set(layers.flatMap((layer) => [layer, parts.layers.diffIDOf(layer) ?? layer]));
+    const used = same.flatMap(({ last_used_ms }) => (last_used_ms === null ? [] : [last_used_ms]));
+    records.push({
+      ...{ id: shownID(first), layers, recordType: first.type },
+      entryID: layers.length === 0 ? first.id : undefined,
+      description: same.find(({ description }) => description !== '')?.description ?? '',
+      parents: JSON.parse(first.parents) as string[],
+      sizeBytes: first.size_bytes === UNKNOWN_SIZE ? await measure(parts, first) : first.size_bytes,
+      createdMs: first.created_ms,
+      lastUsedMs: used.length === 0 ? undefined : Math.max(...used),
+      usageCount: same.reduce((sum, { usage_count }) => sum + usage_count, 0),
       // Folders are changed in place; a layer never.
-      isMutable: layer === undefined,
-      isInUse: layer === undefined ? isEntryInUse(parts, row.id) : inUse.has(layer),
-      isShared: layer !== undefined && (ofImages.has(layer) || (diffID !== undefined && ofImages.has(diffID))),
-    };
-  });
+      isMutable: layers.length === 0,
+      isInUse: layers.length === 0 ? isEntryInUse(parts, first.id) : !names.isDisjointFrom(inUse),
+      isShared: !names.isDisjointFrom(ofImages),
+    });
+  }
+  return records;
 }
 
-/** See `Builder.usage`. */
-export function cacheUsage(parts: UsageParts, filters: readonly string[]): CacheUsage[] {
+/** Ids of entries are long and alike in the beginning. */
+const shownID = ({ id, layer }: RecordRow): string =>
+  layer === null ? createHash('sha256').update(id).digest('hex').slice(0, 25) : id;
+
+/** Rows of one layer, which may be recorded by its local name and by its diffID, stand together. */
+function rowsByFiles({ layers }: UsageParts, rows: readonly RecordRow[]): RecordRow[][] {
+  const byDiffID = Map.groupBy(rows, ({ id, layer }) => (layer === null ? id : (layers.diffIDOf(layer) ?? layer)));
+  return [...byDiffID.values()].flatMap((same) =>
+    // Two builds may have made equal layers, whose files are there twice.
+    same.length === 1 ? [same] : [...Map.groupBy(same, ({ layer }) => placeOf(layers.folder(layer!))).values()],
+  );
+}
+
+function placeOf(files: string): string {
+  try {
+    return realpathSync(dirname(files));
+  } catch {
+    return files; // it is gone
+  }
+}
+
+async function measure(parts: UsageParts, { id, folder }: RecordRow): Promise<number> {
+  let sizeBytes: number;
+  try {
+    sizeBytes = folder === null ? 0 : await directorySize(join(parts.directory, folder));
+  } catch {
+    return 0; // it is gone, or was not made yet
+  }
+  // While somebody uses it, it grows.
+  if (!isEntryInUse(parts, id)) {
+    const sql = 'UPDATE build_records SET size_bytes = ? WHERE id = ? AND size_bytes = ?';
+    await parts.db.write((tx) => void tx.run(sql, sizeBytes, id, UNKNOWN_SIZE));
+  }
+  return sizeBytes;
+}
+
+/** See `BuildCache.usage`. */
+export async function cacheUsage(parts: UsageParts, filters: readonly string[]): Promise<CacheUsage[]> {
   const isWanted: UsageFilter = usageFilter(filters, parts.now());
-  return cacheRecords(parts).filter(isWanted).map(usageOf);
+  return (await cacheRecords(parts)).filter(isWanted).map(usageOf);
 }
 
-export const usageOf = ({ layer: _, ...usage }: CacheRecord): CacheUsage => usage;
+export const usageOf = ({ layers: _layers, entryID: _entry, ...usage }: CacheRecord): CacheUsage => usage;

@@ -4,7 +4,13 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type FileLock, tryFlock } from '../../linux/index.ts';
-import { type CacheEntryUse, type EntryParts, useCacheEntry } from '../cache/entries.ts';
+import {
+  type CacheEntryUse,
+  cacheMountID,
+  type EntryParent,
+  type EntryParts,
+  useCacheEntry,
+} from '../cache/entries.ts';
 
 export type CacheSharing = 'shared' | 'private' | 'locked';
 
@@ -39,7 +45,7 @@ export interface HeldCaches extends Disposable {
   readonly lockFds: readonly number[];
 }
 
-const FOLDER = 'cache-mounts';
+const FOLDER: EntryParent = 'cache-mounts';
 const MAX_WAIT_MS = 20;
 /** So many steps may use one private cache at once. */
 const MAX_PRIVATE = 1000;
@@ -89,11 +95,11 @@ async function hold(
   using taken = new DisposableStack();
   const { name, lock } = await lockOne(parts, key, request.sharing, signal);
   taken.use(lock);
-  const id = `cache-mount.${name}`;
   const use = taken.use(
     await useCacheEntry(parts, {
-      id,
+      id: cacheMountID(name),
       type: 'exec.cachemount',
+      isMeasuredLater: true,
       description: `cached mount ${request.target} with id ${JSON.stringify(request.id)}`,
       folder: join(FOLDER, name),
     }),

@@ -1,25 +1,29 @@
 /** So many at once, first come, first served. */
 export class Slots {
-  #free: number;
+  #taken = 0;
+  readonly #limit: () => number;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(count: number) {
-    this.#free = count;
+  /** @param limit may change: what is more than it now goes on to its end */
+  constructor(limit: () => number) {
+    this.#limit = limit;
   }
 
   /** Waits for a place; dispose the result to give it up. @throws the signal's reason, when it fires first */
   async take(signal: AbortSignal): Promise<Disposable> {
     signal.throwIfAborted();
-    if (this.#free > 0) this.#free -= 1;
+    if (this.#taken < this.#limit()) this.#taken += 1;
     else await this.#turn(signal);
     let isTaken = true;
     return {
       [Symbol.dispose]: () => {
         if (!isTaken) return;
         isTaken = false;
-        const next = this.#waiting.shift();
-        if (next === undefined) this.#free += 1;
-        else next();
+        this.#taken -= 1;
+        while (this.#waiting.length > 0 && this.#taken < this.#limit()) {
+          this.#taken += 1;
+          this.#waiting.shift()!();
+        }
       },
     };
   }

@@ -79,7 +79,7 @@ export class SolverBench implements AsyncDisposable {
       cache: this.cache,
       operationFor: (vertex) => this.#operation(vertex),
       locks: { acquire: async () => ({ [Symbol.dispose]: () => {} }) },
-      parallelism,
+      parallelism: () => parallelism,
       now: () => this.nowMs++,
     });
   }

@@ -17,7 +17,7 @@ export interface SolverParts {
   /** Equal work of several processes waits for each other. */
   locks: { acquire(name: string, signal?: AbortSignal): Promise<Disposable> };
   /** Steps that run at the same time. */
-  parallelism: number;
+  parallelism(): number;
   now(): number;
 }
 
@@ -41,7 +41,7 @@ export class Solver {
 
   constructor(parts: SolverParts) {
     this.parts = parts;
-    this.slots = new Slots(parts.parallelism);
+    this.slots = new Slots(() => parts.parallelism());
   }
 
   /** Begins a build. Dispose it when its results are exported: what still runs for it alone is given up. */

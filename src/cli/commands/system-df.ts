@@ -1,6 +1,7 @@
 import { TareError } from '../../errors/index.ts';
 import { command } from '../command.ts';
 import { formatOption } from '../format-option.ts';
+import { type CacheLine, cacheRow, cacheTotals } from '../output/build-cache.ts';
 import type { ContainerSummary } from '../output/containers.ts';
 import type { ImageSummary } from '../output/images.ts';
 import { formatList, type Listing } from '../output/listing.ts';
@@ -14,6 +15,7 @@ interface Usage {
   ImageUsage?: { Reclaimable: number };
   Images: ImageSummary[] | null;
   Containers: ContainerSummary[] | null;
+  BuildCache?: CacheLine[] | null;
   Volumes: { Name: string; UsageData?: { Size: number; RefCount: number } | null }[] | null;
 }
 
@@ -56,10 +58,14 @@ function summary(usage: Usage) {
   const volumeSize = volumes.reduce((sum, volume) => sum + size(volume), 0);
   const usedVolumes = volumes.filter((volume) => (volume.UsageData?.RefCount ?? 0) > 0);
   const volumeFree = volumeSize - usedVolumes.reduce((sum, volume) => sum + size(volume), 0);
+  const cache = usage.BuildCache ?? [];
+  const cacheBytes = cacheTotals(cache);
+  const usedCache = cache.filter(({ InUse }) => InUse);
   return [
     row('Images', images.length, usedImages.length, usage.LayersSize, imageFree),
     row('Containers', containers.length, active.length, containerSize, containerFree),
     row('Local Volumes', volumes.length, usedVolumes.length, volumeSize, volumeFree),
+    row('Build Cache', cache.length, usedCache.length, cacheBytes.private, cacheBytes.reclaimable),
   ];
 }
 
@@ -107,6 +113,11 @@ function details(usage: Usage): string {
     String(UsageData?.RefCount ?? 0),
     humanSize(Math.max(0, UsageData?.Size ?? 0)),
   ]);
+  const cache = usage.BuildCache ?? [];
+  const cacheRows = cache.map((line) => {
+    const { ID, Type, Size, CreatedSince, LastUsedSince, UsageCount, Shared } = cacheRow(line);
+    return [ID, Type, Size, CreatedSince, LastUsedSince, UsageCount, Shared].map(String);
+  });
   return [
     'Images space usage:\n',
     table([
@@ -117,5 +128,7 @@ function details(usage: Usage): string {
     table([['CONTAINER ID', 'IMAGE', 'COMMAND', 'LOCAL VOLUMES', 'SIZE', 'CREATED', 'STATUS', 'NAMES'], ...containers]),
     'Local Volumes space usage:\n',
     table([['VOLUME NAME', 'LINKS', 'SIZE'], ...volumes]),
+    `Build cache usage: ${humanSize(cacheTotals(cache).private)}\n`,
+    table([['CACHE ID', 'CACHE TYPE', 'SIZE', 'CREATED', 'LAST USED', 'USAGE', 'SHARED'], ...cacheRows]),
   ].join('\n');
 }

@@ -1,5 +1,5 @@
 import { command } from '../command.ts';
-import { type PrunedKind, prune, pruneOptions } from '../prune.ts';
+import { type PruneStep, prune, pruneOptions } from '../prune.ts';
 
 export default command({
   usage: '[OPTIONS]',
@@ -16,15 +16,16 @@ export default command({
       'all networks not used by at least one container',
       ...(volumes ? ['all anonymous volumes not used by at least one container'] : []),
       all ? 'all images without at least one container associated to them' : 'all dangling images',
+      all ? 'all build cache' : 'unused build cache',
     ];
     const warning = `This will remove:\n${targets.map((target) => `  - ${target}\n`).join('')}`;
     // The order matters: what goes first frees what comes after it.
-    const steps: [kind: PrunedKind, filters: string[]][] = [
+    const steps: PruneStep[] = [
       ['containers', filter],
       ['networks', filter],
     ];
     if (volumes) steps.push(['volumes', filter.filter((text) => !text.startsWith('until='))]);
-    steps.push(['images', [...filter, `dangling=${!all}`]]);
+    steps.push(['images', [...filter, `dangling=${!all}`]], ['build', filter, { all: String(all) }]);
     return await prune(context, force, warning, steps);
   },
 });

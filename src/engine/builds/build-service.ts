@@ -46,7 +46,10 @@ export interface BuildService {
   solve(request: BuildRequest, progress: ProgressSink, signal: AbortSignal): Promise<BuildResult>;
   /** What the cache holds. @param filters as in `CachePrune` */
   usage(filters?: readonly string[]): Promise<readonly CacheUsage[]>;
+  /** Forgets what of the cache nobody uses now, oldest first, and tells of each. At the end there is an event. */
   prune(request: CachePrune): AsyncIterable<CacheUsage>;
+  /** By which rules the cache is pruned by itself; none: it is not. */
+  policy(): Promise<readonly CachePrune[]>;
   /** Builds that run and builds that are over, with what was said of them. */
   history(): Promise<BuildHistory>;
 }

@@ -1,49 +1,55 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
-import type { Builder, BuildResult, CacheLimits } from '../../build/index.ts';
+import type { BuildCache } from '../../build/cache/index.ts';
+import type { Builder, BuildResult } from '../../build/index.ts';
 import type { ContentStore } from '../../storage/index.ts';
 import { defaultCgroupParent, hasCgroup } from '../container-cgroup.ts';
-import { everyImage } from '../image-records.ts';
+import { pruneEvent } from '../events.ts';
 import type { Images } from '../images.ts';
 import type { EngineParts } from '../parts.ts';
+import { cachePolicy, hasBuildCache, makeBuilderFolders, openBuildCache, parallelism } from './build-cache.ts';
 import type { BuildOutcome, BuildService } from './build-service.ts';
+import { CacheKeeping } from './cache-keeping.ts';
 
 /** What building needs of the engine. */
 export interface BuildServiceDeps {
   parts: EngineParts;
   content: ContentStore;
   images: Images;
-  /** Removes what neither images nor the cache keep. */
-  collect(): Promise<void>;
-  limits: CacheLimits;
   /** Stored credentials of who opened the engine may be used. */
   asUser: boolean;
+  /** Finishes or undoes what processes left that died meanwhile. */
+  settle(): Promise<void>;
+  /** Told of what was done without being asked for. */
+  notice(text: string): void;
 }
 
 /** The build service; disposing it cancels what still runs. */
-export interface Builds extends BuildService, AsyncDisposable {}
+export interface Builds extends BuildService, AsyncDisposable {
+  /** Keeps the cache within its policy from now on, every hour too. */
+  keepCache(): void;
+}
 
-/** Steps that run at once: they wait for disks and networks as much as they compute, and the kernel shares the cores among them. */
-const PARALLELISM = Math.max(16, availableParallelism() * 4);
-
-/** Where the builder keeps what it needs, and where its steps run. */
-export const builderFolders = ({ dataRoot, execRoot }: { dataRoot: string; execRoot: string }) => ({
-  directory: join(dataRoot, 'build'),
-  execDirectory: join(execRoot, 'build'),
-});
-
-/** Loads the builder with the first build: most commands need none. */
+/** Loads the builder with the first build, and the cache with the first question about it: most commands need neither. */
 export function createBuildService(deps: BuildServiceDeps): Builds {
+  const { parts, images } = deps;
+  const { config, db, locks } = parts;
   let opened: Promise<{ builder: Builder } & AsyncDisposable> | undefined;
+  let openedCache: Promise<BuildCache> | undefined;
+  const cache = () => (openedCache ??= openBuildCache(parts, images));
+  const keeping = new CacheKeeping({
+    ...{ cache, db, locks, now: Date.now, notice: deps.notice },
+    policy: () => cachePolicy(config),
+    isThere: () => hasBuildCache(config),
+    report: (subject, error) => parts.onError(subject, error),
+  });
   const builder = async () => {
-    opened ??= openLate(deps);
+    opened ??= openLate(deps, cache, (hasLeftovers) => keeping.ended(hasLeftovers));
     return (await opened).builder;
   };
   const solve: BuildService['solve'] = async (request, progress, signal) => {
+    await deps.settle();
     // Who dies meanwhile leaves steps running: this tells the next to reconcile.
-    using _intent = deps.parts.intents.begin();
+    using _intent = parts.intents.begin();
     return await (await builder()).build(request, progress, signal);
   };
   return {
@@ -60,44 +66,62 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
       await nameLocalCaches(plan.request.cacheExports, result.exporterResponse);
       return outcomeOf(result);
     },
-    usage: async (filters = []) => await (await builder()).usage(filters),
+    usage: async (filters = []) => (hasBuildCache(config) ? await (await cache()).usage(filters) : []),
     async *prune(request) {
-      yield* (await builder()).prune(request);
+      // Who dies meanwhile leaves layers that no record has.
+      using _intent = parts.intents.begin();
+      let reclaimedBytes = 0;
+      let isAny = false;
+      try {
+        for await (const usage of hasBuildCache(config) ? (await cache()).prune(request) : []) {
+          isAny = true;
+          if (!usage.isShared) reclaimedBytes += usage.sizeBytes;
+          yield usage;
+        }
+        isAny = true;
+      } finally {
+        // Who stops listening has pruned what he was told of.
+        if (isAny) await db.write((tx) => tx.event(pruneEvent('builder', reclaimedBytes)));
+      }
     },
     history: async () => (await builder()).history,
+    policy: () => cachePolicy(config),
+    keepCache: () => keeping.begin(),
     [Symbol.asyncDispose]: async () => {
       await (await opened)?.[Symbol.asyncDispose]();
+      await keeping[Symbol.asyncDispose]();
     },
   };
 }
 
-async function openLate({ parts, content, images, collect, limits }: BuildServiceDeps) {
-  const [{ openBuilder, defaultPolicy }, { StepNetworks }] = await Promise.all([
+async function openLate(
+  { parts, content, images }: BuildServiceDeps,
+  cache: () => Promise<BuildCache>,
+  ended: (hasLeftovers: boolean) => void,
+) {
+  const [{ openBuilder }, { StepNetworks }] = await Promise.all([
     import('../../build/index.ts'),
     import('./step-networks.ts'),
   ]);
   await using opening = new AsyncDisposableStack();
   const { config, instance, db, locks, layers, runtime, facts, seccomp } = parts;
-  const folders = builderFolders(config);
-  for (const folder of Object.values(folders)) mkdirSync(folder, { recursive: true, mode: 0o700 });
   const networks = opening.use(new StepNetworks(parts));
-  const policy = defaultPolicy(folders.directory, limits);
   const builder = opening.use(
     await openBuilder({
-      ...folders,
-      ...{ instance, db, locks, content, layers, runtime, facts, seccomp, collect },
+      ...makeBuilderFolders(config),
+      ...{ instance, db, locks, content, layers, runtime, facts, seccomp },
       runtimeBinary: () => parts.runtimeFor(''),
       images: await images.forBuilds(),
       network: (mode, signal) => networks.lend(mode, signal),
       cgroupParent: hasCgroup(parts) ? defaultCgroupParent(instance) : undefined,
       holdContent: () => images.hold(),
-      imageLayers: () => new Set(everyImage(db).flatMap((image) => image.layers.map(({ diffID }) => diffID))),
-      parallelism: PARALLELISM,
-      policy: () => policy,
+      parallelism: () => parallelism(config),
       now: () => Date.now(),
+      ended,
       report: (subject, error) => parts.onError(subject, error),
     }),
   );
+  (await cache()).layersInUse = () => builder.layersInUse();
   const owned = opening.move();
   return { builder, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

@@ -1,14 +1,25 @@
 import { existsSync, readdirSync } from 'node:fs';
+import type { Images } from '../images.ts';
 import type { EngineParts } from '../parts.ts';
-import { builderFolders } from './builds.ts';
+import { builderFolders, hasBuildCache, openBuildCache } from './build-cache.ts';
 
-/** Ends steps of builds whose process has died, and removes what they left. The builder is loaded only when there may be some. */
-export async function reconcileBuilds(parts: EngineParts): Promise<void> {
+/**
+ * Ends steps of builds whose process has died, removes what they left, and mends the cache's records. Nothing is loaded where nobody
+ * ever built. Layers that no record has any more are the next collection's.
+ */
+export async function reconcileBuilds(parts: EngineParts, images: Pick<Images, 'collect'>): Promise<void> {
+  if (!hasBuildCache(parts.config)) return;
+  await reconcileSteps(parts);
+  await (await openBuildCache(parts, images)).reconcile();
+}
+
+async function reconcileSteps(parts: EngineParts): Promise<void> {
   const { execDirectory } = builderFolders(parts.config);
+  // Whoever looks after a build that ended well needs no builder.
   if (!existsSync(execDirectory) || !readdirSync(execDirectory).some((name) => name.startsWith('step'))) return;
-  const { reconcileSteps } = await import('../../build/index.ts');
+  const build = await import('../../build/index.ts');
   const { locks, layers, runtime } = parts;
-  await reconcileSteps({
+  await build.reconcileSteps({
     ...{ execDirectory, locks, layers, runtime },
     runtimeBinary: () => parts.runtimeFor(''),
     report: (subject, error) => parts.onError(subject, error),

@@ -70,14 +70,6 @@ export const absentRoutes: Route[] = [
       return json([]);
     },
   }),
-
-  route({
-    method: 'POST',
-    path: '/build/prune',
-    async handler() {
-      return json({ CachesDeleted: null, SpaceReclaimed: 0 });
-    },
-  }),
 ];
 
 function refuse(method: Method, path: string, kind: 'Unavailable' | 'Unsupported', reason: string): Route {

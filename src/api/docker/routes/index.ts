@@ -1,5 +1,6 @@
 import type { Route } from '../routing.ts';
 import { absentRoutes } from './absent.ts';
+import { buildCacheRoutes } from './build-cache.ts';
 import { checkpointRoutes } from './checkpoints.ts';
 import { commitRoutes } from './commit.ts';
 import { containerFileRoutes } from './container-files.ts';
@@ -28,5 +29,6 @@ export const routes: readonly Route[] = [
   ...egressRoutes,
   ...registryRoutes,
   ...systemRoutes,
+  ...buildCacheRoutes,
   ...absentRoutes,
 ];

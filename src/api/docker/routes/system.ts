@@ -1,13 +1,14 @@
 import * as T from 'typebox';
-import type { EngineServices } from '../../../engine/index.ts';
+import { cacheQuestion, type EngineServices } from '../../../engine/index.ts';
 import { TareError } from '../../../errors/index.ts';
+import { cacheUsageOf } from '../from-engine/cache-usage.ts';
 import { eventLines } from '../from-engine/event.ts';
 import { imageSummaryOf } from '../from-engine/image.ts';
 import { infoOf, versionOf } from '../from-engine/system.ts';
 import { volumeUsageOf } from '../from-engine/volume.ts';
 import { bytes, json, text } from '../responses.ts';
 import { type Call, route } from '../routing.ts';
-import { parseFilters } from '../schema/filters.ts';
+import { parseAnyFilters, parseFilters } from '../schema/filters.ts';
 import type { ApiVersion } from '../version.ts';
 import { summariesOf } from './containers.ts';
 
@@ -87,10 +88,13 @@ export const systemRoutes = [
       type: T.Array(T.String()),
       // Ours: say what removing unused images would free.
       reclaimable: T.Boolean(),
+      // Ours: which lines of the build cache.
+      filters: T.String(),
     }),
     async handler({ engine, query, version }) {
       const types = version >= 42 ? query.type : [];
-      return json(await diskUsage(engine, types, { tellReclaimable: query.reclaimable, version }));
+      const cacheFilters = cacheQuestion(parseAnyFilters(query.filters), Date.now());
+      return json(await diskUsage(engine, types, { tellReclaimable: query.reclaimable, cacheFilters, version }));
     },
   }),
 ];
@@ -98,22 +102,43 @@ export const systemRoutes = [
 async function diskUsage(
   engine: Call['engine'],
   types: readonly string[],
-  { tellReclaimable, version }: { tellReclaimable: boolean; version: ApiVersion },
+  {
+    tellReclaimable,
+    cacheFilters,
+    version,
+  }: { tellReclaimable: boolean; cacheFilters: ReturnType<typeof cacheQuestion>; version: ApiVersion },
 ) {
   const known = ['container', 'image', 'volume', 'build-cache'];
   const unknown = types.find((type) => !known.includes(type));
   if (unknown !== undefined) throw new TareError('InvalidArgument', `unknown object type: ${unknown}`);
   const wants = (type: string) => types.length === 0 || types.includes(type);
-  const usage = await engine.system.diskUsage();
+  const isMore = known.some((type) => type !== 'build-cache' && wants(type));
+  const [usage, cache] = await Promise.all([
+    isMore ? engine.system.diskUsage() : undefined,
+    wants('build-cache') && cacheFilters !== 'nothing' ? cacheUsage(engine, cacheFilters) : [],
+  ]);
   return {
-    ...(wants('image') && {
-      LayersSize: usage.imageBytes,
-      Images: usage.images.map((image) => imageSummaryOf(image, version)),
-      // Clients cannot compute it from the list, which does not say which layers are shared with which.
-      ...(tellReclaimable && { ImageUsage: { Reclaimable: usage.reclaimableImageBytes } }),
+    ...(usage &&
+      wants('image') && {
+        LayersSize: usage.imageBytes,
+        Images: usage.images.map((image) => imageSummaryOf(image, version)),
+        // Clients cannot compute it from the list, which does not say which layers are shared with which.
+        ...(tellReclaimable && { ImageUsage: { Reclaimable: usage.reclaimableImageBytes } }),
+      }),
+    ...(usage && wants('container') && { Containers: await summariesOf(engine, usage.containers, version) }),
+    ...(usage && wants('volume') && { Volumes: usage.volumes.map(volumeUsageOf) }),
+    ...(wants('build-cache') && {
+      BuildCache: cache.map((one) => cacheUsageOf(one, version)),
+      ...(version < 42 && { BuilderSize: cache.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) }),
     }),
-    ...(wants('container') && { Containers: await summariesOf(engine, usage.containers, version) }),
-    ...(wants('volume') && { Volumes: usage.volumes.map(volumeUsageOf) }),
-    ...(wants('build-cache') && { BuildCache: [] }),
   };
+}
+
+async function cacheUsage(
+  engine: Call['engine'],
+  { filters, keepDurationMs = 0 }: Exclude<ReturnType<typeof cacheQuestion>, 'nothing'>,
+) {
+  const until = Date.now() - keepDurationMs;
+  const lines = await engine.builds.usage(filters);
+  return lines.filter(({ lastUsedMs, createdMs }) => keepDurationMs === 0 || (lastUsedMs ?? createdMs) <= until);
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { kindOf } from '../../../errors/index.ts';
 import type { LocalLayer } from '../../../storage/index.ts';
 import type { BuilderParts } from '../../builder-parts.ts';
-import { type CacheEntryUse, useCacheEntry } from '../../cache/entries.ts';
+import { type CacheEntryUse, holdFolder, useCacheEntry } from '../../cache/entries.ts';
 import type { SentFolder } from '../../session.ts';
 import { IndexReader, IndexWriter } from './folder-index.ts';
 import { FolderWriter } from './folder-writer.ts';
@@ -64,8 +64,9 @@ const freshKey = (): string => `build-local-${randomBytes(16).toString('hex')}`;
 async function receiveAlone(parts: FolderParts, request: KeptFolderRequest): Promise<HeldFolder> {
   const key = freshKey();
   const folder = join(parts.directory, 'sources', key);
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
   await using undo = new AsyncDisposableStack();
+  undo.use(await holdFolder(parts, key));
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
   undo.defer(() => rm(folder, { recursive: true, force: true }));
   const use = { path: folder, isNew: true, record: async () => {} };
   const held = (await receiveInto(parts, request, use, key)) as Exclude<

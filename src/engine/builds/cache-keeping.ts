@@ -1,0 +1,93 @@
+import type { BuildCache, CachePolicy } from '../../build/cache/index.ts';
+import type { Database, Locks } from '../../state/index.ts';
+
+const HOUR_MS = 3_600_000;
+/** Looking at the whole cache after each of many builds would cost more than it frees. */
+const PAUSE_MS = 60_000;
+const LAST = 'build-cache-kept-ms';
+
+export interface CacheKeepingParts {
+  cache(): Promise<BuildCache>;
+  policy(): Promise<CachePolicy>;
+  /** Whether there is a cache at all. */
+  isThere(): boolean;
+  db: Database;
+  locks: Pick<Locks, 'tryAcquire'>;
+  now(): number;
+  /** Told of what went by itself. */
+  notice(text: string): void;
+  report(subject: string, error: unknown): void;
+}
+
+/**
+ * Keeps the build cache within its policy: after builds, at most once a minute by all processes together, and in a daemon every hour.
+ * Nobody waits for it but the engine's end.
+ */
+export class CacheKeeping implements AsyncDisposable {
+  readonly #parts: CacheKeepingParts;
+  #work: Promise<void> = Promise.resolve();
+  #timer: NodeJS.Timeout | undefined;
+  #hourly: NodeJS.Timeout | undefined;
+  #isDaemon = false;
+  #isClosed = false;
+
+  constructor(parts: CacheKeepingParts) {
+    this.#parts = parts;
+  }
+
+  /** A build is over. @param hasLeftovers it made layers that nobody keeps */
+  ended(hasLeftovers: boolean): void {
+    this.#then(async () => {
+      const cache = await this.#parts.cache();
+      if (hasLeftovers || cache.isCollectionDue) await cache.collect();
+    });
+    this.#look();
+  }
+
+  /** From now on at once and every hour, as a daemon does. */
+  begin(): void {
+    this.#isDaemon = true;
+    this.#hourly = setInterval(() => this.#look(), HOUR_MS).unref();
+    this.#look();
+  }
+
+  #look(): void {
+    if (this.#isClosed || !this.#parts.isThere()) return;
+    const dueMs = this.#lastMs() + PAUSE_MS - this.#parts.now();
+    if (dueMs <= 0 || dueMs > PAUSE_MS) {
+      this.#then(() => this.#keep());
+      return;
+    }
+    // A command that ends leaves it to the next.
+    if (!this.#isDaemon || this.#timer !== undefined) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#look();
+    }, dueMs).unref();
+  }
+
+  #lastMs(): number {
+    return Number(this.#parts.db.get<{ value: string }>('SELECT value FROM facts WHERE key = ?', LAST)?.value ?? 0);
+  }
+
+  async #keep(): Promise<void> {
+    const { cache, policy, db, locks, now, notice } = this.#parts;
+    const rules = await policy();
+    using lock = rules.length === 0 ? undefined : locks.tryAcquire('build-cache-policy');
+    if (lock === undefined) return;
+    await db.write((tx) => tx.run('INSERT OR REPLACE INTO facts (key, value) VALUES (?, ?)', LAST, String(now())));
+    const bytes = await (await cache()).keepTo(rules);
+    if (bytes > 0) notice(`removed ${bytes} bytes of the build cache, by its policy`);
+  }
+
+  #then(work: () => Promise<void>): void {
+    this.#work = this.#work.then(work).catch((error: unknown) => this.#parts.report('keeping the build cache', error));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    clearInterval(this.#hourly);
+    await this.#work;
+  }
+}
