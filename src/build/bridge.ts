@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { TareError } from '../errors/index.ts';
-import { compileGlob, hostPlatform } from '../image/index.ts';
+import { compileGlob, formatPlatform, hostPlatform, normalized } from '../image/index.ts';
 import { type Definition, OpSchema } from '../protocol/index.ts';
 import { digestOf } from '../storage/index.ts';
+import type { Asker, BuildTrace } from './attestations/build-trace.ts';
 import type { BuildRequest, TypedOptions } from './build-types.ts';
 import type { BuilderParts } from './builder-parts.ts';
 import type {
@@ -31,6 +32,10 @@ export interface BridgeContext {
   parts: BuilderParts;
   graph: BuildGraph;
   request: BuildRequest;
+  /** What was looked at on the way. */
+  trace: BuildTrace<SolvedRef>;
+  /** The client's own. */
+  bridge: Pick<FrontendBridge, 'resolveImageConfig' | 'solve'>;
   /** @throws {TareError} NotFound: there is no such frontend */
   frontend(name: string, options: Readonly<Record<string, string>>): Promise<Frontend>;
   importCaches(caches: readonly TypedOptions[]): void;
@@ -43,15 +48,20 @@ export class SolvedRef implements BridgeRef {
   readonly id = randomUUID();
   readonly definition: Definition;
   readonly edge: Edge | undefined;
+  readonly asker: Asker;
+  /** Somebody looked into it. */
+  isSolved = false;
   readonly #context: BridgeContext;
 
-  constructor(context: BridgeContext, definition: Definition) {
+  constructor(context: BridgeContext, definition: Definition, asker: Asker) {
     this.#context = context;
     this.definition = definition;
+    this.asker = asker;
     this.edge = context.graph.load(definition);
   }
 
   async tree(): Promise<Tree> {
+    this.isSolved = true;
     return this.edge === undefined ? emptyTree : await this.#context.graph.tree(this.edge);
   }
 
@@ -83,15 +93,19 @@ export class Bridge implements FrontendBridge {
   readonly inputs: ReadonlyMap<string, Definition>;
   readonly platforms = runnablePlatforms();
   readonly #context: BridgeContext;
+  readonly #asker: Asker;
 
+  /** @param frontend that it is given to; empty: the client */
   constructor(
     context: BridgeContext,
+    frontend: string,
     options: Readonly<Record<string, string>> = {},
     inputs: ReadonlyMap<string, Definition> = new Map(),
   ) {
     this.#context = context;
     this.options = options;
     this.inputs = inputs;
+    this.#asker = { frontend, options: frontend === '' ? {} : options };
   }
 
   get sessionID(): string {
@@ -116,14 +130,15 @@ export class Bridge implements FrontendBridge {
         throw new TareError('InvalidArgument', 'a definition and a frontend are given: want one of them');
       }
       const run = await this.#context.frontend(frontend, frontendOptions ?? {});
-      return await run(new Bridge(this.#context, frontendOptions, frontendInputs));
+      return await run(new Bridge(this.#context, frontend, frontendOptions, frontendInputs));
     }
-    const ref = definition && new SolvedRef(this.#context, definition);
+    const ref = definition && new SolvedRef(this.#context, definition, this.#asker);
+    if (ref !== undefined) this.#context.trace.refs.push(ref);
     return { ref, refs: new Map(), metadata: new Map(), attestations: new Map() };
   }
 
   async resolveImageConfig(ref: string, question: ImageConfigQuestion): Promise<ImageConfigAnswer> {
-    const { parts, graph, request, resolveLayout } = this.#context;
+    const { parts, graph, request, trace, resolveLayout } = this.#context;
     const wanted = question.platform;
     const platform =
       wanted === undefined
@@ -135,11 +150,17 @@ export class Bridge implements FrontendBridge {
             ...(wanted.osVersion ? { 'os.version': wanted.osVersion } : {}),
           };
     return await shownAs(graph, question.logName || `resolve image config for ${ref}`, async (context) => {
-      if (question.store !== undefined) return await resolveLayout(ref, question, context);
+      const platformID = formatPlatform(normalized(platform));
+      if (question.store !== undefined) {
+        const answer = await resolveLayout(ref, question, context);
+        trace.images.push({ kind: 'oci-layout', ref: answer.ref, digest: answer.digest, platform: platformID });
+        return answer;
+      }
       const asked = this.#converted(ref);
       const options = { mode: question.resolveMode, platform, sessions: [request.session], signal: graph.signal };
-      const found = await parts.images.resolve(asked, options);
-      return { ref: asked, digest: found.indexOrManifest, config: found.config };
+      const { indexOrManifest: digest, config } = await parts.images.resolve(asked, options);
+      trace.images.push({ kind: 'image', ref: asked, digest, platform: platformID });
+      return { ref: asked, digest, config };
     });
   }
 

@@ -67,6 +67,18 @@ export interface BuildResult {
   exporterResponse: Readonly<Record<string, string>>;
   /** Documents of the frontend, by key: of a question, `result.txt`, `result.json`, `result.statuscode`. */
   metadata: ReadonlyMap<string, Uint8Array>;
+  /** How each result was made, by platform id. */
+  provenance: ReadonlyMap<string, ResultProvenance>;
+  /** Results are told by platform, also when there is one. */
+  isMultiPlatform: boolean;
+}
+
+/** How a result was made, in SLSA's words; the document is written when it is asked for. */
+export interface ResultProvenance {
+  /** `https://slsa.dev/provenance/v1` */
+  predicateType: string;
+  /** @param mode `min`: without what the user said, and without the graph */
+  predicate(mode: 'min' | 'max'): object;
 }
 
 /** A line of the cache's list. */

@@ -59,15 +59,22 @@ export interface BuildImages {
   layerBlobs(diffID: DiffID): Promise<readonly Descriptor[]>;
   /** Paths of repositories of a registry that were seen to have a blob: it can be mounted from there. */
   blobSources(digest: Digest, domain: string): readonly string[];
-  /** Makes an image of blobs and layers that are in the stores known by these names (none: by its id alone). @returns its id */
-  record(image: {
-    manifest: Descriptor;
-    /** The index that it is part of, which is then stored too. */
-    index?: Descriptor;
-    layers: readonly { diffID: DiffID; descriptor: Descriptor }[];
-    config: Digest;
-    names: readonly string[];
-  }): Promise<string>;
+  /**
+   * Makes an image of blobs and layers that are in the stores known by these names (none: by its id alone), and findable the images of
+   * its other platforms.
+   * @returns its id
+   */
+  record(
+    image: BuiltImage,
+    options?: { index?: Descriptor; others?: readonly BuiltImage[]; names?: readonly string[] },
+  ): Promise<string>;
+}
+
+/** One platform's image, whose blobs and layers are in the stores. */
+export interface BuiltImage {
+  manifest: Descriptor;
+  layers: readonly { diffID: DiffID; descriptor: Descriptor }[];
+  config: Digest;
 }
 
 /** What a builder needs of the world. */
@@ -77,6 +84,8 @@ export interface BuilderParts {
   /** Folder in memory, 0700: bundles and sockets of running steps. */
   execDirectory: string;
   instance: string;
+  /** Of this program, for documents that name their tool. */
+  version: string;
   db: Database;
   locks: Locks;
   content: ContentStore;

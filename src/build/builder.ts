@@ -2,6 +2,7 @@ import { TareError } from '../errors/index.ts';
 import { hostPlatform } from '../image/index.ts';
 import type { Definition } from '../protocol/index.ts';
 import type { LayerName } from '../storage/index.ts';
+import { BuildTrace } from './attestations/build-trace.ts';
 import { Bridge, type BridgeContext, shownAs } from './bridge.ts';
 import type { Builder, BuildRequest, BuildResult, TypedOptions } from './build-types.ts';
 import type { BuilderParts } from './builder-parts.ts';
@@ -124,8 +125,8 @@ class OpenBuilder implements Builder {
     context.importCaches(request.cacheImports);
     try {
       const result = await untilAborted(this.#solve(context), signal);
-      const exporterResponse = await exportResult(this.#cache, context, result, cacheExports);
-      return { exporterResponse, metadata: result.metadata };
+      const exported = await exportResult(this.#cache, context, result, cacheExports);
+      return { ...exported, metadata: result.metadata };
     } catch (error) {
       const step = failedStepOf(error);
       if (step === undefined || request.onFailure === undefined || signal.aborted) throw error;
@@ -139,9 +140,9 @@ class OpenBuilder implements Builder {
 
   async #solve(context: BridgeContext): Promise<FrontendResult> {
     const { request } = context;
-    const bridge = new Bridge(context, request.frontendOptions, request.frontendInputs);
+    const { definition, frontend = '' } = request;
+    const bridge = new Bridge(context, frontend, request.frontendOptions, request.frontendInputs);
     if (request.drive !== undefined) return await request.drive(bridge);
-    const { definition, frontend } = request;
     if (frontend) return await (await context.frontend(frontend, request.frontendOptions ?? {}))(bridge);
     return await bridge.solve(definition === undefined ? {} : { definition });
   }
@@ -149,8 +150,12 @@ class OpenBuilder implements Builder {
   #bridgeContext(graph: BuildGraph, request: BuildRequest): BridgeContext {
     const imported = new Set<string>();
     const parts = this.#parts;
-    return {
-      ...{ parts, graph, request },
+    const context: BridgeContext = {
+      ...{ parts, graph, request, trace: new BuildTrace(parts.now()) },
+      bridge: {
+        solve: (asked) => new Bridge(context, '').solve(asked),
+        resolveImageConfig: (ref, question) => new Bridge(context, '').resolveImageConfig(ref, question),
+      },
       frontend: (name) => frontendFor(name),
       importCaches: (caches: readonly TypedOptions[]) => {
         for (const cache of caches) {
@@ -176,6 +181,7 @@ class OpenBuilder implements Builder {
         return { ref, digest: found.indexOrManifest, config: found.config };
       },
     };
+    return context;
   }
 
   #outer(graph: BuildGraph) {

@@ -1,8 +1,9 @@
 import { TareError } from '../errors/index.ts';
 import { hostPlatform } from '../image/index.ts';
 import type { LayerName } from '../storage/index.ts';
+import { Attester } from './attestations/attested.ts';
 import { type BridgeContext, SolvedRef, shownAs } from './bridge.ts';
-import type { BuildRequest } from './build-types.ts';
+import type { BuildRequest, BuildResult, ResultProvenance } from './build-types.ts';
 import type { CacheKey } from './cache/key.ts';
 import type { CarriedRecord, CarriedResult } from './cache/remote/carried.ts';
 import { carriedRecords } from './cache/remote/carried-graph.ts';
@@ -58,14 +59,16 @@ export async function exportResult(
   context: BridgeContext,
   result: FrontendResult,
   cacheExports: readonly CacheExport[],
-): Promise<Record<string, string>> {
+): Promise<Pick<BuildResult, 'exporterResponse' | 'provenance' | 'isMultiPlatform'>> {
   const { parts, graph, request } = context;
-  const exported = await partsOf(result);
+  const made = await partsOf(context, result);
+  const exported = made.map(({ part }) => part);
   const recordsFor = recordsOf(context, result, exported);
   const inline = cacheExports.find(({ type }) => type === 'inline');
+  const isMultiPlatform = result.refs.size > 0 && result.ref === undefined;
   const source: ExportSource = {
     parts: exported,
-    isMultiPlatform: result.refs.size > 0 && result.ref === undefined,
+    isMultiPlatform,
     metadata: result.metadata,
     layerFacts: (layer) => cache.facts(layer),
     ...(inline && {
@@ -75,24 +78,25 @@ export async function exportResult(
         ),
     }),
   };
-  const response: Record<string, string> = {};
+  const exporterResponse: Record<string, string> = {};
   for (const [position, { type, attributes }] of request.exporters.entries()) {
     graph.signal.throwIfAborted();
     const exporter = exporterFor(parts, type);
     const told = await shownAs(graph, titles[type] ?? `exporting to ${type}`, ({ progress, signal }) =>
       exporter(source, { exporterID: String(position), attributes, session: request.session, progress, signal }),
     );
-    Object.assign(response, told);
+    Object.assign(exporterResponse, told);
   }
   for (const [position, one] of cacheExports.entries()) {
     if (one.type === 'inline') continue;
     const told = await exportOneCache(one);
-    Object.assign(response, told);
+    Object.assign(exporterResponse, told);
     // The well-known key tells of one alone.
     const manifest = told['cache.manifest'];
-    if (cacheExports.length > 1 && manifest !== undefined) response[`cache.manifest/${position}`] = manifest;
+    if (cacheExports.length > 1 && manifest !== undefined) exporterResponse[`cache.manifest/${position}`] = manifest;
   }
-  return response;
+  const provenance = new Map(made.map((one) => [one.part.platformID, one.provenance]));
+  return { exporterResponse, provenance, isMultiPlatform };
 
   async function exportOneCache(one: CacheExport): Promise<Readonly<Record<string, string>>> {
     try {
@@ -131,25 +135,41 @@ function recordsOf({ parts, graph }: BridgeContext, result: FrontendResult, expo
   };
 }
 
-/** One for each platform, their trees made side by side. */
-async function partsOf({ ref, refs, metadata, attestations }: FrontendResult): Promise<ExportedPart[]> {
-  const platforms = readPlatforms(metadata);
-  const named = new Map<string, BridgeRef | undefined>(refs);
-  const [first] = platforms.keys();
-  if (named.size === 0) named.set(first ?? '', ref);
+/** One for each platform, in the frontend's order; their trees are made side by side. */
+async function partsOf(
+  context: BridgeContext,
+  result: FrontendResult,
+): Promise<{ part: ExportedPart; provenance: ResultProvenance }[]> {
+  const attester = new Attester(context);
+  const results = resultsOf(result);
   return await Promise.all(
-    [...named].map(async ([id, one]): Promise<ExportedPart> => {
-      const config = metadata.get(`containerimage.config/${id}`) ?? metadata.get('containerimage.config');
-      const platform = platforms.get(id) ?? platformOfConfig(config);
-      return {
-        platformID: id || [platform.os, platform.architecture, platform.variant].filter(Boolean).join('/'),
-        platform,
-        tree: (await one?.tree()) ?? emptyTree,
-        ...(config === undefined ? {} : { config }),
-        attestations: attestations.get(id) ?? [],
-      };
+    results.map(async ({ config, ...about }) => {
+      const { platformID, platform, ref } = about;
+      const tree = (await ref?.tree()) ?? emptyTree;
+      const { attestations, provenance } = await attester.say(result, about, results);
+      const part = { platformID, platform, tree, ...(config === undefined ? {} : { config }), attestations };
+      return { part, provenance };
     }),
   );
+}
+
+interface PlatformResult extends Pick<ExportedPart, 'platformID' | 'platform'> {
+  ref: BridgeRef | undefined;
+  config: Uint8Array | undefined;
+}
+
+function resultsOf({ ref, refs, metadata }: FrontendResult): PlatformResult[] {
+  const platforms = readPlatforms(metadata);
+  const named = new Map<string, BridgeRef | undefined>(refs);
+  if (named.size === 0) named.set([...platforms.keys()][0] ?? '', ref);
+  const order = [...platforms.keys()];
+  const sorted = [...named].sort(([a], [b]) => order.indexOf(a) - order.indexOf(b));
+  return sorted.map(([id, one]) => {
+    const config = metadata.get(`containerimage.config/${id}`) ?? metadata.get('containerimage.config');
+    const platform = platforms.get(id) ?? platformOfConfig(config);
+    const platformID = id || [platform.os, platform.architecture, platform.variant].filter(Boolean).join('/');
+    return { platformID, platform, ref: one, config };
+  });
 }
 
 function readPlatforms(metadata: ReadonlyMap<string, Uint8Array>): Map<string, ExportedPart['platform']> {

@@ -1,8 +1,35 @@
-import type { Descriptor, DiffID, LayerName } from '../storage/index.ts';
+import type { Descriptor, DiffID, Digest, LayerName } from '../storage/index.ts';
 import type { Attestation } from './frontend.ts';
 import type { VertexProgress } from './progress.ts';
 import type { BuildSession } from './session.ts';
 import type { Tree } from './tree.ts';
+
+/** What an exporter made of a part, for what is said about it. */
+export interface ExportedForm {
+  /** When it counts as made. */
+  createdMs: number;
+  /** Of an image. */
+  image?: {
+    name: string;
+    manifest: Digest;
+    config: Digest;
+    /** Base first, with the blobs that it has them as. */
+    layers: readonly { name: LayerName; diffID: DiffID; descriptor: Descriptor }[];
+  };
+}
+
+/** An in-toto statement that is to be made about a part. */
+export interface PartAttestation {
+  predicateType: string;
+  /** Name of its document, where it stands beside files. */
+  path: string;
+  /** Said in images alone. */
+  isInlineOnly: boolean;
+  /** Empty: the part itself. */
+  subjects: NonNullable<Attestation['inToto']>['subjects'];
+  /** Asked once for each export. @throws {TareError} InvalidArgument: its document is no JSON object, or too large */
+  predicate(form: ExportedForm): Promise<object>;
+}
 
 /** One platform's part of what is exported. */
 export interface ExportedPart {
@@ -12,7 +39,7 @@ export interface ExportedPart {
   tree: Tree;
   /** The image's config as the frontend made it (`containerimage.config`), without layers; undefined: none. */
   config?: Uint8Array;
-  attestations: readonly Attestation[];
+  attestations: readonly PartAttestation[];
 }
 
 /** What is known of a layer's making, for the history of an image. */

@@ -50,8 +50,6 @@ export interface Attestation {
   /** Where the document, or the folder of documents, lies. */
   ref?: BridgeRef;
   path: string;
-  /** The document itself, where it lies in no tree. */
-  content?: Uint8Array;
   metadata: Readonly<Record<string, Uint8Array>>;
   inToto?: {
     predicateType: string;

@@ -67,7 +67,7 @@ export class BuilderLab implements AsyncDisposable {
     const parts: BuilderParts = {
       directory: join(root, 'build'),
       execDirectory: join(root, 'run/builds'),
-      ...{ instance, db, content, layers, runtime },
+      ...{ instance, version: '0', db, content, layers, runtime },
       locks: new Locks(join(root, 'run/locks')),
       runtimeBinary: () => binary,
       facts: readHostFacts(),

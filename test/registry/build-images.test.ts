@@ -85,7 +85,7 @@ test("a build's image is recorded by its names", async () => {
   const images = await lab.images.forBuilds();
   const { manifest, config } = await images.resolve(lab.at('a:v1'), asked);
   const { layers } = await images.pull(lab.at('a:v1'), manifest, { ...asked, progress: () => {} });
-  const id = await images.record({ manifest, layers, config: digestOf(config), names: ['made:1', 'made:2'] });
+  const id = await images.record({ manifest, layers, config: digestOf(config) }, { names: ['made:1', 'made:2'] });
   expect((await lab.images.inspect('made:1')).id).toBe(id);
   expect((await lab.images.inspect('made:2')).repoTags).toEqual(['made:1', 'made:2']);
   expect((await images.layerBlobs(layers[0]!.diffID)).map(({ digest }) => digest)).toEqual([

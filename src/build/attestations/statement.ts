@@ -1,7 +1,8 @@
 import { TareError } from '../../errors/index.ts';
 import { formatPlatform, parseReference, withDefaultTag } from '../../image/index.ts';
 import type { Digest, Platform } from '../../storage/index.ts';
-import type { Attestation } from '../frontend.ts';
+import type { ExportedForm, PartAttestation } from '../exporter.ts';
+import type { BridgeRef } from '../frontend.ts';
 
 /** What a statement is about (in-toto, "Statement", `subject`). */
 export interface StatementSubject {
@@ -11,6 +12,7 @@ export interface StatementSubject {
 
 /** A statement is held whole. Bills of large images have some megabytes. */
 const MAX_STATEMENT_BYTES = 64 << 20;
+const PIECE_BYTES = 8 << 20;
 const STATEMENT_TYPE = 'https://in-toto.io/Statement/v0.1';
 
 /** An in-toto statement about what is exported. */
@@ -27,7 +29,7 @@ export function imageSubjects(names: readonly string[], platform: Platform, dige
 }
 
 /** `pkg:docker/example.com/app@1.0?platform=linux%2Famd64` */
-export function imagePurl(name: string, platform: Platform | undefined): string {
+export function imagePurl(name: string, platform: Platform | undefined, type: 'docker' | 'oci' = 'docker'): string {
   const { domain, path, tag, digest } = withDefaultTag(parseReference(name));
   const repository = domain === 'docker.io' ? path.replace(/^library\//, '') : `${domain}/${path}`;
   const qualifiers = [
@@ -36,43 +38,44 @@ export function imagePurl(name: string, platform: Platform | undefined): string 
   ];
   const encoded = repository.split('/').map(encodeURIComponent).join('/');
   const version = tag === undefined ? '' : `@${encodeURIComponent(tag)}`;
-  return `pkg:docker/${encoded}${version}${qualifiers.length === 0 ? '' : `?${qualifiers.join('&')}`}`;
+  return `pkg:${type}/${encoded}${version}${qualifiers.length === 0 ? '' : `?${qualifiers.join('&')}`}`;
 }
 
 /**
  * The statement that an attestation makes about these subjects.
- * @throws {TareError} InvalidArgument: its document is no JSON object, or too large; Unsupported: a bundle
+ * @throws {TareError} InvalidArgument: its document is no JSON object, or too large
  */
-export async function statementOf(attestation: Attestation, own: readonly StatementSubject[]): Promise<Statement> {
-  if (attestation.kind !== 'in-toto' || attestation.inToto === undefined) {
-    throw new TareError(
-      'Unsupported',
-      `attestation ${JSON.stringify(attestation.path)} is a bundle: only in-toto statements one by one can be exported`,
-    );
-  }
-  const { predicateType, subjects } = attestation.inToto;
-  const predicate = readPredicate(await contentOf(attestation), attestation.path);
+export async function statementOf(
+  { predicateType, subjects, predicate }: PartAttestation,
+  own: readonly StatementSubject[],
+  form: ExportedForm,
+): Promise<Statement> {
   const named = subjects.length === 0 ? own : subjects.flatMap((subject) => subjectsOf(subject, own));
-  const document = { _type: STATEMENT_TYPE, predicateType, subject: named, predicate };
+  const document = { _type: STATEMENT_TYPE, predicateType, subject: named, predicate: await predicate(form) };
   return { predicateType, bytes: Buffer.from(JSON.stringify(document, undefined, 2)) };
 }
 
-async function contentOf({ content, ref, path }: Attestation): Promise<Uint8Array> {
-  if (content !== undefined) return content;
-  if (ref !== undefined) {
-    const { sizeBytes } = await ref.status(path);
-    if (sizeBytes > MAX_STATEMENT_BYTES) {
-      throw new TareError(
-        'InvalidArgument',
-        `attestation ${JSON.stringify(path)} has ${sizeBytes} bytes, at most ${MAX_STATEMENT_BYTES} are allowed`,
-      );
-    }
-    return await ref.readFile(path, { offset: 0, length: sizeBytes });
+/**
+ * A document that a frontend has in a tree.
+ * @throws {TareError} NotFound; InvalidArgument: it is no JSON object, or too large
+ */
+export async function documentAt(ref: BridgeRef, path: string): Promise<Record<string, unknown>> {
+  const { sizeBytes } = await ref.status(path);
+  if (sizeBytes > MAX_STATEMENT_BYTES) {
+    throw new TareError(
+      'InvalidArgument',
+      `attestation ${JSON.stringify(path)} has ${sizeBytes} bytes, at most ${MAX_STATEMENT_BYTES} are allowed`,
+    );
   }
-  throw new TareError('InvalidArgument', `attestation ${JSON.stringify(path)} has no document`);
+  const pieces: Uint8Array[] = [];
+  // A file is read whole only up to a size.
+  for (let offset = 0; offset < sizeBytes; offset += PIECE_BYTES) {
+    pieces.push(await ref.readFile(path, { offset, length: Math.min(PIECE_BYTES, sizeBytes - offset) }));
+  }
+  return readDocument(Buffer.concat(pieces), path);
 }
 
-function readPredicate(bytes: Uint8Array, path: string): object {
+function readDocument(bytes: Uint8Array, path: string): Record<string, unknown> {
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
@@ -86,11 +89,11 @@ function readPredicate(bytes: Uint8Array, path: string): object {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new TareError('InvalidArgument', `attestation ${JSON.stringify(path)} is no JSON object`);
   }
-  return value;
+  return value as Record<string, unknown>;
 }
 
 function subjectsOf(
-  { kind, name, digests }: NonNullable<Attestation['inToto']>['subjects'][number],
+  { kind, name, digests }: PartAttestation['subjects'][number],
   own: readonly StatementSubject[],
 ): readonly StatementSubject[] {
   if (kind === 'self') return name === '' || name === '_' ? own : own.map(({ digest }) => ({ name, digest }));
@@ -100,9 +103,3 @@ function subjectsOf(
   });
   return [{ name, digest: Object.fromEntries(pairs) }];
 }
-
-/** Said only inside images, not beside files of an export. */
-export const isInlineOnly = ({ metadata }: Attestation): boolean => {
-  const flag = metadata['attestation.inline-only'];
-  return flag !== undefined && Buffer.from(flag).toString('utf8') === 'true';
-};

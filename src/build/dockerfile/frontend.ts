@@ -3,6 +3,7 @@ import { kindOf, messageOf, TareError } from '../../errors/index.ts';
 import { canonicalName, formatPlatform, parseReference } from '../../image/index.ts';
 import { OpSchema, SourceInfoSchema } from '../../protocol/index.ts';
 import type { Platform } from '../../storage/index.ts';
+import { scannerOf } from '../attestations/scanner.ts';
 import type { BridgeRef, Frontend, FrontendBridge, FrontendResult, ImageConfigAnswer } from '../frontend.ts';
 import * as llb from '../llb/index.ts';
 import type { SourceFile } from '../progress.ts';
@@ -16,7 +17,6 @@ import { type FrontendOptions, readOptions } from './options.ts';
 import { type Dockerfile, detectSyntax, parseDockerfile } from './parse/index.ts';
 import { operationPlatform } from './platforms.ts';
 import { answerQuestion, unreadable } from './questions.ts';
-import { scannerOf } from './scan.ts';
 
 const BUILT_IN = 'docker.io/docker/dockerfile';
 const capabilities = ['inputs', 'subrequests', 'contexts'].map((name) => `moby.buildkit.frontend.${name}`);
@@ -136,14 +136,17 @@ class DockerfileBuild {
     }
     const { platforms, sbom } = this.#options;
     const targets = platforms.length === 0 ? [undefined] : platforms;
-    const scanner = sbom === undefined ? undefined : await scannerOf(this.#bridge, this.#options, sbom);
+    const { buildPlatform, resolveMode } = this.#options;
+    const scanner = sbom && (await scannerOf(this.#bridge, { platform: buildPlatform, resolveMode }, sbom));
     const parts = await Promise.all(
       targets.map(async (platform) => {
         const converted = await this.#convert(platform, false);
         const definition = llb.marshal(converted.tree, operationPlatform(converted.platform));
         const { ref } = await this.#bridge.solve({ definition, cacheImports: this.#options.cacheImports });
-        const attestations = scanner === undefined ? [] : [await scanner(converted)];
-        return { id: formatPlatform(converted.platform), ref, converted, attestations };
+        const id = formatPlatform(converted.platform);
+        const { tree, scanned: extras, ignoresCache } = converted;
+        const attestations = (await scanner?.({ tree, extras, platformID: id, ignoresCache })) ?? [];
+        return { id, ref, converted, attestations };
       }),
     );
     return resultOf(parts, this.#options.isMultiPlatform);

@@ -10,6 +10,7 @@ import {
 } from '../../image/index.ts';
 import { NetMode } from '../../protocol/index.ts';
 import type { Platform } from '../../storage/index.ts';
+import { type SbomOptions, sbomOptions } from '../attestations/attest-options.ts';
 import type { FrontendBridge } from '../frontend.ts';
 import { commaFields } from './comma-fields.ts';
 
@@ -40,7 +41,7 @@ export interface FrontendOptions {
   epochSeconds: number | undefined;
   /** Before the ids of cache mounts. */
   cacheNamespace: string;
-  sbom: { generator: string; parameters: ReadonlyMap<string, string> } | undefined;
+  sbom: SbomOptions | undefined;
   /** Options of the checks, as a `# check=` directive has them. */
   checks: string | undefined;
   /** Sessions of clients' folders that are not the build's own. */
@@ -219,26 +220,12 @@ function readEpoch(text: string): number | undefined {
   return seconds;
 }
 
-const DEFAULT_SBOM_GENERATOR = 'docker/buildkit-syft-scanner:stable-1';
-
 function readSbom(options: Readonly<Record<string, string>>): FrontendOptions['sbom'] {
-  const text = options['attest:sbom'] ?? options['build-arg:BUILDKIT_ATTEST_SBOM'];
-  if (text === undefined) return undefined;
-  const fields = new Map(
-    list('attest:sbom', text).map((field) => {
-      const equals = field.indexOf('=');
-      return equals < 0 ? [field, ''] : [field.slice(0, equals), field.slice(equals + 1)];
-    }),
-  );
-  if (readBoolean(fields.get('disabled') ?? '') === true || readBoolean([...fields.keys()][0] ?? '') === false)
-    return undefined;
-  const generator = fields.get('generator') ?? DEFAULT_SBOM_GENERATOR;
-  if (generator === '') throw invalid('sbom scanner cannot be empty: attest:sbom wants generator=IMAGE');
+  const wanted = sbomOptions(options);
+  if (wanted?.generator === undefined) return wanted;
   try {
-    const reference = canonical(withDefaultTag(parseReference(generator)));
-    fields.delete('generator');
-    return { generator: reference, parameters: fields };
+    return { ...wanted, generator: canonical(withDefaultTag(parseReference(wanted.generator))) };
   } catch (error) {
-    throw invalid(`failed to parse sbom scanner ${generator}: ${(error as Error).message}`, error);
+    throw invalid(`failed to parse sbom scanner ${wanted.generator}: ${(error as Error).message}`, error);
   }
 }

@@ -10,11 +10,11 @@ import {
   openContentStore,
   openLayerStore,
 } from '../../storage/index.ts';
-import type { BuilderParts } from '../builder-parts.ts';
+import type { BuilderParts, BuiltImage } from '../builder-parts.ts';
 import type { ExportContext, ExportedPart, ExportSource } from '../exporter.ts';
 import type { BuildSession, SentEntry } from '../session.ts';
 
-type Recorded = Parameters<BuilderParts['images']['record']>[0];
+type Recorded = BuiltImage & NonNullable<Parameters<BuilderParts['images']['record']>[1]>;
 
 /** Stores with nothing in them, and a client that keeps what it is sent. */
 export interface ExportLab extends AsyncDisposable {
@@ -66,8 +66,8 @@ export async function openExportLab(): Promise<ExportLab> {
     images: {
       layerBlobs: async () => [],
       blobSources: () => [],
-      record: async (image: Recorded) => {
-        recorded.push(image);
+      record: async (image: BuiltImage, options: Partial<Recorded>) => {
+        recorded.push({ ...image, ...options });
         return image.config;
       },
     },

@@ -3,6 +3,7 @@ import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
 import type { Digest } from '../../storage/index.ts';
+import type { PartAttestation } from '../exporter.ts';
 import { type ExportLab, openExportLab, resultOf, sha256 } from './export-lab.fixture.ts';
 import { exporterFor } from './exporter-for.ts';
 
@@ -15,12 +16,12 @@ beforeEach(async () => {
 
 const json = async (digest: string) => JSON.parse((await lab.content.read(digest as Digest)).toString('utf8'));
 
-const attestation = {
-  kind: 'in-toto' as const,
+const attestation: PartAttestation = {
   path: 'provenance.json',
-  content: Buffer.from('{"buildType":"test"}'),
-  metadata: {},
-  inToto: { predicateType: 'https://slsa.dev/provenance/v0.2', subjects: [] },
+  predicateType: 'https://slsa.dev/provenance/v0.2',
+  isInlineOnly: false,
+  subjects: [],
+  predicate: async () => ({ buildType: 'test' }),
 };
 
 test('an image is recorded by the layers that are there, with a config that accounts for each', async () => {

@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import { TareError } from '../../errors/index.ts';
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, toByteString } from '../../linux/index.ts';
 import { encodeHeader, endOfArchive, padding, type TarEntryType } from '../../storage/index.ts';
-import { isInlineOnly, type StatementSubject, statementOf } from '../attestations/statement.ts';
+import { type StatementSubject, statementOf } from '../attestations/statement.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import type { ExportContext, ExportedPart, Exporter, ExportSource } from '../exporter.ts';
 import type { SentEntry, SentFolder } from '../session.ts';
@@ -73,7 +73,7 @@ async function openPart(
   const root = opened.use(await showTree(parts, part.tree));
   const prefix = isSplit ? `${part.platformID.replaceAll('/', '_')}/` : '';
   const epochMs = epochOf(epoch, source.metadata, part.platformID);
-  const told = part.attestations.filter((one) => !isInlineOnly(one));
+  const told = part.attestations.filter(({ isInlineOnly }) => !isInlineOnly);
   if (told.length === 0) return { root, prefix, epochMs, documents: [] };
   const subjects = await fileSubjects(root.fd, signal);
   const documents = new Map<string, Buffer>();
@@ -85,7 +85,8 @@ async function openPart(
         `attestation ${JSON.stringify(path)}: want names that differ, without slashes`,
       );
     }
-    documents.set(path, (await statementOf(attestation, subjects)).bytes);
+    const form = { createdMs: epochMs ?? parts.now() };
+    documents.set(path, (await statementOf(attestation, subjects, form)).bytes);
   }
   const taken = subjects.find(({ name }) => documents.has(name));
   if (taken !== undefined) {

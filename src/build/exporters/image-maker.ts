@@ -3,8 +3,7 @@ import { MAX_LAYERS, mediaTypes } from '../../image/index.ts';
 import type { Descriptor, DiffID, Platform } from '../../storage/index.ts';
 import { imageSubjects, statementOf } from '../attestations/statement.ts';
 import type { BuilderParts } from '../builder-parts.ts';
-import type { ExportContext, ExportedPart, ExportSource } from '../exporter.ts';
-import type { Attestation } from '../frontend.ts';
+import type { ExportContext, ExportedPart, ExportSource, PartAttestation } from '../exporter.ts';
 import { Annotations } from './annotations.ts';
 import type { Attributes } from './attributes.ts';
 import { type CompressionChoice, compressionOf } from './compression-choice.ts';
@@ -190,13 +189,15 @@ async function makePart(
 
 async function attest(
   { content }: Pick<BuilderParts, 'content'>,
-  attestations: readonly Attestation[],
-  { platform, manifest }: PlatformImage,
+  attestations: readonly PartAttestation[],
+  { platform, manifest, config, layers, created }: PlatformImage,
   names: readonly string[],
   progress: ExportContext['progress'],
 ): Promise<ImageDocument> {
   const subjects = imageSubjects(names, platform, manifest.digest);
-  const statements = await Promise.all(attestations.map((one) => statementOf(one, subjects)));
+  const image = { name: names[0] ?? manifest.digest, manifest: manifest.digest, config: config.digest, layers };
+  const form = { createdMs: Date.parse(created), image };
+  const statements = await Promise.all(attestations.map((one) => statementOf(one, subjects, form)));
   const { manifest: made, blobs } = attestationManifest(manifest.digest, statements);
   await shown(progress, `exporting attestation manifest ${made.descriptor.digest}`, () =>
     store(content, [...blobs, made]),

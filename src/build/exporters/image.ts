@@ -1,7 +1,7 @@
 import { TareError } from '../../errors/index.ts';
-import { canonical } from '../../image/index.ts';
+import { bestPlatform, canonical, hostPlatform } from '../../image/index.ts';
 import type { Descriptor } from '../../storage/index.ts';
-import type { BuilderParts } from '../builder-parts.ts';
+import type { BuilderParts, BuiltImage } from '../builder-parts.ts';
 import type { ExportContext, Exporter } from '../exporter.ts';
 import { Attributes } from './attributes.ts';
 import { imageOptions, type MadeImage, makeImage, type PlatformImage } from './image-maker.ts';
@@ -48,18 +48,21 @@ async function record(
   const texts = names.names.map(canonical);
   const line = `naming to ${texts.length === 0 ? root.digest : texts.join(', ')}`;
   await shown(progress, line, async () => {
-    // The host's own platform comes first and has the names; the others are found through the index.
-    for (const [position, { manifest, config, layers }] of images.entries()) {
-      await parts.images.record({
-        manifest,
-        ...(index === undefined ? {} : { index }),
-        layers: layers.map(({ diffID, descriptor }) => ({ diffID, descriptor })),
-        config: config.digest,
-        names: position === 0 ? texts : [],
-      });
-    }
+    // The host's own platform has the names; the others are found through the index.
+    const own = bestPlatform(images, ({ platform }) => platform, hostPlatform()) ?? images[0]!;
+    await parts.images.record(built(own), {
+      ...(index === undefined ? {} : { index }),
+      others: images.filter((image) => image !== own).map(built),
+      names: texts,
+    });
   });
 }
+
+const built = ({ manifest, config, layers }: PlatformImage): BuiltImage => ({
+  manifest,
+  layers: layers.map(({ diffID, descriptor }) => ({ diffID, descriptor })),
+  config: config.digest,
+});
 
 /** Layers whose times were rewritten are others than those that were built, and lie in no folder yet. */
 async function ensureUnpacked(

@@ -53,6 +53,12 @@ export class SolveNode {
     });
   }
 
+  /** As far as it was found or made: nothing is done for it. */
+  async known(output: number): Promise<Tree | undefined> {
+    const tree = this.#trees.get(output);
+    return tree === undefined ? (await this.#looks.get(output))?.found?.tree : await tree;
+  }
+
   /** What it resolved to: known once it was looked for. */
   cacheMap(): Promise<CacheMap> {
     this.#map ??= watched(

@@ -1,4 +1,4 @@
-import type { BuildImages, BuildSession, PulledImage } from '../../build/index.ts';
+import type { BuildImages, BuildSession, BuiltImage, PulledImage } from '../../build/index.ts';
 import { kindOf, messageOf, TareError } from '../../errors/index.ts';
 import {
   type Credentials,
@@ -30,7 +30,8 @@ import { blobSources } from '../blob-sources.ts';
 import { commitName } from '../image-commit.ts';
 import { knownLayers } from '../image-load.ts';
 import type { ImageParts } from '../image-parts.ts';
-import { everyImage, imageEvent, putImage, putName, type RecordedImage } from '../image-records.ts';
+import { recordWithVariants } from '../image-pulled.ts';
+import { everyImage, imageEvent, putName, type RecordedImage } from '../image-records.ts';
 import { findNamed } from '../image-resolve.ts';
 import { variantFor } from '../image-variants.ts';
 
@@ -76,7 +77,7 @@ export function openBuildImages(parts: BuildImageParts): BuildImages {
       return [...found.values()];
     },
     blobSources: (digest, domain) => blobSources(parts.db, digest, domain),
-    record: (image) => record(parts, image),
+    record: (image, options) => record(parts, image, options),
   };
 }
 
@@ -251,20 +252,32 @@ function layerProgress(
   };
 }
 
-async function record(parts: BuildImageParts, made: Parameters<BuildImages['record']>[0]): Promise<string> {
-  const names = made.names.map(commitName);
-  const { size } = made.manifest;
-  const bytes = await parts.content.info(made.config);
-  const config = await readConfig(
-    parts.content,
-    { digest: made.config, sizeBytes: bytes.sizeBytes },
-    names[0] === undefined ? made.config : familiar(names[0]),
-  );
-  const image: StoredImage = {
+async function record(
+  parts: BuildImageParts,
+  made: BuiltImage,
+  { index, others = [], names: texts = [] }: NonNullable<Parameters<BuildImages['record']>[1]> = {},
+): Promise<string> {
+  const names = texts.map(commitName);
+  const what = names[0] === undefined ? made.config : familiar(names[0]);
+  const image = await storedImage(parts, made, what);
+  const variants = await Promise.all(others.map((other) => storedImage(parts, other, what)));
+  await parts.db.write((tx) => {
+    recordWithVariants(tx, image, index, variants);
+    for (const name of names) {
+      putName(tx, name, image.id, parts.now(), index?.digest ?? made.manifest.digest);
+      imageEvent(tx, 'tag', image, familiar(name));
+    }
+  });
+  return image.id;
+}
+
+async function storedImage(parts: BuildImageParts, made: BuiltImage, what: string): Promise<StoredImage> {
+  const { mediaType, digest, size } = made.manifest;
+  const { sizeBytes } = await parts.content.info(made.config);
+  return {
     id: made.config,
-    manifest: { mediaType: made.manifest.mediaType, digest: made.manifest.digest, size },
-    config,
-    ...(made.index === undefined ? {} : { index: made.index }),
+    manifest: { mediaType, digest, size },
+    config: await readConfig(parts.content, { digest: made.config, sizeBytes }, what),
     layers: await Promise.all(
       made.layers.map(async ({ diffID, descriptor: { digest, mediaType, size: blobBytes } }) => {
         const { sizeBytes: unpackedBytes } = await parts.layers.layer(diffID);
@@ -272,12 +285,4 @@ async function record(parts: BuildImageParts, made: Parameters<BuildImages['reco
       }),
     ),
   };
-  await parts.db.write((tx) => {
-    putImage(tx, image);
-    for (const name of names) {
-      putName(tx, name, image.id, parts.now(), made.index?.digest ?? made.manifest.digest);
-      imageEvent(tx, 'tag', image, familiar(name));
-    }
-  });
-  return image.id;
 }

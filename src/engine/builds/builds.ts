@@ -7,6 +7,7 @@ import { pruneEvent } from '../events.ts';
 import type { Images } from '../images.ts';
 import type { EngineParts } from '../parts.ts';
 import { cachePolicy, hasBuildCache, makeBuilderFolders, openBuildCache, parallelism } from './build-cache.ts';
+import { version } from '../version.ts';
 import type { BuildOutcome, BuildService } from './build-service.ts';
 import { CacheKeeping } from './cache-keeping.ts';
 
@@ -109,7 +110,7 @@ async function openLate(
   const builder = opening.use(
     await openBuilder({
       ...makeBuilderFolders(config),
-      ...{ instance, db, locks, content, layers, runtime, facts, seccomp },
+      ...{ instance, version, db, locks, content, layers, runtime, facts, seccomp },
       runtimeBinary: () => parts.runtimeFor(''),
       images: await images.forBuilds(),
       network: (mode, signal) => networks.lend(mode, signal),

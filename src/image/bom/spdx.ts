@@ -1,7 +1,15 @@
 import { createHash } from 'node:crypto';
 import type { LicenseList } from './licenses.ts';
 import type { Catalogue, CataloguedPackage, EvidenceFile } from './package.ts';
-import { type BomOrigin, type BomSubject, documentUuid, imagePurl, timestamp } from './subject.ts';
+import {
+  type BomFiles,
+  type BomOrigin,
+  type BomSubject,
+  documentUuid,
+  imagePurl,
+  isImage,
+  timestamp,
+} from './subject.ts';
 
 /** Letters, digits, dots and dashes, told apart by a hash of what it stands for (SPDX 2.3, 7.2). */
 const idOf = (kind: string, label: string, ...identity: (string | number)[]): string => {
@@ -10,7 +18,7 @@ const idOf = (kind: string, label: string, ...identity: (string | number)[]): st
   return `SPDXRef-${kind}-${readable}-${hash}`;
 };
 
-const imageId = 'SPDXRef-Image';
+const rootId = (subject: BomFiles): string => (isImage(subject) ? 'SPDXRef-Image' : 'SPDXRef-Files');
 const distributionId = 'SPDXRef-Distribution';
 const fileId = (path: string, layer: number): string => idOf('File', path, path, layer);
 /** Where an archive's own packages are found is the outermost file. */
@@ -22,34 +30,35 @@ const outermost = ({ path }: CataloguedPackage, files: ReadonlyMap<string, Evide
   return undefined;
 };
 
-/** A catalogue as an SPDX 2.3 JSON document. The same input gives the same bytes. */
+/** A catalogue as an SPDX 2.3 JSON document, of an image or of files that are none. The same input gives the same bytes. */
 export function spdxDocument(
-  subject: BomSubject,
+  subject: BomFiles | BomSubject,
   catalogue: Catalogue,
   origin: BomOrigin,
   licenses: LicenseList,
 ): object {
   const files = new Map(catalogue.files.map((file) => [file.path, file]));
   const extracted = new Map<string, string>();
-  const relationships: object[] = [relation('SPDXRef-DOCUMENT', 'DESCRIBES', imageId)];
-  const packages: object[] = [imagePackage(subject)];
+  const root = rootId(subject);
+  const relationships: object[] = [relation('SPDXRef-DOCUMENT', 'DESCRIBES', root)];
+  const packages: object[] = [isImage(subject) ? imagePackage(subject) : filesPackage(subject)];
   if (catalogue.distribution?.id) {
     packages.push(distributionPackage(catalogue.distribution));
-    relationships.push(relation(imageId, 'CONTAINS', distributionId));
+    relationships.push(relation(root, 'CONTAINS', distributionId));
   }
   for (const found of catalogue.packages) {
     const id = idOf('Package', `${found.type}-${found.name}`, found.purl, found.path, found.layer);
     const license = licenses.spdx(found.licenses);
     for (const [key, name] of license.extracted) extracted.set(key, name);
     packages.push(spdxPackage(id, found, subject, license.expression));
-    relationships.push(relation(imageId, 'CONTAINS', id));
+    relationships.push(relation(root, 'CONTAINS', id));
     const file = outermost(found, files);
     if (file !== undefined) {
       const comment = 'evident by: the file says that the package is installed';
       relationships.push({ ...relation(id, 'OTHER', fileId(file.path, file.layer)), comment });
     }
   }
-  for (const file of catalogue.files) relationships.push(relation(imageId, 'CONTAINS', fileId(file.path, file.layer)));
+  for (const file of catalogue.files) relationships.push(relation(root, 'CONTAINS', fileId(file.path, file.layer)));
   return {
     spdxVersion: 'SPDX-2.3',
     dataLicense: 'CC0-1.0',
@@ -83,8 +92,16 @@ const undeclared = {
   copyrightText: 'NOASSERTION',
 };
 
+const filesPackage = (subject: BomFiles) => ({
+  SPDXID: rootId(subject),
+  name: subject.name,
+  primaryPackagePurpose: 'FILE',
+  ...undeclared,
+  licenseDeclared: 'NOASSERTION',
+});
+
 const imagePackage = (subject: BomSubject) => ({
-  SPDXID: imageId,
+  SPDXID: rootId(subject),
   name: subject.name,
   versionInfo: subject.digest,
   primaryPackagePurpose: 'CONTAINER',
@@ -104,18 +121,20 @@ const distributionPackage = ({ id, versionId, prettyName }: NonNullable<Catalogu
   licenseDeclared: 'NOASSERTION',
 });
 
-const spdxPackage = (id: string, found: CataloguedPackage, subject: BomSubject, license: string | undefined) => ({
+const spdxPackage = (id: string, found: CataloguedPackage, subject: BomFiles, license: string | undefined) => ({
   SPDXID: id,
   name: found.name,
   versionInfo: found.version,
   ...(found.supplier ? { supplier: supplierOf(found.supplier, found.type) } : {}),
   ...undeclared,
   licenseDeclared: license ?? 'NOASSERTION',
-  sourceInfo: `found in /${found.path} of layer ${subject.layers[found.layer]!.diffID}${
+  sourceInfo: `found in /${found.path}${ofLayer(subject.layers[found.layer])}${
     found.ownedBy === undefined ? '' : `, which the package ${found.ownedBy} brought`
   }`,
   externalRefs: [purlReference(found.purl)],
 });
+
+const ofLayer = (layer: BomFiles['layers'][number]): string => (layer === undefined ? '' : ` of layer ${layer.diffID}`);
 
 /** `Person: NAME (ADDRESS)` (SPDX 2.3, 7.5). Distributions' vendors and maintainers' teams are organisations. */
 function supplierOf(text: string, type: CataloguedPackage['type']): string {
@@ -125,7 +144,7 @@ function supplierOf(text: string, type: CataloguedPackage['type']): string {
   return name ? `${kind}: ${name} (${address})` : `${kind}: ${text}`;
 }
 
-const spdxFile = (file: EvidenceFile, subject: BomSubject) => ({
+const spdxFile = (file: EvidenceFile, subject: BomFiles) => ({
   SPDXID: fileId(file.path, file.layer),
   fileName: `/${file.path}`,
   checksums: [
@@ -134,8 +153,11 @@ const spdxFile = (file: EvidenceFile, subject: BomSubject) => ({
   ],
   licenseConcluded: 'NOASSERTION',
   copyrightText: 'NOASSERTION',
-  comment: `layer: ${subject.layers[file.layer]!.diffID} (blob ${subject.layers[file.layer]!.digest})`,
+  ...placeOf(subject.layers[file.layer]),
 });
+
+const placeOf = (layer: BomFiles['layers'][number]) =>
+  layer === undefined ? {} : { comment: `layer: ${layer.diffID} (blob ${layer.digest})` };
 
 const extractedLicenses = (extracted: ReadonlyMap<string, string>) =>
   [...extracted]
