@@ -4,7 +4,7 @@ import { TareError } from '../errors/index.ts';
 import { compileGlob, formatPlatform, hostPlatform, normalized } from '../image/index.ts';
 import { type Definition, OpSchema } from '../protocol/index.ts';
 import { digestOf } from '../storage/index.ts';
-import type { Asker, BuildTrace } from './attestations/build-trace.ts';
+import type { Asker, BuildEvidence } from './attestations/build-evidence.ts';
 import type { BuildRequest, TypedOptions } from './build-types.ts';
 import type { BuilderParts } from './builder-parts.ts';
 import type {
@@ -33,7 +33,7 @@ export interface BridgeContext {
   graph: BuildGraph;
   request: BuildRequest;
   /** What was looked at on the way. */
-  trace: BuildTrace<SolvedRef>;
+  evidence: BuildEvidence<SolvedRef>;
   /** The client's own. */
   bridge: Pick<FrontendBridge, 'resolveImageConfig' | 'solve'>;
   /** @throws {TareError} NotFound: there is no such frontend */
@@ -133,12 +133,12 @@ export class Bridge implements FrontendBridge {
       return await run(new Bridge(this.#context, frontend, frontendOptions, frontendInputs));
     }
     const ref = definition && new SolvedRef(this.#context, definition, this.#asker);
-    if (ref !== undefined) this.#context.trace.refs.push(ref);
+    if (ref !== undefined) this.#context.evidence.refs.push(ref);
     return { ref, refs: new Map(), metadata: new Map(), attestations: new Map() };
   }
 
   async resolveImageConfig(ref: string, question: ImageConfigQuestion): Promise<ImageConfigAnswer> {
-    const { parts, graph, request, trace, resolveLayout } = this.#context;
+    const { parts, graph, request, evidence, resolveLayout } = this.#context;
     const wanted = question.platform;
     const platform =
       wanted === undefined
@@ -153,13 +153,13 @@ export class Bridge implements FrontendBridge {
       const platformID = formatPlatform(normalized(platform));
       if (question.store !== undefined) {
         const answer = await resolveLayout(ref, question, context);
-        trace.images.push({ kind: 'oci-layout', ref: answer.ref, digest: answer.digest, platform: platformID });
+        evidence.images.push({ kind: 'oci-layout', ref: answer.ref, digest: answer.digest, platform: platformID });
         return answer;
       }
       const asked = this.#converted(ref);
       const options = { mode: question.resolveMode, platform, sessions: [request.session], signal: graph.signal };
       const { indexOrManifest: digest, config } = await parts.images.resolve(asked, options);
-      trace.images.push({ kind: 'image', ref: asked, digest, platform: platformID });
+      evidence.images.push({ kind: 'image', ref: asked, digest, platform: platformID });
       return { ref: asked, digest, config };
     });
   }

@@ -2,7 +2,7 @@ import { TareError } from '../errors/index.ts';
 import { hostPlatform } from '../image/index.ts';
 import type { Definition } from '../protocol/index.ts';
 import type { LayerName } from '../storage/index.ts';
-import { BuildTrace } from './attestations/build-trace.ts';
+import { BuildEvidence } from './attestations/build-evidence.ts';
 import { Bridge, type BridgeContext, shownAs } from './bridge.ts';
 import type { Builder, BuildRequest, BuildResult, TypedOptions } from './build-types.ts';
 import type { BuilderParts } from './builder-parts.ts';
@@ -151,7 +151,7 @@ class OpenBuilder implements Builder {
     const imported = new Set<string>();
     const parts = this.#parts;
     const context: BridgeContext = {
-      ...{ parts, graph, request, trace: new BuildTrace(parts.now()) },
+      ...{ parts, graph, request, evidence: new BuildEvidence(parts.now()) },
       bridge: {
         solve: (asked) => new Bridge(context, '').solve(asked),
         resolveImageConfig: (ref, question) => new Bridge(context, '').resolveImageConfig(ref, question),

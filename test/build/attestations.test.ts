@@ -74,7 +74,8 @@ describe('docker buildx build: what is said about an image', { timeout: 240_000 
         digest: { sha256: expect.any(String) },
       },
     ]);
-    expect(readFileSync(metadata, 'utf8')).toContain('containerimage.digest');
+    const told = JSON.parse(readFileSync(metadata, 'utf8'))['buildx.build.provenance'];
+    expect(told).toMatchObject({ invocation: { parameters: { frontend: 'dockerfile.v0' } } });
   });
 
   test('all of it, and a bill of materials of our own', async () => {
@@ -153,7 +154,9 @@ describe('docker buildx build: what is said about an image', { timeout: 240_000 
     await buildx('--push', '-t', at('app:3'), ...platforms, '--provenance=false', folder);
     const { manifests } = await index('app:3');
     expect(manifests.map(({ platform }) => platform?.architecture)).toEqual(['amd64', 'arm64']);
-    await buildx('-t', 'local:3', ...platforms, folder);
+    const metadata = join(folder, 'metadata.json');
+    await buildx('-t', 'local:3', ...platforms, '--metadata-file', metadata, folder);
+    expect(Object.keys(JSON.parse(readFileSync(metadata, 'utf8')))).toContain('buildx.build.provenance/linux/arm64');
     const { stdout } = await engine().docker(['image', 'ls', '--tree', 'local:3']);
     expect(stdout).toMatch(/linux\/amd64.*linux\/arm64/s);
     expect((await engine().docker(['run', '--rm', '--network', 'none', 'local:3'])).stdout).toBe(

@@ -88,9 +88,9 @@ export class Attester {
   }
 
   #capture({ ref }: AttestedResult, all: readonly AttestedResult[]): Promise<Capture> {
-    const { graph, trace } = this.#context;
+    const { graph, evidence } = this.#context;
     const others = all.filter((other) => other.ref !== ref);
-    return captureOf(graph, trace, ref instanceof SolvedRef ? ref : undefined, {
+    return captureOf(graph, evidence, ref instanceof SolvedRef ? ref : undefined, {
       platformIDs: new Set(others.map(({ platformID }) => platformID)),
       refs: new Set(others.flatMap((other) => (other.ref === undefined ? [] : [other.ref.id]))),
     });
@@ -112,8 +112,9 @@ export class Attester {
   }
 
   #told(capture: Capture, ref: BridgeRef | undefined): ResultProvenance {
-    const own = { version: 'v1', isReproducible: false, builderID: '', isInlineOnly: false, filename: '' } as const;
-    const options = { ...own, ...this.#provenance };
+    const own = { isReproducible: false, builderID: '', isInlineOnly: false, filename: '' };
+    // Clients of before know only this version where they look for it.
+    const options = { ...own, ...this.#provenance, version: 'v0.2' } as const;
     const finished = this.#facts(capture, ref)();
     return {
       predicateType: provenanceType(options),
@@ -122,12 +123,12 @@ export class Attester {
   }
 
   #facts(capture: Capture, ref: BridgeRef | undefined) {
-    const { trace, request, parts } = this.#context;
+    const { evidence, request, parts } = this.#context;
     return () => ({
       capture,
       definition: ref?.definition,
       invocationID: request.ref,
-      startedMs: trace.startedMs,
+      startedMs: evidence.startedMs,
       finishedMs: parts.now(),
     });
   }

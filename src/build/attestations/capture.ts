@@ -2,7 +2,7 @@ import { MountType, NetMode } from '../../protocol/index.ts';
 import type { SourceMaterial } from '../operation.ts';
 import type { BuildGraph } from '../solver/build-graph.ts';
 import { type Edge, type Vertex, verticesOf } from '../solver/graph.ts';
-import type { Asker, BuildTrace } from './build-trace.ts';
+import type { Asker, BuildEvidence } from './build-evidence.ts';
 
 /** Something of the client's that steps were given. */
 export interface GivenItem {
@@ -44,16 +44,16 @@ const STREAM = 'http://buildkit-session/';
  */
 export async function captureOf(
   graph: BuildGraph,
-  trace: BuildTrace<TracedRef>,
+  evidence: BuildEvidence<TracedRef>,
   ref: TracedRef | undefined,
   others: { platformIDs: ReadonlySet<string>; refs: ReadonlySet<string> },
 ): Promise<Capture> {
   const capture = new Capturing();
-  const looked = trace.refs.filter(({ id, isSolved }) => isSolved && !others.refs.has(id));
+  const looked = evidence.refs.filter(({ id, isSolved }) => isSolved && !others.refs.has(id));
   for (const one of new Set([...(ref === undefined ? [] : [ref]), ...looked])) {
     for (const vertex of one.edge === undefined ? [] : verticesOf(one.edge)) await capture.add(graph, vertex);
   }
-  for (const image of trace.images) {
+  for (const image of evidence.images) {
     if (image.platform === undefined || !others.platformIDs.has(image.platform)) capture.addMaterial(image);
   }
   return capture.finish(ref?.asker ?? { frontend: '', options: {} });

@@ -2,7 +2,7 @@ import { clone, type DescMessage, fromBinary, type MessageShape } from '@bufbuil
 import { isReflectList, isReflectMap, isReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
 import { type Definition, LocationsSchema, type Op, OpSchema } from '../../protocol/index.ts';
 import { digestOf } from '../../storage/index.ts';
-import { redactAddress } from './redact.ts';
+import { withoutPasswords } from '../without-passwords.ts';
 
 /** One operation of a graph, as provenance shows it. */
 export interface DefinitionStep {
@@ -59,7 +59,7 @@ function shownOp(op: Op): object {
   shown.inputs = [];
   if (shown.op.case === 'source') {
     const source = shown.op.value;
-    source.identifier = redactAddress(source.identifier);
+    source.identifier = withoutPasswords(source.identifier);
     for (const key of fleeting) delete source.attrs[key];
   } else if (shown.op.case === 'exec') {
     delete shown.op.value.meta?.proxyEnv;

@@ -2,10 +2,10 @@ import { formatPlatform, hostPlatform, normalized, parsePlatform } from '../../i
 import type { Definition } from '../../protocol/index.ts';
 import type { Descriptor } from '../../storage/index.ts';
 import type { SourceMaterial } from '../operation.ts';
+import { withoutPasswords } from '../without-passwords.ts';
 import type { ProvenanceOptions } from './attest-options.ts';
 import type { Capture } from './capture.ts';
 import { definitionSource, definitionSteps, digestMapping } from './definition-steps.ts';
-import { redactAddress } from './redact.ts';
 import { imagePurl } from './statement.ts';
 
 /** How one platform's result was made. */
@@ -160,8 +160,8 @@ function sorted(options: Readonly<Record<string, string>>) {
   for (const [key, value] of Object.entries(options).sort(([a], [b]) => (a < b ? -1 : 1))) {
     if (ofTheHost.test(key) || key === contextKey || key === 'contextkey') continue;
     if (key.startsWith('vcs:')) {
-      if (value !== '') vcs.push([key.slice('vcs:'.length), redactAddress(value)]);
-    } else if (key !== 'filename' || value === '') args.push([key, redactAddress(value)]);
+      if (value !== '') vcs.push([key.slice('vcs:'.length), withoutPasswords(value)]);
+    } else if (key !== 'filename' || value === '') args.push([key, withoutPasswords(value)]);
   }
   return {
     context: options[contextKey] || undefined,
@@ -173,7 +173,7 @@ function sorted(options: Readonly<Record<string, string>>) {
 
 function configSource(context: string | undefined, materials: readonly SourceMaterial[]): Told['configSource'] {
   if (context === undefined || context.startsWith('http://buildkit-session/')) return {};
-  const uri = redactAddress(context);
+  const uri = withoutPasswords(context);
   const found = materials.find(({ kind, ref }) => (kind === 'git' || kind === 'http') && sameAddress(ref, uri));
   return found === undefined ? { uri } : materialDocument(found);
 }

@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { TareError } from '../../errors/index.ts';
 import { control } from '../../protocol/index.ts';
 import type { BuildRequest } from '../build-types.ts';
+import { withoutPasswords } from '../without-passwords.ts';
 
 const MAX_REF_LENGTH = 256;
 /** Of attributes that are kept; clients send a few dozen. */
@@ -25,9 +26,3 @@ function attributesOf(given: Readonly<Record<string, string>>): Record<string, s
   const entries = Object.entries(given).slice(0, MAX_ATTRIBUTES);
   return Object.fromEntries(entries.map(([name, value]) => [name, withoutPasswords(value.slice(0, MAX_VALUE_LENGTH))]));
 }
-
-/** Addresses of contexts, proxies and repositories may bear a password or a token. */
-export const withoutPasswords = (text: string): string =>
-  text
-    .replaceAll(/(\b[a-z][a-z0-9+.-]*:\/\/[^/?#@\s:]*):[^/?#@\s]*@/gi, '$1:xxxxx@')
-    .replaceAll(/(\bhttps?:\/\/)[^/?#@\s:]+@/gi, '$1xxxxx@');

@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events';
-import { create, toBinary } from '@bufbuild/protobuf';
+import { clone, create, toBinary } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { TareError } from '../../errors/index.ts';
 import { control, status } from '../../protocol/index.ts';
@@ -27,6 +27,8 @@ import { StatusFeed } from './status-feed.ts';
 import { LOG_TYPE, readStatusLog, StatusLog } from './status-log.ts';
 import { statusMessage } from './status-message.ts';
 
+/** As clients look for it; the document is a predicate alone. */
+const IN_TOTO_TYPE = 'application/vnd.in-toto+json';
 const ERROR_TYPE = 'application/vnd.googeapis.google.rpc.status+proto';
 const ABORTED = 10;
 /** A client asks for the progress of what it begins on another stream of the same connection. */
@@ -252,11 +254,31 @@ export class History implements BuildHistory {
         const result = await resultOf(content, record.Exporters, outcome.result);
         record.Result = result.info;
         for (const digest of result.documents) blobs.add(digest);
+        await this.#addProvenance(record, outcome.result, kept);
       }
       await db.write((tx) => putRecord(tx, record, blobs));
     } catch (error) {
       report(`recording the build ${record.Ref}`, error);
     }
+  }
+
+  /**
+   * The whole of it, whatever attestations the user wanted: it stays here. Clients look for it in the one result, or by platform
+   * where there is no such one.
+   */
+  async #addProvenance(
+    record: control.BuildHistoryRecord,
+    { provenance, isMultiPlatform }: BuildResult,
+    kept: (mediaType: string, bytes: Uint8Array) => Promise<control.Descriptor>,
+  ): Promise<void> {
+    for (const [platformID, { predicateType, predicate }] of provenance) {
+      const descriptor = await kept(IN_TOTO_TYPE, Buffer.from(JSON.stringify(predicate('max'), undefined, 2)));
+      descriptor.annotations['in-toto.io/predicate-type'] = predicateType;
+      const info = isMultiPlatform ? clone(control.BuildResultInfoSchema, record.Result!) : record.Result!;
+      info.Attestations.push(descriptor);
+      if (isMultiPlatform) record.Results[platformID] = info;
+    }
+    if (isMultiPlatform) delete record.Result;
   }
 
   async *#recordedStatus(record: control.BuildHistoryRecord): AsyncGenerator<control.StatusResponse, void> {

@@ -6,8 +6,8 @@ import { defaultCgroupParent, hasCgroup } from '../container-cgroup.ts';
 import { pruneEvent } from '../events.ts';
 import type { Images } from '../images.ts';
 import type { EngineParts } from '../parts.ts';
-import { cachePolicy, hasBuildCache, makeBuilderFolders, openBuildCache, parallelism } from './build-cache.ts';
 import { version } from '../version.ts';
+import { cachePolicy, hasBuildCache, makeBuilderFolders, openBuildCache, parallelism } from './build-cache.ts';
 import type { BuildOutcome, BuildService } from './build-service.ts';
 import { CacheKeeping } from './cache-keeping.ts';
 

@@ -8,7 +8,7 @@ export interface Asker {
 }
 
 /** What one build looked at on its way, for those who tell how its result was made. */
-export class BuildTrace<Ref> {
+export class BuildEvidence<Ref> {
   readonly startedMs: number;
   /** Results that frontends asked for, in order. */
   readonly refs: Ref[] = [];
