@@ -3,7 +3,9 @@ import { TareError } from '../../errors/index.ts';
 const invalidPattern = (pattern: string, why: string): TareError =>
   new TareError('InvalidArgument', `invalid pattern ${JSON.stringify(pattern)}: ${why}`);
 
-const escaped = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
+const escaped = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
+/** Only in a set is a `-` something to escape, and only there it may be. */
+const escapedInSet = (text: string): string => escaped(text).replace('-', '\\-');
 
 function compile(pattern: string, source: string): RegExp {
   try {
@@ -26,7 +28,7 @@ function setAt(pattern: string, start: number): { source: string; end: number } 
     if (character === '\\') {
       at += 1;
       if (pattern[at] === undefined) throw invalidPattern(pattern, 'it ends in a backslash');
-      body += escaped(pattern[at]!);
+      body += escapedInSet(pattern[at]!);
     } else body += character === '-' ? '-' : escaped(character);
     at += 1;
   }

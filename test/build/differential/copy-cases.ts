@@ -46,6 +46,12 @@ export const copyCases: readonly Case[] = [
     dockerfile: 'FROM busybox:test\nCOPY src/a.txt src/b.md src/sub /many/\n',
   },
   {
+    name: 'COPY with wildcards around a dash, and sets',
+    isOld: true,
+    files: { 'app-1.txt': '1', 'app-x.txt': 'x', 'b{}.md': 'b' },
+    dockerfile: 'FROM busybox:test\nCOPY app-[0-9].* *{*.md /one/\nCOPY app-*.txt /two/\nCOPY a??\\-[^0-9]* /three/\n',
+  },
+  {
     name: 'COPY with wildcards',
     isOld: true,
     files: tree,
