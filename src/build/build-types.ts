@@ -1,6 +1,7 @@
 import type { Definition } from '../protocol/index.ts';
 import type { LayerName } from '../storage/index.ts';
 import type { RunningStep } from './executor/step-container.ts';
+import type { StepLimits } from './executor/step-spec.ts';
 import type { FrontendBridge, FrontendResult } from './frontend.ts';
 import type { BuildHistory } from './history/history-types.ts';
 import type { ProgressSink } from './progress.ts';
@@ -16,7 +17,7 @@ export interface TypedOptions {
 export interface BuildRequest {
   /** Names the build; the client's choice, unique among those that run. */
   ref: string;
-  /** What to solve: a definition, or a frontend with its options; neither: `drive` gives the result. */
+  /** What to solve: a definition, or a frontend with its options, unless `drive` gives the result. */
   definition?: Definition;
   /** `dockerfile.v0`, `gateway.v0`. */
   frontend?: string;
@@ -30,6 +31,8 @@ export interface BuildRequest {
   cacheImports: readonly TypedOptions[];
   /** `network.host`, `security.insecure`, `device=…`. */
   entitlements: readonly string[];
+  /** What each of its commands may use. */
+  limits?: StepLimits;
   /** Serialized `moby.buildkit.v1.sourcepolicy.Policy`s decoded by the face. */
   sourcePolicies?: readonly SourcePolicyRule[];
   /** A command failed, and what it left is there until this is settled: for a look at it. */

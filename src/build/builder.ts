@@ -112,6 +112,7 @@ class OpenBuilder implements Builder {
     await using graph = this.#solver.begin({
       sessions: [request.session],
       entitlements,
+      limits: request.limits,
       progress,
       signal,
       check: (op) => {

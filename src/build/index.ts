@@ -2,6 +2,12 @@ export type * from './build-types.ts';
 export { type BuilderOptions, openBuilder } from './builder.ts';
 export type * from './builder-parts.ts';
 export type { CacheLimits, CachePolicy, CacheRule, SpaceLimit } from './cache/policy.ts';
+export {
+  type InstructionList,
+  type ListedInstruction,
+  listInstructions,
+  readDefinitionFile,
+} from './dockerfile/instruction-list.ts';
 export { reconcileSteps } from './executor/reconcile-steps.ts';
 export type { RunningStep, StepProcess } from './executor/step-container.ts';
 export type * from './exporter.ts';
@@ -10,6 +16,7 @@ export { FrontendCalls } from './gateway/frontend-calls.ts';
 export { statusOf } from './history/error-status.ts';
 export type * from './history/history-types.ts';
 export type * from './operation.ts';
+export { PatternMatcher, parseIgnoreFile } from './patterns/index.ts';
 export type * from './progress.ts';
 export type * from './session.ts';
 export type * from './source-error.ts';

@@ -1,3 +1,4 @@
+import type { StepLimits } from './executor/step-spec.ts';
 import type { VertexProgress } from './progress.ts';
 import type { BuildSession } from './session.ts';
 import type { Tree } from './tree.ts';
@@ -43,6 +44,8 @@ export interface OperationContext {
   sessions(): readonly BuildSession[];
   /** What a build that wants it was allowed: `network.host`, `security.insecure`, `device`. */
   allows(entitlement: string): boolean;
+  /** What a command may use; of the first build that says so. */
+  limits?(): StepLimits | undefined;
   /** Whether a build wants to look into what a failed command leaves: its error has the trees then. */
   keepsFailures?(): boolean;
 }

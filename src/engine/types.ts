@@ -9,6 +9,7 @@ import type { VolumeService } from './volume-types.ts';
 
 export type * from './builds/build-options.ts';
 export type * from './builds/build-service.ts';
+export type * from './builds/instruction-events.ts';
 export type * from './builds/session-options.ts';
 export * from './checkpoints/checkpoint-types.ts';
 export * from './container-service.ts';

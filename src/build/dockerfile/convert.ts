@@ -171,7 +171,8 @@ async function addStage(
   }
 }
 
-function expandGlobalArgs(
+/** Values of the arguments before the first stage, and those that every file has. */
+export function expandGlobalArgs(
   { metaArgs, directives }: Dockerfile,
   own: Map<string, string>,
   given: ReadonlyMap<string, string>,

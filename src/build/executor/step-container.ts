@@ -70,7 +70,7 @@ export interface StepContainer extends AsyncDisposable {
   keep(): Promise<readonly (Tree | undefined)[]>;
 }
 
-type StepContext = Pick<OperationContext, 'signal' | 'sessions' | 'allows'>;
+type StepContext = Pick<OperationContext, 'signal' | 'sessions' | 'allows' | 'limits'>;
 
 const modes: Readonly<Record<number, NetworkMode>> = {
   [NetMode.UNSET]: 'sandbox',
@@ -213,7 +213,7 @@ class OpenStep implements StepContainer {
     secretEnv: readonly string[],
     common: { runtime: ReturnType<BuilderParts['runtimeBinary']>; terminal: boolean; stdin: boolean },
   ): Promise<AttendedProcess> {
-    const { parts, id, directory, rootfs, prepared, request, network, emulator } = this.#state;
+    const { parts, context, id, directory, rootfs, prepared, request, network, emulator } = this.#state;
     const { meta } = process;
     if (process.security === SecurityMode.INSECURE) network.spoil();
     this.#removesStubsRecursively = meta.removeMountStubsRecursive;
@@ -233,6 +233,7 @@ class OpenStep implements StepContainer {
       network: { mode: request.network, path: network.path },
       isReadOnlyRoot: prepared.root.isReadOnly,
       cgroupsPath: stepCgroup(meta.cgroupParent || parts.cgroupParent || `/${parts.instance}`, id),
+      limits: context.limits?.(),
       terminal: process.terminal,
       runtime: common.runtime,
       facts: parts.facts,

@@ -27,6 +27,14 @@ const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 /** A name in /etc/hosts: what cannot begin a line or a column of its own. */
 const HOST_NAME = /^[^\s#]{1,255}$/;
 
+/** What a command may use, as of a container. */
+export type StepLimits = Partial<
+  Pick<
+    HostConfig,
+    'memoryBytes' | 'memorySwapBytes' | 'cpuShares' | 'cpuPeriod' | 'cpuQuota' | 'cpusetCpus' | 'cpusetMems'
+  >
+>;
+
 export interface StepSpecInput {
   id: string;
   meta: Meta;
@@ -40,6 +48,7 @@ export interface StepSpecInput {
   secretEnv: readonly string[];
   files: { hosts: string; resolvConf: string };
   cgroupsPath: string;
+  limits: StepLimits | undefined;
   terminal: boolean;
   runtime: RuntimeBinary;
   facts: HostFacts;
@@ -51,6 +60,7 @@ export function stepSpec(input: StepSpecInput): OciSpec {
   const host: HostConfig = applyHostDefaults(
     {
       ...plainHost,
+      ...input.limits,
       privileged: input.security === SecurityMode.INSECURE,
       networkMode: network.path === undefined ? 'host' : 'sandbox',
       readonlyRootfs: input.isReadOnlyRoot,

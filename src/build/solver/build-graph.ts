@@ -86,11 +86,12 @@ export class BuildGraph implements AsyncDisposable {
 
   /** For a vertex' part in work that several builds may want. */
   member(progress: Member['progress']): Member {
-    const { sessions, entitlements } = this.scope;
+    const { sessions, entitlements, limits } = this.scope;
     return {
       ...{ signal: this.signal, progress },
       sessions: () => sessions,
       allows: (entitlement) => entitlements.has(entitlement),
+      limits: () => limits,
       keepsFailures: () => this.keepsFailures,
     };
   }

@@ -1,3 +1,4 @@
+import type { StepLimits } from '../executor/step-spec.ts';
 import type { OperationContext } from '../operation.ts';
 import type { VertexProgress, VertexWarning } from '../progress.ts';
 import type { BuildSession } from '../session.ts';
@@ -8,6 +9,7 @@ export interface Member {
   readonly progress: VertexProgress;
   sessions(): readonly BuildSession[];
   allows(entitlement: string): boolean;
+  limits?(): StepLimits | undefined;
   keepsFailures?(): boolean;
 }
 
@@ -93,6 +95,7 @@ class Work<T> {
         },
         sessions: () => [...members].flatMap((member) => member.sessions()),
         allows: (entitlement) => [...members].some((member) => member.allows(entitlement)),
+        limits: () => [...members].map((member) => member.limits?.()).find((limits) => limits !== undefined),
         keepsFailures: () => [...members].some((member) => member.keepsFailures?.() === true),
       });
     } finally {

@@ -1,5 +1,6 @@
 import type { LayerName } from '../../storage/index.ts';
 import type { CacheStore } from '../cache/store.ts';
+import type { StepLimits } from '../executor/step-spec.ts';
 import type { Operation } from '../operation.ts';
 import type { ProgressSink } from '../progress.ts';
 import type { BuildSession } from '../session.ts';
@@ -25,6 +26,7 @@ export interface SolverParts {
 export interface BuildScope {
   sessions: readonly BuildSession[];
   entitlements: ReadonlySet<string>;
+  limits?: StepLimits | undefined;
   progress: ProgressSink;
   signal: AbortSignal;
   /** Asked about each operation of the build's definitions. */

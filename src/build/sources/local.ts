@@ -83,6 +83,7 @@ async function receive(
     key: `${name}:${hint}:${session.sharedKey}`,
     description: `local source for ${name}`,
     takesAll: differ === 'none',
+    isKept: session.isOneTime !== true,
     send: () => session.folder(name, filter, ending),
     signal: ending,
     onBytes: (bytes) => {

@@ -6,6 +6,8 @@ export type ContextSource =
   | { folder: string }
   /** A tar, packed or not, or a single Dockerfile. */
   | { stream: AsyncIterable<Uint8Array> }
+  /** A tar, packed or not, to which its ignore file was applied by whoever sends it. Unpacked before the build begins. */
+  | { archive: AsyncIterable<Uint8Array> }
   /** `https://…`, `git://…`, `https://….git#ref:folder`, fetched by the builder. */
   | { url: string };
 
@@ -42,10 +44,14 @@ export interface BuildOptions {
   /** `nofile=1024:2048` */
   ulimits?: readonly string[];
   cgroupParent?: string;
+  /** What each of its commands may use; of a step that is found in the cache, nothing is asked. */
+  limits?: NonNullable<BuildRequest['limits']>;
   /** CDI names, or `vendor.com/class=device,required`. */
   devices?: readonly string[];
   /** `network.host`, `security.insecure` … */
   allow?: readonly string[];
+  /** Credentials for registries, by `HOST[:PORT]` or `docker.io`; an identity token has no user. */
+  registryAuth?: SessionOptions['registryAuth'];
   secrets?: Readonly<Record<string, SecretSource>>;
   sshAgents?: Readonly<Record<string, string | undefined>>;
   /** None: the image goes into the store. */

@@ -8,6 +8,7 @@ import type {
   ProgressSink,
 } from '../../build/index.ts';
 import type { BuildOptions } from './build-options.ts';
+import type { InstructionSink } from './instruction-events.ts';
 
 /** What a build gave. */
 export interface BuildOutcome {
@@ -42,6 +43,8 @@ export interface BuildWatch {
 export interface BuildService {
   /** Builds with folders, secrets and outputs of this process. @throws {TareError} what failed, with its place in a file where there is one */
   build(options: BuildOptions, watch?: BuildWatch): Promise<BuildOutcome>;
+  /** As `build`, told instruction by instruction. Nothing was told before an error: it is about the request or the file as a whole. */
+  buildByInstruction(options: BuildOptions, tell: InstructionSink, signal: AbortSignal): Promise<BuildOutcome>;
   /** A build in the builder's own words, with a session of the caller's. */
   solve(request: BuildRequest, progress: ProgressSink, signal: AbortSignal): Promise<BuildResult>;
   /** What the cache holds. @param filters as in `CachePrune` */

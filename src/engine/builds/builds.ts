@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { BuildCache } from '../../build/cache/index.ts';
-import type { Builder, BuildResult } from '../../build/index.ts';
+import type { Builder, BuildRequest, BuildResult } from '../../build/index.ts';
 import type { ContentStore } from '../../storage/index.ts';
 import { defaultCgroupParent, hasCgroup } from '../container-cgroup.ts';
 import { pruneEvent } from '../events.ts';
@@ -60,7 +60,7 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
         import('./plan-build.ts'),
         import('./local-session.ts'),
       ]);
-      await using plan = await planBuild(options);
+      await using plan = await planBuild(deps.parts, options, signal);
       await using session = openLocalSession({ ...plan.session, asUser: deps.asUser });
       const request = { ...plan.request, ref: randomUUID(), session, ...(onFailure && { onFailure }) };
       const result = await solve(request, progress, signal);
@@ -68,6 +68,26 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
       return outcomeOf(result);
     },
     usage: async (filters = []) => (hasBuildCache(config) ? await (await cache()).usage(filters) : []),
+    buildByInstruction: async (options, tell, signal) => {
+      const [{ planBuild }, { openLocalSession }, { InstructionFollower }] = await Promise.all([
+        import('./plan-build.ts'),
+        import('./local-session.ts'),
+        import('./follow-instructions.ts'),
+      ]);
+      await using plan = await planBuild(deps.parts, options, signal);
+      await using session = openLocalSession({ ...plan.session, asUser: deps.asUser });
+      const follower = new InstructionFollower(tell);
+      const drive: BuildRequest['drive'] = (bridge) => follower.drive(bridge);
+      try {
+        const driven = { ...plan.request, ref: randomUUID(), session, drive };
+        const outcome = outcomeOf(await solve(driven, (progress) => follower.progress(progress), signal));
+        follower.finish(outcome.imageID);
+        return outcome;
+      } catch (error) {
+        follower.fail(error);
+        throw error;
+      }
+    },
     async *prune(request) {
       // Who dies meanwhile leaves layers that no record has.
       using _intent = parts.intents.begin();

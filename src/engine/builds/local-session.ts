@@ -21,6 +21,7 @@ export function openLocalSession(options: SessionOptions): BuildSession & AsyncD
   return {
     id,
     sharedKey: options.sharedKey ?? '',
+    isOneTime: options.isOneTime === true,
     ended: ending.signal,
     folder: async (name, filter, signal) => {
       const directory = own(options.folders, name);
@@ -36,7 +37,10 @@ export function openLocalSession(options: SessionOptions): BuildSession & AsyncD
     sshAgent: async (agentID) => await connectAgent(agentPath(options, agentID)),
     credentials: async (host) => {
       // Builders ask for docker.io by the host that serves it.
-      const found = await credentials?.(host === 'registry-1.docker.io' ? 'docker.io' : host);
+      const domain = host === 'registry-1.docker.io' ? 'docker.io' : host;
+      const given = own(options.registryAuth, domain);
+      if (given !== undefined) return given;
+      const found = await credentials?.(domain);
       if (found === undefined) return undefined;
       if (found.identityToken !== undefined) return { username: '', secret: found.identityToken };
       return { username: found.username ?? '', secret: found.password ?? '' };

@@ -6,8 +6,10 @@ import type { TypedOptions } from '../../build/index.ts';
 import { kindOf, TareError } from '../../errors/index.ts';
 import { layoutEntryNamed, nameInLayout } from '../../image/index.ts';
 import type { Descriptor } from '../../storage/index.ts';
+import { commitName } from '../image-commit.ts';
 import type { BuildOptions, BuildOutput, PlannedBuild } from './build-options.ts';
 import type { SessionOptions } from './session-options.ts';
+import { type ContextParts, unpackContext } from './unpack-context.ts';
 
 /** Enough of a stream to tell an archive from a text: a tar's magic is at 257. */
 const PEEKED_BYTES = 512;
@@ -20,9 +22,14 @@ const MAX_DOCKERFILE_BYTES = 1 << 20;
  * Puts a build in the builder's words: what a frontend, exporters and caches are told, and what the session has to offer.
  * Dispose it when the build is over: it may have written a Dockerfile from a stream to a folder of its own.
  *
- * @throws {TareError} InvalidArgument: options that exclude each other
+ * @throws {TareError} InvalidArgument: options that exclude each other; a name that is none; what is wrong with an archive
  */
-export async function planBuild(options: BuildOptions): Promise<PlannedBuild & AsyncDisposable> {
+export async function planBuild(
+  parts: ContextParts,
+  options: BuildOptions,
+  signal: AbortSignal,
+): Promise<PlannedBuild & AsyncDisposable> {
+  for (const tag of options.tags ?? []) commitName(tag);
   await using undo = new AsyncDisposableStack();
   const folders: Record<string, string> = {};
   const uploads: Record<string, AsyncIterable<Uint8Array>> = {};
@@ -45,6 +52,10 @@ export async function planBuild(options: BuildOptions): Promise<PlannedBuild & A
       folders['dockerfile'] = dirname(path);
       attributes['filename'] = basename(path);
     }
+  } else if ('archive' in context) {
+    const path = dockerfile !== undefined && 'path' in dockerfile ? dockerfile.path : 'Dockerfile';
+    const unpacked = undo.use(await unpackContext(parts, context.archive, path, signal));
+    Object.assign(folders, unpacked.folders);
   } else if ('url' in context) {
     attributes['context'] = context.url;
     if (dockerfile !== undefined && 'path' in dockerfile) attributes['filename'] = dockerfile.path;
@@ -83,10 +94,14 @@ export async function planBuild(options: BuildOptions): Promise<PlannedBuild & A
       cacheExports: (options.cacheTo ?? []).map((cache) => localCache(cache, 'dest', contentStores)),
       entitlements: options.allow ?? [],
       isInternal: options.question !== undefined,
+      ...(options.limits && { limits: options.limits }),
     },
     session: {
       sharedKey: folders['context'] ?? attributes['context'] ?? '',
+      // Archives carry any times.
+      isOneTime: 'archive' in context,
       ...{ folders, uploads, contentStores },
+      ...(options.registryAuth && { registryAuth: options.registryAuth }),
       secrets: options.secrets ?? {},
       sshAgents: options.sshAgents ?? {},
       outputs: destinations(outputs),

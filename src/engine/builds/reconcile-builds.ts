@@ -1,4 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Images } from '../images.ts';
 import type { EngineParts } from '../parts.ts';
 import { builderFolders, hasBuildCache, openBuildCache } from './build-cache.ts';
@@ -8,9 +9,17 @@ import { builderFolders, hasBuildCache, openBuildCache } from './build-cache.ts'
  * ever built. Layers that no record has any more are the next collection's.
  */
 export async function reconcileBuilds(parts: EngineParts, images: Pick<Images, 'collect'>): Promise<void> {
+  await removeContexts(parts);
   if (!hasBuildCache(parts.config)) return;
   await reconcileSteps(parts);
   await (await openBuildCache(parts, images)).reconcile();
+}
+
+async function removeContexts(parts: EngineParts): Promise<void> {
+  const contexts = join(builderFolders(parts.config).directory, 'contexts');
+  if (!existsSync(contexts) || readdirSync(contexts).length === 0) return;
+  const { removeAbandonedContexts } = await import('./unpack-context.ts');
+  await removeAbandonedContexts(parts);
 }
 
 async function reconcileSteps(parts: EngineParts): Promise<void> {

@@ -11,6 +11,8 @@ export type OutputDestination =
 export interface SessionOptions {
   /** Same from build to build of one folder: then only what changed is read again. */
   sharedKey?: string;
+  /** Its folders are not those of the build before, whatever their times say. */
+  isOneTime?: boolean;
   /** Folders by the names that the frontend knows: `context`, `dockerfile`, named contexts. */
   folders?: Readonly<Record<string, string>>;
   /** By id. */
@@ -23,6 +25,8 @@ export interface SessionOptions {
   uploads?: Readonly<Record<string, AsyncIterable<Uint8Array>>>;
   /** OCI layouts by store id: folders. Those of caches are made when they are written to. */
   contentStores?: Readonly<Record<string, string>>;
-  /** The user's stored credentials are used for registries. */
+  /** By registry, `HOST[:PORT]` or `docker.io`. */
+  registryAuth?: Readonly<Record<string, { username: string; secret: string }>>;
+  /** The user's stored credentials are used for registries that `registryAuth` has nothing for. */
   asUser?: boolean;
 }

@@ -12,6 +12,7 @@ import {
   statusAt,
   unlinkAt,
 } from '../../linux/index.ts';
+import { paced } from './pace.ts';
 
 /** Deeper folders are moved up and emptied later, so that no depth exhausts descriptors or the stack. */
 const DEPTH_LIMIT = 64;
@@ -63,4 +64,9 @@ const isFolder = (dirfd: number, name: ByteString): boolean => statusAt(dirfd, n
 /** All at once: for a worker, or for trees known to be small. */
 export function removeTreeSync(dirfd: number, name: ByteString): void {
   for (const _ of removeSteps(dirfd, name));
+}
+
+/** In slices, so that the event loop goes on. */
+export async function removeTree(dirfd: number, name: ByteString): Promise<void> {
+  await paced(removeSteps(dirfd, name));
 }

@@ -26,7 +26,6 @@ const swarm: [Method, string][] = [
 const unsupported: [Method, string, string][] = [
   ['POST', '/swarm/init', 'swarm mode is not part of this engine'],
   ['POST', '/swarm/join', 'swarm mode is not part of this engine'],
-  ['POST', '/build', 'building images is not part of this engine yet'],
   ['GET', '/plugins/privileges', 'plugins are not part of this engine'],
   ['POST', '/plugins/pull', 'plugins are not part of this engine'],
   ['POST', '/plugins/create', 'plugins are not part of this engine'],

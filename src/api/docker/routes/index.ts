@@ -1,5 +1,6 @@
 import type { Route } from '../routing.ts';
 import { absentRoutes } from './absent.ts';
+import { buildRoutes } from './build.ts';
 import { buildCacheRoutes } from './build-cache.ts';
 import { checkpointRoutes } from './checkpoints.ts';
 import { commitRoutes } from './commit.ts';
@@ -22,6 +23,7 @@ export const routes: readonly Route[] = [
   ...containerFileRoutes,
   ...commitRoutes,
   ...execRoutes,
+  ...buildRoutes,
   ...imageRoutes,
   ...volumeRoutes,
   ...networkRoutes,

@@ -19,6 +19,8 @@ export interface KeptFolderRequest {
   key: string;
   description: string;
   takesAll: boolean;
+  /** For the next build of this key. */
+  isKept: boolean;
   /** Begins a sending; called again when the first one could not be used. */
   send(): Promise<SentFolder>;
   signal: AbortSignal;
@@ -41,6 +43,7 @@ const thisBoot = (): string => (bootID ??= readFileSync('/proc/sys/kernel/random
  * then this one gets another.
  */
 export async function receiveKept(parts: FolderParts, request: KeptFolderRequest): Promise<HeldFolder> {
+  if (!request.isKept) return await receiveAlone(parts, request);
   const name = createHash('sha256').update(request.key).digest('hex').slice(0, 32);
   for (let slot = 0; slot < SLOTS; slot += 1) {
     const id = `local-${name}-${slot}`;
