@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { TareError } from '../errors/index.ts';
 import { compileGlob, formatPlatform, hostPlatform, normalized } from '../image/index.ts';
-import { type Definition, OpSchema } from '../protocol/index.ts';
+import { type Definition, OpSchema, type sourcepolicy } from '../protocol/index.ts';
 import { digestOf } from '../storage/index.ts';
 import type { Asker, BuildEvidence } from './attestations/build-evidence.ts';
 import type { BuildRequest, TypedOptions } from './build-types.ts';
@@ -22,7 +22,7 @@ import { runnablePlatforms } from './platforms.ts';
 import type { VertexWarning } from './progress.ts';
 import type { BuildGraph } from './solver/build-graph.ts';
 import type { Edge } from './solver/graph.ts';
-import { applySourcePolicy } from './solver/source-policy.ts';
+import { type SourcePolicyCheck, sourcePolicyCheck } from './solver/source-policy.ts';
 import { VertexClock } from './solver/vertex-clock.ts';
 import { emptyTree, type Tree } from './tree.ts';
 import { TreeFiles } from './tree-files.ts';
@@ -36,6 +36,8 @@ export interface BridgeContext {
   evidence: BuildEvidence<SolvedRef>;
   /** The client's own. */
   bridge: Pick<FrontendBridge, 'resolveImageConfig' | 'solve'>;
+  /** The client's source policies. */
+  policies: SourcePolicyCheck;
   /** @throws {TareError} NotFound: there is no such frontend */
   frontend(name: string, options: Readonly<Record<string, string>>): Promise<Frontend>;
   importCaches(caches: readonly TypedOptions[]): void;
@@ -53,11 +55,17 @@ export class SolvedRef implements BridgeRef {
   isSolved = false;
   readonly #context: BridgeContext;
 
-  constructor(context: BridgeContext, definition: Definition, asker: Asker) {
+  /** @param policies of this part of the build, beside the build's own */
+  constructor(
+    context: BridgeContext,
+    definition: Definition,
+    asker: Asker,
+    policies: readonly sourcepolicy.Policy[] = [],
+  ) {
     this.#context = context;
     this.definition = definition;
     this.asker = asker;
-    this.edge = context.graph.load(definition);
+    this.edge = context.graph.load(definition, sourcePolicyCheck(policies));
   }
 
   async tree(): Promise<Tree> {
@@ -124,7 +132,8 @@ export class Bridge implements FrontendBridge {
     return result;
   }
 
-  async #solve({ definition, frontend, frontendOptions, frontendInputs }: BridgeSolveRequest): Promise<FrontendResult> {
+  async #solve(request: BridgeSolveRequest): Promise<FrontendResult> {
+    const { definition, frontend, frontendOptions, frontendInputs, sourcePolicies } = request;
     if (frontend) {
       if (definition !== undefined && definition.def.length > 0) {
         throw new TareError('InvalidArgument', 'a definition and a frontend are given: want one of them');
@@ -132,7 +141,7 @@ export class Bridge implements FrontendBridge {
       const run = await this.#context.frontend(frontend, frontendOptions ?? {});
       return await run(new Bridge(this.#context, frontend, frontendOptions, frontendInputs));
     }
-    const ref = definition && new SolvedRef(this.#context, definition, this.#asker);
+    const ref = definition && new SolvedRef(this.#context, definition, this.#asker, sourcePolicies);
     if (ref !== undefined) this.#context.evidence.refs.push(ref);
     return { ref, refs: new Map(), metadata: new Map(), attestations: new Map() };
   }
@@ -151,12 +160,12 @@ export class Bridge implements FrontendBridge {
           };
     return await shownAs(graph, question.logName || `resolve image config for ${ref}`, async (context) => {
       const platformID = formatPlatform(normalized(platform));
+      const asked = this.#converted(ref, question);
       if (question.store !== undefined) {
-        const answer = await resolveLayout(ref, question, context);
+        const answer = await resolveLayout(asked, question, context);
         evidence.images.push({ kind: 'oci-layout', ref: answer.ref, digest: answer.digest, platform: platformID });
         return answer;
       }
-      const asked = this.#converted(ref);
       const options = { mode: question.resolveMode, platform, sessions: [request.session], signal: graph.signal };
       const { indexOrManifest: digest, config } = await parts.images.resolve(asked, options);
       evidence.images.push({ kind: 'image', ref: asked, digest, platform: platformID });
@@ -169,11 +178,15 @@ export class Bridge implements FrontendBridge {
   }
 
   /** What the source policies make of an image's reference. */
-  #converted(ref: string): string {
-    const op = create(OpSchema, { op: { case: 'source', value: { identifier: `docker-image://${ref}` } } });
-    applySourcePolicy(this.#context.request.sourcePolicies ?? [], op);
+  #converted(ref: string, { store, sourcePolicies = [] }: ImageConfigQuestion): string {
+    const scheme = store === undefined ? 'docker-image://' : 'oci-layout://';
+    const op = create(OpSchema, { op: { case: 'source', value: { identifier: `${scheme}${ref}` } } });
+    sourcePolicyCheck(sourcePolicies)(op);
+    this.#context.policies(op);
     const identifier = op.op.case === 'source' ? op.op.value.identifier : '';
-    return identifier.replace(/^docker-image:\/\//, '');
+    if (!identifier.startsWith(scheme))
+      throw new TareError('Unsupported', `source policies make ${identifier} of the image ${ref}: want ${scheme}…`);
+    return identifier.slice(scheme.length);
   }
 }
 

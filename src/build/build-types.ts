@@ -1,4 +1,4 @@
-import type { Definition } from '../protocol/index.ts';
+import type { Definition, sourcepolicy } from '../protocol/index.ts';
 import type { LayerName } from '../storage/index.ts';
 import type { RunningStep } from './executor/step-container.ts';
 import type { StepLimits } from './executor/step-spec.ts';
@@ -33,8 +33,8 @@ export interface BuildRequest {
   entitlements: readonly string[];
   /** What each of its commands may use. */
   limits?: StepLimits;
-  /** Serialized `moby.buildkit.v1.sourcepolicy.Policy`s decoded by the face. */
-  sourcePolicies?: readonly SourcePolicyRule[];
+  /** What the client says of sources. */
+  sourcePolicies?: readonly sourcepolicy.Policy[];
   /** A command failed, and what it left is there until this is settled: for a look at it. */
   onFailure?: (failed: FailedCommand) => Promise<void>;
   /** Not listed in the history. */
@@ -54,15 +54,6 @@ export interface FailedCommand {
    * @throws {TareError} CommandNotFound, NotExecutable: there is no such program; what its mounts need and the client no longer gives
    */
   start(args: readonly string[], how: { terminal: boolean }): Promise<RunningStep>;
-}
-
-/** What a client's source policy says of sources whose identifier matches. */
-export interface SourcePolicyRule {
-  action: 'allow' | 'deny' | 'convert';
-  match: 'wildcard' | 'regex' | 'exact';
-  selector: string;
-  constraints: readonly { key: string; value: string; condition: 'equal' | 'notequal' | 'matches' }[];
-  updates?: { identifier: string; attributes: Readonly<Record<string, string>> };
 }
 
 export interface BuildResult {
@@ -111,10 +102,19 @@ export interface CachePrune {
   minFreeSpaceBytes?: number;
 }
 
+/** A platform that commands of builds run on. */
+export interface BuildPlatform {
+  os: string;
+  architecture: string;
+  variant?: string;
+}
+
 /** What builds are made with. */
 export interface Builder extends AsyncDisposable {
   /** Builds of this engine that run, and that are over. */
   readonly history: BuildHistory;
+  /** The host's own first, then those that it emulates. */
+  platforms(): readonly BuildPlatform[];
   /**
    * Runs a build to its end. Disposing the builder, the signal or the session's end cancels it.
    * @throws {TareError} with the failed step's name, command, line and exit code where there is one

@@ -4,7 +4,7 @@ import type { Definition } from '../protocol/index.ts';
 import type { LayerName } from '../storage/index.ts';
 import { BuildEvidence } from './attestations/build-evidence.ts';
 import { Bridge, type BridgeContext, shownAs } from './bridge.ts';
-import type { Builder, BuildRequest, BuildResult, TypedOptions } from './build-types.ts';
+import type { Builder, BuildPlatform, BuildRequest, BuildResult, TypedOptions } from './build-types.ts';
 import type { BuilderParts } from './builder-parts.ts';
 import { requireKnownCache } from './cache/remote/export-cache.ts';
 import { importCache, nameOfCache } from './cache/remote/import-cache.ts';
@@ -15,13 +15,15 @@ import { failedCommand } from './failed-command.ts';
 import type { Frontend, FrontendResult } from './frontend.ts';
 import { History } from './history/history.ts';
 import { operationFor } from './operations/operation-for.ts';
+import { runnablePlatforms } from './platforms.ts';
 import type { ProgressSink } from './progress.ts';
 import type { BuildGraph } from './solver/build-graph.ts';
 import { checkEntitlements } from './solver/entitlements.ts';
 import { canceled } from './solver/failure.ts';
 import { Solver } from './solver/solver.ts';
-import { applySourcePolicy } from './solver/source-policy.ts';
+import { type SourcePolicyCheck, sourcePolicyCheck } from './solver/source-policy.ts';
 import { layoutReader } from './sources/layout-reader.ts';
+import { pickSession } from './sources/source-attributes.ts';
 import { emptyTree, type Tree } from './tree.ts';
 import { TreeFiles } from './tree-files.ts';
 
@@ -74,6 +76,10 @@ class OpenBuilder implements Builder {
     return this.#solver.layersInUse();
   }
 
+  platforms(): readonly BuildPlatform[] {
+    return runnablePlatforms();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(canceled());
     await Promise.allSettled(this.#running);
@@ -109,6 +115,7 @@ class OpenBuilder implements Builder {
     left: { isAny: boolean },
   ): Promise<BuildResult> {
     const entitlements = new Set(request.entitlements);
+    const policies = sourcePolicyCheck(request.sourcePolicies ?? []);
     await using graph = this.#solver.begin({
       sessions: [request.session],
       entitlements,
@@ -117,12 +124,12 @@ class OpenBuilder implements Builder {
       signal,
       check: (op) => {
         checkEntitlements(entitlements, op);
-        applySourcePolicy(request.sourcePolicies ?? [], op);
+        return policies(op);
       },
     });
     graph.keepsFailures = request.onFailure !== undefined;
     const cacheExports = readCacheExports(request);
-    const context = this.#bridgeContext(graph, request);
+    const context = this.#bridgeContext(graph, request, policies);
     context.importCaches(request.cacheImports);
     try {
       const result = await untilAborted(this.#solve(context), signal);
@@ -148,11 +155,11 @@ class OpenBuilder implements Builder {
     return await bridge.solve(definition === undefined ? {} : { definition });
   }
 
-  #bridgeContext(graph: BuildGraph, request: BuildRequest): BridgeContext {
+  #bridgeContext(graph: BuildGraph, request: BuildRequest, policies: SourcePolicyCheck): BridgeContext {
     const imported = new Set<string>();
     const parts = this.#parts;
     const context: BridgeContext = {
-      ...{ parts, graph, request, evidence: new BuildEvidence(parts.now()) },
+      ...{ parts, graph, request, policies, evidence: new BuildEvidence(parts.now()) },
       bridge: {
         solve: (asked) => new Bridge(context, '').solve(asked),
         resolveImageConfig: (ref, question) => new Bridge(context, '').resolveImageConfig(ref, question),
@@ -171,8 +178,9 @@ class OpenBuilder implements Builder {
           graph.import(reading);
         }
       },
-      resolveLayout: async (ref, question, { signal }) => {
-        const { session } = request;
+      resolveLayout: async (ref, question, operation) => {
+        const { signal } = operation;
+        const session = await pickSession(operation, question.store!.sessionID);
         const source = layoutReader(session.contentStore(question.store!.storeID), ref);
         const wanted = question.platform ?? hostPlatform();
         const found = await parts.images.resolve(ref, {

@@ -1,4 +1,4 @@
-import type { Definition } from '../protocol/index.ts';
+import type { Definition, sourcepolicy } from '../protocol/index.ts';
 import type { VertexWarning } from './progress.ts';
 import type { Tree } from './tree.ts';
 
@@ -19,6 +19,8 @@ export interface ImageConfigQuestion {
   logName: string;
   /** An OCI layout at the client instead of a registry. */
   store?: { sessionID: string; storeID: string };
+  /** Beside the build's own. */
+  sourcePolicies?: readonly sourcepolicy.Policy[];
 }
 
 export interface FileStatus {
@@ -74,6 +76,8 @@ export interface BridgeSolveRequest {
   cacheImports?: readonly { type: string; attributes: Readonly<Record<string, string>> }[];
   /** Solve it before answering. */
   evaluate?: boolean;
+  /** For the sources of the definition, beside the build's own. */
+  sourcePolicies?: readonly sourcepolicy.Policy[];
 }
 
 /** What a frontend can ask of the builder while it works. */

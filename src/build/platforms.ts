@@ -1,11 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { hostPlatform } from '../image/index.ts';
-
-export interface BuildPlatform {
-  os: string;
-  architecture: string;
-  variant?: string;
-}
+import type { BuildPlatform } from './build-types.ts';
 
 const emulated: Record<string, BuildPlatform> = {
   aarch64: { os: 'linux', architecture: 'arm64' },

@@ -63,6 +63,11 @@ export interface BuildSession {
   readonly isOneTime?: boolean;
   /** Fires when the client is gone. */
   readonly ended: AbortSignal;
+  /**
+   * Another session by its id, which none can guess: builds that a client begins together take their folders from one session.
+   * @throws {TareError} NotFound: it is not there, and did not come in time
+   */
+  sibling?(id: string, signal: AbortSignal): Promise<BuildSession>;
   /** @param name `context`, `dockerfile`, or what the client calls it @throws {TareError} NotFound: it has no such folder */
   folder(name: string, filter: FolderFilter, signal: AbortSignal): Promise<SentFolder>;
   /** @throws {TareError} NotFound: the client has no such secret; at most 500 KiB */

@@ -1,14 +1,12 @@
-import { createHash } from 'node:crypto';
-import { hostname } from 'node:os';
 import { create } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { FrontendBridge, FrontendResult } from '../../build/index.ts';
 import { type BuildService, frontendCalls } from '../../engine/index.ts';
-import { control, PlatformSchema, worker } from '../../protocol/index.ts';
+import { control, worker } from '../../protocol/index.ts';
 import { buildRequestOf, pruneOf } from './from-wire.ts';
 import type { RunningBuilds } from './running-builds.ts';
 import type { Sessions } from './sessions.ts';
-import { policyMessage, usageMessage } from './to-wire.ts';
+import { usageMessage, workerRecord } from './to-wire.ts';
 import { tunnel } from './tunnel.ts';
 
 export interface ControlParts {
@@ -52,21 +50,7 @@ export function controlService(parts: ControlParts): Partial<ServiceImpl<typeof 
 
     listWorkers: async () =>
       create(control.ListWorkersResponseSchema, {
-        record: [
-          create(worker.WorkerRecordSchema, {
-            ID: createHash('sha256').update(hostname()).digest('hex').slice(0, 25),
-            Labels: {
-              'org.mobyproject.buildkit.worker.executor': 'oci',
-              'org.mobyproject.buildkit.worker.hostname': hostname(),
-              'org.mobyproject.buildkit.worker.network': 'host',
-              // By this buildx knows that all exporters and caches are to be had here.
-              'org.mobyproject.buildkit.worker.snapshotter': 'overlayfs',
-            },
-            platforms: [create(PlatformSchema, { OS: 'linux', Architecture: architecture() })],
-            GCPolicy: (await builds.policy()).map(policyMessage),
-            BuildkitVersion: buildkitVersion,
-          }),
-        ],
+        record: [workerRecord(await builds.worker(), await builds.policy(), buildkitVersion)],
       }),
 
     async diskUsage({ filter }) {
@@ -116,5 +100,3 @@ async function solve(
   const { exporterResponse } = await builds.solve({ ...asked, session, ...(isDriven && { drive }) }, () => {}, ended);
   return create(control.SolveResponseSchema, { ExporterResponse: { ...exporterResponse } });
 }
-
-const architecture = () => ({ x64: 'amd64', ia32: '386' })[process.arch as string] ?? process.arch;

@@ -1,12 +1,11 @@
-import type { BuildRequest, CachePrune, SourcePolicyRule, TypedOptions } from '../../build/index.ts';
+import type { BuildRequest, CachePrune, TypedOptions } from '../../build/index.ts';
 import { TareError } from '../../errors/index.ts';
-import { type control, sourcepolicy } from '../../protocol/index.ts';
+import type { control } from '../../protocol/index.ts';
 
 /** A client's request, but for what only this end has. */
 export function buildRequestOf(request: control.SolveRequest): Omit<BuildRequest, 'session' | 'drive'> {
   if (request.Ref === '') throw new TareError('InvalidArgument', 'a build without a Ref: the client names it');
   const { Cache: cache } = request;
-  const rules = (request.SourcePolicy?.rules ?? []).map(policyRule);
   return {
     ref: request.Ref,
     ...(request.Definition && { definition: request.Definition }),
@@ -25,7 +24,7 @@ export function buildRequestOf(request: control.SolveRequest): Omit<BuildRequest
       ...(cache?.Imports ?? []).map(typed),
     ],
     entitlements: request.Entitlements,
-    ...(rules.length > 0 && { sourcePolicies: rules }),
+    ...(request.SourcePolicy && { sourcePolicies: [request.SourcePolicy] }),
     isInternal: request.Internal,
   };
 }
@@ -40,40 +39,6 @@ const typed = ({ Type, Attrs }: { Type: string; Attrs: Record<string, string> })
   type: Type,
   attributes: Attrs,
 });
-
-function policyRule({ action, selector, updates }: sourcepolicy.Rule): SourcePolicyRule {
-  const { PolicyAction, MatchType, AttrMatch } = sourcepolicy;
-  return {
-    action: named(action, {
-      [PolicyAction.ALLOW]: 'allow',
-      [PolicyAction.DENY]: 'deny',
-      [PolicyAction.CONVERT]: 'convert',
-    }),
-    match: named(selector?.matchType ?? MatchType.WILDCARD, {
-      [MatchType.WILDCARD]: 'wildcard',
-      [MatchType.EXACT]: 'exact',
-      [MatchType.REGEX]: 'regex',
-    }),
-    selector: selector?.identifier ?? '',
-    constraints: (selector?.constraints ?? []).map(({ key, value, condition }) => ({
-      key,
-      value,
-      condition: named(condition, {
-        [AttrMatch.EQUAL]: 'equal',
-        [AttrMatch.NOTEQUAL]: 'notequal',
-        [AttrMatch.MATCHES]: 'matches',
-      }),
-    })),
-    ...(updates && { updates: { identifier: updates.identifier, attributes: updates.attrs } }),
-  };
-}
-
-/** @throws {TareError} InvalidArgument: a rule that is not understood must not be passed over */
-function named<T extends string>(value: number, names: Readonly<Record<number, T>>): T {
-  const name = names[value];
-  if (name === undefined) throw new TareError('InvalidArgument', `a source policy with the unknown value ${value}`);
-  return name;
-}
 
 /** Times are in nanoseconds there. */
 export function pruneOf(request: control.PruneRequest): CachePrune {

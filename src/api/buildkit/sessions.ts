@@ -29,6 +29,7 @@ export class Sessions {
       id,
       sharedKey: headers['x-docker-expose-session-sharedkey'] ?? '',
       methods: new Set(methods.slice(0, MAX_METHODS)),
+      sibling: (other, signal) => this.find(other, signal),
     });
     this.#sessions.set(id, session);
     if (!session.ended.aborted)

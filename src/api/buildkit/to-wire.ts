@@ -1,7 +1,9 @@
+import { hostname } from 'node:os';
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { CachePrune, CacheUsage } from '../../build/index.ts';
-import { control, worker } from '../../protocol/index.ts';
+import type { BuildWorker } from '../../engine/index.ts';
+import { control, PlatformSchema, worker } from '../../protocol/index.ts';
 
 export function usageMessage(usage: CacheUsage): control.UsageRecord {
   return create(control.UsageRecordSchema, {
@@ -19,13 +21,40 @@ export function usageMessage(usage: CacheUsage): control.UsageRecord {
   });
 }
 
-/** A rule of the cache's policy; times are in nanoseconds there. */
-export const policyMessage = (rule: CachePrune): worker.GCPolicy =>
-  create(worker.GCPolicySchema, {
+export function workerRecord(
+  { id, platforms, hostAddress }: BuildWorker,
+  policy: readonly CachePrune[],
+  version: worker.BuildkitVersion,
+): worker.WorkerRecord {
+  const labels: Record<string, string> = {
+    executor: 'oci',
+    hostname: hostname(),
+    network: 'bridge',
+    // By this buildx knows that all exporters and caches are to be had here.
+    snapshotter: 'overlayfs',
+    ...(hostAddress === undefined ? {} : { 'moby.host-gateway-ip': hostAddress }),
+  };
+  return create(worker.WorkerRecordSchema, {
+    ID: id,
+    Labels: Object.fromEntries(
+      Object.entries(labels).map(([name, value]) => [`org.mobyproject.buildkit.worker.${name}`, value]),
+    ),
+    platforms: platforms.map(({ os, architecture, variant = '' }) =>
+      create(PlatformSchema, { OS: os, Architecture: architecture, Variant: variant }),
+    ),
+    GCPolicy: policy.map(policyMessage),
+    BuildkitVersion: version,
+  });
+}
+
+/** Times are in nanoseconds there. */
+function policyMessage(rule: CachePrune): worker.GCPolicy {
+  return create(worker.GCPolicySchema, {
     all: rule.all,
     filters: [...rule.filters],
     keepDuration: BigInt(Math.trunc(rule.keepDurationMs ?? 0)) * 1_000_000n,
-    reservedSpace: BigInt(rule.reservedSpaceBytes ?? 0),
-    maxUsedSpace: BigInt(rule.maxUsedSpaceBytes ?? 0),
-    minFreeSpace: BigInt(rule.minFreeSpaceBytes ?? 0),
+    reservedSpace: BigInt(Math.trunc(rule.reservedSpaceBytes ?? 0)),
+    maxUsedSpace: BigInt(Math.trunc(rule.maxUsedSpaceBytes ?? 0)),
+    minFreeSpace: BigInt(Math.trunc(rule.minFreeSpaceBytes ?? 0)),
   });
+}

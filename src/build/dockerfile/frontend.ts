@@ -19,7 +19,9 @@ import { operationPlatform } from './platforms.ts';
 import { answerQuestion, unreadable } from './questions.ts';
 
 const BUILT_IN = 'docker.io/docker/dockerfile';
-const capabilities = ['inputs', 'subrequests', 'contexts'].map((name) => `moby.buildkit.frontend.${name}`);
+const capabilities = ['inputs', 'subrequests', 'contexts', 'gitquerystring'].map(
+  (name) => `moby.buildkit.frontend.${name}`,
+);
 
 /**
  * Builds from a Dockerfile.

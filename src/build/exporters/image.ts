@@ -25,8 +25,8 @@ export const imageExporter =
     // What nobody downloads gains nothing from being compressed.
     const options = imageOptions(attributes, source, { compression: isPushed ? 'gzip' : 'none' });
     const isStored = attributes.flag('store', true) && !(isPushed && isByDigest);
-    // An image of this store is always unpacked: its layers are what was built.
-    attributes.ignore('unpack', 'store-allow-incomplete');
+    // An image of this store is always unpacked, for its layers are what was built; and nothing is to be loaded from anywhere.
+    attributes.ignore('unpack', 'store-allow-incomplete', 'load');
     warnOfUnknown(attributes, context);
     if (isPushed && names.names.length === 0) {
       throw new TareError('InvalidArgument', 'tag is needed when pushing to registry: set name');

@@ -79,8 +79,6 @@ export class FrontendCalls {
   }
 
   async solve(request: gateway.SolveRequest): Promise<gateway.SolveResponse> {
-    if (request.SourcePolicies.length > 0)
-      throw new TareError('Unsupported', 'a source policy of a part of a build: give it for the build as a whole');
     const result = await this.#bridge.solve({
       ...(request.Definition && { definition: request.Definition }),
       ...(request.Frontend !== '' && { frontend: request.Frontend }),
@@ -88,6 +86,7 @@ export class FrontendCalls {
       frontendInputs: new Map(Object.entries(request.FrontendInputs)),
       cacheImports: request.CacheImports.map(({ Type, Attrs }) => ({ type: Type, attributes: Attrs })),
       evaluate: request.Evaluate,
+      sourcePolicies: request.SourcePolicies,
     });
     const message = resultMessage(result, (ref) => this.#keep(ref));
     if (request.Final) {
@@ -190,7 +189,8 @@ function questionOf(
     Platform: platform,
     ResolveMode,
     LogName,
-  }: Pick<gateway.ResolveImageConfigRequest, 'Platform' | 'ResolveMode' | 'LogName'>,
+    SourcePolicies: sourcePolicies,
+  }: Pick<gateway.ResolveImageConfigRequest, 'Platform' | 'ResolveMode' | 'LogName' | 'SourcePolicies'>,
   store: ImageConfigQuestion['store'],
 ): ImageConfigQuestion {
   return {
@@ -204,6 +204,7 @@ function questionOf(
       },
     }),
     logName: LogName,
+    sourcePolicies,
     ...(store && { store }),
   };
 }

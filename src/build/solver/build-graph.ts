@@ -5,7 +5,7 @@ import type { CacheKey, KeySource } from '../cache/key.ts';
 import type { ImportedCache } from '../cache/remote/carried.ts';
 import type { Tree } from '../tree.ts';
 import { canceled } from './failure.ts';
-import { type Edge, loadDefinition, type Vertex, verticesOf } from './graph.ts';
+import { type Edge, loadDefinition, type OperationCheck, type Vertex, verticesOf } from './graph.ts';
 import type { Member } from './shared-work.ts';
 import { SolveNode } from './solve-node.ts';
 import type { BuildScope, Solver } from './solver.ts';
@@ -35,9 +35,17 @@ export class BuildGraph implements AsyncDisposable {
     this.signal = AbortSignal.any([scope.signal, this.#stop.signal]);
   }
 
-  /** @returns what a definition wants; undefined: the empty tree @throws as `loadDefinition`, and what the build's check says */
-  load(definition: Definition): Edge | undefined {
-    return loadDefinition(definition, this.scope.check);
+  /**
+   * @param check of this definition, before the build's own
+   * @returns what a definition wants; undefined: the empty tree
+   * @throws as `loadDefinition`, and what the checks say
+   */
+  load(definition: Definition, check: OperationCheck = () => false): Edge | undefined {
+    const { check: ofBuild = () => false } = this.scope;
+    return loadDefinition(definition, (op) => {
+      const isChanged = check(op);
+      return ofBuild(op) || isChanged;
+    });
   }
 
   /** Makes the tree of an edge, or finds it. Asking again costs nothing. @throws {VertexError} what failed */

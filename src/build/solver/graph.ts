@@ -1,4 +1,4 @@
-import { fromBinary } from '@bufbuild/protobuf';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { TareError } from '../../errors/index.ts';
 import { type Definition, type Op, type OpMetadata, OpSchema, type Platform } from '../../protocol/index.ts';
 import { digestOf } from '../../storage/index.ts';
@@ -7,7 +7,7 @@ import { nameOf } from './vertex-name.ts';
 
 /** What is done to make trees of trees. */
 export interface Vertex {
-  /** Of its bytes in the definition: also its name towards clients. */
+  /** Of its bytes in the definition, with what was changed of them: also its name towards clients. */
   readonly digest: string;
   readonly op: Op;
   readonly inputs: readonly Edge[];
@@ -30,8 +30,8 @@ const MAX_VERTICES = 50_000;
 const MAX_BYTES = 64 << 20;
 const MAX_OUTPUT = 10_000n;
 
-/** Looks at an operation before it becomes part of a graph; may change it in place. @throws {TareError} Forbidden … */
-export type OperationCheck = (op: Op) => void;
+/** Looks at an operation before it becomes part of a graph; may change it in place. @returns whether it did @throws {TareError} Forbidden … */
+export type OperationCheck = (op: Op) => boolean;
 
 /**
  * Reads a definition: its last entry says which output of the one before is wanted.
@@ -39,7 +39,7 @@ export type OperationCheck = (op: Op) => void;
  * @returns undefined: nothing is wanted, the empty tree
  * @throws {TareError} InvalidArgument: a graph with a missing or unknown part; Unsupported: an operation that this builder does not have
  */
-export function loadDefinition(definition: Definition, check: OperationCheck = () => {}): Edge | undefined {
+export function loadDefinition(definition: Definition, check: OperationCheck = () => false): Edge | undefined {
   if (definition.def.length > MAX_VERTICES) {
     throw invalid(`it has ${definition.def.length} vertices: at most ${MAX_VERTICES}`);
   }
@@ -94,15 +94,25 @@ function link(definition: Definition, ops: ReadonlyMap<string, Op>, root: string
     const metadata = definition.metadata[digest];
     // By what the client wrote, not by what a policy makes of it.
     const name = nameOf(op, metadata);
-    check(op);
+    const inputs = op.inputs.map((input) => edgeOf(vertices, input));
+    const isChanged = check(op);
     vertices.set(digest, {
-      ...{ digest, op, metadata, name },
-      inputs: op.inputs.map((input) => edgeOf(vertices, input)),
+      ...{ op, metadata, name, inputs },
+      digest: isChanged || hasChanged(op, inputs) ? digestOf(changedOp(op, inputs)) : digest,
       platform: op.platform,
       places: placesOf(digest),
     });
   }
   return vertices;
+}
+
+const hasChanged = ({ inputs: named }: Op, inputs: readonly Edge[]): boolean =>
+  inputs.some(({ vertex }, index) => vertex.digest !== named[index]!.digest);
+
+/** As it would be if the client had written what the check made of it and of its inputs. */
+function changedOp(op: Op, inputs: readonly Edge[]): Uint8Array {
+  for (const [index, { vertex }] of inputs.entries()) op.inputs[index]!.digest = vertex.digest;
+  return toBinary(OpSchema, op);
 }
 
 function edgeOf(vertices: ReadonlyMap<string, Vertex>, { digest, index }: { digest: string; index: bigint }): Edge {

@@ -1,86 +1,123 @@
 import { TareError } from '../../errors/index.ts';
-import type { Op } from '../../protocol/index.ts';
-import type { SourcePolicyRule } from '../build-types.ts';
+import { type Op, type SourceOp, sourcepolicy } from '../../protocol/index.ts';
 
-const MAX_CONVERSIONS = 10;
+const { AttrMatch, MatchType, PolicyAction } = sourcepolicy;
+
+/** A source that is converted is looked at anew, but not more often. */
+const MAX_CONVERSIONS = 20;
+
+/** Puts a source into another one's place where a policy wants that. @returns whether it did @throws {TareError} Forbidden: it is denied */
+export type SourcePolicyCheck = (op: Op) => boolean;
+
+interface Rule {
+  action: sourcepolicy.PolicyAction;
+  /** @returns parts of the identifier that the pattern has names or numbers for; undefined: it does not match */
+  match(source: SourceOp): Readonly<Record<string, string>> | undefined;
+  updates: sourcepolicy.Update | undefined;
+}
 
 /**
- * Applies a client's rules to a source: a rule that converts is followed by another round, a denial decides unless a later rule allows.
- * @throws {TareError} Forbidden: it is denied
+ * What clients say of the sources of a build. The rules of a policy are asked in their order and the last one that denies or allows
+ * decides; each policy can deny.
+ *
+ * @throws {TareError} InvalidArgument: a rule that is not understood, which must not be passed over
  */
-export function applySourcePolicy(rules: readonly SourcePolicyRule[], op: Op): void {
-  if (op.op.case !== 'source' || rules.length === 0) return;
-  const source = op.op.value;
-  for (let round = 0; round < MAX_CONVERSIONS; round += 1) {
-    const decision = decide(rules, source.identifier, source.attrs);
-    if (decision === 'allow') return;
-    if (decision === 'deny')
-      throw new TareError('Forbidden', `source ${JSON.stringify(source.identifier)} denied by policy`);
-    if (
-      decision.identifier === source.identifier &&
-      !Object.keys(decision.attributes).some((key) => source.attrs[key] !== decision.attributes[key])
-    )
-      return;
-    source.identifier = decision.identifier;
-    Object.assign(source.attrs, decision.attributes);
-  }
-  throw new TareError('InvalidArgument', `source policies convert ${JSON.stringify(source.identifier)} without end`);
-}
-
-function decide(
-  rules: readonly SourcePolicyRule[],
-  identifier: string,
-  attributes: Readonly<Record<string, string>>,
-): 'allow' | 'deny' | { identifier: string; attributes: Readonly<Record<string, string>> } {
-  let isDenied = false;
-  for (const rule of rules) {
-    const match = matcherOf(rule)(identifier);
-    if (match === undefined || !rule.constraints.every((constraint) => isMet(constraint, attributes))) continue;
-    if (rule.action === 'allow') isDenied = false;
-    else if (rule.action === 'deny') isDenied = true;
-    else if (rule.updates !== undefined) {
-      const wanted = rule.updates.identifier || identifier;
-      const converted = wanted.replaceAll(/\$\{?(\d+)\}?/g, (_, group: string) => match[Number(group)] ?? '');
-      if (
-        converted !== identifier ||
-        Object.entries(rule.updates.attributes).some(([key, value]) => attributes[key] !== value)
-      ) {
-        return { identifier: converted, attributes: rule.updates.attributes };
-      }
+export function sourcePolicyCheck(policies: readonly sourcepolicy.Policy[]): SourcePolicyCheck {
+  const compiled = policies.map(({ rules }) => rules.map(compile));
+  return ({ op }) => {
+    if (op.case !== 'source') return false;
+    const source = op.value;
+    for (let round = 0; round < MAX_CONVERSIONS; round += 1) {
+      if (!compiled.some((rules) => apply(rules, source))) return round > 0;
     }
-  }
-  return isDenied ? 'deny' : 'allow';
+    throw new TareError('InvalidArgument', `source policies convert ${JSON.stringify(source.identifier)} without end`);
+  };
 }
 
-/** @returns the parts of the identifier that stand for the pattern's, the whole first */
-function matcherOf({ match, selector }: SourcePolicyRule): (identifier: string) => readonly string[] | undefined {
-  if (match === 'exact') return (identifier) => (identifier === selector ? [identifier] : undefined);
-  const text = match === 'regex' ? selector : `^${wildcard(selector)}$`;
-  const pattern = expression(text);
-  return (identifier) => pattern.exec(identifier) ?? undefined;
+/** @returns whether it changed the source: all is to be asked again */
+function apply(rules: readonly Rule[], source: SourceOp): boolean {
+  let isDenied = false;
+  for (const { action, match, updates } of rules) {
+    const parts = match(source);
+    if (parts === undefined) continue;
+    if (action === PolicyAction.CONVERT && convert(source, updates, parts)) return true;
+    if (action !== PolicyAction.CONVERT) isDenied = action === PolicyAction.DENY;
+  }
+  if (isDenied) throw new TareError('Forbidden', `source denied by policy: ${JSON.stringify(source.identifier)}`);
+  return false;
+}
+
+function convert(
+  source: SourceOp,
+  updates: sourcepolicy.Update | undefined,
+  parts: Readonly<Record<string, string>>,
+): boolean {
+  if (updates === undefined)
+    throw new TareError(
+      'InvalidArgument',
+      `a source policy converts ${JSON.stringify(source.identifier)} into nothing`,
+    );
+  const part = (_: string, braced?: string, plain?: string) => parts[braced ?? plain ?? ''] ?? '';
+  const wanted = updates.identifier.replaceAll(/\$(?:\{(\w+)\}|(\w+))/g, part) || source.identifier;
+  const attributes = Object.entries(updates.attrs).filter(([key, value]) => source.attrs[key] !== value);
+  if (wanted === source.identifier && attributes.length === 0) return false;
+  source.identifier = wanted;
+  for (const [key, value] of attributes) source.attrs[key] = value;
+  return true;
+}
+
+function compile({ action, selector, updates }: sourcepolicy.Rule): Rule {
+  if (selector === undefined) throw new TareError('InvalidArgument', 'a source policy has a rule without a selector');
+  if (PolicyAction[action] === undefined)
+    throw new TareError('InvalidArgument', `a source policy has the unknown action ${action}`);
+  const { identifier, matchType, constraints } = selector;
+  const isMet = constraints.map(constraint);
+  const pattern = patternOf(identifier, matchType);
+  return {
+    action,
+    updates,
+    match: (source) => {
+      if (!isMet.every((check) => check(source.attrs))) return undefined;
+      if (source.identifier === identifier) return {};
+      const found = pattern?.exec(source.identifier);
+      return found ? { ...found.groups, ...found } : undefined;
+    },
+  };
+}
+
+/** @returns undefined: only the same identifier matches */
+function patternOf(identifier: string, type: sourcepolicy.MatchType): RegExp | undefined {
+  if (type === MatchType.EXACT) return undefined;
+  if (type === MatchType.REGEX) return expression(identifier);
+  if (type === MatchType.WILDCARD) return expression(`^${wildcard(identifier)}$`);
+  throw new TareError('InvalidArgument', `a source policy has the unknown match type ${type}`);
 }
 
 /** `*` is any run of characters, and a part of its own. */
-const wildcard = (selector: string): string =>
-  selector
+const wildcard = (text: string): string =>
+  text
     .split('*')
     .map((part) => part.replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&'))
     .join('(.*)');
 
+function constraint({ key, value, condition }: sourcepolicy.AttrConstraint) {
+  type Check = (attributes: Readonly<Record<string, string>>) => boolean;
+  const pattern = condition === AttrMatch.MATCHES ? expression(value) : undefined;
+  const checks: Record<number, Check> = {
+    [AttrMatch.EQUAL]: (attributes) => (attributes[key] ?? '') === value,
+    [AttrMatch.NOTEQUAL]: (attributes) => (attributes[key] ?? '') !== value,
+    [AttrMatch.MATCHES]: (attributes) => pattern!.test(attributes[key] ?? ''),
+  };
+  const check = checks[condition];
+  if (check === undefined)
+    throw new TareError('InvalidArgument', `a source policy has the unknown condition ${condition}`);
+  return check;
+}
+
 function expression(text: string): RegExp {
   try {
-    return new RegExp(text);
+    return new RegExp(text, 's');
   } catch (error) {
     throw new TareError('InvalidArgument', `invalid source policy selector ${JSON.stringify(text)}`, { cause: error });
   }
-}
-
-function isMet(
-  { key, value, condition }: SourcePolicyRule['constraints'][number],
-  attributes: Readonly<Record<string, string>>,
-): boolean {
-  const given = attributes[key] ?? '';
-  if (condition === 'equal') return given === value;
-  if (condition === 'notequal') return given !== value;
-  return expression(value).test(given);
 }

@@ -14,7 +14,7 @@ interface ImageQuestion {
   platform: Platform;
   kind: 'image' | 'oci-layout';
   /** In place of registries. */
-  source(context: OperationContext): RepositoryReader | undefined;
+  source(context: OperationContext): Promise<RepositoryReader | undefined>;
 }
 
 /** An image of this engine or a registry. Its layers are fetched once a step needs them. */
@@ -30,7 +30,7 @@ export function imageSource(
   const mode = resolveModeOf(attributes['image.resolvemode']);
   return operation(
     parts,
-    { reference, mode, platform, kind: 'image', source: () => undefined },
+    { reference, mode, platform, kind: 'image', source: async () => undefined },
     attributes['image.recordtype'],
   );
 }
@@ -45,8 +45,8 @@ export function layoutSource(
   refuseUnknown('oci-layout source', attributes, ['oci.session', 'oci.store', 'oci.layerlimit', 'image.checksum']);
   return operation(parts, {
     ...{ reference, platform, mode: 'pull', kind: 'oci-layout' },
-    source: (context) => {
-      const session = pickSession(context.sessions(), attributes['oci.session']);
+    source: async (context) => {
+      const session = await pickSession(context, attributes['oci.session']);
       return layoutReader(session.contentStore(attributes['oci.store'] ?? ''), reference);
     },
   });
@@ -61,7 +61,7 @@ function operation(parts: BuilderParts, question: ImageQuestion, recordType?: st
   const { reference, mode, platform, kind } = question;
   let resolved: { manifest: Descriptor; map: CacheMap } | undefined;
   const resolve = async (context: OperationContext) => {
-    const source = question.source(context);
+    const source = await question.source(context);
     const { ref, indexOrManifest, manifest, config } = await parts.images.resolve(reference, {
       ...{ mode, platform, sessions: context.sessions(), signal: context.signal },
       ...(source === undefined ? {} : { source }),
@@ -84,7 +84,7 @@ function operation(parts: BuilderParts, question: ImageQuestion, recordType?: st
     },
     run: async (_inputs, context) => {
       const { manifest } = resolved ?? (await resolve(context));
-      const source = question.source(context);
+      const source = await question.source(context);
       const { layers } = await parts.images.pull(reference, manifest, {
         ...{ platform, sessions: context.sessions(), signal: context.signal },
         ...(source === undefined ? {} : { source }),

@@ -37,7 +37,7 @@ export function localSource(parts: BuilderParts, name: string, attributes: Attri
     description: `local source for ${name}`,
     isEphemeral: true,
     cacheMap: async (context) => {
-      const session = pickSession(context.sessions(), sessionID);
+      const session = await pickSession(context, sessionID);
       return {
         digest: digestOf(`local source ${session.id} ${question}`),
         dependencies: [],
@@ -45,7 +45,7 @@ export function localSource(parts: BuilderParts, name: string, attributes: Attri
       };
     },
     run: async (_inputs, context) => {
-      const session = pickSession(context.sessions(), sessionID);
+      const session = await pickSession(context, sessionID);
       const known = sentBy.get(session) ?? new Map<string, Promise<HeldFolder>>();
       sentBy.set(session, known);
       let held = known.get(question);

@@ -1,4 +1,5 @@
 import { TareError } from '../../errors/index.ts';
+import type { OperationContext } from '../operation.ts';
 import type { BuildSession } from '../session.ts';
 
 /** What a source is told beside its identifier. */
@@ -27,13 +28,18 @@ export function textList<K extends string>(attributes: Attributes, key: string, 
   return { [as]: list as string[] } as Partial<Record<K, string[]>>;
 }
 
-/** @throws {TareError} Unavailable: the session is not among those of the builds that ask */
-export function pickSession(sessions: readonly BuildSession[], id: string | undefined): BuildSession {
-  const found = id === undefined || id === '' ? sessions[0] : sessions.find((session) => session.id === id);
-  if (found !== undefined) return found;
+/** @param id none: any will do @throws {TareError} NotFound, Unavailable: there is no such session */
+export async function pickSession(
+  { sessions, signal }: Pick<OperationContext, 'sessions' | 'signal'>,
+  id: string | undefined,
+): Promise<BuildSession> {
+  const own = sessions();
+  const found = id ? own.find((session) => session.id === id) : own[0];
+  const picked = found ?? (id ? await own.find((session) => session.sibling)?.sibling?.(id, signal) : undefined);
+  if (picked !== undefined) return picked;
   throw new TareError(
     'Unavailable',
-    id === undefined ? 'no active sessions' : `no active session for ${id}: context deadline exceeded`,
+    id ? `no active session for ${id}: context deadline exceeded` : 'no active sessions',
   );
 }
 

@@ -1,5 +1,6 @@
 import type {
   BuildHistory,
+  BuildPlatform,
   BuildRequest,
   BuildResult,
   CachePrune,
@@ -32,6 +33,15 @@ export interface BuildAnswer {
   status: number;
 }
 
+/** Who builds, as clients of BuildKit list it. */
+export interface BuildWorker {
+  /** The engine's. */
+  id: string;
+  platforms: readonly BuildPlatform[];
+  /** The host's address on the network of builds; undefined: it has none there. */
+  hostAddress?: string;
+}
+
 export interface BuildWatch {
   progress?: ProgressSink;
   signal?: AbortSignal;
@@ -53,6 +63,7 @@ export interface BuildService {
   prune(request: CachePrune): AsyncIterable<CacheUsage>;
   /** By which rules the cache is pruned by itself; none: it is not. */
   policy(): Promise<readonly CachePrune[]>;
+  worker(): Promise<BuildWorker>;
   /** Builds that run and builds that are over, with what was said of them. */
   history(): Promise<BuildHistory>;
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { isIPv4 } from 'node:net';
 import type { BuildCache } from '../../build/cache/index.ts';
 import type { Builder, BuildRequest, BuildResult } from '../../build/index.ts';
 import type { ContentStore } from '../../storage/index.ts';
@@ -6,6 +7,7 @@ import { defaultCgroupParent, hasCgroup } from '../container-cgroup.ts';
 import { pruneEvent } from '../events.ts';
 import type { Images } from '../images.ts';
 import type { EngineParts } from '../parts.ts';
+import { engineID } from '../system.ts';
 import { version } from '../version.ts';
 import { cachePolicy, hasBuildCache, makeBuilderFolders, openBuildCache, parallelism } from './build-cache.ts';
 import type { BuildOutcome, BuildService } from './build-service.ts';
@@ -106,6 +108,15 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
       }
     },
     history: async () => (await builder()).history,
+    worker: async () => {
+      const { networks } = parts;
+      const hostAddress = networks.get('bridge').ipam.find(({ gateway }) => isIPv4(gateway))?.gateway;
+      return {
+        id: await engineID(db),
+        platforms: (await builder()).platforms(),
+        ...(hostAddress === undefined ? {} : { hostAddress }),
+      };
+    },
     policy: () => cachePolicy(config),
     keepCache: () => keeping.begin(),
     [Symbol.asyncDispose]: async () => {

@@ -29,6 +29,8 @@ export interface SessionIntroduction {
   sharedKey: string;
   /** Paths of what it serves: `/moby.filesync.v1.FileSync/DiffCopy` … */
   methods: ReadonlySet<string>;
+  /** Finds other sessions. @throws {TareError} NotFound */
+  sibling: NonNullable<BuildSession['sibling']>;
 }
 
 /** A client's session over a connection on which the client serves gRPC. */
@@ -36,13 +38,15 @@ export class WireSession implements BuildSession, Disposable {
   readonly id: string;
   readonly sharedKey: string;
   readonly ended: AbortSignal;
+  readonly sibling: NonNullable<BuildSession['sibling']>;
   readonly #methods: ReadonlySet<string>;
   readonly #session: ClientHttp2Session;
 
-  constructor(connection: Duplex, { id, sharedKey, methods }: SessionIntroduction) {
+  constructor(connection: Duplex, { id, sharedKey, methods, sibling }: SessionIntroduction) {
     this.id = id;
     this.sharedKey = sharedKey;
     this.#methods = methods;
+    this.sibling = sibling;
     const ended = new AbortController();
     this.ended = ended.signal;
     this.#session = connect('http://localhost', {
@@ -151,6 +155,8 @@ export class WireSession implements BuildSession, Disposable {
 
   async *upload(id: string): AsyncGenerator<Uint8Array, void> {
     using call = this.#open('/moby.upload.v1.Upload/Pull', { urlpath: `/${id}`, urlhost: 'buildkit-session' });
+    // A stream of which the client alone has not ended would be reset, and what is under way lost.
+    call.end();
     for await (const batch of call.batches()) for (const message of batch) yield decodeBytesMessage(message);
   }
 
