@@ -7,12 +7,15 @@ import { digestOf } from '../storage/index.ts';
 import type { Asker, BuildEvidence } from './attestations/build-evidence.ts';
 import type { BuildRequest, TypedOptions } from './build-types.ts';
 import type { BuilderParts } from './builder-parts.ts';
+import type { StepContainer } from './executor/step-container.ts';
+import { openTreeContainer } from './executor/tree-container.ts';
 import type {
   BridgeRef,
   BridgeSolveRequest,
   FileStatus,
   Frontend,
   FrontendBridge,
+  FrontendContainerRequest,
   FrontendResult,
   ImageConfigAnswer,
   ImageConfigQuestion,
@@ -45,32 +48,24 @@ export interface BridgeContext {
   resolveLayout(ref: string, question: ImageConfigQuestion, context: OperationContext): Promise<ImageConfigAnswer>;
 }
 
-/** A result of this builder's: an edge of the build's graph, or the empty tree. */
-export class SolvedRef implements BridgeRef {
+/** A result that can be looked into. */
+class TreeRef implements BridgeRef {
   readonly id = randomUUID();
-  readonly definition: Definition;
-  readonly edge: Edge | undefined;
-  readonly asker: Asker;
+  readonly definition: Definition | undefined;
   /** Somebody looked into it. */
   isSolved = false;
-  readonly #context: BridgeContext;
+  readonly #parts: BuilderParts;
+  readonly #tree: () => Promise<Tree>;
 
-  /** @param policies of this part of the build, beside the build's own */
-  constructor(
-    context: BridgeContext,
-    definition: Definition,
-    asker: Asker,
-    policies: readonly sourcepolicy.Policy[] = [],
-  ) {
-    this.#context = context;
+  constructor(parts: BuilderParts, tree: () => Promise<Tree>, definition?: Definition) {
+    this.#parts = parts;
+    this.#tree = tree;
     this.definition = definition;
-    this.asker = asker;
-    this.edge = context.graph.load(definition, sourcePolicyCheck(policies));
   }
 
-  async tree(): Promise<Tree> {
+  tree(): Promise<Tree> {
     this.isSolved = true;
-    return this.edge === undefined ? emptyTree : await this.#context.graph.tree(this.edge);
+    return this.#tree();
   }
 
   async readFile(path: string, range?: { offset: number; length: number }): Promise<Uint8Array> {
@@ -90,8 +85,27 @@ export class SolvedRef implements BridgeRef {
   }
 
   async #open(): Promise<TreeFiles> {
-    const { layers, execDirectory } = this.#context.parts;
+    const { layers, execDirectory } = this.#parts;
     return await TreeFiles.open(layers, execDirectory, await this.tree());
+  }
+}
+
+/** A result of this builder's: an edge of the build's graph, or the empty tree. */
+export class SolvedRef extends TreeRef {
+  readonly edge: Edge | undefined;
+  readonly asker: Asker;
+
+  /** @param policies of this part of the build, beside the build's own */
+  constructor(
+    { parts, graph }: BridgeContext,
+    definition: Definition,
+    asker: Asker,
+    policies: readonly sourcepolicy.Policy[] = [],
+  ) {
+    const edge = graph.load(definition, sourcePolicyCheck(policies));
+    super(parts, async () => (edge === undefined ? emptyTree : await graph.tree(edge)), definition);
+    this.edge = edge;
+    this.asker = asker;
   }
 }
 
@@ -175,6 +189,29 @@ export class Bridge implements FrontendBridge {
 
   warn(warning: VertexWarning): void {
     this.#context.graph.scope.progress({ warnings: [warning] });
+  }
+
+  keepFailures(): void {
+    this.#context.graph.keepsFailures = true;
+  }
+
+  refOf(tree: Tree): BridgeRef {
+    return new TreeRef(this.#context.parts, async () => tree);
+  }
+
+  async openContainer({ mounts, ...request }: FrontendContainerRequest): Promise<StepContainer> {
+    const { parts, graph } = this.#context;
+    const shown = mounts.map(async ({ mount, ref }) => ({ mount, tree: await ref?.tree() }));
+    const silent = { log: () => {}, status: () => {}, warn: () => {} };
+    const open = async () => {
+      const all = { ...request, mounts: await Promise.all(shown) };
+      const container = await openTreeContainer(parts, all, graph.member(silent));
+      graph.hold(container);
+      return container;
+    };
+    const opening = open();
+    graph.follow(opening);
+    return await opening;
   }
 
   /** What the source policies make of an image's reference. */

@@ -13,6 +13,7 @@ import { failedStepOf } from './executor/failed-step.ts';
 import { exportResult, readCacheExports } from './export-result.ts';
 import { failedCommand } from './failed-command.ts';
 import type { Frontend, FrontendResult } from './frontend.ts';
+import { isBuiltInFrontend } from './gateway/built-in.ts';
 import { History } from './history/history.ts';
 import { operationFor } from './operations/operation-for.ts';
 import { runnablePlatforms } from './platforms.ts';
@@ -164,7 +165,7 @@ class OpenBuilder implements Builder {
         solve: (asked) => new Bridge(context, '').solve(asked),
         resolveImageConfig: (ref, question) => new Bridge(context, '').resolveImageConfig(ref, question),
       },
-      frontend: (name) => frontendFor(name),
+      frontend: (name, options) => frontendFor(context, name, options),
       importCaches: (caches: readonly TypedOptions[]) => {
         for (const cache of caches) {
           const id = JSON.stringify(cache);
@@ -218,9 +219,16 @@ class OpenBuilder implements Builder {
   }
 }
 
-/** Each is loaded by the first build that wants it. */
-async function frontendFor(name: string): Promise<Frontend> {
-  if (name === 'dockerfile.v0') return (await import('./dockerfile/frontend.ts')).dockerfileFrontend;
+/** Each is loaded by the first build that wants it. @throws {TareError} NotFound */
+async function frontendFor(
+  context: BridgeContext,
+  name: string,
+  options: Readonly<Record<string, string>>,
+): Promise<Frontend> {
+  if (name === 'dockerfile.v0' || (name === 'gateway.v0' && isBuiltInFrontend(options['source'] ?? ''))) {
+    return (await import('./dockerfile/frontend.ts')).dockerfileFrontend;
+  }
+  if (name === 'gateway.v0') return (await import('./gateway/frontend-container.ts')).gatewayFrontend(context);
   throw new TareError('NotFound', `there is no frontend ${JSON.stringify(name)}: want dockerfile.v0 or gateway.v0`);
 }
 

@@ -1,4 +1,5 @@
-import type { Definition, sourcepolicy } from '../protocol/index.ts';
+import type { Definition, Mount, NetMode, sourcepolicy } from '../protocol/index.ts';
+import type { StepContainer } from './executor/step-container.ts';
 import type { VertexWarning } from './progress.ts';
 import type { Tree } from './tree.ts';
 
@@ -80,6 +81,14 @@ export interface BridgeSolveRequest {
   sourcePolicies?: readonly sourcepolicy.Policy[];
 }
 
+/** A container for commands that a frontend runs by itself: nothing becomes of what they write. */
+export interface FrontendContainerRequest {
+  mounts: readonly { mount: Mount; ref?: BridgeRef | undefined }[];
+  network: NetMode;
+  /** Of its programs, as Go calls it; '' for the host's. */
+  architecture: string;
+}
+
 /** What a frontend can ask of the builder while it works. */
 export interface FrontendBridge {
   /** `filename`, `target`, `build-arg:NAME`, `platform`, `context:NAME` … as the client gave them. */
@@ -93,6 +102,12 @@ export interface FrontendBridge {
   resolveImageConfig(ref: string, question: ImageConfigQuestion): Promise<ImageConfigAnswer>;
   solve(request: BridgeSolveRequest): Promise<FrontendResult>;
   warn(warning: VertexWarning): void;
+  /** From now on errors of commands have the files that these left. */
+  keepFailures(): void;
+  /** A result for a tree that is there already. */
+  refOf(tree: Tree): BridgeRef;
+  /** It ends with the build at the latest. @throws {TareError} Forbidden, InvalidArgument, NotFound: its mounts; Unsupported */
+  openContainer(request: FrontendContainerRequest): Promise<StepContainer>;
 }
 
 export type Frontend = (bridge: FrontendBridge) => Promise<FrontendResult>;

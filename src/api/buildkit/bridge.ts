@@ -1,14 +1,13 @@
-import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import type { HandlerContext } from '@connectrpc/connect';
 import type { FrontendCalls } from '../../build/index.ts';
 import { TareError } from '../../errors/index.ts';
-import type { gateway } from '../../protocol/index.ts';
 import type { RunningBuilds } from './running-builds.ts';
 
 const BUILD_WAIT_MS = 10_000;
 
-/** `moby.buildkit.v1.frontend.LLBBridge` for clients that are their own frontends: each call names its build in a header. */
-export function bridgeService(running: RunningBuilds): Partial<ServiceImpl<typeof gateway.LLBBridge>> {
-  const callsOf = async ({ requestHeader, signal }: HandlerContext): Promise<FrontendCalls> => {
+/** The frontend that a call of `LLBBridge` is of, where a client is its own: each call names its build in a header. */
+export function callsByHeader(running: RunningBuilds): (context: HandlerContext) => Promise<FrontendCalls> {
+  return async ({ requestHeader, signal }) => {
     const ref = requestHeader.get('buildkit-controlapi-buildid') ?? '';
     const build = await running.find(ref, BUILD_WAIT_MS, signal);
     if (!build) throw new TareError('NotFound', `no such job ${ref}`);
@@ -22,18 +21,5 @@ export function bridgeService(running: RunningBuilds): Partial<ServiceImpl<typeo
       clearTimeout(timer);
       signal.removeEventListener('abort', giveUp);
     }
-  };
-  return {
-    ping: async (request, context) => (await callsOf(context)).ping(request),
-    inputs: async (request, context) => (await callsOf(context)).inputs(request),
-    resolveImageConfig: async (request, context) => (await callsOf(context)).resolveImageConfig(request),
-    resolveSourceMeta: async (request, context) => (await callsOf(context)).resolveSourceMeta(request),
-    solve: async (request, context) => (await callsOf(context)).solve(request),
-    readFile: async (request, context) => (await callsOf(context)).readFile(request),
-    readDir: async (request, context) => (await callsOf(context)).readDir(request),
-    statFile: async (request, context) => (await callsOf(context)).statFile(request),
-    evaluate: async (request, context) => (await callsOf(context)).evaluate(request),
-    return: async (request, context) => (await callsOf(context)).return(request),
-    warn: async (request, context) => (await callsOf(context)).warn(request),
   };
 }

@@ -2,14 +2,13 @@ import { once } from 'node:events';
 import { createServer, type Http2Server, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { create } from '@bufbuild/protobuf';
-import type { Interceptor, ServiceImpl } from '@connectrpc/connect';
-import { type BuildService, loadErrorStatus } from '../../engine/index.ts';
+import type { ServiceImpl } from '@connectrpc/connect';
+import { type BuildService, frontendGateway } from '../../engine/index.ts';
 import { kindOf, TareError } from '../../errors/index.ts';
 import { content, control, gateway, health, trace } from '../../protocol/index.ts';
-import { bridgeService } from './bridge.ts';
+import { callsByHeader } from './bridge.ts';
 import { contentService } from './content.ts';
 import { controlService } from './control.ts';
-import { wireError } from './errors.ts';
 import { RunningBuilds } from './running-builds.ts';
 import { Sessions } from './sessions.ts';
 
@@ -75,38 +74,16 @@ async function grpcServer(
   sessions: Sessions,
   { version, report }: BuildApiOptions,
 ): Promise<Http2Server> {
-  const [{ ConnectError }, { connectNodeAdapter }, statusOf] = await Promise.all([
+  const [{ ConnectError }, { connectNodeAdapter }, { bridgeService, errorInterceptor }] = await Promise.all([
     import('@connectrpc/connect'),
     import('@connectrpc/connect-node'),
-    loadErrorStatus(),
+    frontendGateway(),
   ]);
   const running = new RunningBuilds();
-  /** Errors of ours in gRPC's form, also those that come while an answer is streamed. */
-  const translate: Interceptor = (next) => async (request) => {
-    const failed = (error: unknown) => {
-      if (error instanceof ConnectError) return error;
-      const { code, message, detailsHeader } = wireError(statusOf, error, request.signal.aborted);
-      // Other errors are told to the client in full.
-      if (kindOf(error) === 'Internal' && !(error instanceof TareError)) report?.(request.method.name, error);
-      const headers = detailsHeader === undefined ? {} : { 'grpc-status-details-bin': detailsHeader };
-      return new ConnectError(message, code, headers, undefined, error);
-    };
-    try {
-      const response = await next(request);
-      if (!response.stream) return response;
-      const { message } = response;
-      const translated = async function* () {
-        try {
-          yield* message;
-        } catch (error) {
-          throw failed(error);
-        }
-      };
-      return { ...response, message: translated() };
-    } catch (error) {
-      throw failed(error);
-    }
-  };
+  const translate = errorInterceptor(ConnectError, (method, error) => {
+    // Other errors are told to the client in full.
+    if (kindOf(error) === 'Internal' && !(error instanceof TareError)) report?.(method, error);
+  });
   const handler = connectNodeAdapter({
     connect: false,
     grpcWeb: false,
@@ -115,7 +92,7 @@ async function grpcServer(
     interceptors: [translate],
     routes(router) {
       router.service(control.Control, controlService({ builds, sessions, running, version }));
-      router.service(gateway.LLBBridge, bridgeService(running));
+      router.service(gateway.LLBBridge, bridgeService(callsByHeader(running)));
       router.service(content.Content, contentService(builds));
       router.service(health.Health, healthService());
       router.service(trace.TraceService, { export: () => ({}) });

@@ -92,7 +92,7 @@ async function solve(
   // A client that names neither a frontend nor a graph is its own frontend.
   const isDriven = asked.frontend === undefined && (asked.definition?.def.length ?? 0) === 0;
   const drive = async (bridge: FrontendBridge): Promise<FrontendResult> => {
-    const frontend = await frontendCalls(bridge);
+    await using frontend = await frontendCalls(bridge);
     resolve(frontend);
     return await frontend.returned;
   };

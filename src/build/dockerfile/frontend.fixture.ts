@@ -36,6 +36,10 @@ export interface TestResult {
 
 export const DIGEST = `sha256:${'1'.repeat(64)}`;
 
+const unwanted = (): never => {
+  throw new TareError('Unsupported', 'the bridge runs nothing');
+};
+
 /** Runs the frontend over a bridge that has these files and images, and runs nothing. */
 export async function runFrontend(dockerfile: string | Uint8Array, build: TestBuild = {}): Promise<TestResult> {
   const solved: BridgeSolveRequest[] = [];
@@ -71,6 +75,9 @@ export async function runFrontend(dockerfile: string | Uint8Array, build: TestBu
       return { ref, refs: new Map(), metadata: new Map(), attestations: new Map() };
     },
     warn: (warning) => warnings.push(warning),
+    keepFailures: () => {},
+    refOf: () => unwanted(),
+    openContainer: async () => unwanted(),
   };
   return { result: await dockerfileFrontend(bridge), solved, warnings, asked };
 }

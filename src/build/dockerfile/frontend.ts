@@ -1,10 +1,11 @@
 import { create, fromBinary } from '@bufbuild/protobuf';
 import { kindOf, messageOf, TareError } from '../../errors/index.ts';
-import { canonicalName, formatPlatform, parseReference } from '../../image/index.ts';
+import { formatPlatform } from '../../image/index.ts';
 import { OpSchema, SourceInfoSchema } from '../../protocol/index.ts';
 import type { Platform } from '../../storage/index.ts';
 import { scannerOf } from '../attestations/scanner.ts';
 import type { BridgeRef, Frontend, FrontendBridge, FrontendResult, ImageConfigAnswer } from '../frontend.ts';
+import { isBuiltInFrontend } from '../gateway/built-in.ts';
 import * as llb from '../llb/index.ts';
 import type { SourceFile } from '../progress.ts';
 import { SourceError } from '../source-error.ts';
@@ -18,7 +19,6 @@ import { type Dockerfile, detectSyntax, parseDockerfile } from './parse/index.ts
 import { operationPlatform } from './platforms.ts';
 import { answerQuestion, unreadable } from './questions.ts';
 
-const BUILT_IN = 'docker.io/docker/dockerfile';
 const capabilities = ['inputs', 'subrequests', 'contexts', 'gitquerystring'].map(
   (name) => `moby.buildkit.frontend.${name}`,
 );
@@ -67,7 +67,7 @@ async function forward(bridge: FrontendBridge, { data }: DefinitionFile): Promis
   const commandLine = asked?.trim() ?? found?.commandLine;
   if (commandLine === undefined || commandLine === '') return undefined;
   const reference = commandLine.split(' ', 1)[0]!;
-  if (isBuiltIn(reference)) return undefined;
+  if (isBuiltInFrontend(reference)) return undefined;
   try {
     return await bridge.solve({
       frontend: 'gateway.v0',
@@ -80,14 +80,6 @@ async function forward(bridge: FrontendBridge, { data }: DefinitionFile): Promis
     throw new TareError(kindOf(error), `failed with build-arg:BUILDKIT_SYNTAX = ${commandLine}: ${messageOf(error)}`, {
       cause: error,
     });
-  }
-}
-
-function isBuiltIn(reference: string): boolean {
-  try {
-    return canonicalName(parseReference(reference)) === BUILT_IN;
-  } catch {
-    return false;
   }
 }
 

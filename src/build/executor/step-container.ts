@@ -132,7 +132,6 @@ export async function openStepContainer(
     mode,
     network: await network,
   });
-  undo.use(step);
   context.signal.throwIfAborted();
   step.own(undo.move());
   return step;
@@ -165,6 +164,7 @@ class OpenStep implements StepContainer {
   #entered = 0;
   #isClean = false;
   #removesStubsRecursively = true;
+  #disposal: Promise<void> | undefined;
 
   constructor(state: OpenStepState) {
     this.#state = state;
@@ -318,14 +318,17 @@ class OpenStep implements StepContainer {
     return { layers: [...files.base.layers, await layers.freeze(files.snapshot)] };
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#disposal ??= this.#dispose();
+    return this.#disposal;
+  }
+
+  async #dispose(): Promise<void> {
     const hasEnded = this.#first === undefined && this.#running.size === 0;
     await this.#clean();
     const { parts, id } = this.#state;
     // A runtime that was killed half-way has cleared nothing away.
     if (!hasEnded) await parts.runtime.delete(id, parts.runtimeBinary(), true);
-    const owned = this.#owned;
-    this.#owned = undefined;
-    await owned?.disposeAsync();
+    await this.#owned?.disposeAsync();
   }
 }

@@ -21,6 +21,10 @@ const frontend = [
   'gateway.solve.evaluate',
   'gateway.evaluate',
   'gateway.warnings',
+  'gateway.exec',
+  'gateway.exec.extrahosts',
+  'gateway.exec.signals',
+  'gateway.exec.secretenv',
   'reference.attestations',
   'source.metaresolver',
 ];

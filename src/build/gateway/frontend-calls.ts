@@ -1,27 +1,42 @@
 import { create } from '@bufbuild/protobuf';
 import { kindOf, messageOf, TareError } from '../../errors/index.ts';
 import { gateway, goModeOf, PlatformSchema, SourceOpSchema, stat, worker } from '../../protocol/index.ts';
+import { failedStepOf } from '../executor/failed-step.ts';
 import type { BridgeRef, FileStatus, FrontendBridge, FrontendResult, ImageConfigQuestion } from '../frontend.ts';
+import type { Tree } from '../tree.ts';
 import { FrontendError } from '../vertex-error.ts';
 import { frontendCapabilities, graphCapabilities } from './capabilities.ts';
+import { FrontendContainers } from './containers.ts';
+import { execProcess } from './exec-process.ts';
 import { resultMessage, resultOf } from './results.ts';
+import { solveDetail } from './solve-detail.ts';
 
-/** References that one frontend may hold. */
+/** References that one frontend may hold, and what their definitions may weigh. */
 const MAX_REFS = 10_000;
+const MAX_DEFINITION_BYTES = 256 << 20;
+/** Warnings of one frontend that are shown. */
+const MAX_WARNINGS = 1_000;
 
 /**
  * What a frontend asks over `moby.buildkit.v1.frontend.LLBBridge`, put to a bridge: for a client that is its own frontend, and for one
- * in a container. Whoever owns the connection hands the calls in.
+ * in a container. Whoever owns the connection hands the calls in, and disposes it when the frontend has gone.
  */
-export class FrontendCalls {
+export class FrontendCalls implements AsyncDisposable {
   /** What the frontend returns. Rejects with what it says went wrong. */
   readonly returned: Promise<FrontendResult>;
   readonly #bridge: FrontendBridge;
   readonly #refs = new Map<string, BridgeRef>();
+  readonly #containers: FrontendContainers;
+  /** The frontend has said how it ended. */
+  hasReturned = false;
+  #definitionBytes = 0;
+  #warnings = 0;
   readonly #return: { resolve(result: FrontendResult): void; reject(error: unknown): void };
 
   constructor(bridge: FrontendBridge) {
     this.#bridge = bridge;
+    this.#containers = new FrontendContainers(bridge);
+    bridge.keepFailures();
     const { promise, resolve, reject } = Promise.withResolvers<FrontendResult>();
     this.returned = promise;
     this.returned.catch(() => {});
@@ -79,7 +94,7 @@ export class FrontendCalls {
   }
 
   async solve(request: gateway.SolveRequest): Promise<gateway.SolveResponse> {
-    const result = await this.#bridge.solve({
+    const asked = this.#bridge.solve({
       ...(request.Definition && { definition: request.Definition }),
       ...(request.Frontend !== '' && { frontend: request.Frontend }),
       frontendOptions: request.FrontendOpt,
@@ -88,8 +103,10 @@ export class FrontendCalls {
       evaluate: request.Evaluate,
       sourcePolicies: request.SourcePolicies,
     });
-    const message = resultMessage(result, (ref) => this.#keep(ref));
+    const result = await this.#withLeft(asked);
+    const message = resultMessage(result, (ref) => void this.#keep(ref));
     if (request.Final) {
+      this.hasReturned = true;
       this.#return.resolve(result);
       return create(gateway.SolveResponseSchema);
     }
@@ -102,25 +119,41 @@ export class FrontendCalls {
 
   async readFile({ Ref, FilePath, Range }: gateway.ReadFileRequest): Promise<gateway.ReadFileResponse> {
     const range = Range && { offset: Number(Range.Offset), length: Number(Range.Length) };
-    const Data = await this.#find(Ref).readFile(FilePath, range);
+    const Data = await this.#withLeft(this.#find(Ref).readFile(FilePath, range));
     return create(gateway.ReadFileResponseSchema, { Data });
   }
 
   async readDir({ Ref, DirPath, IncludePattern }: gateway.ReadDirRequest): Promise<gateway.ReadDirResponse> {
-    const entries = await this.#find(Ref).readDirectory(DirPath, IncludePattern || undefined);
+    const entries = await this.#withLeft(this.#find(Ref).readDirectory(DirPath, IncludePattern || undefined));
     return create(gateway.ReadDirResponseSchema, { entries: entries.map(statMessage) });
   }
 
   async statFile({ Ref, Path }: gateway.StatFileRequest): Promise<gateway.StatFileResponse> {
-    return create(gateway.StatFileResponseSchema, { stat: statMessage(await this.#find(Ref).status(Path)) });
+    const found = await this.#withLeft(this.#find(Ref).status(Path));
+    return create(gateway.StatFileResponseSchema, { stat: statMessage(found) });
   }
 
   async evaluate({ Ref }: gateway.EvaluateRequest): Promise<gateway.EvaluateResponse> {
-    if (Ref !== '') await this.#find(Ref).tree();
+    if (Ref !== '') await this.#withLeft(this.#find(Ref).tree());
     return create(gateway.EvaluateResponseSchema);
   }
 
+  async newContainer(request: gateway.NewContainerRequest): Promise<gateway.NewContainerResponse> {
+    await this.#withLeft(this.#containers.open(request, (id) => this.#find(id)));
+    return create(gateway.NewContainerResponseSchema);
+  }
+
+  async releaseContainer({ ContainerID }: gateway.ReleaseContainerRequest): Promise<gateway.ReleaseContainerResponse> {
+    await this.#containers.release(ContainerID);
+    return create(gateway.ReleaseContainerResponseSchema);
+  }
+
+  execProcess(messages: AsyncIterable<gateway.ExecMessage>): AsyncGenerator<gateway.ExecMessage, void> {
+    return execProcess(messages, (init) => this.#containers.start(init));
+  }
+
   return({ result, error }: gateway.ReturnRequest): gateway.ReturnResponse {
+    this.hasReturned = true;
     if (error) {
       const details = error.details.map(({ typeUrl, value }) => ({ typeUrl, value }));
       this.#return.reject(new FrontendError(kindOfCode(error.code), error.message, details));
@@ -137,6 +170,8 @@ export class FrontendCalls {
   }
 
   warn(request: gateway.WarnRequest): gateway.WarnResponse {
+    this.#warnings += 1;
+    if (this.#warnings > MAX_WARNINGS) return create(gateway.WarnResponseSchema);
     const { info } = request;
     const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('utf8');
     this.#bridge.warn({
@@ -159,10 +194,34 @@ export class FrontendCalls {
     this.#return.reject(new TareError(kindOf(cause), messageOf(cause), { cause }));
   }
 
-  #keep(ref: BridgeRef): void {
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#return.reject(new TareError('Unavailable', 'the frontend is gone'));
+    await this.#containers[Symbol.asyncDispose]();
+  }
+
+  /** An error of a command gets results that show what it left. */
+  async #withLeft<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      const step = failedStepOf(error);
+      if (step === undefined) throw error;
+      const idsOf = (trees: readonly (Tree | undefined)[]) =>
+        trees.map((tree) => (tree === undefined ? '' : this.#keep(this.#bridge.refOf(tree)).id));
+      const detail = solveDetail(step, idsOf(step.inputs), idsOf(step.mounts));
+      throw new FrontendError(kindOf(error), messageOf(error), [detail], { cause: error });
+    }
+  }
+
+  #keep(ref: BridgeRef): BridgeRef {
+    if (this.#refs.has(ref.id)) return ref;
     if (this.#refs.size >= MAX_REFS)
       throw new TareError('InvalidArgument', `a frontend that holds more than ${MAX_REFS} results`);
+    this.#definitionBytes += (ref.definition?.def ?? []).reduce((sum, { length }) => sum + length, 0);
+    if (this.#definitionBytes > MAX_DEFINITION_BYTES)
+      throw new TareError('InvalidArgument', `a frontend that holds definitions of over ${MAX_DEFINITION_BYTES} bytes`);
     this.#refs.set(ref.id, ref);
+    return ref;
   }
 
   #find(id: string): BridgeRef {

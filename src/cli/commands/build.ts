@@ -6,7 +6,7 @@ import { messageOf, TareError } from '../../errors/index.ts';
 import type { BuildDisplay } from '../build/display.ts';
 import { buildFlags } from '../build/options.ts';
 import { type Context, command } from '../command.ts';
-import { interruption } from '../interrupt.ts';
+import { exitCodeOf, interruption } from '../interrupt.ts';
 import type { Values } from '../option.ts';
 import { visibleText } from '../output/visible-text.ts';
 
@@ -19,6 +19,7 @@ export default command({
   options: buildFlags,
   args: [1, 1],
   completes: 'directories',
+  failure: exitCodeOf,
   async run(context, flags, [path]) {
     const { readFlags } = await import('../build/read-flags.ts');
     const options: BuildOptions = {
@@ -50,7 +51,8 @@ export default command({
       });
     } catch (error) {
       await report(error);
-      throw error;
+      // Who interrupts a build is told no more than that.
+      throw interrupted.signal.aborted ? interrupted.signal.reason : error;
     }
     display.end();
     return await tell(context, flags, display, outcome);
