@@ -6,6 +6,8 @@ import type { LayerName } from '../storage/index.ts';
  */
 export interface Tree {
   readonly layers: readonly LayerName[];
+  /** A client's folder: what its root is like is the machine's choice, and counts in no content. */
+  readonly isRootless?: boolean;
 }
 
 export const emptyTree: Tree = { layers: [] };

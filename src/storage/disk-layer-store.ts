@@ -13,7 +13,6 @@ import {
   toByteString,
   tryFlock,
 } from '../linux/index.ts';
-import type { ContentSelector } from './contents/content-selector.ts';
 import type { DiffID, LayerName, LocalLayer } from './digest.ts';
 import { type DriverOptions, snapshotDriver } from './drivers.ts';
 import type { FileActionRequest } from './file-actions/file-action.ts';
@@ -229,12 +228,8 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     return await this.#shown.open(names);
   }
 
-  async contentDigest(
-    names: readonly LayerName[],
-    selectors: readonly ContentSelector[],
-    signal?: AbortSignal,
-  ): Promise<string> {
-    return await this.#layers.contentDigest(names, selectors, signal);
+  contentDigest(...asked: Parameters<LayerStore['contentDigest']>): Promise<string> {
+    return this.#layers.contentDigest(...asked);
   }
 
   async difference(

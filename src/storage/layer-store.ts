@@ -58,6 +58,12 @@ export interface PrepareOptions {
 /** What of a content store sealing needs. */
 export type SealTarget = Pick<BlobReader, 'has' | 'info'> & Pick<BlobIngester, 'take'>;
 
+export interface ContentOptions {
+  /** The root's own owner and permissions do not count: nobody chose them. */
+  isRootless?: boolean;
+  signal?: AbortSignal;
+}
+
 export interface SealOptions extends PackOptions {
   signal?: AbortSignal;
 }
@@ -175,7 +181,7 @@ export interface LayerStore {
   contentDigest(
     names: readonly LayerName[],
     selectors: readonly ContentSelector[],
-    signal?: AbortSignal,
+    options?: ContentOptions,
   ): Promise<string>;
   /**
    * A new local layer of what the second tree has more, less and otherwise: laid over the first it gives the second.

@@ -207,7 +207,7 @@ export function localLayersContract(driver: 'overlay' | 'vfs'): void {
     });
     const digest = (name: LayerName) => b.store.contentDigest([name], [{ path: '/' }]);
     const before = await digest(layer);
-    const index = join(b.path, 'layers', layer.replace(':', '-'), 'contents');
+    const index = join(b.path, 'layers', layer.replace(':', '-'), 'file-digests');
     expect(readFileSync(index).length).toBe(40 * 56);
     await b.store.thaw(layer, 'again');
     expect(await b.store.has(layer)).toBe(false);

@@ -193,7 +193,7 @@ class MountMaker {
     const selector = posix.resolve(ROOT, one.selector);
     const part = { path: selector, followsLinks: true };
     // Another base is another cache, and an equal one made again the same.
-    const key = await this.#deps.layers.contentDigest(input.layers, [part], this.#deps.signal);
+    const key = await this.#deps.layers.contentDigest(input.layers, [part], { signal: this.#deps.signal });
     const fill = async (folder: string): Promise<void> => {
       const path = join(this.#deps.directory, 'base');
       mkdirSync(path, { recursive: true, mode: 0o700 });

@@ -1,8 +1,8 @@
 import type { DiffOp } from '../../protocol/index.ts';
-import { digestOf } from '../../storage/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import type { Operation } from '../operation.ts';
 import { emptyTree, type Tree } from '../tree.ts';
+import { filled, goDigest } from './go-json.ts';
 
 /**
  * What one tree has more, less and otherwise than another, as layers that can be laid on a third. Where one was made from the
@@ -19,7 +19,10 @@ export function diffOperation(
     recordType: 'regular',
     description: 'diff of two trees',
     cacheMap: async () => ({
-      digest: digestOf(JSON.stringify({ type: 'buildkit.diff.v0', diff: positions })),
+      digest: goDigest({
+        Type: 'buildkit.diff.v0',
+        Diff: { lower: filled({ input: positions.lower }), upper: filled({ input: positions.upper }) },
+      }),
       dependencies: vertex.inputs.map(() => ({})),
     }),
     run: async (inputs, { signal }) => {

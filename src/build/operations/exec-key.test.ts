@@ -41,7 +41,8 @@ const use = (mount: MountInit) => inputUses(create(ExecOpSchema, { mounts: [root
 test.each([
   { what: 'read only', mount: { input: 1n, dest: '/m', output: -1n, readonly: true }, byContent: true },
   { what: 'what is thrown away', mount: { input: 1n, dest: '/m', output: -1n }, byContent: true },
-  { what: 'a result', mount: { input: 1n, dest: '/m', output: 1n }, byContent: false },
+  { what: 'a result of all of it', mount: { input: 1n, dest: '/m', output: 1n }, byContent: true },
+  { what: 'a result of a part', mount: { input: 1n, dest: '/m', output: 1n, selector: '/a' }, byContent: false },
   {
     ...{ what: 'told not to', byContent: false },
     mount: { input: 1n, dest: '/m', output: -1n, readonly: true, contentCache: MountContentCache.OFF },
@@ -50,8 +51,8 @@ test.each([
 
 test('the root never counts by its content, nor what no mount names', () => {
   expect(inputUses(create(ExecOpSchema, { mounts: [{ ...root, readonly: true }] }).mounts, 2)).toEqual([
-    { selectors: [], byContent: false },
-    { selectors: [], byContent: false },
+    { selectors: ['/'], paths: [], byContent: false },
+    { selectors: [], paths: [], byContent: false },
   ]);
 });
 
@@ -62,7 +63,7 @@ test('parts that lie in others are left out; all of it hides its parts', () => {
       create(ExecOpSchema, { mounts: selectors.map((selector, index) => ({ ...read, dest: `/${index}`, selector })) })
         .mounts,
       1,
-    )[0]!.selectors;
+    )[0]!.paths;
   expect(uses('/b', 'a/../a', '/a/x', '/ab')).toEqual(['/a', '/ab', '/b']);
   expect(uses('/b', '')).toEqual([]);
 });

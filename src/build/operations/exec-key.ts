@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
 import { TareError } from '../../errors/index.ts';
 import { type ExecOp, type Meta, type Mount, MountContentCache, MountType } from '../../protocol/index.ts';
+import { filled, goDigest, textDigest } from './go-json.ts';
 
 export interface StepPlatform {
   os: string;
@@ -11,8 +11,10 @@ export interface StepPlatform {
 
 /** What of one input takes part in a step's key. */
 export interface InputUse {
-  /** Absolute paths in it; empty: all of it. */
+  /** Paths of all mounts of it, for keys by definition. */
   selectors: readonly string[];
+  /** Absolute paths in it, none in another; empty: all of it. */
+  paths: readonly string[];
   /** What lies there decides, whatever it came from. */
   byContent: boolean;
 }
@@ -30,26 +32,7 @@ export function execDigest(op: ExecOp, platform: StepPlatform): string {
     Arch: architecture,
     ...(variant === '' ? {} : { Variant: variant }),
   };
-  // Go escapes these in strings, and JSON.stringify does not.
-  const text = JSON.stringify(document, bigintAsNumber).replace(
-    /[<>&\u2028\u2029]/g,
-    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
-  return `sha256:${createHash('sha256').update(text).digest('hex')}`;
-}
-
-const bigintAsNumber = (_key: string, value: unknown): unknown => (typeof value === 'bigint' ? Number(value) : value);
-
-/** Without what is zero or empty, as Go's `omitempty` leaves it out. */
-function filled(fields: Record<string, unknown>): Record<string, unknown> {
-  const isEmpty = (value: unknown) =>
-    value === undefined ||
-    value === '' ||
-    value === 0 ||
-    value === 0n ||
-    value === false ||
-    (Array.isArray(value) && value.length === 0);
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => !isEmpty(value)));
+  return goDigest(document);
 }
 
 function execDocument(op: ExecOp): Record<string, unknown> {
@@ -101,40 +84,43 @@ function mountDocument(mount: Mount): Record<string, unknown> {
  * @throws {TareError} InvalidArgument: a mount names an input that there is not, or asks for what cannot be
  */
 export function inputUses(mounts: readonly Mount[], count: number): InputUse[] {
-  const uses = Array.from({ length: count }, () => ({ selectors: new Set<string>(), isWhole: false, byContent: true }));
-  const seen = new Set<number>();
+  const uses = Array.from({ length: count }, () => ({ selectors: [] as string[], byContent: true }));
   for (const mount of mounts) {
     if ([MountType.SECRET, MountType.SSH, MountType.TMPFS].includes(mount.mountType) || mount.input === -1n) continue;
     const use = uses[Number(mount.input)];
     if (use === undefined) throw new TareError('InvalidArgument', `mount ${mount.dest}: missing input ${mount.input}`);
-    seen.add(Number(mount.input));
-    if (mount.selector === '') use.isWhole = true;
-    else use.selectors.add(posix.resolve('/', mount.selector));
-    use.byContent &&= countsByContent(mount);
+    const selector = posix.join(ROOT, mount.selector);
+    use.selectors.push(selector);
+    use.byContent &&= countsByContent(mount, selector);
   }
-  return uses.map(({ selectors, isWhole, byContent }, index) => ({
-    selectors: isWhole ? [] : outermost([...selectors]),
-    byContent: byContent && seen.has(index),
+  return uses.map(({ selectors, byContent }) => ({
+    selectors,
+    paths: selectors.includes(ROOT) ? [] : outermost([...new Set(selectors)]),
+    byContent: byContent && selectors.length > 0,
   }));
 }
 
-function countsByContent(mount: Mount): boolean {
+const ROOT = '/';
+
+function countsByContent(mount: Mount, selector: string): boolean {
+  // Of what is written to, only a part is known that the step sees; others would be lost with another's result.
+  const isSafe = mount.output === -1n || mount.readonly || selector === ROOT;
   switch (mount.contentCache) {
     case MountContentCache.OFF:
       return false;
     case MountContentCache.ON:
-      if (mount.readonly || mount.output === -1n) return true;
+      if (isSafe) return true;
       throw new TareError('InvalidArgument', `mount ${mount.dest}: what is written to cannot be cached by content`);
     default:
-      return (mount.readonly && mount.dest !== '/') || mount.output === -1n;
+      // Digests of whole roots cost more than they gain.
+      return isSafe && mount.dest !== ROOT;
   }
 }
 
 /** Without paths that lie in others, sorted. */
 function outermost(paths: readonly string[]): string[] {
-  const isIn = (path: string, other: string) => path !== other && path.startsWith(other === '/' ? '/' : `${other}/`);
-  return paths.filter((path) => !paths.some((other) => isIn(path, other))).sort();
+  return paths.filter((path) => !paths.some((other) => path !== other && path.startsWith(`${other}/`))).sort();
 }
 
 export const selectorOf = (selectors: readonly string[]): string | undefined =>
-  selectors.length === 0 ? undefined : `sha256:${createHash('sha256').update(selectors.join('\0')).digest('hex')}`;
+  selectors.length === 0 ? undefined : textDigest(selectors.join('\0'));

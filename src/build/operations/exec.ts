@@ -50,27 +50,28 @@ function platformOf({ facts }: BuilderParts, platform: Platform | undefined): St
 }
 
 function cacheMap(parts: BuilderParts, op: ExecOp, vertex: ExecVertex, platform: StepPlatform): CacheMap {
-  const dependencies = inputUses(op.mounts, vertex.inputs.length).map(({ selectors, byContent }): CacheDependency => {
-    const selector = selectorOf(selectors);
-    return {
-      ...(selector === undefined ? {} : { selector }),
-      ...(byContent && { contentDigest: (tree, { signal }) => contentOf(parts, tree, selectors, signal) }),
-    };
-  });
+  const dependencies = inputUses(op.mounts, vertex.inputs.length).map(
+    ({ selectors, paths, byContent }): CacheDependency => {
+      const selector = selectorOf(selectors);
+      return {
+        ...(selector === undefined ? {} : { selector }),
+        ...(byContent && { contentDigest: (tree, { signal }) => contentOf(parts, tree, paths, signal) }),
+      };
+    },
+  );
   return { digest: execDigest(op, platform), dependencies };
 }
 
 async function contentOf(
   { layers }: BuilderParts,
   tree: Tree,
-  selectors: readonly string[],
+  paths: readonly string[],
   signal: AbortSignal,
 ): Promise<string> {
-  const paths = selectors.length === 0 ? ['/'] : selectors;
   try {
     // A mount's source is looked up through links.
-    const parts = paths.map((path) => ({ path, followsLinks: true }));
-    return await layers.contentDigest(tree.layers, parts, signal);
+    const parts = paths.length === 0 ? [{ path: '/' }] : paths.map((path) => ({ path, followsLinks: true }));
+    return await layers.contentDigest(tree.layers, parts, { isRootless: tree.isRootless === true, signal });
   } catch (error) {
     if (!(error instanceof TareError)) throw error;
     // Clients look for these words.

@@ -39,3 +39,23 @@ function ownersOf({ action }: FileAction): { name: { name: string; input: bigint
     opt?.user.case === 'byName' ? [{ name: opt.user.value, path }] : [];
   return [...named(owner?.user, '/etc/passwd'), ...named(owner?.group, '/etc/group')];
 }
+
+/** Each once, and none that lies in another; by path. Filtered ones stay as they are. */
+export function distinctSelectors(selectors: readonly ContentSelector[]): ContentSelector[] {
+  const isPlain = ({ path, isWildcard, includePatterns = [], excludePatterns = [] }: ContentSelector) =>
+    !(isWildcard && hasWildcard(path)) && includePatterns.length + excludePatterns.length === 0;
+  const plain = [false, true].flatMap((follows) => {
+    const same = selectors.filter((one) => isPlain(one) && (one.followsLinks ?? false) === follows);
+    const paths = new Map(same.map((one) => [one.path, one]));
+    const isInner = (path: string) =>
+      [...paths.keys()].some((other) => other !== path && path.startsWith(other.endsWith('/') ? other : `${other}/`));
+    return [...paths.values()].filter(({ path }) => !isInner(path)).sort(byPath);
+  });
+  // Of equal paths the first stays first.
+  return [...plain, ...selectors.filter((one) => !isPlain(one))].sort(byPath);
+}
+
+const byPath = (a: ContentSelector, b: ContentSelector): number =>
+  Buffer.compare(Buffer.from(a.path), Buffer.from(b.path));
+
+const hasWildcard = (path: string): boolean => /^(?:[^\\*?[]|\\.)*[*?[]/su.test(path);

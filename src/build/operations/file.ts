@@ -1,13 +1,12 @@
-import { posix } from 'node:path';
-import { clone, toJson } from '@bufbuild/protobuf';
 import { TareError } from '../../errors/index.ts';
-import { type FileAction, FileActionSchema, type FileOp } from '../../protocol/index.ts';
-import { type ContentSelector, digestOf } from '../../storage/index.ts';
+import type { FileAction, FileOp } from '../../protocol/index.ts';
+import type { ContentSelector } from '../../storage/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import type { CacheDependency, Operation } from '../operation.ts';
 import type { Tree } from '../tree.ts';
 import { ChangedTrees } from './changed-trees.ts';
-import { fileSelectors } from './file-selectors.ts';
+import { fileDigest, selectorDigest } from './file-key.ts';
+import { distinctSelectors, fileSelectors } from './file-selectors.ts';
 
 /** Copies, makes and removes files. Each output is a tree with one layer more. */
 export function fileOperation(
@@ -20,7 +19,7 @@ export function fileOperation(
     recordType: 'regular',
     description: op.actions.map(describe).join(', '),
     cacheMap: async () => ({
-      digest: digestOf(JSON.stringify({ type: 'buildkit.file.v0', actions: op.actions.map(keyOf) })),
+      digest: fileDigest(op, vertex.inputs.length),
       dependencies: vertex.inputs.map((_, position) => dependencyOf(layers, selectors.get(position))),
     }),
     run: async (inputs, { signal }) => {
@@ -40,10 +39,11 @@ function dependencyOf(
 ): CacheDependency {
   if (selectors === undefined) return {};
   return {
-    selector: digestOf(JSON.stringify(selectors)),
+    selector: selectorDigest(selectors),
     contentDigest: async (tree, { signal }) => {
       try {
-        return await layers.contentDigest(tree.layers, selectors, signal);
+        const parts = distinctSelectors(selectors);
+        return await layers.contentDigest(tree.layers, parts, { isRootless: tree.isRootless === true, signal });
       } catch (error) {
         if (!(error instanceof TareError)) throw error;
         // Clients look for these words.
@@ -54,13 +54,6 @@ function dependencyOf(
       }
     },
   };
-}
-
-/** What decides an action's result, but for what it copies: where that lay does not count. */
-function keyOf(action: FileAction): unknown {
-  const key = clone(FileActionSchema, action);
-  if (key.action.case === 'copy') key.action.value.src = posix.basename(key.action.value.src);
-  return toJson(FileActionSchema, key);
 }
 
 function describe({ action }: FileAction): string {

@@ -1,6 +1,6 @@
 import type { MergeOp } from '../../protocol/index.ts';
-import { digestOf } from '../../storage/index.ts';
 import type { Operation } from '../operation.ts';
+import { filled, goDigest } from './go-json.ts';
 
 /**
  * Lays trees on each other: of two that have a path, the later one's is seen, and what a later one deletes is gone. A tree is a
@@ -12,7 +12,10 @@ export function mergeOperation(_parts: unknown, op: MergeOp, vertex: { inputs: r
     recordType: 'regular',
     description: `merge ${positions.length} trees`,
     cacheMap: async () => ({
-      digest: digestOf(JSON.stringify({ type: 'buildkit.merge.v0', merge: positions })),
+      digest: goDigest({
+        Type: 'buildkit.merge.v0',
+        Merge: { inputs: op.inputs.map(({ input }) => filled({ input })) },
+      }),
       dependencies: vertex.inputs.map(() => ({})),
     }),
     run: async (inputs) => [{ layers: positions.flatMap((position) => inputs[position]?.layers ?? []) }],

@@ -1,8 +1,9 @@
 import { parseImageConfig, type RepositoryReader } from '../../image/index.ts';
-import { chainIDOf, type Descriptor, digestOf, type Platform } from '../../storage/index.ts';
+import { chainIDOf, type Descriptor, type Platform } from '../../storage/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import { FOREIGN_FORM, recordBlob } from '../cache/blob-records.ts';
 import type { CacheMap, Operation, OperationContext } from '../operation.ts';
+import { sourceDigest } from '../operations/go-json.ts';
 import { layoutReader } from './layout-reader.ts';
 import { type Attributes, pickSession, refuseUnknown } from './source-attributes.ts';
 
@@ -68,7 +69,7 @@ function operation(parts: BuilderParts, question: ImageQuestion, recordType?: st
     });
     const { rootfs } = parseImageConfig(config, reference);
     // Equal layers are an equal tree, whatever else the images say.
-    const digest = chainIDOf(rootfs.diff_ids) ?? digestOf('an image without layers');
+    const digest = sourceDigest(chainIDOf(rootfs.diff_ids) ?? 'an image without layers');
     const material = { kind, ref, digest: indexOrManifest, platform: platformID(platform) };
     return { manifest, map: { digest, dependencies: [], material } };
   };

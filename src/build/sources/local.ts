@@ -56,7 +56,7 @@ export function localSource(parts: BuilderParts, name: string, attributes: Attri
         held.catch(() => known.delete(question));
       }
       const { layer } = await held;
-      return [{ layers: [layer] } satisfies Tree];
+      return [{ layers: [layer], isRootless: true } satisfies Tree];
     },
   };
 }

@@ -1,12 +1,10 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import { TareError } from '../../errors/index.ts';
+import { kindOf, TareError } from '../../errors/index.ts';
 import {
   AT_FDCWD,
   type ByteString,
   fromByteString,
-  getXattrAt,
-  listXattrsAt,
   O_DIRECTORY,
   OpenFile,
   openAt,
@@ -22,18 +20,24 @@ import { type MergedEntry, MergedFolder } from '../layers/merged-folder.ts';
 import { opaqueAttribute } from '../layers/whiteouts.ts';
 import { parentOf } from '../tree/path.ts';
 import type { ContentRequest, ContentSelector } from './content-selector.ts';
+import { digestHex, entryHeader, rootDigest } from './entry-digest.ts';
 import { FileDigests } from './file-digests.ts';
 
 /** Links in a row before they count as a loop. */
 const LINKS = 40;
 const TURN_STEPS = 256;
+const NOTHING = digestHex(Buffer.alloc(0));
 
 /** A folder of the tree, or an entry that is none. */
 type Found = { path: ByteString; folder: MergedFolder | undefined; entry: MergedEntry | undefined };
 
+/** The steps towards a digest, so that others get their turn. */
+type Steps<T> = Generator<void, T, void>;
+
 /**
  * A digest of parts of a tree: of names beneath each part, types, modes, owners, attributes, targets of links and contents; not
- * of times, nor of what the part itself is called. Equal parts of other trees have the same.
+ * of times, nor of what a part without a pattern is itself called. Equal parts of other trees have the same, and BuildKit's has
+ * (cache/contenthash), so that caches can be exchanged.
  *
  * @throws {TareError} NotFound: a part is not there
  */
@@ -46,47 +50,151 @@ export async function contentDigestHere(request: ContentRequest, signal: AbortSi
     return fd;
   });
   const root = new MergedFolder(fds, opaqueAttribute(request.userXattrs));
-  const tree = new DigestedTree(root, digests);
-  const hash = createHash('sha256');
+  const tree = new DigestedTree(root, request.root === undefined ? NOTHING : rootDigest(request.root), digests);
+  const parts: string[] = [];
   let count = 0;
   for (const selector of request.selectors) {
-    for (const _ of tree.select(selector, hash)) {
+    const steps = tree.digest(selector);
+    let step = steps.next();
+    for (; step.done !== true; step = steps.next()) {
       count += 1;
       if (count % TURN_STEPS !== 0) continue;
       await setImmediate(); // a cancellation comes in
       signal.throwIfAborted();
     }
+    parts.push(step.value);
   }
   for (const known of digests.values()) known.save();
-  return `sha256:${hash.digest('hex')}`;
+  return digestHex(Buffer.from(parts.join('\0')));
+}
+
+/** A path that filters or a pattern took. */
+interface Taken {
+  path: ByteString;
+  entry: MergedEntry;
+  digest: string;
+}
+
+/** A folder among whose contents something may be taken: then it is, too. */
+interface Parent {
+  isTaken: boolean;
+  take(): void;
 }
 
 class DigestedTree {
   readonly #root: MergedFolder;
+  readonly #rootHeader: string;
   readonly #digests: ReadonlyMap<number, FileDigests>;
 
-  constructor(root: MergedFolder, digests: ReadonlyMap<number, FileDigests>) {
+  constructor(root: MergedFolder, rootHeader: string, digests: ReadonlyMap<number, FileDigests>) {
     this.#root = root;
+    this.#rootHeader = rootHeader;
     this.#digests = digests;
   }
 
-  *select(selector: ContentSelector, hash: Hash): Generator<void, void, void> {
+  *digest(selector: ContentSelector): Steps<string> {
     const path = fromRoot(toByteString(selector.path));
-    const patterns = (list: readonly string[] | undefined) => (list?.length ? new PathPatterns(list) : undefined);
-    const rules = { include: patterns(selector.includePatterns), exclude: patterns(selector.excludePatterns) };
-    const isPattern = selector.isWildcard === true && hasWildcard(fromByteString(path));
-    const found = isPattern ? this.#matches(path, selector) : [this.#find(path, selector.followsLinks === true)];
-    if (found.length === 0 && !selector.allowsNothing) throw notFound(path);
     for (const required of selector.requiredPaths ?? []) {
-      const beneath = fromRoot(joined(path, toByteString(required)));
-      this.#find(beneath, false);
+      this.#find(fromRoot(joined(path, toByteString(required))), false);
     }
-    field(hash, String(found.length));
-    for (const each of found) {
-      // Which of several it is decides its name at the destination.
-      field(hash, isPattern ? each.path.slice(each.path.lastIndexOf('/') + 1) : '');
-      if (each.entry === undefined) yield* this.#children(each.folder!, '', hash, rules, undefined, undefined);
-      else yield* this.#entry(each.entry, '', hash, rules, undefined, undefined);
+    const { includePatterns = [], excludePatterns = [], followsLinks = false, allowsNothing = false } = selector;
+    const isPattern = selector.isWildcard === true && hasWildcard(fromByteString(path));
+    const isFiltered = includePatterns.length + excludePatterns.length > 0;
+    if (!isPattern && !isFiltered) {
+      // An empty tree has a root without anything.
+      if (path === '' && this.#root.layerFds.length === 0) return NOTHING;
+      return yield* this.#whole(allowsNothing ? this.#findAny(path, followsLinks) : this.#find(path, followsLinks));
+    }
+    const places = isPattern ? this.#matches(path) : [{ ...this.#find(path, false), path }];
+    if (places.length === 0 && !allowsNothing) throw notFound(path);
+    const patterns = (list: readonly string[]) => (list.length > 0 ? new PathPatterns(list) : undefined);
+    const rules = { include: patterns(includePatterns), exclude: patterns(excludePatterns) };
+    const taken: Taken[] = [];
+    for (const place of places) {
+      if (place.entry !== undefined) yield* this.#take(place.entry, place.path, '', rules, undefined, [], taken);
+      else yield* this.#takeFrom(place.folder!, '', '', rules, undefined, [], taken);
+    }
+    if (followsLinks) {
+      for (const one of taken) {
+        if (one.entry.status.type === S_IFLNK) one.digest = yield* this.#whole(this.#find(one.path, true));
+      }
+    }
+    const [first, ...more] = taken;
+    if (first === undefined) return NOTHING;
+    if (more.length === 0 && nameOf(path) === nameOf(first.path)) return first.digest;
+    const words = taken.map((one) => `${nameOf(one.path)}${one.digest}`);
+    return digestHex(Buffer.from(words.join('\0'), 'latin1'));
+  }
+
+  *#whole(found: Found | undefined): Steps<string> {
+    if (found === undefined) return NOTHING;
+    if (found.entry === undefined) return yield* this.#folder(found.folder!, this.#rootHeader);
+    return yield* this.#entry(found.entry);
+  }
+
+  *#entry(entry: MergedEntry): Steps<string> {
+    yield;
+    return entry.folder === undefined ? this.#header(entry) : yield* this.#folder(entry.folder, this.#header(entry));
+  }
+
+  *#folder(folder: MergedFolder, header: string): Steps<string> {
+    const hash = createHash('sha256').update('\0').update(header);
+    for (const entry of folder.entries()) {
+      hash.update(`\0${entry.name}`, 'latin1').update(yield* this.#entry(entry));
+    }
+    return `sha256:${hash.digest('hex')}`;
+  }
+
+  /** Of the entry itself; of a file with its content. */
+  #header(entry: MergedEntry): string {
+    if (entry.status.type !== S_IFREG) return digestHex(entryHeader(entry));
+    return `sha256:${this.#digests.get(entry.layerFd)!.of(entry).toString('hex')}`;
+  }
+
+  /** @param beneath the path from the place where the filters begin */
+  *#take(
+    entry: MergedEntry,
+    path: ByteString,
+    beneath: ByteString,
+    rules: Rules,
+    around: RuleStates | undefined,
+    parents: readonly Parent[],
+    taken: Taken[],
+  ): Steps<void> {
+    yield;
+    const text = fromByteString(beneath);
+    const included = rules.include?.take(text, around?.include);
+    const excluded = rules.exclude?.take(text, around?.exclude);
+    const self: Parent = {
+      isTaken: false,
+      take: () => {
+        if (self.isTaken) return;
+        self.isTaken = true;
+        taken.push({ path, entry, digest: this.#header(entry) });
+      },
+    };
+    if (included?.isTaken !== false && excluded?.isTaken !== true) {
+      for (const parent of parents) parent.take();
+      self.take();
+    }
+    if (entry.status.type !== S_IFDIR) return;
+    if (excluded?.isTaken === true && !rules.exclude!.hasExceptions) return;
+    const states = { include: included?.state, exclude: excluded?.state };
+    yield* this.#takeFrom(entry.folder!, path, beneath, rules, states, [...parents, self], taken);
+  }
+
+  *#takeFrom(
+    folder: MergedFolder,
+    path: ByteString,
+    beneath: ByteString,
+    rules: Rules,
+    around: RuleStates | undefined,
+    parents: readonly Parent[],
+    taken: Taken[],
+  ): Steps<void> {
+    for (const entry of folder.entries()) {
+      const [whole, inner] = [joined(path, entry.name), joined(beneath, entry.name)];
+      yield* this.#take(entry, whole, inner, rules, around, parents, taken);
     }
   }
 
@@ -122,7 +230,17 @@ class DigestedTree {
     return { path, folder, entry };
   }
 
-  #matches(pattern: ByteString, { followsLinks = false }: ContentSelector): Found[] {
+  #findAny(path: ByteString, followsLast: boolean): Found | undefined {
+    try {
+      return this.#find(path, followsLast);
+    } catch (error) {
+      if (kindOf(error) === 'NotFound') return undefined;
+      throw error;
+    }
+  }
+
+  /** What a pattern takes, links as such. */
+  #matches(pattern: ByteString): Found[] {
     const parts = pattern.split('/');
     const start = parts.findIndex((part) => hasWildcard(fromByteString(part)));
     const base = parts.slice(0, start).join('/');
@@ -140,61 +258,7 @@ class DigestedTree {
           .map((entry) => ({ path: joined(path, entry.name), folder: entry.folder })),
       );
     }
-    return places.map(({ path }) => ({ ...this.#find(path, followsLinks), path }));
-  }
-
-  *#entry(
-    entry: MergedEntry,
-    path: ByteString,
-    hash: Hash,
-    rules: Rules,
-    include: PatternState | undefined,
-    exclude: PatternState | undefined,
-  ): Generator<void, boolean, void> {
-    const text = fromByteString(path);
-    const included = path === '' ? undefined : rules.include?.take(text, include);
-    const excluded = path === '' ? undefined : rules.exclude?.take(text, exclude);
-    const isTaken = included?.isTaken !== false && excluded?.isTaken !== true;
-    if (entry.status.type !== S_IFDIR) {
-      if (isTaken) this.#tell(entry, path, hash);
-      yield;
-      return isTaken;
-    }
-    if (excluded?.isTaken === true && !rules.exclude!.hasExceptions) return false;
-    const inner = createHash('sha256');
-    const isAny = yield* this.#children(entry.folder!, path, inner, rules, included?.state, excluded?.state);
-    if (!isTaken && !isAny) return false;
-    this.#tell(entry, path, hash);
-    hash.update(inner.digest());
-    return true;
-  }
-
-  *#children(
-    folder: MergedFolder,
-    path: ByteString,
-    hash: Hash,
-    rules: Rules,
-    include: PatternState | undefined,
-    exclude: PatternState | undefined,
-  ): Generator<void, boolean, void> {
-    let isAny = false;
-    for (const entry of folder.entries()) {
-      if (yield* this.#entry(entry, joined(path, entry.name), hash, rules, include, exclude)) isAny = true;
-    }
-    return isAny;
-  }
-
-  #tell({ status, layerFd, path: place }: MergedEntry, path: ByteString, hash: Hash): void {
-    field(hash, path.slice(path.lastIndexOf('/') + 1));
-    field(hash, `${status.mode} ${status.uid} ${status.gid} ${status.deviceMajor}:${status.deviceMinor}`);
-    for (const key of listXattrsAt(layerFd, place)) {
-      if (/^(trusted|user)\.overlay\.|^security\.selinux$/.test(key)) continue;
-      const value = getXattrAt(layerFd, place, key);
-      if (value !== undefined) field(hash, `${key}=${value.toString('latin1')}`);
-    }
-    if (status.type === S_IFLNK) field(hash, readLinkAt(layerFd, place));
-    if (status.type === S_IFREG) hash.update(this.#digests.get(layerFd)!.of(layerFd, place, status));
-    field(hash, '');
+    return places.map(({ path }) => ({ ...this.#find(path, false), path }));
   }
 }
 
@@ -203,10 +267,12 @@ interface Rules {
   exclude: PathPatterns | undefined;
 }
 
-/** With its length, so that no two lists of fields give the same bytes. */
-function field(hash: Hash, text: ByteString): void {
-  hash.update(`${text.length}:${text}`, 'latin1');
+interface RuleStates {
+  include: PatternState | undefined;
+  exclude: PatternState | undefined;
 }
+
+const nameOf = (path: ByteString): ByteString => path.slice(path.lastIndexOf('/') + 1);
 
 const notFound = (path: ByteString): TareError =>
   new TareError('NotFound', `${JSON.stringify(`/${fromByteString(path)}`)}: not found`);

@@ -19,5 +19,7 @@ export interface ContentRequest {
   /** Topmost first: the files in overlayfs' form, and where digests of them are remembered. */
   layers: readonly { files: string; index: string }[];
   userXattrs: boolean;
+  /** Owner and permissions of the root; undefined: they do not count. */
+  root: { mode: number; uid: number; gid: number } | undefined;
   selectors: readonly ContentSelector[];
 }

@@ -1,14 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, readSync, renameSync, writeFileSync } from 'node:fs';
-import {
-  type ByteString,
-  type FileStatus,
-  O_NOFOLLOW,
-  O_NONBLOCK,
-  O_RDONLY,
-  OpenFile,
-  openAt,
-} from '../../linux/index.ts';
+import { O_NOFOLLOW, O_NONBLOCK, O_RDONLY, OpenFile, openAt } from '../../linux/index.ts';
+import type { MergedEntry } from '../layers/merged-folder.ts';
+import { entryHeader } from './entry-digest.ts';
 
 const RECORD_BYTES = 56;
 const PIECE_BYTES = 1024 * 1024;
@@ -24,7 +18,7 @@ interface Known {
 const piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
 
 /**
- * SHA-256 of the files of one folder, remembered beside it by inode, time of the last change and size: what did not change is
+ * Digests of the files of one folder with what counts of each beside its content, remembered beside it by inode, time of the last change and size: what did not change is
  * not read again. A file of 56 bytes each; whatever it says wrongly or not at all is found anew.
  */
 export class FileDigests {
@@ -44,11 +38,12 @@ export class FileDigests {
     }
   }
 
-  of(fd: number, path: ByteString, status: FileStatus): Buffer {
+  of(entry: Pick<MergedEntry, 'status' | 'layerFd' | 'path'>): Buffer {
+    const { status } = entry;
     const sizeBytes = BigInt(status.sizeBytes);
     const known = this.#known.get(status.inode);
     if (known?.changeNs === status.changeNs && known.sizeBytes === sizeBytes) return known.digest;
-    const digest = digestOfFile(fd, path, status.sizeBytes);
+    const digest = digestOfFile(entry);
     this.#known.set(status.inode, { changeNs: status.changeNs, sizeBytes, digest });
     this.#newCount += 1;
     return digest;
@@ -76,10 +71,10 @@ export class FileDigests {
   }
 }
 
-function digestOfFile(fd: number, path: ByteString, sizeBytes: number): Buffer {
-  const hash = createHash('sha256');
-  if (sizeBytes > 0) {
-    using file = new OpenFile(openAt(fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+function digestOfFile(entry: Pick<MergedEntry, 'status' | 'layerFd' | 'path'>): Buffer {
+  const hash = createHash('sha256').update(entryHeader(entry));
+  if (entry.status.sizeBytes > 0) {
+    using file = new OpenFile(openAt(entry.layerFd, entry.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
     for (let size = readSync(file.fd, piece); size > 0; size = readSync(file.fd, piece)) {
       hash.update(piece.subarray(0, size));
     }

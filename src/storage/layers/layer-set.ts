@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { AT_FDCWD, O_DIRECTORY, OpenFile, openAt, toByteString } from '../../linux/index.ts';
 import type { ContentSelector } from '../contents/content-selector.ts';
 import { type DiffID, type Digest, isLocalLayer, type LayerName, type LocalLayer } from '../digest.ts';
-import type { Layer, SealOptions, SealTarget } from '../layer-store.ts';
+import type { ContentOptions, Layer, SealOptions, SealTarget } from '../layer-store.ts';
 import { type LayerStack, rootOf } from '../snapshot-driver.ts';
 import { StoreLife } from '../store-life.ts';
 import { ThreadPool } from '../thread-pool.ts';
@@ -151,12 +151,14 @@ export class LayerSet implements AsyncDisposable {
   async contentDigest(
     names: readonly LayerName[],
     selectors: readonly ContentSelector[],
-    signal: AbortSignal | undefined,
+    { signal, isRootless = false }: ContentOptions = {},
   ): Promise<string> {
-    const { paths } = this.stack(names, { isBare: true });
+    const stack = this.stack(names, { isBare: true });
+    const { paths } = stack;
     const layers = paths.map((files) => ({ files, index: join(dirname(files), CONTENTS) }));
     const { userXattrs } = this.#options;
-    return await this.pool.run<string>({ type: 'contents', request: { layers, userXattrs, selectors } }, signal);
+    const root = isRootless ? undefined : rootOf(stack);
+    return await this.pool.run<string>({ type: 'contents', request: { layers, userXattrs, root, selectors } }, signal);
   }
 
   /** @param files an absent folder to make the layer in */

@@ -11,7 +11,7 @@ const isCode = (error: unknown, ...codes: string[]): boolean =>
   codes.includes(String((error as { code?: unknown } | null)?.code));
 
 /** Where digests of a folder's files are remembered, beside it. */
-export const CONTENTS = 'contents';
+export const CONTENTS = 'file-digests';
 
 function moveIfAny(from: string, to: string): void {
   try {
