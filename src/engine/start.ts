@@ -10,6 +10,7 @@ import {
   checkPropagation,
   knowsRecursiveReadOnly,
   type NamespaceMode,
+  requireRootFolders,
   resolveDevices,
   resolveUserIn,
   type SharedMemory,
@@ -117,6 +118,7 @@ async function launch(
   await parts.images.ensureUnpacked(record.imageId);
   undo.defer(() => layers.unmount(id));
   const rootfs = layers.mount(id, { volatile: record.host.autoRemove });
+  requireRootFolders(rootfs);
   makeBindSources(record.mounts);
   undo.defer(() => releaseSources(parts, record));
   undo.defer(() => removeBundle(bundle));

@@ -14,6 +14,7 @@ export { openRuntime } from './open-runtime.ts';
 export * from './plain-settings.ts';
 export { removeConmonFolder } from './remove-folder.ts';
 export * from './resources.ts';
+export { requireRootFolders } from './root-folders.ts';
 export * from './runtime.ts';
 export { SeccompCache } from './seccomp-cache.ts';
 export * from './settings.ts';

@@ -8,6 +8,7 @@ import {
   type AttendedProcess,
   buildExecProcess,
   type OciSpec,
+  requireRootFolders,
   resolveUserIn,
   type SpecMount,
 } from '../../runtime/index.ts';
@@ -279,6 +280,7 @@ class OpenStep implements StepContainer {
    */
   #makeTargets(mounts: readonly SpecMount[]): void {
     const isInner = (path: string) => mounts.some(({ destination }) => path.startsWith(`${destination}/`));
+    requireRootFolders(this.#state.rootfs);
     for (const path of ['/proc', '/dev', '/sys']) this.#targets.makeFolder(path, { uid: 0, gid: 0 });
     const targets = [
       ...['/etc/hosts', '/etc/resolv.conf'].map((path) => ({ path, isFile: true })),
