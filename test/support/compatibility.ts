@@ -9,6 +9,7 @@ import type { DockerEndpoint } from './docker-endpoints.ts';
 /** The clients that the table knows, in its order. */
 export const clients = [
   'docker',
+  'docker 20.10',
   'docker compose',
   'docker-compose 1.29',
   'docker-py',

@@ -26,6 +26,9 @@ export const dockerClient = join(cache, 'docker-client');
 /** An older one, with the first buildx that is still in use: 0.13. */
 export const olderDockerClient = join(cache, 'docker-client-26');
 
+/** The last one that asks for builds with BuildKit by itself. */
+export const oldDockerClient = join(cache, 'docker-client-20/usr/bin/docker');
+
 /**
  * An engine in a mount and a network namespace of its own, with its own roots. Nothing it does is seen by the host, and
  * disposing ends every process that lives in the namespaces, whatever state a test left it in.

@@ -3,6 +3,7 @@ import { createServer, type Http2Server, type Http2ServerRequest, type Http2Serv
 import type { Duplex } from 'node:stream';
 import { create } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
+import type { BuildSession } from '../../build/index.ts';
 import { type BuildService, frontendGateway } from '../../engine/index.ts';
 import { kindOf, TareError } from '../../errors/index.ts';
 import { content, control, gateway, health, trace } from '../../protocol/index.ts';
@@ -22,6 +23,8 @@ export interface BuildApi extends Disposable {
   serve(connection: Duplex): Promise<void>;
   /** Takes a connection on which the client serves gRPC. Resolves when it is closed. */
   session(connection: Duplex, headers: Readonly<Record<string, string | undefined>>): Promise<void>;
+  /** The session of a client that is there, or about to come. @param id '': of one that offers nothing @throws {TareError} NotFound */
+  findSession(id: string, signal: AbortSignal): Promise<BuildSession>;
 }
 
 export interface BuildApiOptions {
@@ -47,6 +50,7 @@ export async function openBuildApi(builds: BuildService, options: BuildApiOption
         connection.destroy();
       }
     },
+    findSession: (id, signal) => sessions.find(id, signal),
     [Symbol.dispose]() {
       sessions.close();
       server.close();

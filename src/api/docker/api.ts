@@ -4,6 +4,7 @@ import { type AuditEntry, auditEntry } from './audit.ts';
 import { errorResponse } from './errors.ts';
 import type { Api, ApiLogger, ApiRequest, ApiResponse } from './messages.ts';
 import { json } from './responses.ts';
+import { buildRoutes } from './routes/build.ts';
 import { type BuildConnections, buildConnectionRoutes } from './routes/build-connections.ts';
 import { routes } from './routes/index.ts';
 import { RouteTable } from './routing.ts';
@@ -38,7 +39,8 @@ export interface ApiOptions {
 
 /** The Docker Engine API over an engine, bound to no transport. */
 export function createApi(engine: EngineServices, options: ApiOptions): Api {
-  const table = new RouteTable([...routes, ...(options.builds ? buildConnectionRoutes(options.builds) : [])]);
+  const { builds } = options;
+  const table = new RouteTable([...routes, ...buildRoutes(builds), ...(builds ? buildConnectionRoutes(builds) : [])]);
   const common = {
     'api-version': MAXIMUM_VERSION,
     'docker-experimental': String(options.experimental ?? false),

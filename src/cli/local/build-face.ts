@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { BuildApi } from '../../api/buildkit/index.ts';
+import type { BuildSession } from '../../build/index.ts';
 import type { BuildService } from '../../engine/index.ts';
 import { VERSION } from '../version.ts';
 
@@ -21,6 +22,10 @@ export class BuildFace implements AsyncDisposable {
 
   async session(connection: Duplex, headers: Readonly<Record<string, string>>): Promise<void> {
     await (await this.#open()).session(connection, headers);
+  }
+
+  async findSession(id: string, signal: AbortSignal): Promise<BuildSession> {
+    return await (await this.#open()).findSession(id, signal);
   }
 
   /** @throws {TareError} Conflict: the socket is in use */

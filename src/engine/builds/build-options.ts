@@ -8,6 +8,8 @@ export type ContextSource =
   | { stream: AsyncIterable<Uint8Array> }
   /** A tar, packed or not, to which its ignore file was applied by whoever sends it. Unpacked before the build begins. */
   | { archive: AsyncIterable<Uint8Array> }
+  /** The folder of a session that is not of this process. */
+  | { ofSession: true }
   /** `https://…`, `git://…`, `https://….git#ref:folder`, fetched by the builder. */
   | { url: string };
 

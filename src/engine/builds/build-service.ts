@@ -3,6 +3,7 @@ import type {
   BuildPlatform,
   BuildRequest,
   BuildResult,
+  BuildSession,
   CachePrune,
   CacheUsage,
   FailedCommand,
@@ -45,6 +46,10 @@ export interface BuildWorker {
 export interface BuildWatch {
   progress?: ProgressSink;
   signal?: AbortSignal;
+  /** Names the build; unique. */
+  ref?: string;
+  /** Of a client elsewhere, in place of this process's own. */
+  session?: BuildSession;
   /** A command failed: runs others where it did, before the build gives up. */
   onFailure?: (failed: FailedCommand) => Promise<void>;
 }

@@ -57,14 +57,18 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
   };
   return {
     solve,
-    build: async (options, { progress = () => {}, signal = new AbortController().signal, onFailure } = {}) => {
-      const [{ nameLocalCaches, planBuild }, { openLocalSession }] = await Promise.all([
+    build: async (options, watch = {}) => {
+      const { progress = () => {}, signal = new AbortController().signal, onFailure } = watch;
+      const [{ nameLocalCaches, planBuild }, { openLocalSession }, { sessionWithUploads }] = await Promise.all([
         import('./plan-build.ts'),
         import('./local-session.ts'),
+        import('./session-with-uploads.ts'),
       ]);
       await using plan = await planBuild(deps.parts, options, signal);
-      await using session = openLocalSession({ ...plan.session, asUser: deps.asUser });
-      const request = { ...plan.request, ref: randomUUID(), session, ...(onFailure && { onFailure }) };
+      await using own = openLocalSession({ ...plan.session, asUser: deps.asUser });
+      const session = watch.session === undefined ? own : sessionWithUploads(watch.session, plan.session.uploads ?? {});
+      const { ref = randomUUID() } = watch;
+      const request = { ...plan.request, ref, session, ...(onFailure && { onFailure }) };
       const result = await solve(request, progress, signal);
       await nameLocalCaches(plan.request.cacheExports, result.exporterResponse);
       return outcomeOf(result);

@@ -56,6 +56,8 @@ export async function planBuild(
     const path = dockerfile !== undefined && 'path' in dockerfile ? dockerfile.path : 'Dockerfile';
     const unpacked = undo.use(await unpackContext(parts, context.archive, path, signal));
     Object.assign(folders, unpacked.folders);
+  } else if ('ofSession' in context) {
+    if (dockerfile !== undefined && 'path' in dockerfile) attributes['filename'] = dockerfile.path;
   } else if ('url' in context) {
     attributes['context'] = context.url;
     if (dockerfile !== undefined && 'path' in dockerfile) attributes['filename'] = dockerfile.path;

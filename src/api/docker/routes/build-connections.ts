@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import type { BuildSession } from '../../../build/index.ts';
 import type { ApiRequest, ApiResponse } from '../messages.ts';
 import { type Route, route } from '../routing.ts';
 
@@ -8,6 +9,8 @@ export interface BuildConnections {
   serve(connection: Duplex): Promise<void>;
   /** The client serves gRPC, and introduces itself in headers. */
   session(connection: Duplex, headers: Readonly<Record<string, string>>): Promise<void>;
+  /** The session of a client that is there, or about to come. @param id '': of one that offers nothing @throws {TareError} NotFound */
+  findSession(id: string, signal: AbortSignal): Promise<BuildSession>;
 }
 
 /** Connections that turn into HTTP/2 after their first answer. */

@@ -4,37 +4,72 @@ import { kindOf, messageOf, TareError } from '../../../errors/index.ts';
 import { ClassicBuild, type ClassicLine } from '../from-engine/classic-build.ts';
 import type { ApiRequest, ApiResponse } from '../messages.ts';
 import { empty, lines } from '../responses.ts';
-import { route } from '../routing.ts';
+import { type Route, route } from '../routing.ts';
 import { type BuildQuery, buildQuery } from '../schema/build.ts';
 import { begin } from '../stream/begin.ts';
 import { told } from '../stream/told.ts';
 import { toBuildOptions } from '../to-engine/build.ts';
+import type { BuildConnections } from './build-connections.ts';
+import { SessionBuilds } from './session-build.ts';
 
 /** The part of a name that docker leaves out when it shows it. */
 const SHOWN_WITHOUT = /^docker\.io\/(library\/)?/;
 
-export const buildRoutes = [
-  route({
-    method: 'POST',
-    path: '/build',
-    query: buildQuery,
-    async handler({ engine, query, request }) {
-      if (!['', '1', '2'].includes(query.version))
-        throw new TareError('InvalidArgument', `invalid version ${JSON.stringify(query.version)}`);
-      return await classic(engine, query, request);
-    },
-  }),
+/** @param connections of clients of BuildKit; undefined: there are none */
+export const buildRoutes = (connections: BuildConnections | undefined): Route[] => {
+  const sessionBuilds = connections && new SessionBuilds(connections);
+  const running = new RunningBuilds();
+  return [
+    route({
+      method: 'POST',
+      path: '/build',
+      query: buildQuery,
+      async handler({ engine, query, request }) {
+        const { version, buildid } = query;
+        if (!['', '1', '2'].includes(version))
+          throw new TareError('InvalidArgument', `invalid version ${JSON.stringify(version)}`);
+        const signal = running.add(buildid, request.signal);
+        if (version !== '2') return await classic(engine, query, { ...request, signal });
+        if (sessionBuilds === undefined)
+          throw new TareError('Unsupported', 'builds with a session need a daemon: start one with tare serve');
+        return await sessionBuilds.answer(engine, query, { ...request, signal });
+      },
+    }),
 
-  route({
-    method: 'POST',
-    path: '/build/cancel',
-    query: T.Object({ id: T.String() }),
-    async handler({ query }) {
-      if (query.id === '') throw new TareError('InvalidArgument', 'build ID not provided');
-      return empty(200);
-    },
-  }),
-];
+    route({
+      method: 'POST',
+      path: '/build/cancel',
+      query: T.Object({ id: T.String() }),
+      async handler({ query }) {
+        if (query.id === '') throw new TareError('InvalidArgument', 'build ID not provided');
+        running.cancel(query.id);
+        return empty(200);
+      },
+    }),
+  ];
+};
+
+/** Builds by the ids that their clients gave them. */
+class RunningBuilds {
+  readonly #builds = new Map<string, AbortController>();
+
+  /** @returns fires also when the build is cancelled by its id */
+  add(id: string, gone: AbortSignal): AbortSignal {
+    if (id === '' || gone.aborted) return gone;
+    const stop = new AbortController();
+    this.#builds.set(id, stop);
+    const forget = () => {
+      if (this.#builds.get(id) === stop) this.#builds.delete(id);
+    };
+    // The request's signal fires at its end in any case.
+    gone.addEventListener('abort', forget, { once: true });
+    return AbortSignal.any([gone, stop.signal]);
+  }
+
+  cancel(id: string): void {
+    this.#builds.get(id)?.abort(new TareError('Unavailable', 'the build was cancelled'));
+  }
+}
 
 async function classic(engine: EngineServices, query: BuildQuery, request: ApiRequest): Promise<ApiResponse> {
   if (query.remote === 'client-session')

@@ -1,6 +1,5 @@
 import type { Route } from '../routing.ts';
 import { absentRoutes } from './absent.ts';
-import { buildRoutes } from './build.ts';
 import { buildCacheRoutes } from './build-cache.ts';
 import { checkpointRoutes } from './checkpoints.ts';
 import { commitRoutes } from './commit.ts';
@@ -23,7 +22,6 @@ export const routes: readonly Route[] = [
   ...containerFileRoutes,
   ...commitRoutes,
   ...execRoutes,
-  ...buildRoutes,
   ...imageRoutes,
   ...volumeRoutes,
   ...networkRoutes,

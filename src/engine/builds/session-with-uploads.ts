@@ -1,0 +1,22 @@
+import type { BuildSession } from '../../build/index.ts';
+
+/** A client's session, and bodies that it sent by another way. */
+export function sessionWithUploads(
+  session: BuildSession,
+  uploads: Readonly<Record<string, AsyncIterable<Uint8Array>>>,
+): BuildSession {
+  return {
+    id: session.id,
+    sharedKey: session.sharedKey,
+    ended: session.ended,
+    folder: (...args) => session.folder(...args),
+    secret: (id) => session.secret(id),
+    requireSshAgent: (id) => session.requireSshAgent(id),
+    sshAgent: (id) => session.sshAgent(id),
+    credentials: (host) => session.credentials(host),
+    fileSink: (...args) => session.fileSink(...args),
+    sendFolder: (...args) => session.sendFolder(...args),
+    upload: (id) => (Object.hasOwn(uploads, id) ? uploads[id]! : session.upload(id)),
+    contentStore: (id) => session.contentStore(id),
+  };
+}
