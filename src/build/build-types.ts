@@ -6,6 +6,7 @@ import type { FrontendBridge, FrontendResult } from './frontend.ts';
 import type { BuildHistory } from './history/history-types.ts';
 import type { ProgressSink } from './progress.ts';
 import type { BuildSession } from './session.ts';
+import type { CopyInto, RunIn } from './snapshots/snapshot-types.ts';
 
 /** An exporter or a cache with its options, as a client spells them. */
 export interface TypedOptions {
@@ -122,4 +123,8 @@ export interface Builder extends AsyncDisposable {
   build(request: BuildRequest, progress: ProgressSink, signal: AbortSignal): Promise<BuildResult>;
   /** Layers that builds which run now use. */
   layersInUse(): ReadonlySet<LayerName>;
+  /** Copies files into a snapshot of the caller's. @throws {TareError} as `copyInto` */
+  copyInto(request: CopyInto, progress: ProgressSink, signal: AbortSignal): Promise<void>;
+  /** Runs a command in a snapshot of the caller's, and gives its exit code. @throws {TareError} as `runIn` */
+  runIn(request: RunIn, progress: ProgressSink, signal: AbortSignal): Promise<number>;
 }

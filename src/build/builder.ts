@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { TareError } from '../errors/index.ts';
 import { hostPlatform } from '../image/index.ts';
 import type { Definition } from '../protocol/index.ts';
@@ -12,12 +13,14 @@ import { CacheStore } from './cache/store.ts';
 import { failedStepOf } from './executor/failed-step.ts';
 import { exportResult, readCacheExports } from './export-result.ts';
 import { failedCommand } from './failed-command.ts';
-import type { Frontend, FrontendResult } from './frontend.ts';
+import type { Frontend, FrontendBridge, FrontendResult } from './frontend.ts';
 import { isBuiltInFrontend } from './gateway/built-in.ts';
 import { History } from './history/history.ts';
 import { operationFor } from './operations/operation-for.ts';
 import { runnablePlatforms } from './platforms.ts';
 import type { ProgressSink } from './progress.ts';
+import type { BuildSession } from './session.ts';
+import type { CopyInto, RunIn } from './snapshots/snapshot-types.ts';
 import type { BuildGraph } from './solver/build-graph.ts';
 import { checkEntitlements } from './solver/entitlements.ts';
 import { canceled } from './solver/failure.ts';
@@ -71,6 +74,43 @@ class OpenBuilder implements Builder {
     } finally {
       this.#running.delete(work);
     }
+  }
+
+  async copyInto(request: CopyInto, progress: ProgressSink, signal: AbortSignal): Promise<void> {
+    const { copyInto } = await import('./snapshots/copy-into.ts');
+    await this.#driven(request.session, [], (bridge) => copyInto(this.#parts, request, bridge), progress, signal);
+  }
+
+  async runIn(request: RunIn, progress: ProgressSink, signal: AbortSignal): Promise<number> {
+    const { runIn } = await import('./snapshots/run-in.ts');
+    const allowed = entitlementsOf(request);
+    const context = { sessions: () => [request.session], allows: (one: string) => allowed.includes(one) };
+    const work = (bridge: FrontendBridge) => runIn(this.#parts, request, bridge, context);
+    return await this.#driven(request.session, allowed, work, progress, signal);
+  }
+
+  /** Work that needs trees as a build does, and whose result is none. */
+  async #driven<T>(
+    session: BuildSession,
+    entitlements: readonly string[],
+    work: (bridge: FrontendBridge) => Promise<T>,
+    progress: ProgressSink,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const works: Promise<T>[] = [];
+    const drive = async (bridge: FrontendBridge): Promise<FrontendResult> => {
+      works.push(work(bridge));
+      await works[0];
+      return { refs: new Map(), metadata: new Map(), attestations: new Map() };
+    };
+    const request = { ref: randomUUID(), exporters: [], cacheExports: [], cacheImports: [], isInternal: true };
+    try {
+      await this.build({ ...request, ...{ session, entitlements, drive } }, progress, signal);
+    } finally {
+      // A build that is given up does not wait for it, but the snapshot is its until it ends.
+      await Promise.allSettled(works);
+    }
+    return await works[0]!;
   }
 
   layersInUse(): ReadonlySet<LayerName> {
@@ -218,6 +258,12 @@ class OpenBuilder implements Builder {
     this.#housekeeping = work().catch((error: unknown) => this.#parts.report('trimming the history of builds', error));
   }
 }
+
+const entitlementsOf = ({ network, isPrivileged, devices = [] }: RunIn): string[] => [
+  ...(network === 'host' ? ['network.host'] : []),
+  ...(isPrivileged === true ? ['security.insecure'] : []),
+  ...(devices.length > 0 ? ['device'] : []),
+];
 
 /** Each is loaded by the first build that wants it. @throws {TareError} NotFound */
 async function frontendFor(

@@ -20,6 +20,7 @@ export type * from './operation.ts';
 export { PatternMatcher, parseIgnoreFile } from './patterns/index.ts';
 export type * from './progress.ts';
 export type * from './session.ts';
+export type * from './snapshots/snapshot-types.ts';
 export type * from './source-error.ts';
 export { openLocalFolder } from './sources/local/local-folder.ts';
 export type * from './tree.ts';

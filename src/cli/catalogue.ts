@@ -64,6 +64,21 @@ const cp: Entry = {
   summary: 'Copy files/folders between a container and the local filesystem',
   load: () => import('./commands/cp.ts'),
 };
+const add: Entry = {
+  summary: 'Copy files into a working container, fetch them, unpack archives',
+  load: () => import('./commands/add.ts'),
+};
+const config: Entry = {
+  summary: 'Change the config of a working container',
+  load: () => import('./commands/config.ts'),
+};
+const copy: Entry = { summary: 'Copy files into a working container', load: () => import('./commands/copy.ts') };
+const from: Entry = { summary: 'Make a working container, or list them', load: () => import('./commands/from.ts') };
+const mount: Entry = {
+  summary: "Show a working container's files, to be changed",
+  load: () => import('./commands/mount.ts'),
+};
+const umount: Entry = { summary: 'Unmount a working container', load: () => import('./commands/umount.ts') };
 const build: Entry = { summary: 'Build an image from a Dockerfile', load: () => import('./commands/build.ts') };
 const commit: Entry = {
   summary: "Create a new image from a container's changes",
@@ -301,6 +316,7 @@ export const groups: Record<string, Group> = {
 
 /** `tare COMMAND` */
 export const commands: Record<string, Entry> = {
+  add,
   attach,
   build,
   commit,
@@ -308,12 +324,15 @@ export const commands: Record<string, Entry> = {
     summary: 'Print the completion script of a shell',
     load: () => import('./commands/completion.ts'),
   },
+  config,
+  copy,
   cp,
   create,
   diff,
   events,
   exec,
   export: exportContainer,
+  from,
   history,
   images,
   import: importImage,
@@ -326,6 +345,7 @@ export const commands: Record<string, Entry> = {
   logout: { summary: 'Log out from a registry', load: () => import('./commands/logout.ts') },
   logs,
   man: { summary: 'Print the manual page', load: () => import('./commands/man.ts') },
+  mount,
   pause,
   port,
   ps,
@@ -347,6 +367,8 @@ export const commands: Record<string, Entry> = {
   stop,
   tag,
   top,
+  umount,
+  unmount: { ...umount, hidden: true },
   unpause,
   update,
   version,

@@ -9,6 +9,7 @@ import { type Change, openContentStore, openLayerStore, openVolumeDirectories } 
 import { AttachHub } from './attach-hub.ts';
 import { createBuildService } from './builds/builds.ts';
 import { reconcileBuilds } from './builds/reconcile-builds.ts';
+import { workingUsersOf } from './builds/working/working-records.ts';
 import { CallerGuard } from './caller-policy.ts';
 import { compareRefs } from './compare.ts';
 import { type EngineConfig, instanceName } from './config.ts';
@@ -166,7 +167,8 @@ export class Engine implements EngineServices, AsyncDisposable {
       store
         .all()
         .filter(({ imageId, mounts }) => imageId === imageID || mounts.some((mount) => mount.imageId === imageID))
-        .map(({ id, name, state }) => ({ id, name, isRunning: isUp({ state }) }));
+        .map(({ id, name, state }) => ({ id, name, isRunning: isUp({ state }) }))
+        .concat(workingUsersOf(db, imageID));
     const registries = opening.use(new LateRegistries(config, { anonymous: options.asUser !== true }));
     const images = createImageService({
       ...{ db, content, layers, locks, containersUsing, countContainers: () => store.countByImage() },

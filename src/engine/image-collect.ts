@@ -1,6 +1,7 @@
 import { kindOf } from '../errors/index.ts';
 import type { Digest, LayerName } from '../storage/index.ts';
 import { forgetBlobSources } from './blob-sources.ts';
+import { layersOfWorking } from './builds/working/working-records.ts';
 import { whileNobodyHolds } from './image-leases.ts';
 import type { ImageParts } from './image-parts.ts';
 import { reachable } from './image-reach.ts';
@@ -37,7 +38,7 @@ export async function collectUnlessHeld(
         layers.add(diffID);
       }
     }
-    const kept = layersOfBuilds(parts.db);
+    const kept = layersOfBuilds(parts.db).union(new Set(layersOfWorking(parts.db)));
     for (const digest of await blobsOfBuilds(parts.db, kept)) blobs.add(digest);
     // Read only when there is a blob that no record names.
     let documents: Promise<Set<Digest>> | undefined;

@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isFrozen, listCgroups, listPids, removeCgroup } from '../linux/index.ts';
+import { reconcileWorking } from './builds/working/reconcile-working.ts';
+import { isWorkingKey } from './builds/working/working-records.ts';
 import { removeBundle } from './bundle.ts';
 import { settleCheckpoints } from './checkpoints/settle.ts';
 import { cgroupPath, defaultCgroupParent } from './container-cgroup.ts';
@@ -52,11 +54,12 @@ export async function reconcile(parts: ReconcileParts): Promise<void> {
     ),
   );
   await attempt('image mounts', () => forgetEarlierBoots(parts.db));
+  await attempt('working containers', () => reconcileWorking(parts));
   await attempt('snapshots', () =>
     parts.layers.reconcile((key) => {
       const viewer = viewerOf(key);
       return viewer === undefined
-        ? isMountKey(parts.db, key) || isSpared(parts, key, () => true)
+        ? isMountKey(parts.db, key) || isWorkingKey(parts.db, key) || isSpared(parts, key, () => true)
         : isSpared(parts, viewer, isUp);
     }),
   );

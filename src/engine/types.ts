@@ -11,6 +11,18 @@ export type * from './builds/build-options.ts';
 export type * from './builds/build-service.ts';
 export type * from './builds/instruction-events.ts';
 export type * from './builds/session-options.ts';
+export type {
+  ClearedList,
+  CommitOptions as WorkingCommitOptions,
+  ConfigChanges,
+  CopyOptions,
+  FromOptions,
+  RunningCommand,
+  RunOptions,
+  WorkingContainer,
+  WorkingContainerView,
+  WorkingMount,
+} from './builds/working/working-types.ts';
 export * from './checkpoints/checkpoint-types.ts';
 export * from './container-service.ts';
 export * from './container-types.ts';

@@ -207,4 +207,13 @@ export const migrations: readonly string[] = [
     PRIMARY KEY (layer, form)
   ) WITHOUT ROWID, STRICT;
   `,
+  `
+  CREATE TABLE working_containers (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    image_id TEXT,
+    doc TEXT NOT NULL
+  ) WITHOUT ROWID, STRICT;
+  CREATE INDEX working_containers_by_image ON working_containers (image_id);
+  `,
 ];

@@ -158,19 +158,18 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     await this.#layers.committed.replace(diffID, input, signal);
   }
 
-  async layers(): Promise<Layer[]> {
-    return await this.#layers.committed.list();
+  layers(): Promise<Layer[]> {
+    return this.#layers.committed.list();
   }
 
-  async localLayers(): Promise<LocalLayer[]> {
-    return await this.#layers.local.list();
+  localLayers(): Promise<LocalLayer[]> {
+    return this.#layers.local.list();
   }
 
   visibleFiles(names: readonly LayerName[]): VisibleFiles {
     const missing = this.missing(names)[0];
     if (missing !== undefined) throw missingLayer(missing);
-    const topFirst = [...names].reverse();
-    const opened = openStack({ records: [], paths: topFirst.map((name) => this.folder(name)) });
+    const opened = openStack({ records: [], paths: names.map((name) => this.folder(name)).reverse() });
     const layers = opened.fds.map((fd, index) => ({ fd, index: names.length - 1 - index }));
     const opaque = this.#opaque;
     return { walk: () => walkVisible(layers, opaque), [Symbol.dispose]: () => opened[Symbol.dispose]() };
@@ -192,10 +191,13 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     }
   }
 
-  async freeze(key: string): Promise<LocalLayer> {
-    const stack = this.#stackOf(key);
-    const files = await this.#driver.changed(this.#snapshots.path(key), stack);
-    const layer = await this.#layers.local.adopt(files, changedRoot(files, stack));
+  async freeze(key: string, name?: LocalLayer): Promise<LocalLayer> {
+    let layer = name && (await this.#layers.local.finish(name));
+    if (layer === undefined) {
+      const stack = this.#stackOf(key);
+      const files = await this.#driver.changed(this.#snapshots.path(key), stack);
+      layer = await this.#layers.local.adopt(files, changedRoot(files, stack), name);
+    }
     await this.remove(key);
     return layer;
   }
@@ -211,9 +213,8 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     mkdirSync(directory, { mode: 0o700 });
     this.#snapshots.lend(key, this.#layers.life.id);
     await this.#driver.create(directory, { records: [{ implied: [], root }], paths: [] });
-    const files = this.#driver.written(directory);
-    await rmdir(files);
-    await this.#layers.local.release(layer, files);
+    await rmdir(this.#driver.written(directory));
+    await this.#layers.local.release(layer, this.#driver.written(directory));
     this.#snapshots.write(key, { parents: [], isBare: true });
   }
 
@@ -287,8 +288,7 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
   }
 
   async openRoot(key: string, binds: readonly RootBind[] = [], options: MountOptions = {}): Promise<OpenRoot> {
-    const directory = this.#snapshots.path(key);
-    const stack = this.#stackOf(key);
+    const [directory, stack] = [this.#snapshots.path(key), this.#stackOf(key)];
     if (binds.length === 0) return new OpenFile(this.#driver.open(directory, stack, options));
     const { name: driver } = this.#driver;
     return await assembleRoot({ driver, directory, stack, binds: [...binds], ...this.#driverOptions });

@@ -140,9 +140,10 @@ export interface LayerStore {
   /**
    * Turns an unmounted snapshot, which is gone then, into a layer of what it changed, without making a tar. It is spared by
    * `reconcile` as long as this process lives, and is lost when power goes before it reached the disk (`missing` tells).
+   * @param name that it is to have: whoever recorded it before may call this again after a crash, and finds the files in one of both
    * @throws {TareError} NotFound; Conflict: it is mounted
    */
-  freeze(key: string): Promise<LocalLayer>;
+  freeze(key: string, name?: LocalLayer): Promise<LocalLayer>;
   /**
    * Turns a local layer that nobody else uses back into a snapshot without parents, to be changed further.
    * @throws {TareError} NotFound; Conflict: it was sealed, or a snapshot stands on it

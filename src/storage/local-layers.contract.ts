@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, lstatSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { type DiffID, digestOf, type LayerName, type LocalLayer } from './digest.ts';
+import { type DiffID, digestOf, type LayerName, type LocalLayer, newLocalLayer } from './digest.ts';
 import { openContentStore } from './disk-content-store.ts';
 import { openLayerStore } from './disk-layer-store.ts';
 import type { LayerStore } from './layer-store.ts';
@@ -198,6 +198,28 @@ export function localLayersContract(driver: 'overlay' | 'vfs'): void {
       () => false,
     );
     expect(await b.store.localLayers()).toEqual([]);
+  });
+
+  test(`${driver}: a freeze that was cut short is finished by the next, or by reconciling`, async () => {
+    await using b = await bench();
+    const name = newLocalLayer();
+    await b.store.prepare('work', []);
+    writeFileSync(join(b.store.mount('work'), 'f'), 'kept');
+    b.store.unmount('work');
+    expect(await b.store.freeze('work', name)).toBe(name);
+    const [place, half] = [name.replace(':', '-'), `ingest/${name.replace(':', '-')}.0011`];
+    const cut = () => renameSync(join(b.path, 'layers', place), join(b.path, 'layers', half));
+    cut();
+    expect(await b.store.has(name)).toBe(false);
+    expect(await b.store.freeze('work', name)).toBe(name);
+    expect([...(await shown(b, [name])).keys()]).toEqual(['', 'f']);
+    cut();
+    await b.store.reconcile(
+      () => false,
+      (layer) => layer === name,
+    );
+    expect([...(await shown(b, [name])).keys()]).toEqual(['', 'f']);
+    expect(await b.store.freeze('work', name)).toBe(name);
   });
 
   test(`${driver}: a layer is taken back to be changed, and what is known of its files stays`, async () => {

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { posix } from 'node:path';
 import { TareError } from '../../errors/index.ts';
-import { withSuggestion } from '../../image/index.ts';
 import * as llb from '../llb/index.ts';
 import { type Conversion, notesOf, operationPlatformOf, platformOf } from './conversion.ts';
+import { checksumOf, filenameOf, modeOf, ownershipOf } from './copy-words.ts';
 import { gitOutput, isDownload, parseGitAddress } from './git-address.ts';
 import { record } from './image-document.ts';
 import type { AddInstruction, CopyInstruction } from './parse/index.ts';
@@ -136,7 +136,7 @@ function changesOf(
     if (isDownload(source)) {
       if (verb === 'COPY') throw invalid("source can't be a URL for COPY: use ADD");
       const filename = filenameOf(source);
-      const file = llb.http(source, { filename, checksum: digestOf(checksum) }, { name });
+      const file = llb.http(source, { filename, checksum: checksumOf(checksum) }, { name });
       return { ...common, from: file, source: filename, unpacks: unpacks(transfer) ?? false };
     }
     return {
@@ -193,58 +193,9 @@ function repositoryOf(transfer: Transfer, source: string, name: string): llb.Out
   return gitOutput(address, repository.keepsGitDirectory ?? said ?? false, { name });
 }
 
-function filenameOf(address: string): string {
-  try {
-    const base = posix.basename(decodeURIComponent(new URL(address).pathname));
-    if (base !== '' && base !== '.' && base !== '..' && !base.includes('\0')) return base;
-  } catch {
-    // The address is told of when it is asked.
-  }
-  return '__unnamed__';
-}
-
-function digestOf(checksum: string): string | undefined {
-  if (checksum === '') return undefined;
-  if (/^sha256:[0-9a-f]{64}$/.test(checksum)) return checksum;
-  const algorithm = checksum.split(':', 1)[0]!;
-  throw invalid(
-    withSuggestion(
-      `invalid checksum ${JSON.stringify(checksum)}: want sha256: and 64 lower-case hex digits`,
-      algorithm,
-      ['sha256'],
-    ),
-  );
-}
-
 /** A path in the stage; a slash at its end, and `.`, mean a folder. */
 export function destinationOf(stage: StageBuild, path: string): string {
   const text = path === '.' || path === '' ? './' : path;
   const whole = text.startsWith('/') ? text : `${stage.directory}/${text}`;
   return llb.cleanPath(whole, true);
-}
-
-const MAX_ID = 2 ** 31 - 1;
-
-/** `user`, `user:group`, by number or by name. */
-export function ownershipOf(text: string): llb.Ownership | undefined {
-  if (text === '') return undefined;
-  const owner = (part: string): llb.Owner => {
-    if (part === 'root') return 0;
-    return /^\d+$/.test(part) && Number(part) <= MAX_ID ? Number(part) : part;
-  };
-  const colon = text.indexOf(':');
-  if (colon < 0) return { user: owner(text) };
-  return { user: owner(text.slice(0, colon)), group: owner(text.slice(colon + 1)) };
-}
-
-const symbolicMode = /^[ugoa]*(?:[-+=][rwxXst]*|[-+=][ugo])+(?:,[ugoa]*(?:[-+=][rwxXst]*|[-+=][ugo])+)*$/;
-
-function modeOf(text: string): number | string | undefined {
-  if (text === '') return undefined;
-  const mode = Number.parseInt(text, 8);
-  if (/^[0-7]+$/.test(text) && mode <= 0o7777) return mode;
-  if (symbolicMode.test(text)) return text;
-  throw invalid(
-    `invalid chmod parameter: '${text}'. it should be octal string and between 0 and 07777, or symbols such as u=rwX,go=rX`,
-  );
 }

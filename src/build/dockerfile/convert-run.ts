@@ -4,6 +4,7 @@ import { NetMode } from '../../protocol/index.ts';
 import * as llb from '../llb/index.ts';
 import { type Conversion, notesOf, operationPlatformOf, platformOf } from './conversion.ts';
 import { record } from './image-document.ts';
+import { agentOf, isOwned, ownedFolder, secretOf } from './mount-words.ts';
 import { chompTabs, type Mount, type RunInstruction, readMount } from './parse/index.ts';
 import type { Command, StageBuild } from './stage.ts';
 import { stepName, withUpperKeyword } from './step-name.ts';
@@ -198,41 +199,4 @@ function sourceOf(
   if (mount.type === 'cache') return undefined;
   stage.contextPaths.add(path);
   return conversion.context;
-}
-
-const isOwned = ({ uid, gid, mode }: Mount): boolean => uid !== undefined || gid !== undefined || mode !== undefined;
-
-const ownedFolder = ({ uid, gid, mode }: Mount): llb.FileChange => ({
-  kind: 'mkdir',
-  path: '/cache',
-  mode: mode ?? 0o755,
-  owner: { user: uid ?? 0, group: gid ?? 0 },
-});
-
-function secretOf(mount: Mount): llb.SecretMount {
-  const id = mount.source || mount.id || posix.basename(mount.target);
-  if (id === '') throw invalid('a secret mount wants an id, or a target: --mount=type=secret,id=NAME');
-  const target =
-    mount.target !== '' ? mount.target : mount.env === undefined ? `/run/secrets/${posix.basename(id)}` : undefined;
-  return {
-    id,
-    target,
-    env: mount.env,
-    uid: mount.uid ?? 0,
-    gid: mount.gid ?? 0,
-    mode: mount.mode ?? 0o400,
-    isOptional: !mount.isRequired,
-  };
-}
-
-function agentOf(mount: Mount): llb.SshMount {
-  if (mount.source !== '') throw invalid('ssh mounts do not support source: name the agent by id');
-  return {
-    id: mount.id,
-    target: mount.target === '' ? undefined : mount.target,
-    uid: mount.uid ?? 0,
-    gid: mount.gid ?? 0,
-    mode: mount.mode ?? 0o600,
-    isOptional: !mount.isRequired,
-  };
 }

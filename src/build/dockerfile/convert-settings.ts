@@ -4,8 +4,8 @@ import { TareError } from '../../errors/index.ts';
 import { parseExposedPorts } from '../../image/index.ts';
 import * as llb from '../llb/index.ts';
 import { type Conversion, notesOf, platformOf } from './conversion.ts';
-import { ownershipOf } from './convert-copy.ts';
 import { withShell } from './convert-run.ts';
+import { ownershipOf } from './copy-words.ts';
 import { durationText, quoted, quotedList, quotedNumber } from './go-format.ts';
 import { record, setVariable } from './image-document.ts';
 import type {

@@ -33,6 +33,10 @@ export interface StepContainerRequest {
   devices?: readonly CDIDevice[];
   /** Architecture of its programs, as Go calls it; '' for the host's. */
   architecture: string;
+  /** A snapshot that is the root, whose changes stay in it; undefined: a new one over the root's input. */
+  rootSnapshot?: string;
+  /** Folders and files of the host, over all other mounts. */
+  binds?: readonly SpecMount[];
 }
 
 /** A command. The first one that runs is the container's own, with its settings; those beside it share them. */
@@ -43,6 +47,8 @@ export interface StepProcess {
   terminal: boolean;
   /** Whether something is written to its standard input. */
   stdin: boolean;
+  /** More or less than steps have, by name: `NET_ADMIN`, `ALL`. */
+  capabilities?: { add: readonly string[]; drop: readonly string[] };
 }
 
 /** A command that runs. Its streams are the caller's to read, or to destroy. */
@@ -114,13 +120,15 @@ export async function openStepContainer(
     {
       ...{ entries: parts, layers: parts.layers, id, directory, signal: context.signal },
       sessions: () => context.sessions(),
+      rootSnapshot: request.rootSnapshot,
     },
     request.mounts,
     request.inputs,
     request.cwd ?? '/',
     undo,
   );
-  const rootfs = parts.layers.mount(prepared.root.snapshot, { volatile: true });
+  // What is made here is lost with the step when power goes; what is somebody's is not.
+  const rootfs = parts.layers.mount(prepared.root.snapshot, { volatile: request.rootSnapshot === undefined });
   const step = new OpenStep({
     parts,
     context,
@@ -221,7 +229,7 @@ class OpenStep implements StepContainer {
     const user = resolveUserIn(rootfs, meta.user);
     const cwd = posix.resolve('/', meta.cwd);
     this.#targets.makeFolder(cwd, user);
-    const mounts: SpecMount[] = [...prepared.mounts];
+    const mounts: SpecMount[] = [...prepared.mounts, ...(request.binds ?? [])];
     if (emulator !== undefined) {
       mounts.push({ type: 'bind', source: emulator, destination: emulator, readOnly: true, isFile: true });
     }
@@ -231,6 +239,7 @@ class OpenStep implements StepContainer {
     writeFileSync(files.resolvConf, network.resolvConf, { mode: 0o644 });
     const spec = stepSpec({
       ...{ id, meta: { ...meta, cwd }, security: process.security, user, rootfs, mounts, secretEnv, files },
+      capabilities: process.capabilities,
       network: { mode: request.network, path: network.path },
       isReadOnlyRoot: prepared.root.isReadOnly,
       cgroupsPath: stepCgroup(meta.cgroupParent || parts.cgroupParent || `/${parts.instance}`, id),

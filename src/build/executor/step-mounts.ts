@@ -27,6 +27,8 @@ export interface StepMountDeps {
   /** Folder in memory, the step's own: its mounts and secrets lie there, and a crash leaves them to `reconcileSteps`. */
   directory: string;
   sessions(): readonly BuildSession[];
+  /** A snapshot of somebody's that is the root, and stays his; undefined: a new one over the root's input. */
+  rootSnapshot?: string | undefined;
   signal: AbortSignal;
 }
 
@@ -151,6 +153,11 @@ class MountMaker {
       throw new TareError('InvalidArgument', `invalid mount type ${MountType[one.mountType]} for /`);
     }
     if (this.root !== undefined) throw new TareError('InvalidArgument', 'a command has two roots');
+    const given = this.#deps.rootSnapshot;
+    if (given !== undefined) {
+      this.root = { snapshot: given, isReadOnly: one.readonly };
+      return;
+    }
     const base = this.#input(one) ?? emptyTree;
     const snapshot = await this.#snapshot(base, index);
     this.root = { snapshot, isReadOnly: one.readonly };

@@ -39,6 +39,7 @@ export interface StepSpecInput {
   id: string;
   meta: Meta;
   security: SecurityMode;
+  capabilities?: { add: readonly string[]; drop: readonly string[] } | undefined;
   network: { mode: NetMode; path: string | undefined };
   user: ResolvedUser;
   rootfs: string;
@@ -62,6 +63,7 @@ export function stepSpec(input: StepSpecInput): OciSpec {
       ...plainHost,
       ...input.limits,
       privileged: input.security === SecurityMode.INSECURE,
+      ...(input.capabilities && { capAdd: [...input.capabilities.add], capDrop: [...input.capabilities.drop] }),
       networkMode: network.path === undefined ? 'host' : 'sandbox',
       readonlyRootfs: input.isReadOnlyRoot,
       ulimits: meta.ulimit.map(({ Name, Soft, Hard }) => ({ name: Name, soft: Number(Soft), hard: Number(Hard) })),

@@ -117,7 +117,7 @@ function namedContexts(texts: readonly string[]): Record<string, string> {
   );
 }
 
-function secretOf(text: string, env: NodeJS.ProcessEnv): [string, SecretSource] {
+export function secretOf(text: string, env: NodeJS.ProcessEnv): [string, SecretSource] {
   const fields = new Map(splitFields(text).map(splitPair));
   for (const key of fields.keys())
     if (!['id', 'src', 'source', 'env', 'type'].includes(key))
@@ -135,7 +135,7 @@ function secretOf(text: string, env: NodeJS.ProcessEnv): [string, SecretSource] 
   return [id, type === 'env' || (type === undefined && env[id] !== undefined) ? { variable: id } : { file: id }];
 }
 
-function agentOf(text: string): [string, string | undefined] {
+export function agentOf(text: string): [string, string | undefined] {
   const [id, path] = splitPair(text);
   return [id === '' ? 'default' : id, path];
 }

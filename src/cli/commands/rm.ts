@@ -1,9 +1,11 @@
 import { kindOf, messageOf } from '../../errors/index.ts';
-import { command } from '../command.ts';
+import { type Context, command } from '../command.ts';
 import { forEach, segment } from '../each.ts';
+import type { Client } from '../transport/client.ts';
 
 export default command({
   usage: '[OPTIONS] CONTAINER [CONTAINER...]',
+  description: 'Working containers (tare from) as well.',
   options: {
     force: { type: 'bool', short: 'f', help: 'Force the removal of a running container (uses SIGKILL)' },
     link: { type: 'bool', short: 'l', help: 'Remove the specified link' },
@@ -15,9 +17,7 @@ export default command({
     const client = await context.connect();
     return await forEach(context, names, async (name) => {
       try {
-        await client.json('DELETE', `/containers/${segment(name)}`, {
-          query: { force: options.force, link: options.link, v: options.volumes },
-        });
+        await removeOne(context, client, name, options);
       } catch (error) {
         // What is to be gone and is not there is no failure of rm -f.
         if (!options.force || kindOf(error) !== 'NotFound') throw error;
@@ -28,3 +28,18 @@ export default command({
     });
   },
 });
+
+async function removeOne(
+  context: Context,
+  client: Client,
+  name: string,
+  { force, link, volumes }: { force: boolean; link: boolean; volumes: boolean },
+): Promise<void> {
+  try {
+    await client.json('DELETE', `/containers/${segment(name)}`, { query: { force, link, v: volumes } });
+  } catch (error) {
+    if (link || kindOf(error) !== 'NotFound') throw error;
+    const { elseWorking } = await import('../working/working-here.ts');
+    await elseWorking(context, name, error, (container) => container.remove());
+  }
+}

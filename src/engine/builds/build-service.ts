@@ -11,6 +11,7 @@ import type {
 } from '../../build/index.ts';
 import type { BuildOptions } from './build-options.ts';
 import type { InstructionSink } from './instruction-events.ts';
+import type { FromOptions, WorkingContainer, WorkingContainerView } from './working/working-types.ts';
 
 /** What a build gave. */
 export interface BuildOutcome {
@@ -62,6 +63,16 @@ export interface BuildService {
   buildByInstruction(options: BuildOptions, tell: InstructionSink, signal: AbortSignal): Promise<BuildOutcome>;
   /** A build in the builder's own words, with a session of the caller's. */
   solve(request: BuildRequest, progress: ProgressSink, signal: AbortSignal): Promise<BuildResult>;
+  /**
+   * Makes a working container: an image in the making, changed step by step without a Dockerfile.
+   * @param ref an image, or `scratch`
+   * @throws {TareError} NotFound: the image; AlreadyExists: the name
+   */
+  from(ref: string, options?: FromOptions): Promise<WorkingContainer>;
+  /** @param ref name, id, or unique beginning of an id @throws {TareError} NotFound */
+  workingContainer(ref: string): Promise<WorkingContainer>;
+  /** Newest first. */
+  workingContainers(): Promise<WorkingContainerView[]>;
   /** What the cache holds. @param filters as in `CachePrune` */
   usage(filters?: readonly string[]): Promise<readonly CacheUsage[]>;
   /** Forgets what of the cache nobody uses now, oldest first, and tells of each. At the end there is an event. */

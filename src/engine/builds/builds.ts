@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { isIPv4 } from 'node:net';
 import type { BuildCache } from '../../build/cache/index.ts';
-import type { Builder, BuildRequest, BuildResult } from '../../build/index.ts';
+import type { Builder, BuildRequest } from '../../build/index.ts';
 import type { ContentStore } from '../../storage/index.ts';
 import { defaultCgroupParent, hasCgroup } from '../container-cgroup.ts';
 import { pruneEvent } from '../events.ts';
@@ -10,8 +10,9 @@ import type { EngineParts } from '../parts.ts';
 import { engineID } from '../system.ts';
 import { version } from '../version.ts';
 import { cachePolicy, hasBuildCache, makeBuilderFolders, openBuildCache, parallelism } from './build-cache.ts';
-import type { BuildOutcome, BuildService } from './build-service.ts';
+import type { BuildService } from './build-service.ts';
 import { CacheKeeping } from './cache-keeping.ts';
+import { outcomeOf } from './outcome.ts';
 
 /** What building needs of the engine. */
 export interface BuildServiceDeps {
@@ -55,6 +56,8 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     using _intent = parts.intents.begin();
     return await (await builder()).build(request, progress, signal);
   };
+  const workingDeps = { parts: deps.parts, images: deps.images, builder, asUser: deps.asUser };
+  const working = () => import('./working/open-working.ts');
   return {
     solve,
     build: async (options, watch = {}) => {
@@ -94,6 +97,9 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
         throw error;
       }
     },
+    from: async (ref, options = {}) => (await working()).fromImage(workingDeps, ref, options),
+    workingContainer: async (ref) => (await working()).openWorking(workingDeps, ref),
+    workingContainers: async () => (await working()).listWorking(workingDeps),
     async *prune(request) {
       // Who dies meanwhile leaves layers that no record has.
       using _intent = parts.intents.begin();
@@ -160,24 +166,4 @@ async function openLate(
   (await cache()).layersInUse = () => builder.layersInUse();
   const owned = opening.move();
   return { builder, [Symbol.asyncDispose]: () => owned.disposeAsync() };
-}
-
-/** What exporters and frontends tell, in the engine's words. */
-function outcomeOf({ exporterResponse, metadata }: BuildResult): BuildOutcome {
-  const text = (key: string) => Buffer.from(metadata.get(key) ?? []).toString('utf8');
-  const imageID = exporterResponse['containerimage.config.digest'];
-  const digest = exporterResponse['containerimage.digest'];
-  return {
-    exporterResponse,
-    ...(imageID === undefined ? {} : { imageID }),
-    ...(digest === undefined ? {} : { digest }),
-    ...(metadata.has('result.txt') || metadata.has('result.json')
-      ? {
-          answer: {
-            ...{ text: text('result.txt'), json: text('result.json') },
-            status: Number(text('result.statuscode') || '0'),
-          },
-        }
-      : {}),
-  };
 }

@@ -223,7 +223,8 @@ export async function nameLocalCaches(
   }
 }
 
-function destinations(outputs: readonly BuildOutput[]): NonNullable<SessionOptions['outputs']> {
+/** Of outputs by their positions, as exporters name them. */
+export function destinations(outputs: readonly BuildOutput[]): NonNullable<SessionOptions['outputs']> {
   return Object.fromEntries(
     outputs.flatMap(({ destination }, index) => (destination === undefined ? [] : [[String(index), destination]])),
   );

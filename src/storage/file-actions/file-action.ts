@@ -24,6 +24,8 @@ export interface CopyAction extends MadeFile {
   contentsOnly: boolean;
   /** An archive, compressed or not, is unpacked. */
   unpacks: boolean;
+  /** What is unpacked is whose its archive says, whoever else is to own what is copied. */
+  keepsUnpackedOwners?: boolean;
   /** Missing folders on the way to the destination are made. */
   makesParents: boolean;
   allowsWildcard: boolean;

@@ -265,7 +265,7 @@ async function unpack(
   using file = new OpenFile(openAt(AT_FDCWD, `/proc/self/fd/${found.fd}`, O_RDONLY));
   if (!(await isArchive(file.fd))) return false;
   using target = parents.ensure(destination);
-  const owner = ownerOf(action);
+  const owner = action.keepsUnpackedOwners === true ? undefined : ownerOf(action);
   await extractInto(target.fd, contentOf(file.fd), owner === undefined ? {} : { owner });
   return true;
 }

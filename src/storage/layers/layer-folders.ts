@@ -40,6 +40,16 @@ const SETTLE_MS = 2000;
 
 const layerPattern = /^(local-[0-9a-f]{32}|[0-9a-f]{64})$/;
 
+function readRecordAt(folder: string): LayerRecord | undefined {
+  try {
+    return JSON.parse(readFileSync(join(folder, 'layer.json'), 'utf8')) as LayerRecord;
+  } catch (error) {
+    // SyntaxError: an empty record, which power cut off before it was written. ELOOP: a removal that was cut short.
+    if (isCode(error, 'ENOENT', 'ELOOP') || error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
 /** The name of a layer's folder. */
 export const folderNameOf = (name: LayerName): string => (isLocalLayer(name) ? name.replace(':', '-') : hexOf(name));
 const layerNameOf = (folder: string): LayerName =>
@@ -114,13 +124,7 @@ export class LayerFolders {
 
   /** What a layer's record says now, whether or not its files are whole. */
   readRecord(name: LayerName): LayerRecord | undefined {
-    try {
-      return JSON.parse(readFileSync(join(this.folder(name), 'layer.json'), 'utf8')) as LayerRecord;
-    } catch (error) {
-      // SyntaxError: an empty record, which power cut off before it was written. ELOOP: a removal that was cut short.
-      if (isCode(error, 'ENOENT', 'ELOOP') || error instanceof SyntaxError) return undefined;
-      throw error;
-    }
+    return readRecordAt(this.folder(name));
   }
 
   /** Names of the layers that there are; some may not be whole. */
@@ -137,8 +141,18 @@ export class LayerFolders {
 
   /** Makes an ingested folder a layer, unless it is one already. */
   async publish(ingest: string, name: LayerName, made: Omit<LayerRecord, 'bootId'>): Promise<void> {
+    await this.place(ingest, name, await this.describe(ingest, made));
+  }
+
+  /** Writes the record of a layer that is being made. */
+  async describe(ingest: string, made: Omit<LayerRecord, 'bootId'>): Promise<LayerRecord> {
     const record: LayerRecord = { ...made, bootId: this.bootId };
     await writeFile(join(ingest, 'layer.json'), JSON.stringify(record), { mode: 0o600 });
+    return record;
+  }
+
+  /** Makes an ingested folder with its record a layer, unless it is one already. */
+  async place(ingest: string, name: LayerName, record: LayerRecord): Promise<void> {
     if (this.record(name)) return;
     // A layer that power cut off may lie in its place.
     await this.discard(this.folder(name));
@@ -149,6 +163,24 @@ export class LayerFolders {
     }
     this.remember(name, record);
     this.#settleLater(folderNameOf(name));
+  }
+
+  /**
+   * Places a local layer that has all its files and its record, and whose maker died before it had its place. The caller holds the lock
+   * of its id.
+   * @returns false: there is none
+   */
+  async placeAbandoned(name: LayerName): Promise<boolean> {
+    const id = folderNameOf(name);
+    for (const entry of await readdir(join(this.directory, 'ingest'))) {
+      const ingest = join(this.directory, 'ingest', entry);
+      const isWhole = isLocalLayer(name) && entry.startsWith(`${id}.`) && exists(join(ingest, 'diff'));
+      const record = isWhole ? readRecordAt(ingest) : undefined;
+      if (record === undefined) continue;
+      await this.place(ingest, name, record);
+      return true;
+    }
+    return false;
   }
 
   remember(name: LayerName, record: LayerRecord): void {
@@ -171,6 +203,8 @@ export class LayerFolders {
       const id = name.split('.', 1)[0]!;
       using lock = tryFlock(join(this.directory, 'locks', id));
       if (lock === undefined) continue;
+      // The files of a snapshot that was being frozen are nowhere else; whether anybody wants them, records say.
+      if (id.startsWith('local-') && (await this.placeAbandoned(layerNameOf(id)))) continue;
       await this.discard(join(this.directory, 'ingest', name));
       await rm(join(this.directory, 'locks', id), { force: true });
     }

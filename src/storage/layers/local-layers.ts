@@ -35,23 +35,35 @@ export class LocalLayers {
   }
 
   /**
-   * Makes a folder of files a layer, taking it away from where it is. After a crash it is there or gone.
+   * Makes a folder of files a layer, taking it away from where it is. After a crash it lies where it was, or `finish` finds it.
    * @param root owner and mode of the root folder, if the layer changes them
    */
-  async adopt(files: string, root: RootStatus | undefined): Promise<LocalLayer> {
-    const name = newLocalLayer();
+  async adopt(files: string, root: RootStatus | undefined, name = newLocalLayer()): Promise<LocalLayer> {
     const id = folderNameOf(name);
     using _lock = await this.#folders.lock(id);
     const ingest = await this.#folders.ingest(id);
+    let isTaken = false;
     try {
-      renameSync(files, join(ingest, 'diff'));
+      const record = await this.#folders.describe(ingest, { implied: [], root, maker: this.#life.id });
       moveIfAny(join(dirname(files), CONTENTS), join(ingest, CONTENTS));
-      await this.#folders.publish(ingest, name, { implied: [], root, maker: this.#life.id });
+      renameSync(files, join(ingest, 'diff'));
+      isTaken = true;
+      await this.#folders.place(ingest, name, record);
     } finally {
-      await this.#folders.discard(ingest);
+      if (!isTaken) await this.#folders.discard(ingest);
       await unlink(join(this.#folders.directory, 'locks', id)).catch(() => {});
     }
     return name;
+  }
+
+  /** Whether a folder of files has become this layer; one whose maker died in the middle is finished. @returns undefined: it has not */
+  async finish(name: LocalLayer): Promise<LocalLayer | undefined> {
+    if (this.#folders.record(name) !== undefined) return name;
+    const id = folderNameOf(name);
+    using _lock = await this.#folders.lock(id);
+    const isPlaced = await this.#folders.placeAbandoned(name);
+    await unlink(join(this.#folders.directory, 'locks', id)).catch(() => {});
+    return isPlaced ? name : undefined;
   }
 
   /** Takes a layer's files back, to be changed. Nothing may stand on it. */

@@ -1,0 +1,3 @@
+import { copyCommand } from '../working/copy-command.ts';
+
+export default copyCommand('add');

@@ -1,0 +1,195 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { project } from '../support/built.ts';
+import { withEngine } from '../support/faces.ts';
+import { busyboxImage } from '../support/image.ts';
+import { Namespaces } from '../support/namespaces.ts';
+import { pictureOf, withoutHabits } from './differential/picture.ts';
+
+const engine = withEngine({ face: 'in-process' });
+const tare = (...args: string[]) => engine().cli(args);
+const refused = (...args: string[]) => engine().cli(args, { expect: 1 });
+/** What a command prints, without the end of the line. */
+const told = async (...args: string[]) => (await tare(...args)).stdout.trimEnd();
+let folders = 0;
+
+/** A folder with files. */
+function folderWith(files: Record<string, string>): string {
+  folders += 1;
+  const folder = join(engine().root, `files${folders}`);
+  mkdirSync(folder);
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(join(folder, name, '..'), { recursive: true });
+    writeFileSync(join(folder, name), text);
+  }
+  return folder;
+}
+
+/** Runs a script in a shell for which `tare` is this engine's. */
+async function script(text: string, cwd: string, env: Record<string, string> = {}): Promise<string> {
+  const bin = folderWith({ tare: `#!/bin/sh\nexec ${engine().tareCommand([]).join(' ')} "$@"\n` });
+  await engine().run(['chmod', '755', join(bin, 'tare')]);
+  const path = `${bin}:${process.env['PATH']}`;
+  return (await engine().run(['sh', '-euc', text], { cwd, env: { ...env, PATH: path } })).stdout;
+}
+
+test('the documented sequence makes an image that runs', async () => {
+  const chapter = readFileSync(join(project, 'docs/build.md'), 'utf8').split('\n## Without a Dockerfile\n')[1]!;
+  const [, text] = /```sh\n(.*?)```/s.exec(chapter)!;
+  const folder = folderWith({ 'app.sh': '#!/bin/sh\necho "$GREETING, $(cat /etc/built) $(cat /etc/host)"\n' });
+  expect(await script(text!, folder, { BASE: 'busybox:test' })).toMatch(/hello, built on Linux from the host\n$/);
+  expect(await told('from', '--list', '--quiet')).toBe('');
+});
+
+/** One sequence for both: `$b` is the program, `$run` its word for running in a container. */
+const sequence = `
+c=$($b from busybox:test); echo "$c"
+$b copy "$c" d /dst
+$b copy --chown 1000:1000 --chmod 640 "$c" d/f d/sub /owned/
+$b copy --chown app "$c" d/f /named
+$b add "$c" t.tar /unpacked
+$b copy "$c" t.tar /packed
+$b config --workingdir /work "$c"
+$b copy "$c" d/f relative
+$b $run "$c" -- sh -c 'echo "$(pwd) $(id -u) $HOME" > ran; rm /www/index.html; ln -s ran link'
+$b config --user app --env A=1 --env B=2 --label x=y --port 80 --port 90/udp --volume /home --stop-signal 9 --author me \\
+  --shell '/bin/sh -c' --entrypoint '["/e","f"]' --cmd "a 'b c'" "$c"
+$b $run "$c" -- sh -c 'echo "$A $(id -u) $HOME" > /tmp/user'
+$b config --env A- --label x- --label z=1 --port 80- "$c"
+m=$($b mount "$c"); echo mounted > "$m/mounted"; $b umount "$c" >&2
+$b config --add-history --env Z=1 --cmd foo "$c"
+$b commit --format docker "$c" made:test >&2
+d=$($b from --name second made:test); echo "$d"
+$b config --user root "$d"
+$b $run "$d" -- rm -r /dst
+$b config --onbuild 'RUN true' "$d"
+$b commit --format docker --rm "$d" second:test >&2
+$b from made:test
+$b rm "$c" made-working-container >&2
+`;
+
+describe('beside buildah', () => {
+  let space: Namespaces;
+  beforeAll(async () => {
+    space = await Namespaces.open((root) => `tare-test-buildah-${basename(root)}`);
+    await space.run(['mount', '-t', 'tmpfs', 'tmpfs', '/run']);
+  });
+  afterAll(async () => {
+    await space[Symbol.asyncDispose]();
+  });
+
+  test('the same sequence makes equal images', async () => {
+    const files = folderWith({ 'd/f': 'hi\n', 'd/sub/g': 'x\n' });
+    await engine().run(['sh', '-c', 'tar cf t.tar --owner=5 --group=6 d'], { cwd: files });
+    const buildah = `buildah --root ${join(space.root, 'data')} --runroot /run/buildah --storage-driver vfs`;
+    const options = { cwd: files, timeoutMs: 120_000 };
+    await space.run(['sh', '-c', `${buildah} pull docker-archive:${busyboxImage().docker}`], options);
+    const run = 'run --runtime crun --isolation oci --network none';
+    const theirs = await space.run(['sh', '-euc', sequence], { ...options, env: { b: buildah, run } });
+    const ours = await script(sequence, files, { b: 'tare', run: 'run --network none --in' });
+    const names = (text: string) => text.split('\n').filter((line) => /^[a-z-]+$/.test(line));
+    expect(names(ours)).toEqual(['busybox-working-container', 'second', 'made-working-container']);
+    expect(names(ours)).toEqual(names(theirs.stdout));
+    for (const name of ['made:test', 'second:test']) {
+      const archive = join(space.root, 'image.tar');
+      await space.run(['sh', '-c', `rm -f ${archive}; ${buildah} push ${name} docker-archive:${archive}:${name}`]);
+      const reference = await pictureOf((await space.run(['cat', archive])).bytes);
+      const picture = await pictureOf((await tare('save', name)).bytes);
+      expect(withoutHabits(picture)).toEqual(withoutHabits(reference));
+      expect(picture.history).toEqual(reference.history);
+    }
+  }, 120_000);
+});
+
+test('a step runs as RUN does: with caches, secrets, images, this machine’s folders, and its exit code', async () => {
+  const files = folderWith({ secret: 'hidden', 'shared/x': 'x' });
+  const c = await told('from', 'busybox:test');
+  const run = (...args: string[]) => tare('run', '--network', 'none', ...args);
+  const cache = ['--mount', 'type=cache,target=/cache'];
+  await run('--in', c, ...cache, '--', 'sh', '-c', 'echo kept > /cache/kept');
+  expect((await run('--in', c, ...cache, 'cat', '/cache/kept')).stdout).toBe('kept\n');
+  const secret = ['--secret', `id=s,src=${join(files, 'secret')}`, '--mount', 'type=secret,id=s'];
+  expect((await run('--in', c, ...secret, 'cat', '/run/secrets/s')).stdout).toBe('hidden');
+  const image = ['--mount', 'type=bind,from=busybox:test,source=/www,target=/mnt'];
+  expect((await run('--in', c, ...image, 'cat', '/mnt/index.html')).stdout).toBe('Hello from Tare\n');
+  const bound = ['--volume', `${join(files, 'shared')}:/shared`];
+  await run('--in', c, ...bound, '--user', '0', 'sh', '-c', 'cp /shared/x /shared/y');
+  expect(readFileSync(join(files, 'shared/y'), 'utf8')).toBe('x');
+  expect((await run('--in', c, '--env', 'A=1', 'sh', '-c', 'echo $A')).stdout).toBe('1\n');
+  const failing = ['run', '--network', 'none', '--in', c];
+  expect((await engine().cli([...failing, 'sh', '-c', 'exit 7'], { expect: 7 })).stderr).toBe('');
+  await engine().cli([...failing, 'nothing-of-this-name'], { expect: 127 });
+  await engine().cli([...failing, '--publish', '80:80', 'true'], { expect: 125 });
+  const piped = await engine().run([
+    'sh',
+    '-c',
+    `echo typed | ${engine().tareCommand(['run', '--network', 'none', '-i', '--in', c, 'cat']).join(' ')}`,
+  ]);
+  expect(piped.stdout).toBe('typed\n');
+  // Of all of these nothing stays but what a command changed.
+  await tare('commit', '--rm', c, 'untouched:test');
+  expect((await tare('history', '--quiet', 'untouched:test')).stdout.split('\n').length).toBe(3);
+  // As a RUN, it leaves the folders that every Linux container has.
+  expect(await told('diff', 'busybox:test', 'untouched:test')).toBe('A /dev\nA /proc\nA /sys');
+});
+
+test('files come from images, other working containers, a context without what is ignored', async () => {
+  const files = folderWith({ 'a.txt': 'a', 'b.log': 'b', 'deep/c.log': 'c', ignore: '**/*.log\nignore\n' });
+  const [one, other] = [await told('from', 'scratch'), await told('from', '--name', 'other', 'scratch')];
+  expect(one).toBe('working-container');
+  await tare('copy', '--contextdir', files, '--ignorefile', join(files, 'ignore'), one, '.', '/context');
+  await tare('copy', '--from', 'busybox:test', one, '/data', '/data');
+  await tare('copy', '--from', one, '--chmod', '600', other, '/context/a.txt', '/copied');
+  await tare('add', '--from', one, other, '/data/kept');
+  const root = await told('mount', other);
+  const listed = await engine().run(['sh', '-c', `cd ${root} && find . -exec stat -c '%n %a %u' {} + | sort`]);
+  expect(listed.stdout).toBe('. 755 0\n./copied 600 0\n./kept 644 1000\n');
+  expect(await told('mount')).toContain(root);
+  await tare('umount', '--all');
+  await tare('commit', one, 'one:test');
+  const shown = await told('image', 'mount', 'one:test');
+  expect((await engine().run(['sh', '-c', `cd ${shown} && find . | sort`])).stdout.split('\n')).toEqual([
+    ...['.', './context', './context/a.txt', './context/deep', './data', './data/kept', ''],
+  ]);
+  await tare('image', 'unmount', 'one:test');
+  expect((await refused('copy', one, join(files, 'nothing'), '/x')).stderr).toMatch(/nothing: no such file/);
+  expect((await refused('copy', '--chown', 'nobody-here', one, join(files, 'a.txt'), '/x')).stderr).toMatch(
+    /nobody-here/,
+  );
+  await tare('rm', one, other);
+});
+
+test('what it was made of stays as long as it does', async () => {
+  await tare('tag', 'busybox:test', 'base:test');
+  const c = await told('from', 'base:test');
+  expect((await refused('rmi', 'base:test', 'busybox:test')).stderr).toMatch(
+    /container [0-9a-f]{12} is using its referenced image/,
+  );
+  await tare('rmi', '--force', 'busybox:test');
+  await tare('image', 'prune', '--all', '--force');
+  expect((await tare('run', '--network', 'none', '--in', c, 'cat', '/www/index.html')).stdout).toBe(
+    'Hello from Tare\n',
+  );
+  await tare('commit', '--rm', c, 'busybox:test');
+  expect(await told('from', '--list', '--quiet')).toBe('');
+  expect((await tare('run', '--rm', '--network', 'none', 'busybox:test', 'cat', '/data/kept')).stdout).toBe(
+    'from the image\n',
+  );
+});
+
+test('lists for scripts, and refusals that name what is wrong', async () => {
+  const c = await told('from', '--name', 'listed', 'scratch');
+  const [view] = JSON.parse(await told('from', '--json')) as { name: string; config: object }[];
+  expect(view).toMatchObject({ name: 'listed', platform: { os: 'linux' } });
+  expect(await told('from', '--list', '--format', '{{.Name}} {{.Image}}')).toBe('listed scratch');
+  expect((await refused('from', '--name', 'listed', 'scratch')).stderr).toMatch(/listed.*another working container/);
+  expect((await refused('from', '--pull', 'never', 'nothing:here')).stderr).toMatch(/No such image: nothing:here/);
+  expect((await refused('config', '--port', 'x', c)).stderr).toMatch(/x/);
+  expect((await refused('config', '--user', 'x', 'no-such')).stderr).toMatch(/no working container "no-such"/);
+  expect((await refused('commit', 'no-such', 'x:y')).stderr).toMatch(/No such container: no-such/);
+  expect((await refused('umount', c)).stderr).toMatch(/listed is not mounted/);
+  const there = await engine().cli(['-H', 'tcp://127.0.0.1:1', 'from', 'scratch'], { expect: 'any' });
+  expect(there.stderr).toMatch(/tcp:\/\/127.0.0.1:1 is named/);
+  await tare('rm', c);
+});
