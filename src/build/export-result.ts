@@ -79,8 +79,10 @@ export async function exportResult(
     }),
   };
   const exporterResponse: Record<string, string> = {};
-  for (const [position, { type, attributes }] of request.exporters.entries()) {
+  const epoch = request.frontendOptions?.['build-arg:SOURCE_DATE_EPOCH'];
+  for (const [position, { type, attributes: given }] of request.exporters.entries()) {
     graph.signal.throwIfAborted();
+    const attributes = { ...(epoch === undefined ? {} : { 'source-date-epoch': epoch }), ...given };
     const exporter = exporterFor(parts, type);
     const told = await shownAs(graph, titles[type] ?? `exporting to ${type}`, ({ progress, signal }) =>
       exporter(source, { exporterID: String(position), attributes, session: request.session, progress, signal }),

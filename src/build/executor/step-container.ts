@@ -14,8 +14,8 @@ import {
 } from '../../runtime/index.ts';
 import type { BuilderParts, NetworkMode, StepNetwork } from '../builder-parts.ts';
 import type { OperationContext } from '../operation.ts';
+import { emulatorFor } from '../platforms.ts';
 import { emptyTree, type Tree } from '../tree.ts';
-import { emulatorFor } from './emulation.ts';
 import { MountTargets } from './mount-targets.ts';
 import { secretVariables } from './secrets.ts';
 import { removeStepFolder } from './step-folder.ts';

@@ -25,9 +25,18 @@ export const archiveExporter =
         'docker exporter does not currently support exporting manifest lists: choose oci',
       );
     }
-    const options = imageOptions(attributes, source, { compression: 'gzip', isBare: type === 'docker' });
+    if (type === 'docker' && source.parts.some((part) => part.attestations.some((one) => !one.isInlineOnly))) {
+      throw new TareError(
+        'Unsupported',
+        "docker's archives have no place for attestations: choose oci, or ask for none (--provenance=false --sbom=false)",
+      );
+    }
+    const options = imageOptions(attributes, source, {
+      ...{ compression: 'gzip', isBare: type === 'docker', hasInline: false },
+    });
     const isTar = attributes.flag('tar', true);
-    attributes.ignore('dest', 'context');
+    // Where to and what of it is the client's matter; unpacking and storing are other exporters'.
+    attributes.ignore('dest', 'context', 'unpack', 'store', 'push');
     warnOfUnknown(attributes, context);
     await using _content = await parts.holdContent();
     const made = await makeImage(parts, source, options, names.names.map(canonical), context);

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { basename } from 'node:path';
+import { basename, extname } from 'node:path';
 import { TareError } from '../../errors/index.ts';
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, toByteString } from '../../linux/index.ts';
 import { encodeHeader, endOfArchive, padding, type TarEntryType } from '../../storage/index.ts';
@@ -54,13 +54,37 @@ export const folderExporter =
     const trees: ExportedTree[] = [];
     for (const part of source.parts) trees.push(await openPart(parts, source, part, options, opened, context.signal));
     if (type === 'tar') await shown(context.progress, 'sending tarball', () => sendTar(trees, context));
-    else {
-      await shown(context.progress, 'copying files', () =>
-        context.session.sendFolder(context.exporterID, sentFolder(trees), context.signal),
-      );
-    }
+    else await sendFolders(trees, options.isSplit, context);
     return {};
   };
+
+/** Side by side in one, or one after the other into the same. @throws {TareError} Conflict: two platforms have a file of one name */
+async function sendFolders(
+  trees: readonly ExportedTree[],
+  isSplit: boolean,
+  { session, exporterID, progress, signal }: ExportContext,
+): Promise<void> {
+  const sent = isSplit ? [trees] : trees.map((tree) => [tree]);
+  if (!isSplit && trees.length > 1) {
+    const files = new Set<string>();
+    for (const tree of trees) {
+      for await (const { entry } of entriesOf([tree])) {
+        if ((entry.mode & S_IFMT) === S_IFDIR) continue;
+        if (files.has(entry.path)) throw taken(entry.path);
+        files.add(entry.path);
+      }
+    }
+  }
+  await shown(progress, 'copying files', async () => {
+    for (const one of sent) await session.sendFolder(exporterID, sentFolder(one), signal);
+  });
+}
+
+const taken = (path: string) =>
+  new TareError(
+    'Conflict',
+    `two platforms have a file /${path}: with platform-split=true each gets a folder of its own`,
+  );
 
 async function openPart(
   parts: BuilderParts,
@@ -73,16 +97,17 @@ async function openPart(
   const root = opened.use(await showTree(parts, part.tree));
   const prefix = isSplit ? `${part.platformID.replaceAll('/', '_')}/` : '';
   const epochMs = epochOf(epoch, source.metadata, part.platformID);
+  const isOnly = source.parts.length === 1;
   const told = part.attestations.filter(({ isInlineOnly }) => !isInlineOnly);
   if (told.length === 0) return { root, prefix, epochMs, documents: [] };
   const subjects = await fileSubjects(root.fd, signal);
   const documents = new Map<string, Buffer>();
   for (const attestation of told) {
-    const path = `${attestationPrefix}${basename(attestation.path)}`;
-    if (documents.has(path) || path.includes('/')) {
+    const path = `${attestationPrefix}${nameOf(attestation.path, isSplit || isOnly ? undefined : part.platformID)}`;
+    if (documents.has(path) || /^$|^\.\.?$|[/\u0000]/.test(path)) {
       throw new TareError(
         'InvalidArgument',
-        `attestation ${JSON.stringify(path)}: want names that differ, without slashes`,
+        `attestation ${JSON.stringify(path)}: want names of files that differ, without slashes`,
       );
     }
     const form = { createdMs: epochMs ?? parts.now() };
@@ -96,6 +121,14 @@ async function openPart(
     );
   }
   return { root, prefix, epochMs, documents: [...documents].map(([path, bytes]) => ({ path, bytes })) };
+}
+
+/** `provenance.linux_arm64.json`, where documents of several platforms lie in one folder. */
+function nameOf(path: string, platformID: string | undefined): string {
+  const name = basename(path);
+  if (platformID === undefined) return name;
+  const extension = extname(name);
+  return `${basename(name, extension)}.${platformID.replaceAll('/', '_')}${extension}`;
 }
 
 /** The files that a statement about an exported folder speaks of. */

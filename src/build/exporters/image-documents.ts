@@ -1,5 +1,5 @@
 import { isIndexType, mediaTypes } from '../../image/index.ts';
-import type { ContentStore, Descriptor, Digest, Platform } from '../../storage/index.ts';
+import type { ContentStore, Descriptor, Platform } from '../../storage/index.ts';
 import { digestOf } from '../../storage/index.ts';
 import type { ExportedPart } from '../exporter.ts';
 
@@ -44,38 +44,59 @@ export interface StatementDocument {
   predicateType: string;
 }
 
+const ARTIFACT_TYPE = 'application/vnd.docker.attestation.manifest.v1+json';
+/** image-spec 1.1, "Guidance for an Empty Descriptor". */
+const emptyConfig = { ...documentOf('application/vnd.oci.empty.v1+json', Buffer.from('{}')), data: 'e30=' };
+
 /**
- * The manifest of what is said about an image: a layer a statement, and a config of no platform.
+ * The manifest of what is said about an image: a layer a statement.
+ *
+ * @param isArtifact it is an artifact that names its subject; else it looks like an image of no platform, as older registries want it
  * @see moby/buildkit, docs/attestations/attestation-storage.md
  */
 export function attestationManifest(
-  subject: Digest,
+  subject: Descriptor,
   statements: readonly StatementDocument[],
+  isArtifact: boolean,
 ): { manifest: ImageDocument; blobs: ImageDocument[] } {
   const blobs = statements.map(({ bytes, predicateType }) => {
     const { descriptor } = documentOf(IN_TOTO_TYPE, bytes);
     return { bytes, descriptor: { ...descriptor, annotations: { [PREDICATE_KEY]: predicateType } } };
   });
-  const config = documentOf(
+  const layers = blobs.map(({ descriptor }) => descriptor);
+  const config = isArtifact ? emptyConfig : configOfNone(layers);
+  const { mediaType, digest, size } = subject;
+  const { bytes, descriptor } = isArtifact
+    ? documentOf(
+        mediaTypes.manifest,
+        encode({
+          ...{ schemaVersion: 2, mediaType: mediaTypes.manifest, artifactType: ARTIFACT_TYPE },
+          config: { ...emptyConfig.descriptor, data: emptyConfig.data },
+          ...{ layers, subject: { mediaType, digest, size } },
+        }),
+      )
+    : manifestOf(config.descriptor, layers, { isOci: true });
+  const described: Descriptor = {
+    ...descriptor,
+    ...(isArtifact ? { artifactType: ARTIFACT_TYPE } : {}),
+    annotations: { [referenceKeys.digest]: digest, [referenceKeys.type]: 'attestation-manifest' },
+    platform: { architecture: 'unknown', os: 'unknown' },
+  };
+  return { manifest: { bytes, descriptor: described }, blobs: [config, ...blobs] };
+}
+
+const configOfNone = (layers: readonly Descriptor[]): ImageDocument =>
+  documentOf(
     mediaTypes.config,
     Buffer.from(
       JSON.stringify({
         architecture: 'unknown',
         os: 'unknown',
         config: {},
-        rootfs: { type: 'layers', diff_ids: blobs.map(({ descriptor }) => descriptor.digest) },
+        rootfs: { type: 'layers', diff_ids: layers.map(({ digest }) => digest) },
       }),
     ),
   );
-  const layers = blobs.map(({ descriptor }) => descriptor);
-  const { bytes, descriptor } = manifestOf(config.descriptor, layers, { isOci: true });
-  const described: Descriptor = {
-    ...descriptor,
-    annotations: { [referenceKeys.digest]: subject, [referenceKeys.type]: 'attestation-manifest' },
-    platform: { architecture: 'unknown', os: 'unknown' },
-  };
-  return { manifest: { bytes, descriptor: described }, blobs: [config, ...blobs] };
-}
 
 export function indexOf(
   manifests: readonly Descriptor[],

@@ -30,27 +30,39 @@ export interface ImageOptions {
   epoch: string | undefined;
   /** Attestations have no place in it. */
   isBare: boolean;
+  /** Attestations are artifacts that say what they are about (image-spec 1.1, "subject"). */
+  isArtifact: boolean;
+  /** An index is made for attestations alone that are said only in images. */
+  hasInline: boolean;
 }
 
 export function imageOptions(
   attributes: Attributes,
   source: ExportSource,
-  defaults: { compression: CompressionChoice['kind']; isBare?: boolean },
+  defaults: { compression: CompressionChoice['kind']; isBare?: boolean; hasInline?: boolean },
 ): ImageOptions {
   const isBare = defaults.isBare ?? false;
-  const hasAttestations = !isBare && source.parts.some(({ attestations }) => attestations.length > 0);
+  const said = isBare ? [] : source.parts.flatMap(({ attestations }) => attestations);
   const wantsOci = attributes.flag('oci-mediatypes', true);
   const compression = compressionOf(attributes, defaults.compression);
-  // BuildKit's long-gone build information, docker's hint to loaders, and what containers' runtimes do with an image.
-  attributes.ignore('buildinfo', 'buildinfo-attrs', 'prefer-nondist-layers', 'oci-artifact');
+  // BuildKit's long-gone build information.
+  attributes.ignore('buildinfo', 'buildinfo-attrs');
+  if (attributes.flag('prefer-nondist-layers', false)) {
+    throw new TareError(
+      'Unsupported',
+      'prefer-nondist-layers=true is not supported: layers are always stored, and pushed with the image',
+    );
+  }
   return {
     // Attestations and zstd are OCI's alone.
-    isOci: wantsOci || hasAttestations || compression.kind === 'zstd',
+    isOci: wantsOci || said.length > 0 || compression.kind === 'zstd',
     compression,
     annotations: Annotations.of(attributes, source.metadata),
     rewritesTimes: attributes.flag('rewrite-timestamp', false),
     epoch: attributes.text('source-date-epoch'),
     isBare,
+    isArtifact: attributes.flag('oci-artifact', false),
+    hasInline: attributes.flag('attestation-inline', defaults.hasInline ?? true),
   };
 }
 
@@ -82,20 +94,24 @@ export async function makeImage(
   const layers = await shown(progress, 'exporting layers', () =>
     Promise.all(source.parts.map((part) => sealed(parts, source, part, options, signal))),
   );
+  const isIndexed =
+    source.isMultiPlatform ||
+    source.parts.length > 1 ||
+    options.annotations.wantsIndex ||
+    source.parts.some((part) =>
+      part.attestations.some((one) => !options.isBare && (options.hasInline || !one.isInlineOnly)),
+    );
   const images: PlatformImage[] = [];
   for (const [position, part] of source.parts.entries()) {
     signal.throwIfAborted();
-    images.push(await makePart(parts, source, part, layers[position]!, options, names, progress));
+    const attestations = isIndexed && !options.isBare ? part.attestations : [];
+    images.push(await makePart(parts, source, { ...part, attestations }, layers[position]!, options, names, progress));
   }
-  const isIndexed =
-    source.isMultiPlatform ||
-    images.length > 1 ||
-    options.annotations.wantsIndex ||
-    images.some(({ attestation }) => attestation !== undefined);
   if (!isIndexed) {
     const [image] = images;
     if (image === undefined) throw new TareError('InvalidArgument', 'the build has no result that could be an image');
-    return { images, root: image.manifest };
+    const annotations = options.annotations.at('manifest-descriptor', image.platform);
+    return { images, root: { ...image.manifest, ...(annotations === undefined ? {} : { annotations }) } };
   }
   const described = images.map(({ manifest, platform }) => {
     const annotations = { ...manifest.annotations, ...options.annotations.at('manifest-descriptor', platform) };
@@ -107,7 +123,9 @@ export async function makeImage(
     annotations: options.annotations.at('index'),
   });
   await shown(progress, `exporting manifest list ${index.descriptor.digest}`, () => store(parts.content, [index]));
-  return { images, root: index.descriptor, index: index.descriptor };
+  const annotations = options.annotations.at('index-descriptor');
+  const root = { ...index.descriptor, ...(annotations === undefined ? {} : { annotations }) };
+  return { images, root, index: root };
 }
 
 async function sealed(
@@ -181,9 +199,8 @@ async function makePart(
     layers,
     created: config.created!,
   };
-  const attested = options.isBare ? [] : part.attestations;
-  if (attested.length === 0) return made;
-  const { descriptor } = await attest({ content }, attested, made, names, progress);
+  if (part.attestations.length === 0) return made;
+  const { descriptor } = await attest({ content }, part.attestations, made, names, options.isArtifact, progress);
   return { ...made, attestation: descriptor };
 }
 
@@ -192,13 +209,14 @@ async function attest(
   attestations: readonly PartAttestation[],
   { platform, manifest, config, layers, created }: PlatformImage,
   names: readonly string[],
+  isArtifact: boolean,
   progress: ExportContext['progress'],
 ): Promise<ImageDocument> {
   const subjects = imageSubjects(names, platform, manifest.digest);
   const image = { name: names[0] ?? manifest.digest, manifest: manifest.digest, config: config.digest, layers };
   const form = { createdMs: Date.parse(created), image };
   const statements = await Promise.all(attestations.map((one) => statementOf(one, subjects, form)));
-  const { manifest: made, blobs } = attestationManifest(manifest.digest, statements);
+  const { manifest: made, blobs } = attestationManifest(manifest, statements, isArtifact);
   await shown(progress, `exporting attestation manifest ${made.descriptor.digest}`, () =>
     store(content, [...blobs, made]),
   );

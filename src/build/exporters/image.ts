@@ -5,7 +5,7 @@ import type { BuilderParts, BuiltImage } from '../builder-parts.ts';
 import type { ExportContext, Exporter } from '../exporter.ts';
 import { Attributes } from './attributes.ts';
 import { imageOptions, type MadeImage, makeImage, type PlatformImage } from './image-maker.ts';
-import { type ImageNames, imageNames } from './image-names.ts';
+import { type ImageNames, imageNames, storedNames } from './image-names.ts';
 import { pushImage } from './push-image.ts';
 import { warnOfUnknown } from './unknown-options.ts';
 import { shown } from './work-status.ts';
@@ -25,8 +25,11 @@ export const imageExporter =
     // What nobody downloads gains nothing from being compressed.
     const options = imageOptions(attributes, source, { compression: isPushed ? 'gzip' : 'none' });
     const isStored = attributes.flag('store', true) && !(isPushed && isByDigest);
-    // An image of this store is always unpacked, for its layers are what was built; and nothing is to be loaded from anywhere.
-    attributes.ignore('unpack', 'store-allow-incomplete', 'load');
+    // An image of this store is always unpacked and whole: its layers are what was built.
+    attributes.flag('unpack', false);
+    attributes.flag('store-allow-incomplete', false);
+    // Nothing is to be loaded from anywhere.
+    attributes.ignore('load');
     warnOfUnknown(attributes, context);
     if (isPushed && names.names.length === 0) {
       throw new TareError('InvalidArgument', 'tag is needed when pushing to registry: set name');
@@ -45,7 +48,7 @@ async function record(
   { progress, signal }: ExportContext,
 ): Promise<void> {
   for (const { layers } of images) await ensureUnpacked(parts, layers, signal);
-  const texts = names.names.map(canonical);
+  const texts = storedNames(names, root.digest);
   const line = `naming to ${texts.length === 0 ? root.digest : texts.join(', ')}`;
   await shown(progress, line, async () => {
     // The host's own platform has the names; the others are found through the index.

@@ -36,14 +36,14 @@ export const openBeneathRoot = (rootFd: number, path: ByteString, flags: number)
  * What an open folder holds, as it is sent to a client: parents before what is in them, siblings in byte order.
  *
  * @param prefix of paths, '' or ending in a slash
- * @param latestMs later times are told as this one
+ * @param epochMs all times are told as this one
  */
 export async function* treeEntries(
   rootFd: number,
   prefix: string,
-  latestMs: number | undefined,
+  epochMs: number | undefined,
 ): AsyncGenerator<SentEntry, void, void> {
-  const latestNs = latestMs === undefined ? undefined : BigInt(latestMs) * 1_000_000n;
+  const epochNs = epochMs === undefined ? undefined : BigInt(epochMs) * 1_000_000n;
   const links = new Map<string, string>();
   const waiting: ByteString[] = namesIn(rootFd, '');
   let count = 0;
@@ -65,7 +65,7 @@ export async function* treeEntries(
       path: shownPath,
       ...{ mode: status.mode, uid: status.uid, gid: status.gid },
       sizeBytes: status.type === S_IFREG ? status.sizeBytes : 0,
-      modifiedNs: latestNs !== undefined && status.modifyNs > latestNs ? latestNs : status.modifyNs,
+      modifiedNs: epochNs ?? status.modifyNs,
       ...(target === undefined ? {} : { linkname: target }),
       ...(status.deviceMajor === 0 && status.deviceMinor === 0
         ? {}

@@ -108,6 +108,11 @@ async function runStep(
   }
   if ('error' in outcome) {
     // The runtime could not even begin; its words are in the step's output, as with BuildKit.
+    if (/exec format error/i.test(messageOf(outcome.error))) {
+      const { architecture } = vertex.platform;
+      const remedy = `${meta.args[0]} is no program for linux/${architecture}: name the image's own platform with --platform`;
+      throw await failure(`exit code: 1: ${remedy}`, 1, outcome.error);
+    }
     if (['CommandNotFound', 'NotExecutable'].includes(kindOf(outcome.error)))
       throw await failure('exit code: 1', 1, outcome.error);
     throw await failure(messageOf(outcome.error), undefined, outcome.error);

@@ -257,7 +257,7 @@ async function record(
   made: BuiltImage,
   { index, others = [], names: texts = [] }: NonNullable<Parameters<BuildImages['record']>[1]> = {},
 ): Promise<string> {
-  const names = texts.map(commitName);
+  const names = texts.map(madeName);
   const what = names[0] === undefined ? made.config : familiar(names[0]);
   const image = await storedImage(parts, made, what);
   const variants = await Promise.all(others.map((other) => storedImage(parts, other, what)));
@@ -269,6 +269,12 @@ async function record(
     }
   });
   return image.id;
+}
+
+/** A digest in a name is that of what was made, which the builder has seen to. */
+function madeName(text: string): Reference {
+  const name = parseReference(text);
+  return name.digest === undefined ? commitName(text) : name;
 }
 
 async function storedImage(parts: BuildImageParts, made: BuiltImage, what: string): Promise<StoredImage> {
