@@ -55,7 +55,7 @@ class OpenBuilder implements Builder {
 
   constructor(parts: BuilderOptions) {
     this.#parts = parts;
-    this.history = new History(parts);
+    this.history = new History({ ...parts, freed: () => parts.ended(true) });
     this.#cache = new CacheStore({ db: parts.db, layers: parts.layers, now: () => parts.now() });
     this.#solver = new Solver({
       cache: this.#cache,
@@ -129,12 +129,8 @@ class OpenBuilder implements Builder {
 
   async #build(request: BuildRequest, progress: ProgressSink, signal: AbortSignal): Promise<BuildResult> {
     const stop = new AbortController();
-    const ended = request.session.ended;
-    const giveUp = () => stop.abort(canceled());
-    for (const given of [signal, ended]) {
-      if (given.aborted) giveUp();
-      else given.addEventListener('abort', giveUp, { once: true });
-    }
+    using _asker = onAbort(signal, () => stop.abort(canceled()));
+    using _client = onAbort(request.session.ended, () => stop.abort(clientGone()));
     const left = { isAny: false };
     try {
       await using _content = await this.#parts.holdContent();
@@ -143,7 +139,6 @@ class OpenBuilder implements Builder {
         this.#run(request, told, stop.signal, left),
       );
     } finally {
-      for (const given of [signal, ended]) given.removeEventListener('abort', giveUp);
       this.#keepHouse(left.isAny);
     }
   }
@@ -265,6 +260,16 @@ const entitlementsOf = ({ network, isPrivileged, devices = [] }: RunIn): string[
   ...(devices.length > 0 ? ['device'] : []),
 ];
 
+/** Acts once, at once if it has fired. Disposed: no more. */
+function onAbort(signal: AbortSignal, act: () => void): Disposable {
+  if (signal.aborted) act();
+  else signal.addEventListener('abort', act, { once: true });
+  return { [Symbol.dispose]: () => signal.removeEventListener('abort', act) };
+}
+
+const clientGone = () =>
+  new TareError('Unavailable', 'the session of the client has ended: the client is gone, or its connection broke');
+
 /** Each is loaded by the first build that wants it. @throws {TareError} NotFound */
 async function frontendFor(
   context: BridgeContext,
@@ -281,12 +286,6 @@ async function frontendFor(
 /** Frontends of others may go on long after nobody wants their answer. */
 async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const aborted = Promise.withResolvers<never>();
-  const giveUp = () => aborted.reject(signal.reason);
-  if (signal.aborted) giveUp();
-  else signal.addEventListener('abort', giveUp, { once: true });
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', giveUp);
-  }
+  using _signal = onAbort(signal, () => aborted.reject(signal.reason));
+  return await Promise.race([work, aborted.promise]);
 }

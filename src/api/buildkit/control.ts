@@ -88,7 +88,6 @@ async function solve(
   const { promise: calls, resolve } = Promise.withResolvers<Awaited<ReturnType<typeof frontendCalls>>>();
   using _entry = running.add(asked.ref, { calls });
   const session = await sessions.find(request.Session, signal);
-  const ended = AbortSignal.any([signal, session.ended]);
   // A client that names neither a frontend nor a graph is its own frontend.
   const isDriven = asked.frontend === undefined && (asked.definition?.def.length ?? 0) === 0;
   const drive = async (bridge: FrontendBridge): Promise<FrontendResult> => {
@@ -97,6 +96,6 @@ async function solve(
     return await frontend.returned;
   };
   // Who asks for its progress asks the history.
-  const { exporterResponse } = await builds.solve({ ...asked, session, ...(isDriven && { drive }) }, () => {}, ended);
+  const { exporterResponse } = await builds.solve({ ...asked, session, ...(isDriven && { drive }) }, () => {}, signal);
   return create(control.SolveResponseSchema, { ExporterResponse: { ...exporterResponse } });
 }

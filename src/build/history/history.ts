@@ -36,7 +36,10 @@ const BEGIN_WAIT_MS = 15_000;
 /** A short build may be over before its client asks for its progress. */
 const LINGER_MS = 10_000;
 
-export type HistoryParts = Pick<BuilderParts, 'db' | 'locks' | 'content' | 'now' | 'report'>;
+export interface HistoryParts extends Pick<BuilderParts, 'db' | 'locks' | 'content' | 'now' | 'report'> {
+  /** Told that blobs may be left that nothing keeps. */
+  freed(): void;
+}
 
 type Event = control.BuildHistoryEvent;
 
@@ -64,7 +67,6 @@ export class History implements BuildHistory {
   /**
    * Runs a build so that it can be watched, and is on record; somebody holds the content meanwhile.
    * @param isCanceled whether who asked for it gave it up
-   * @returns with the result, whether blobs may be left that nothing keeps
    * @throws what the build throws; {TareError} AlreadyExists: a build of this name runs
    */
   async record<T extends BuildResult>(
@@ -123,16 +125,17 @@ export class History implements BuildHistory {
   }
 
   async *status(ref: string, signal: AbortSignal): AsyncGenerator<control.StatusResponse, void> {
-    const feed = this.#feeds.get(ref);
-    if (feed === undefined) {
+    if (!this.#feeds.has(ref)) {
+      await this.settle();
       const record = findRecord(this.#parts.db, ref);
-      if (record !== undefined) return yield* this.#recordedStatus(record);
+      if (record !== undefined && !this.#feeds.has(ref)) return yield* this.#recordedStatus(record);
     }
-    for await (const batch of (feed ?? (await this.#awaited(ref, signal))).watch(signal)) yield statusMessage(batch);
+    const feed = this.#feeds.get(ref) ?? (await this.#awaited(ref, signal));
+    for await (const batch of feed.watch(signal)) yield statusMessage(batch);
   }
 
   async pin(ref: string, isPinned: boolean): Promise<void> {
-    this.#requireOver(ref);
+    await this.#requireOver(ref);
     const change = (record: control.BuildHistoryRecord) => {
       record.pinned = isPinned;
     };
@@ -140,8 +143,9 @@ export class History implements BuildHistory {
   }
 
   async remove(ref: string): Promise<void> {
-    this.#requireOver(ref);
+    await this.#requireOver(ref);
     if (!(await this.#parts.db.write((tx) => removeRecord(tx, ref)))) throw unknownBuild(ref);
+    this.#parts.freed();
   }
 
   /** Ends records of builds whose process died. */
@@ -164,6 +168,7 @@ export class History implements BuildHistory {
   /** Forgets records that are old. @returns whether any went */
   async trim(): Promise<boolean> {
     const { db, now } = this.#parts;
+    await this.settle();
     return (await db.write((tx) => trimRecords(tx, now()))) > 0;
   }
 
@@ -298,7 +303,8 @@ export class History implements BuildHistory {
     return feed;
   }
 
-  #requireOver(ref: string): void {
+  async #requireOver(ref: string): Promise<void> {
+    await this.settle();
     const record = findRecord(this.#parts.db, ref);
     if (record === undefined) throw unknownBuild(ref);
     if (record.CompletedAt === undefined)
