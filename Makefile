@@ -18,7 +18,7 @@ help:
 	@echo 'make test     install what the tests need, check the sources, build, run every test'
 	@echo 'make lint     format, types, imports'
 	@echo 'make build    the bundles in dist/ that bin/tare runs'
-	@echo 'make soak     the tests that take long: 500 kills, 300 losses of power, 20,000 archives, 1,000 containers'
+	@echo 'make soak     the tests that take long: 600 kills, 300 losses of power, 20,000 archives, 1,000 containers'
 	@echo 'make compatibility  run the tests of clients and endpoints; writes docs/compatibility.md (ARGS= for some of them)'
 	@echo 'make bench    compare with Docker and Podman; writes docs/benchmarks.md (ONLY=run,exec for parts)'
 	@echo 'make install  to $$DESTDIR$$PREFIX (now $(DESTDIR)$(PREFIX))'
@@ -51,10 +51,10 @@ dist/tare.cjs: $(SOURCES)
 soak:
 	@scripts/bootstrap test
 	@$(MAKE) --no-print-directory build
-	@TARE_COPIES=2000 TARE_KILLS=200 TARE_POWER_CUTS=300 TARE_ARCHIVES=20000 TARE_NETWORK_KILLS=100 TARE_CROWD=1000 $(NODE) scripts/test.ts \
+	@TARE_COPIES=2000 TARE_KILLS=200 TARE_POWER_CUTS=300 TARE_ARCHIVES=20000 TARE_NETWORK_KILLS=100 TARE_BUILD_KILLS=100 TARE_CROWD=1000 $(NODE) scripts/test.ts \
 		test/docker/copy-rival.test.ts test/never-lost.test.ts test/power-loss.test.ts src/storage/layers/unpack-reference.test.ts \
 		test/network/killed.test.ts test/network/networks.test.ts test/network/drivers.test.ts \
-		test/network/crowd.test.ts $(ARGS)
+		test/network/crowd.test.ts test/build/killed.test.ts $(ARGS)
 
 compatibility: build
 	@scripts/bootstrap test

@@ -85,8 +85,7 @@ class TreeRef implements BridgeRef {
   }
 
   async #open(): Promise<TreeFiles> {
-    const { layers, execDirectory } = this.#parts;
-    return await TreeFiles.open(layers, execDirectory, await this.tree());
+    return await TreeFiles.open(this.#parts.layers, await this.tree());
   }
 }
 

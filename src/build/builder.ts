@@ -230,14 +230,14 @@ class OpenBuilder implements Builder {
   }
 
   #outer(graph: BuildGraph) {
-    const { layers, execDirectory } = this.#parts;
+    const { layers } = this.#parts;
     return {
       solve: async (definition: Definition) => {
         const edge = graph.load(definition);
         return edge === undefined ? emptyTree : await graph.tree(edge);
       },
       readFile: async (tree: Tree, path: string) => {
-        await using files = await TreeFiles.open(layers, execDirectory, tree);
+        await using files = await TreeFiles.open(layers, tree);
         return files.read(path);
       },
     };

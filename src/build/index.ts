@@ -19,6 +19,7 @@ export type * from './history/history-types.ts';
 export type * from './operation.ts';
 export { PatternMatcher, parseIgnoreFile } from './patterns/index.ts';
 export type * from './progress.ts';
+export { makeScratch, type Scratch } from './scratch.ts';
 export type * from './session.ts';
 export type * from './snapshots/snapshot-types.ts';
 export type * from './source-error.ts';

@@ -1,9 +1,7 @@
-import { randomBytes } from 'node:crypto';
-import { mkdirSync, readSync, rmdirSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { readSync } from 'node:fs';
+import { basename } from 'node:path';
 import { TareError } from '../errors/index.ts';
 import {
-  AT_FDCWD,
   fromByteString,
   O_DIRECTORY,
   O_NOFOLLOW,
@@ -11,7 +9,6 @@ import {
   O_PATH,
   O_RDONLY,
   OpenFile,
-  openAt,
   openAt2,
   readDirectory,
   readLinkAt,
@@ -22,7 +19,7 @@ import {
   statusOf,
   toByteString,
 } from '../linux/index.ts';
-import type { LayerStore } from '../storage/index.ts';
+import type { LayerStore, OpenTree } from '../storage/index.ts';
 import type { FileStatus } from './frontend.ts';
 import type { Tree } from './tree.ts';
 
@@ -32,23 +29,14 @@ const MAX_ENTRIES = 1_000_000;
 
 /** A tree opened for looking into; links in it lead nowhere outside of it. Disposing closes it. */
 export class TreeFiles implements AsyncDisposable {
-  readonly #root: OpenFile;
-  readonly #resources: AsyncDisposableStack;
+  readonly #root: OpenTree;
 
-  private constructor(root: OpenFile, resources: AsyncDisposableStack) {
+  private constructor(root: OpenTree) {
     this.#root = root;
-    this.#resources = resources;
   }
 
-  /** @param folder of the builder, in memory: a crash leaves a mount there at most, and `unmountTrees` takes it */
-  static async open(layers: LayerStore, folder: string, tree: Tree): Promise<TreeFiles> {
-    await using opening = new AsyncDisposableStack();
-    const target = join(folder, 'trees', randomBytes(8).toString('hex'));
-    mkdirSync(target, { recursive: true, mode: 0o700 });
-    opening.defer(() => rmdirSync(target));
-    opening.use(await layers.mountTree(tree.layers, target));
-    const root = opening.use(new OpenFile(openAt(AT_FDCWD, toByteString(target), O_PATH | O_DIRECTORY)));
-    return new TreeFiles(root, opening.move());
+  static async open(layers: Pick<LayerStore, 'openTree'>, tree: Tree): Promise<TreeFiles> {
+    return new TreeFiles(await layers.openTree(tree.layers));
   }
 
   /** @throws {TareError} NotFound; InvalidArgument: no file, or larger than 16 MiB without a range */
@@ -90,7 +78,7 @@ export class TreeFiles implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#resources[Symbol.asyncDispose]();
+    await this.#root[Symbol.asyncDispose]();
   }
 
   #open(path: string, flags: number): OpenFile {

@@ -15,7 +15,7 @@ import type { LayerName } from './digest.ts';
 import type { OpenTree } from './layer-store.ts';
 import type { LayerSet } from './layers/layer-set.ts';
 import type { SnapshotDriver } from './snapshot-driver.ts';
-import type { SnapshotFolders } from './snapshot-folders.ts';
+import { SHOWN, type SnapshotFolders } from './snapshot-folders.ts';
 
 /** Trees that are looked at without a snapshot of their own. */
 export class ShownTrees {
@@ -33,7 +33,7 @@ export class ShownTrees {
   async open(names: readonly LayerName[]): Promise<OpenTree> {
     const stack = this.#layers.stack(names, { isBare: true });
     const directory = this.#snapshots.hidden(this.#layers.life.id);
-    const place = join(directory, 'shown');
+    const place = join(directory, SHOWN);
     try {
       mkdirSync(place, { mode: 0o700 });
       await this.#driver.show(directory, stack, place);

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { TareError } from '../errors/index.ts';
-import { AT_FDCWD, O_DIRECTORY, OpenFile, openAt, toByteString } from '../linux/index.ts';
+import { AT_FDCWD, O_DIRECTORY, OpenFile, openAt, toByteString, unmountIfMounted } from '../linux/index.ts';
 import type { LayerName } from './digest.ts';
 import { paced } from './tree/pace.ts';
 import { removeSteps } from './tree/remove.ts';
@@ -17,6 +17,9 @@ export interface SnapshotRecord {
 }
 
 const keyPattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/;
+
+/** In a hidden folder: where a tree is mounted. */
+export const SHOWN = 'shown';
 
 /** Snapshots being removed have a name that no key can have. */
 const REMOVING = '.removing-';
@@ -129,7 +132,10 @@ export class SnapshotFolders {
       if (!name.startsWith(REMOVING)) continue;
       const path = join(this.#directory, name);
       const maker = existsSync(join(path, 'maker')) ? readFileSync(join(path, 'maker'), 'utf8') : undefined;
-      if (maker === undefined || !isAlive(maker)) await this.discard(path);
+      if (maker !== undefined && isAlive(maker)) continue;
+      // Where a tree is shown for a moment, before its mount loses its place.
+      while (unmountIfMounted(join(path, SHOWN)));
+      await this.discard(path);
     }
   }
 

@@ -1,5 +1,6 @@
 import type { LayerName, LayerStore } from '../../storage/index.ts';
 import type { CachePrune, CacheUsage } from '../build-types.ts';
+import { sweepScratch } from '../scratch.ts';
 import { type EntryParts, sweepRemoved } from './entries.ts';
 import { forgetLost } from './lost.ts';
 import type { CachePolicy } from './policy.ts';
@@ -82,6 +83,7 @@ export class BuildCache {
 
   /** Mends what processes left that died in the middle: records of what is gone, folders that no record has. */
   async reconcile(): Promise<void> {
+    await sweepScratch(this.#parts.execDirectory);
     await sweepRemoved(this.#parts);
     await sweepFolders(this.#parts);
     await forgetLost(this.#parts);

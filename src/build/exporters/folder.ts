@@ -2,14 +2,13 @@ import { createHash } from 'node:crypto';
 import { basename, extname } from 'node:path';
 import { TareError } from '../../errors/index.ts';
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, toByteString } from '../../linux/index.ts';
-import { encodeHeader, endOfArchive, padding, type TarEntryType } from '../../storage/index.ts';
+import { encodeHeader, endOfArchive, type OpenTree, padding, type TarEntryType } from '../../storage/index.ts';
 import { type StatementSubject, statementOf } from '../attestations/statement.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import type { ExportContext, ExportedPart, Exporter, ExportSource } from '../exporter.ts';
 import type { SentEntry, SentFolder } from '../session.ts';
 import { Attributes } from './attributes.ts';
 import { epochOf } from './epoch.ts';
-import { type ShownTree, showTree } from './shown-tree.ts';
 import { fileBytes, treeEntries } from './tree-entries.ts';
 import { warnOfUnknown } from './unknown-options.ts';
 import { shown } from './work-status.ts';
@@ -22,7 +21,7 @@ interface FolderOptions {
 
 /** One platform's files as they are exported. */
 interface ExportedTree {
-  root: ShownTree;
+  root: OpenTree;
   /** '' or ending in a slash. */
   prefix: string;
   epochMs: number | undefined;
@@ -94,7 +93,7 @@ async function openPart(
   opened: AsyncDisposableStack,
   signal: AbortSignal,
 ): Promise<ExportedTree> {
-  const root = opened.use(await showTree(parts, part.tree));
+  const root = opened.use(await parts.layers.openTree(part.tree.layers));
   const prefix = isSplit ? `${part.platformID.replaceAll('/', '_')}/` : '';
   const epochMs = epochOf(epoch, source.metadata, part.platformID);
   const isOnly = source.parts.length === 1;

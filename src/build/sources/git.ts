@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync } from 'node:fs';
-import { chmod, mkdtemp, rename, rm, rmdir } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, rename, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TareError } from '../../errors/index.ts';
 import {
@@ -92,6 +92,7 @@ async function checkOut(parts: BuilderParts, remote: Remote, commit: string, con
   mkdirSync(use.path, { recursive: true, mode: 0o700 });
   await using git = await Git.open(parts, remote, context);
   const repository = join(use.path, 'repository.git');
+  await clearLeftovers(use.path, repository);
   const kept = `refs/tare/${commit}`;
   if (!(await hasCommit(git, repository, kept))) {
     // What was cut off in the middle is begun anew.
@@ -113,6 +114,20 @@ async function checkOut(parts: BuilderParts, remote: Remote, commit: string, con
   const layer = await parts.layers.freeze(key);
   await use.record({ sizeBytes: await git.sizeOf(repository) });
   return { layers: [layer] };
+}
+
+/** What a git left that was killed: its locks would keep the next one out. Nobody else is at work here. */
+async function clearLeftovers(folder: string, repository: string): Promise<void> {
+  const remove = (path: string) => rm(path, { recursive: true, force: true });
+  for (const name of await readdir(folder)) if (/^(work-|index\.tmp)/.test(name)) await remove(join(folder, name));
+  if (!existsSync(repository)) return;
+  for (const name of await readdir(repository)) if (name.endsWith('.lock')) await remove(join(repository, name));
+  const refs = join(repository, 'refs');
+  for (const name of existsSync(refs) ? await readdir(refs, { recursive: true }) : [])
+    if (name.endsWith('.lock')) await remove(join(refs, name));
+  const packs = join(repository, 'objects', 'pack');
+  for (const name of existsSync(packs) ? await readdir(packs) : [])
+    if (name.startsWith('tmp_')) await remove(join(packs, name));
 }
 
 async function hasCommit(git: Git, repository: string, kept: string): Promise<boolean> {

@@ -140,7 +140,7 @@ async function fetchFile(
   undo.defer(() => parts.layers.remove(key));
   const folder = parts.layers.files(key);
   const name = fileNameOf(question, answer);
-  const { digest, sizeBytes } = await download(join(folder, name), answer, question, context);
+  const digest = await download(join(folder, name), answer, question, context);
   if (checksum !== undefined && digest !== checksum)
     throw new TareError('InvalidArgument', `digest mismatch ${digest}: ${checksum} (${withoutPassword(url)})`);
   await chown(join(folder, name), uid, gid);
@@ -155,7 +155,8 @@ async function fetchFile(
     ...(etag === undefined ? {} : { etag }),
     ...(lastModified === undefined ? {} : { lastModified }),
   };
-  await use.record({ sizeBytes, layers: [layer] });
+  // Its bytes are those of the layer, which has a record of its own.
+  await use.record({ sizeBytes: 0, layers: [layer] });
   await writeFile(`${statePath}.new`, JSON.stringify(state), { mode: 0o600 });
   await rename(`${statePath}.new`, statePath);
   return state;
@@ -198,7 +199,7 @@ async function download(
   answer: HttpAnswer,
   { url, checksum }: FileQuestion,
   { progress, signal }: OperationContext,
-): Promise<{ digest: string; sizeBytes: number }> {
+): Promise<string> {
   const algorithm = checksum?.split(':', 1)[0] ?? 'sha256';
   const hash = createHash(algorithm);
   const id = `downloading ${withoutPassword(url)}`;
@@ -218,7 +219,7 @@ async function download(
     progress.status(id, { current: sizeBytes, ...(total === undefined ? {} : { total }) });
   }
   progress.status(id, { current: sizeBytes, total: sizeBytes, isDone: true });
-  return { digest: `${algorithm}:${hash.digest('hex')}`, sizeBytes };
+  return `${algorithm}:${hash.digest('hex')}`;
 }
 
 /** What was asked for, what the server calls it, or the last part of its address. */

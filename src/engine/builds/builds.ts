@@ -62,6 +62,8 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     solve,
     build: async (options, watch = {}) => {
       const { progress = () => {}, signal = new AbortController().signal, onFailure } = watch;
+      // Its plan may write to a folder of its own.
+      using _intent = parts.intents.begin();
       const [{ nameLocalCaches, planBuild }, { openLocalSession }, { sessionWithUploads }] = await Promise.all([
         import('./plan-build.ts'),
         import('./local-session.ts'),

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
-import type { TypedOptions } from '../../build/index.ts';
+import { makeScratch, type TypedOptions } from '../../build/index.ts';
 import { kindOf, TareError } from '../../errors/index.ts';
 import { layoutEntryNamed, nameInLayout } from '../../image/index.ts';
 import type { Descriptor } from '../../storage/index.ts';
 import { commitName } from '../image-commit.ts';
+import { makeBuilderFolders } from './build-cache.ts';
 import type { BuildOptions, BuildOutput, PlannedBuild } from './build-options.ts';
 import type { SessionOptions } from './session-options.ts';
 import { type ContextParts, unpackContext } from './unpack-context.ts';
@@ -35,10 +35,11 @@ export async function planBuild(
   const uploads: Record<string, AsyncIterable<Uint8Array>> = {};
   const contentStores: Record<string, string> = {};
   const attributes: Record<string, string> = { ...plainAttributes(options) };
+  let sharedKey: string | undefined;
+  const scratch = () => makeScratch(makeBuilderFolders(parts.config).execDirectory);
 
   const keep = async (bytes: Uint8Array): Promise<string> => {
-    const folder = await mkdtemp(join(tmpdir(), 'tare-build-'));
-    undo.defer(() => rm(folder, { recursive: true, force: true }));
+    const { path: folder } = undo.use(scratch());
     await writeFile(join(folder, 'Dockerfile'), bytes, { mode: 0o600 });
     return folder;
   };
@@ -73,9 +74,8 @@ export async function planBuild(
         throw new TareError('InvalidArgument', 'the stream is a Dockerfile, but another one is named: leave one out');
       folders['dockerfile'] = await keep(await gather(rest));
       // A folder of its own with nothing in it: this Dockerfile has no context.
-      const empty = await mkdtemp(join(tmpdir(), 'tare-build-'));
-      undo.defer(() => rm(empty, { recursive: true, force: true }));
-      folders['context'] = empty;
+      folders['context'] = undo.use(scratch()).path;
+      sharedKey = 'a Dockerfile alone';
     }
   }
   if (attributes['context'] !== undefined && folders['dockerfile'] !== undefined)
@@ -99,7 +99,7 @@ export async function planBuild(
       ...(options.limits && { limits: options.limits }),
     },
     session: {
-      sharedKey: folders['context'] ?? attributes['context'] ?? '',
+      sharedKey: sharedKey ?? folders['context'] ?? attributes['context'] ?? '',
       // Archives carry any times.
       isOneTime: 'archive' in context,
       ...{ folders, uploads, contentStores },

@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmodSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { kindOf, messageOf, TareError } from '../../../errors/index.ts';
 import type { BuilderParts } from '../../builder-parts.ts';
 import type { OperationContext } from '../../operation.ts';
+import { makeScratch, sweepScratch } from '../../scratch.ts';
 import type { BuildSession } from '../../session.ts';
 import { secretOf } from '../source-attributes.ts';
 import type { Remote } from './remote.ts';
@@ -60,9 +61,9 @@ export class Git implements AsyncDisposable {
     await using undo = new AsyncDisposableStack();
     const sessions = context.sessions();
     const { configuration, secrets } = await credentialsOf(remote, sessions);
-    await mkdir(join(parts.execDirectory, 'git'), { recursive: true, mode: 0o700 });
-    const home = await mkdtemp(join(parts.execDirectory, 'git', 'home-'));
-    undo.defer(() => rm(home, { recursive: true, force: true }));
+    // A process that died may have left one of git at work on the same repository.
+    await sweepScratch(parts.execDirectory);
+    const { path: home } = undo.use(makeScratch(parts.execDirectory));
     const ssh = await sshEnvironment(remote, sessions, home, undo);
     return new Git(
       remote.shownUrl,
