@@ -36,6 +36,7 @@ import type { RootStatus } from './layers/layer-record.ts';
 import { LayerSet } from './layers/layer-set.ts';
 import { MergedFolder } from './layers/merged-folder.ts';
 import { packChanges } from './layers/pack-changes.ts';
+import { spread } from './layers/spread.ts';
 import { openStack } from './layers/stack.ts';
 import { type VisibleFiles, walkVisible } from './layers/visible-files.ts';
 import { opaqueAttribute } from './layers/whiteouts.ts';
@@ -70,6 +71,7 @@ export async function openLayerStore(options: LayerStoreOptions): Promise<LayerS
   const { directory, snapshotDirectory, driver = 'overlay', userXattrs = false, limits } = options;
   await mkdir(directory, { recursive: true, mode: 0o700 });
   await mkdir(snapshotDirectory, { recursive: true, mode: 0o700 });
+  spread(snapshotDirectory);
   const skeleton = options.skeleton && makeSkeleton(join(directory, 'skeleton'), options.skeleton);
   const layers = await LayerSet.open(directory, { userXattrs, limits, skeleton });
   const emptyLayer = join(directory, 'empty');

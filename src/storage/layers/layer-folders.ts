@@ -9,8 +9,6 @@ import {
   O_DIRECTORY,
   OpenFile,
   openAt,
-  SyscallError,
-  spreadSubfolders,
   syncFileSystem,
   toByteString,
   tryFlock,
@@ -21,6 +19,7 @@ import { paced } from '../tree/pace.ts';
 import { removeSteps } from '../tree/remove.ts';
 import { bootId } from './boot.ts';
 import type { LayerRecord } from './layer-record.ts';
+import { spread } from './spread.ts';
 
 const isCode = (error: unknown, ...codes: string[]): boolean =>
   codes.includes(String((error as { code?: unknown } | null)?.code));
@@ -280,20 +279,5 @@ export class LayerFolders {
   async #empty(id: string): Promise<void> {
     using removing = new OpenFile(openAt(AT_FDCWD, toByteString(join(this.directory, 'removing')), O_DIRECTORY));
     await paced(removeSteps(removing.fd, id));
-  }
-}
-
-/**
- * Layers come and go by ten thousands of files. Without a journal, ext4 steps over every inode that was freed in the last
- * minutes, one by one, when it looks for a free one (fs/ext4/ialloc.c, recently_deleted): unpacking in the block group of
- * layers just removed took forty times as long. A group of its own for each spares that, and costs nothing elsewhere.
- */
-function spread(directory: string): void {
-  using folder = new OpenFile(openAt(AT_FDCWD, toByteString(directory), O_DIRECTORY));
-  try {
-    spreadSubfolders(folder.fd);
-  } catch (error) {
-    // A file system without such flags has no such groups.
-    if (!(error instanceof SyscallError)) throw error;
   }
 }
