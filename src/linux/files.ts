@@ -1,4 +1,4 @@
-import { closeSync } from 'node:fs';
+import { close, closeSync } from 'node:fs';
 import { type ByteString, cString as c, quoted } from './byte-string.ts';
 import { check, errno, libc, SyscallError } from './ffi.ts';
 
@@ -44,7 +44,7 @@ const calls = {
 };
 
 /** An open descriptor that closes itself at the end of its scope. */
-export class OpenFile implements Disposable {
+export class OpenFile implements Disposable, AsyncDisposable {
   readonly fd: number;
   #open = true;
   constructor(fd: number) {
@@ -54,6 +54,14 @@ export class OpenFile implements Disposable {
     if (!this.#open) return;
     this.#open = false;
     closeSync(this.fd);
+  }
+  /** The same in another thread: where the descriptor is the last that holds a mount, closing it may take a second. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#open) return;
+    this.#open = false;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    close(this.fd, (error) => (error ? reject(error) : resolve()));
+    await promise;
   }
 }
 

@@ -43,7 +43,7 @@ export class ShownTrees {
       return {
         fd: opened.fd,
         [Symbol.asyncDispose]: async () => {
-          opened[Symbol.dispose]();
+          await opened[Symbol.asyncDispose]();
           await this.#snapshots.discard(directory);
         },
       };

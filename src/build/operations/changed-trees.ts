@@ -47,7 +47,7 @@ export class ChangedTrees implements AsyncDisposable {
     await this.#layers.prepare(key, base.layers, { isTransient: true, isBare: true });
     try {
       {
-        using root = await this.#layers.openRoot(key, [], { volatile: true });
+        await using root = await this.#layers.openRoot(key, [], { volatile: true });
         for (const index of chain) {
           const action = this.#actions[index]!;
           const open: OpenRef = async (ref) => (ref === action.input ? root.fd : await this.#open(ref));

@@ -1,8 +1,11 @@
 import { TareError } from '../../errors/index.ts';
 import {
   type ByteString,
+  changeMode,
   changeModeAt,
+  changeOwner,
   changeOwnerAt,
+  changeTimes,
   changeTimesAt,
   type FileStatus,
   fromByteString,
@@ -24,11 +27,13 @@ import {
   S_IFLNK,
   S_IFREG,
   SyscallError,
+  setXattr,
   setXattrAt,
   statusAt,
+  statusOf,
   unlinkAt,
 } from '../../linux/index.ts';
-import { copyContent } from '../tree/copy.ts';
+import { copyFile } from '../tree/copy.ts';
 import { requirePathLength } from '../tree/descent.ts';
 import { removeSteps } from '../tree/remove.ts';
 import { joined } from './in-root.ts';
@@ -118,9 +123,34 @@ export class FileCopier {
     if (first !== undefined) hardLinkAt(this.#targetFd, first, to.fd, name);
     else {
       if (status.links > 1) this.#links.set(key, path);
-      yield* this.#make(from, status, to);
+      if (status.type === S_IFREG) return yield* this.#file(from, status, to);
+      this.#make(from, status, to);
     }
     this.#dress(from, status, to);
+  }
+
+  /** By its descriptor, and only what is not so already: most files are root's, and have no attributes. */
+  *#file(from: From, { mode: old }: FileStatus, to: { fd: number; name: ByteString }): Generator<void, void, void> {
+    const mode = this.#rules.mode?.(old) ?? old & 0o7777;
+    const dress = (fd: number, status: FileStatus): void => {
+      const made = statusOf(fd);
+      const { owner = status } = this.#rules;
+      // Changing the owner drops capabilities and set-id bits: first.
+      const isOwned = made.uid === owner.uid && made.gid === owner.gid;
+      if (!isOwned) changeOwner(fd, owner.uid, owner.gid);
+      if ((made.mode & 0o7777) !== mode || !isOwned) changeMode(fd, mode);
+      for (const [key, value] of this.#attributes(from)) tolerant(() => setXattr(fd, key, value));
+      const { timeNs = status.modifyNs } = this.#rules;
+      changeTimes(fd, timeNs, timeNs);
+    };
+    yield* copyFile(from, to, dress, mode & 0o777);
+  }
+
+  #attributes(from: From): [ByteString, Buffer][] {
+    return listXattrsAt(from.fd, from.name).flatMap((key): [ByteString, Buffer][] => {
+      const value = /^(trusted|user)\.overlay\./.test(key) ? undefined : getXattrAt(from.fd, from.name, key);
+      return value === undefined ? [] : [[key, value]];
+    });
   }
 
   *#folder(
@@ -214,9 +244,8 @@ export class FileCopier {
     yield;
   }
 
-  *#make(from: From, status: FileStatus, to: { fd: number; name: ByteString }): Generator<void, void, void> {
-    if (status.type === S_IFREG) yield* copyContent(from, to);
-    else if (status.type === S_IFLNK) makeLinkAt(readLinkAt(from.fd, from.name), to.fd, to.name);
+  #make(from: From, status: FileStatus, to: { fd: number; name: ByteString }): void {
+    if (status.type === S_IFLNK) makeLinkAt(readLinkAt(from.fd, from.name), to.fd, to.name);
     else makeNodeAt(to.fd, to.name, status.type | 0o600, makeDevice(status.deviceMajor, status.deviceMinor));
   }
 
@@ -229,11 +258,7 @@ export class FileCopier {
       const mode = this.#rules.mode?.(status.mode) ?? status.mode & 0o7777;
       changeModeAt(-1, `/proc/self/fd/${node.fd}`, mode);
     }
-    for (const key of listXattrsAt(from.fd, from.name)) {
-      if (/^(trusted|user)\.overlay\./.test(key)) continue;
-      const value = getXattrAt(from.fd, from.name, key);
-      if (value !== undefined) tolerant(() => setXattrAt(to.fd, to.name, key, value));
-    }
+    for (const [key, value] of this.#attributes(from)) tolerant(() => setXattrAt(to.fd, to.name, key, value));
     const { timeNs = status.modifyNs } = this.#rules;
     changeTimesAt(to.fd, to.name, timeNs, timeNs);
   }

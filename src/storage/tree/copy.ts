@@ -41,6 +41,10 @@ import {
 
 /** Bytes copied between two chances to do something else. */
 const PIECE_BYTES = 4 * 1024 * 1024;
+/** Files up to this size are read and written: that is sooner done than asking the kernel where their holes are. */
+const SMALL_BYTES = 64 * 1024;
+
+const small = Buffer.allocUnsafeSlow(SMALL_BYTES);
 
 /** Where files with several names went, by inode, so that they stay one file. */
 export type CopiedLinks = Map<string, { fd: number; path: ByteString }>;
@@ -107,33 +111,49 @@ export function copyStatus(
   changeTimesAt(to.fd, to.name, status.accessNs, status.modifyNs);
 }
 
-/** Makes a file with the content of another, holes included, mode 0600. Nothing when the name is no regular file any more. */
-export function* copyContent(
-  from: { fd: number; name: ByteString },
-  to: { fd: number; name: ByteString },
-): Generator<void, void, void> {
-  yield* copyFile(from, to, () => {});
-}
-
-function* copyFile(
+/**
+ * Makes a file with the content of another, holes of large ones included. Nothing when the name is no regular file any more.
+ *
+ * @param dress gives the new file, which is open, the rest of its status
+ * @param permissions that it is made with, without the process's umask
+ */
+export function* copyFile(
   from: { fd: number; name: ByteString },
   to: { fd: number; name: ByteString },
   dress: (targetFd: number, status: FileStatus) => void,
+  permissions = 0o600,
 ): Generator<void, void, void> {
   // O_NONBLOCK: should the name have become a FIFO meanwhile, opening it must not wait.
   using source = new OpenFile(openAt(from.fd, from.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
   const status = statusOf(source.fd);
   if (status.type !== S_IFREG) return;
-  using target = new OpenFile(openAt(to.fd, to.name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o600));
-  for (let offset = 0; ; ) {
-    const data = nextData(source.fd, offset);
-    if (data === undefined) break;
-    yield* copyData(source.fd, target.fd, data.start, Math.min(data.end, status.sizeBytes));
-    offset = data.end;
+  using target = new OpenFile(openAt(to.fd, to.name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, permissions));
+  if (status.sizeBytes <= SMALL_BYTES) copySmall(source.fd, target.fd, status.sizeBytes);
+  else {
+    for (let offset = 0; ; ) {
+      const data = nextData(source.fd, offset);
+      if (data === undefined) break;
+      yield* copyData(source.fd, target.fd, data.start, Math.min(data.end, status.sizeBytes));
+      offset = data.end;
+    }
+    truncate(target.fd, status.sizeBytes);
   }
-  truncate(target.fd, status.sizeBytes);
   dress(target.fd, status);
   yield;
+}
+
+function copySmall(from: number, to: number, sizeBytes: number): void {
+  let offset = 0;
+  while (offset < sizeBytes) {
+    const read = readSync(from, small, 0, sizeBytes - offset, offset);
+    // Shortened while we read it.
+    if (read === 0) {
+      truncate(to, sizeBytes);
+      return;
+    }
+    for (let done = 0; done < read; ) done += writeSync(to, small, done, read - done, offset + done);
+    offset += read;
+  }
 }
 
 function* copyData(from: number, to: number, start: number, end: number): Generator<void, void, void> {
