@@ -101,9 +101,9 @@ class Process {
     ] as const;
     const told = outputs.map(async ([fd, stream]) => {
       const isWanted = Fds.includes(fd);
-      if (stream === undefined) return;
       try {
-        for await (const chunk of stream) {
+        // Of a terminal, the second is there and says nothing.
+        for await (const chunk of stream ?? []) {
           if (isWanted) await this.#say({ case: 'File', value: { Fd: fd, Data: chunk as Uint8Array } });
         }
       } catch {

@@ -1,5 +1,6 @@
+import { fromJson, type JsonValue } from '@bufbuild/protobuf';
 import * as llb from '../../../src/build/llb/index.ts';
-import { type ExecOp, gateway, MountType } from '../../../src/protocol/index.ts';
+import { errdefs, gateway, MountType } from '../../../src/protocol/index.ts';
 import { BridgeClient, CallError } from './bridge-client.ts';
 
 /** A frontend of the tests: what it does is named by the build argument `do`. */
@@ -112,12 +113,9 @@ const works: Record<string, () => Promise<unknown>> = {
   async look() {
     const failed = await solve(step('echo left > /here; exit 6'), { Evaluate: true }).catch((error: unknown) => error);
     if (!(failed instanceof CallError)) throw new Error('it did not fail');
-    const detail = failed.details.get('errdefs.Solve+json') as {
-      inputIDs: string[];
-      mountIDs: string[];
-      op: { Op: { exec: ExecOp } };
-    };
-    const { mounts, meta } = detail.op.Op.exec;
+    const detail = fromJson(errdefs.SolveSchema, failed.details.get('errdefs.Solve+json') as JsonValue);
+    if (detail.op?.op.case !== 'exec') throw new Error('no command failed');
+    const { mounts, meta } = detail.op.op.value;
     const before = { ContainerID: 'before', Mounts: [{ dest: mounts[0]!.dest, resultID: detail.inputIDs[0]! }] };
     const after = { ContainerID: 'after', Mounts: [{ dest: mounts[0]!.dest, resultID: detail.mountIDs[0]! }] };
     await Promise.all([before, after].map((container) => client.call(methods.newContainer, container)));
