@@ -151,7 +151,12 @@ class OpenBuilder implements Builder {
     left: { isAny: boolean },
   ): Promise<BuildResult> {
     const entitlements = new Set(request.entitlements);
-    const policies = sourcePolicyCheck(request.sourcePolicies ?? []);
+    const ofClient = sourcePolicyCheck(request.sourcePolicies ?? []);
+    const policies: SourcePolicyCheck = (op) => {
+      const isConverted = ofClient(op);
+      if (op.op.case === 'source') request.mayUse?.(op.op.value.identifier);
+      return isConverted;
+    };
     await using graph = this.#solver.begin({
       sessions: [request.session],
       entitlements,

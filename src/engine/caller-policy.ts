@@ -1,6 +1,6 @@
 import { realpathSync } from 'node:fs';
 import { kindOf, TareError } from '../errors/index.ts';
-import { canonicalName, type Reference } from '../image/index.ts';
+import { canonicalName, parseReference, type Reference } from '../image/index.ts';
 import { containerCapabilities, type HostFacts } from '../runtime/index.ts';
 import type { CallerPolicy, CallerRules } from './caller-policy-config.ts';
 import { type Caller, formatCaller } from './callers.ts';
@@ -85,6 +85,35 @@ export class CallerGuard {
     const held = this.#held();
     if (held?.rules.allowedRegistries !== undefined)
       throw refusal(held, 'allowed-registries', `${what} brings images of no registry`);
+  }
+
+  /**
+   * Whether the caller at work may build with what the build is allowed beyond a plain one.
+   * @returns asked of each of its sources; throws {TareError} Forbidden
+   * @throws {TareError} Forbidden
+   */
+  checkBuild(entitlements: readonly string[]): (identifier: string) => void {
+    const held = this.#held();
+    if (held === undefined) return () => {};
+    const { rules } = held;
+    if (entitlements.includes('security.insecure') && restrictsPrivileged(rules))
+      throw refusal(held, 'deny-privileged', 'commands of the build may be privileged');
+    if (entitlements.includes('network.host') && rules.denyHostNamespaces)
+      throw refusal(held, 'deny-host-namespaces', "commands of the build may share the host's network namespace");
+    const device = entitlements.find((each) => each === 'device' || each.startsWith('device='));
+    if (device !== undefined && rules.denyDevices)
+      throw refusal(held, 'deny-devices', `commands of the build may have devices of the host (${device})`);
+    const effective = containerCapabilities({ privileged: false, add: [], drop: [] }, this.#deps.facts.capabilities);
+    const denied = rules.deniedCapabilities.find((name) => effective.includes(`CAP_${name}`));
+    if (denied !== undefined)
+      throw refusal(held, 'denied-capabilities', `commands of builds have CAP_${denied}, which they cannot give up`);
+    const mayPull = this.registryCheck();
+    return (identifier) => {
+      const [, scheme, name = ''] = /^([a-z-]+):\/\/(.*)$/s.exec(identifier) ?? [];
+      if (scheme === 'docker-image') mayPull(parseReference(name));
+      else if (scheme === 'oci-layout' && rules.allowedRegistries !== undefined)
+        throw refusal(held, 'allowed-registries', 'an OCI layout at the client brings images of no registry');
+    };
   }
 
   #held(): Held | undefined {

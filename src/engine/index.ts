@@ -24,7 +24,7 @@ export { healthTimes, nextProbeMs } from './health.ts';
 export type { ImageMount } from './image-mounts.ts';
 export { tryBecomeKeeper } from './keeper-process.ts';
 export { openConfiguredRegistries } from './registries.ts';
-export { type RequestContext, withinRequest } from './request-context.ts';
+export { currentRequest, type RequestContext, withinRequest } from './request-context.ts';
 export { makeNamespaces } from './rootless/make-namespaces.ts';
 export { type ScanDatabaseUpdate, updateScanDatabase } from './scan-database.ts';
 export {

@@ -199,6 +199,52 @@ describe('however the request is written', () => {
   });
 });
 
+describe('builds', () => {
+  const build = async (dockerfile: string, args: string[], classic = false) => {
+    const folder = join(engine.root, 'building');
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'Dockerfile'), dockerfile);
+    const env: Record<string, string> = classic ? { DOCKER_BUILDKIT: '0' } : {};
+    return await engine.docker(['build', ...args, folder], { expect: 'any', env });
+  };
+  const own = `FROM ${busybox}\nRUN echo done > /f\n`;
+  test.each([
+    ['the host’s network', true, own, ['--network', 'host'], 'deny-host-namespaces'],
+    ['the host’s network', false, own, ['--allow', 'network.host'], 'deny-host-namespaces'],
+    ['privilege', false, own, ['--allow', 'security.insecure'], 'deny-privileged'],
+    ['another registry', true, 'FROM registry.example.com/library/x\n', [], 'allowed-registries'],
+    ['another registry', false, 'FROM registry.example.com/library/x\n', [], 'allowed-registries'],
+    ['a stage of another registry', false, `${own}COPY --from=registry.example.com/x / /\n`, [], 'allowed-registries'],
+  ])('%s, refused (classic: %s)', async (_what, classic, dockerfile, args, rule) => {
+    const { code, stderr } = await build(dockerfile, args, classic);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(`policy ${rule}: `);
+    expect(stderr).toContain('does not let uid 0 do so');
+  });
+
+  test('what the rules leave is built, and told in the audit log without what may be secret', async () => {
+    const secret = 'whispered-to-the-build';
+    const args = ['--build-arg', `TOKEN=${secret}`, '--label', `a=${secret}`];
+    expect((await build(own, [...args, '-t', 'ours:classic'], true)).code).toBe(0);
+    expect((await build(own, [...args, '-t', 'ours:buildx'])).code).toBe(0);
+    const text = readFileSync(auditLog, 'utf8');
+    expect(text).not.toContain(secret);
+    const entries = text
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as AuditEntry);
+    const caller = { kind: 'user', uid: 0 };
+    expect(entries.findLast(({ route }) => route === '/build')).toMatchObject({
+      ...{ caller, status: 200, query: { t: 'ours:classic' } },
+      subject: { arguments: ['TOKEN'], exporters: [{ type: 'image', name: 'ours:classic' }] },
+    });
+    const solved = entries.filter(({ route }) => route === '/moby.buildkit.v1.Control/Solve');
+    expect(solved.at(-1)).toMatchObject({ caller, status: 200, subject: { build: expect.any(String) } });
+    expect(JSON.stringify(solved)).toContain('ours:buildx');
+    expect(solved.find(({ status }) => status === 403)?.refusal).toContain('policy deny-host-namespaces');
+  });
+});
+
 test('the audit log says who asked for what, and no secret', async () => {
   const secret = 'hunter2-of-the-test';
   await docker(['run', '-d', '--name', 'told', '-e', `TOKEN=${secret}`, busybox, 'sh', '-c', 'sleep 1000', secret]);

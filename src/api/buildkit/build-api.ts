@@ -7,6 +7,7 @@ import type { BuildSession } from '../../build/index.ts';
 import { type BuildService, frontendGateway } from '../../engine/index.ts';
 import { kindOf, TareError } from '../../errors/index.ts';
 import { content, control, gateway, health, trace } from '../../protocol/index.ts';
+import type { BuildAuditEntry } from './audit.ts';
 import { callsByHeader } from './bridge.ts';
 import { contentService } from './content.ts';
 import { controlService } from './control.ts';
@@ -31,6 +32,8 @@ export interface BuildApiOptions {
   version: string;
   /** Told of what a client cannot be told in full. */
   report?: (subject: string, error: unknown) => void;
+  /** Told of each build when it is over. */
+  audit?: ((entry: BuildAuditEntry) => void) | undefined;
 }
 
 /** Loads what gRPC needs: called when the first client comes. */
@@ -76,7 +79,7 @@ function closing(connection: Duplex, begin: () => void): Promise<void> {
 async function grpcServer(
   builds: BuildService,
   sessions: Sessions,
-  { version, report }: BuildApiOptions,
+  { version, report, audit }: BuildApiOptions,
 ): Promise<Http2Server> {
   const [{ ConnectError }, { connectNodeAdapter }, { bridgeService, errorInterceptor }] = await Promise.all([
     import('@connectrpc/connect'),
@@ -95,7 +98,7 @@ async function grpcServer(
     writeMaxBytes: MAX_MESSAGE_BYTES,
     interceptors: [translate],
     routes(router) {
-      router.service(control.Control, controlService({ builds, sessions, running, version }));
+      router.service(control.Control, controlService({ builds, sessions, running, version, audit }));
       router.service(gateway.LLBBridge, bridgeService(callsByHeader(running)));
       router.service(content.Content, contentService(builds));
       router.service(health.Health, healthService());

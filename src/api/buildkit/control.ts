@@ -3,6 +3,7 @@ import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { FrontendBridge, FrontendResult } from '../../build/index.ts';
 import { type BuildService, frontendCalls } from '../../engine/index.ts';
 import { control, worker } from '../../protocol/index.ts';
+import { audited, type BuildAuditEntry } from './audit.ts';
 import { buildRequestOf, pruneOf } from './from-wire.ts';
 import type { RunningBuilds } from './running-builds.ts';
 import type { Sessions } from './sessions.ts';
@@ -15,6 +16,8 @@ export interface ControlParts {
   version: string;
   sessions: Sessions;
   running: RunningBuilds;
+  /** Told of each build when it is over. */
+  audit?: ((entry: BuildAuditEntry) => void) | undefined;
 }
 
 /** `moby.buildkit.v1.Control`. */
@@ -27,7 +30,7 @@ export function controlService(parts: ControlParts): Partial<ServiceImpl<typeof 
     revision: version,
   });
   return {
-    solve: (request, { signal }) => solve(parts, request, signal),
+    solve: (request, { signal }) => audited(parts.audit, () => solve(parts, request, signal)),
 
     async *status({ Ref }, { signal }) {
       yield* (await builds.history()).status(Ref, signal);

@@ -25,7 +25,19 @@ export interface AuditEntry {
 /** Parameters that say what is meant; others may carry anything. */
 const shown = new Set([
   ...['name', 'container', 'fromImage', 'repo', 'tag', 'platform', 'force', 'v', 'link', 'signal', 't', 'path', 'all'],
-  ...['condition', 'stdin', 'stream', 'newname', 'checkpoint', 'noprune', 'filters'],
+  ...[
+    'dockerfile',
+    'target',
+    'networkmode',
+    'version',
+    'condition',
+    'stdin',
+    'stream',
+    'newname',
+    'checkpoint',
+    'noprune',
+    'filters',
+  ],
 ]);
 const LONGEST = 1024;
 

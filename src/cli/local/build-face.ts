@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { BuildApi } from '../../api/buildkit/index.ts';
+import type { BuildApi, BuildApiOptions, BuildAuditEntry } from '../../api/buildkit/index.ts';
 import type { BuildSession } from '../../build/index.ts';
 import type { BuildService } from '../../engine/index.ts';
 import { VERSION } from '../version.ts';
@@ -8,12 +8,17 @@ import { VERSION } from '../version.ts';
 export class BuildFace implements AsyncDisposable {
   readonly #builds: BuildService;
   readonly #report: (subject: string, error: unknown) => void;
+  readonly #audit: ((entry: BuildAuditEntry) => void) | undefined;
   readonly #stack = new AsyncDisposableStack();
   #api: Promise<BuildApi> | undefined;
 
-  constructor(builds: BuildService, report: (subject: string, error: unknown) => void) {
+  constructor(
+    builds: BuildService,
+    { report, audit }: Pick<BuildApiOptions, 'audit'> & Required<Pick<BuildApiOptions, 'report'>>,
+  ) {
     this.#builds = builds;
     this.#report = report;
+    this.#audit = audit;
   }
 
   async serve(connection: Duplex): Promise<void> {
@@ -41,7 +46,9 @@ export class BuildFace implements AsyncDisposable {
   #open(): Promise<BuildApi> {
     this.#api ??= (async () => {
       const { openBuildApi } = await import('../../api/buildkit/index.ts');
-      return this.#stack.use(await openBuildApi(this.#builds, { version: VERSION, report: this.#report }));
+      return this.#stack.use(
+        await openBuildApi(this.#builds, { version: VERSION, report: this.#report, audit: this.#audit }),
+      );
     })();
     return this.#api;
   }

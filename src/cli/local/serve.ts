@@ -89,7 +89,12 @@ export async function serveUntilTold(values: ServeValues, announce: (line: strin
     observers.push(({ method, route, status, seconds }) => actions.note(`${method} ${route}`, status, seconds));
   if (tracing) observers.push((answered) => tracing.note(answered));
   const { builds }: EngineServices = engine;
-  const buildFace = builds && new BuildFace(builds, (subject, error) => logger.error({ err: error }, subject));
+  const buildFace =
+    builds &&
+    new BuildFace(builds, {
+      report: (subject, error) => logger.error({ err: error }, subject),
+      audit: audit && ((entry) => audit.write(entry)),
+    });
   await using _buildFace = buildFace;
   const api = createApi(engine, {
     ...{ version: VERSION, logger, experimental: engine.config.experimental },

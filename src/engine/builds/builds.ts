@@ -7,10 +7,12 @@ import { defaultCgroupParent, hasCgroup } from '../container-cgroup.ts';
 import { pruneEvent } from '../events.ts';
 import type { Images } from '../images.ts';
 import type { EngineParts } from '../parts.ts';
+import { noteSubject } from '../request-context.ts';
 import { engineID } from '../system.ts';
 import { version } from '../version.ts';
 import { cachePolicy, hasBuildCache, makeBuilderFolders, openBuildCache, parallelism } from './build-cache.ts';
 import type { BuildService } from './build-service.ts';
+import { buildSubject } from './build-subject.ts';
 import { CacheKeeping } from './cache-keeping.ts';
 import { outcomeOf } from './outcome.ts';
 
@@ -51,10 +53,12 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     return (await opened).builder;
   };
   const solve: BuildService['solve'] = async (request, progress, signal) => {
+    noteSubject(() => buildSubject(request));
+    const mayUse = parts.guard.checkBuild(request.entitlements);
     await deps.settle();
     // Who dies meanwhile leaves steps running: this tells the next to reconcile.
     using _intent = parts.intents.begin();
-    return await (await builder()).build(request, progress, signal);
+    return await (await builder()).build({ ...request, mayUse }, progress, signal);
   };
   const workingDeps = { parts: deps.parts, images: deps.images, builder, asUser: deps.asUser };
   const working = () => import('./working/open-working.ts');
