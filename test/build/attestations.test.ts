@@ -51,8 +51,13 @@ describe('docker buildx build: what is said about an image', { timeout: 240_000 
     engine().docker(['buildx', 'build', '--progress', 'plain', ...args], { timeoutMs: 120_000 });
   const inspect = async (name: string, format: string) =>
     JSON.parse((await engine().docker(['buildx', 'imagetools', 'inspect', at(name), '--format', format])).stdout);
-  const index = async (name: string): Promise<{ mediaType: string; manifests: Listed[] }> =>
+  const index = async (name: string): Promise<{ manifests: Listed[]; annotations?: object }> =>
     JSON.parse((await engine().docker(['buildx', 'imagetools', 'inspect', '--raw', at(name)])).stdout);
+
+  const manifestOf = async (repository: string, { digest, mediaType }: Listed): Promise<{ layers: Listed[] }> => {
+    const { body } = await registry.request('GET', `/v2/${repository}/manifests/${digest}`, { accept: mediaType });
+    return JSON.parse(body.toString());
+  };
 
   test('provenance of the smallest kind is there by default, and buildx shows it', async () => {
     const folder = context(`FROM ${at('base:1')}\nARG TOKEN\nRUN echo a > /a\n`);
@@ -124,11 +129,7 @@ describe('docker buildx build: what is said about an image', { timeout: 240_000 
     ]);
     expect(told.source.locations[run.id].locations[0].ranges[0].start.line).toBe(2);
     const { manifests } = await index('app:2');
-    const image = JSON.parse(
-      (
-        await registry.request('GET', `/v2/app/manifests/${manifests[0]!.digest}`, { accept: manifests[0]!.mediaType })
-      ).body.toString(),
-    ) as { layers: Listed[] };
+    const image = await manifestOf('app', manifests[0]!);
     expect(told.layers[`${run.id}:0`]).toEqual([image.layers.slice(0, 2)]);
     const { SPDX } = await inspect('app:2', '{{json .SBOM}}');
     expect(SPDX.spdxVersion).toBe('SPDX-2.3');
@@ -137,6 +138,61 @@ describe('docker buildx build: what is said about an image', { timeout: 240_000 
       versionInfo: '1.2-3',
       sourceInfo: expect.stringMatching(/^found in \/var\/lib\/dpkg\/status of layer sha256:/),
     });
+  });
+
+  test('a scanner of the user’s writes the bill, and sees what the Dockerfile lets it see', async () => {
+    const scan = [
+      '#!/bin/sh',
+      'cd "$BUILDKIT_SCAN_SOURCE_EXTRAS" && extras=$(ls | tr "\\n" " ")',
+      'for tree in core/sbom extras/sbom-context extras/sbom-tools; do',
+      '  seen="$seen $tree:$(cd /run/src/$tree && ls -d made used here 2>/dev/null | tr "\\n" "+")"; done',
+      'printf \'{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://spdx.dev/Document","subject":[],"predicate":',
+      '{"spdxVersion":"SPDX-2.3","name":"%s","comment":"%s|%s|%s"}}\' "$BUILDKIT_SCAN_NAME" "$BUILDKIT_SCAN_SOURCE" "$extras" "$seen" \\',
+      '  > "$BUILDKIT_SCAN_DESTINATION/own.spdx.json"',
+    ];
+    const scanner = context(`FROM ${at('base:1')}\nCOPY --chmod=755 scan /scan\nENTRYPOINT ["/scan"]\n`, {
+      scan: scan.join('\n'),
+    });
+    await buildx('--push', '-t', at('scanner:1'), scanner);
+    const folder = context(
+      [
+        'ARG BUILDKIT_SBOM_SCAN_CONTEXT=true',
+        `FROM ${at('base:1')} AS tools`,
+        'ARG BUILDKIT_SBOM_SCAN_STAGE=true',
+        'RUN touch /used',
+        `FROM ${at('base:1')}`,
+        'ARG BUILDKIT_SBOM_SCAN_CONTEXT',
+        'COPY --from=tools /used /made',
+      ].join('\n'),
+      { here: '' },
+    );
+    const sbom = `generator=${at('scanner:1')},NAME=of-the-user`;
+    await buildx('--push', '-t', at('app:4'), '--attest', `type=sbom,${sbom}`, '--provenance=false', folder);
+    const { SPDX } = await inspect('app:4', '{{json .SBOM}}');
+    expect(SPDX).toMatchObject({
+      name: 'of-the-user',
+      comment:
+        '/run/src/core/sbom|sbom-context sbom-tools | core/sbom:made+ extras/sbom-context:here+ extras/sbom-tools:used+',
+    });
+  });
+
+  test.each([
+    [
+      'of another kind',
+      '{"predicateType":"https://example.org/other","predicate":{}}',
+      /want https:\/\/spdx.dev\/Document/,
+    ],
+    ['that is no JSON', 'nonsense', /own.json" is not valid JSON/],
+    ['that is no statement', '[]', /own.json" is no JSON object/],
+  ])('a scanner that writes something %s fails the build', async (_, text, says) => {
+    const dockerfile = `FROM ${at('base:1')}\nCMD ["sh", "-c", "cat /text > $BUILDKIT_SCAN_DESTINATION/own.json"]\nCOPY text /text\n`;
+    await buildx('--push', '-t', at('scanner:2'), context(dockerfile, { text }));
+    const attest = `type=sbom,generator=${at('scanner:2')}`;
+    const { stderr } = await engine().docker(
+      ['buildx', 'build', '--pull', '--attest', attest, context(`FROM ${at('base:1')}\nLABEL a=${text.length}\n`)],
+      { expect: 1 },
+    );
+    expect(stderr).toMatch(says);
   });
 
   test('two platforms become one index, here and in a registry', async () => {
@@ -166,12 +222,55 @@ describe('docker buildx build: what is said about an image', { timeout: 240_000 
       ...['image', 'inspect', '--platform', 'linux/arm64', '--format', '{{.Architecture}}', 'local:3'],
     ]);
     expect(architecture).toBe('arm64\n');
+    // The index goes where the image goes, with what is said about it.
+    await engine().docker(['tag', 'local:3', at('pushed:3')]);
+    await engine().docker(['push', '--quiet', at('pushed:3')]);
+    const pushed = await index('pushed:3');
+    expect(pushed.manifests.map(({ platform }) => platform?.architecture)).toEqual([
+      'amd64',
+      'arm64',
+      'unknown',
+      'unknown',
+    ]);
     const out = join(engine().root, 'out');
     await buildx('--output', out, ...platforms, '--provenance=mode=min', folder);
     expect(readFileSync(join(out, 'linux_arm64/made'), 'utf8')).toBe('linux/amd64 to linux/arm64\n');
     const { subject, predicateType } = JSON.parse(readFileSync(join(out, 'linux_arm64/provenance.json'), 'utf8'));
     expect(predicateType).toBe('https://slsa.dev/provenance/v1');
     expect(subject).toContainEqual({ name: 'made', digest: { sha256: expect.any(String) } });
+  });
+
+  test('annotations stand where they are asked for, and attestations may be artifacts', async () => {
+    const folder = context(`FROM ${at('base:1')}\nCOPY Dockerfile /\n`);
+    const annotations = ['manifest:a=1', 'index:b=2', 'manifest-descriptor[linux/amd64]:c=3'];
+    const output = `type=image,name=${at('app:5')},push=true,oci-artifact=true,compression=zstd,compression-level=3,force-compression=true`;
+    await buildx('--provenance=mode=min', ...annotations.flatMap((one) => ['--annotation', one]), '-o', output, folder);
+    const { annotations: own, manifests } = await index('app:5');
+    expect(own).toEqual({ b: '2' });
+    expect(manifests[0]!.annotations).toEqual({ c: '3' });
+    const [image, said] = await Promise.all(manifests.map((one) => manifestOf('app', one)));
+    expect(image).toMatchObject({ annotations: { a: '1' } });
+    expect(image!.layers.map(({ mediaType }) => mediaType)).toEqual(
+      Array.from({ length: 2 }, () => 'application/vnd.oci.image.layer.v1.tar+zstd'),
+    );
+    expect(said).toMatchObject({
+      artifactType: 'application/vnd.docker.attestation.manifest.v1+json',
+      config: { mediaType: 'application/vnd.oci.empty.v1+json', size: 2 },
+      subject: { digest: manifests[0]!.digest },
+    });
+    expect(await inspect('app:5', '{{json .Provenance}}')).toMatchObject({
+      SLSA: { runDetails: { builder: { id: '' } } },
+    });
+  });
+
+  test('an image without a name is known by its digest, if a repository is given for that', async () => {
+    const folder = context(`FROM ${at('base:1')}\nLABEL of=${folders}\n`);
+    await buildx('-o', 'type=image,dangling-name-prefix=dangling.test/x', '--provenance=false', folder);
+    await buildx('-o', 'type=image,name=named.test/y:1,name-canonical=true', '--provenance=false', folder);
+    const { stdout } = await engine().docker([
+      ...['image', 'inspect', '--format', '{{json .RepoDigests}} {{json .RepoTags}}', 'named.test/y:1'],
+    ]);
+    expect(stdout).toMatch(/^\["dangling.test\/x@sha256:\w+","named.test\/y@sha256:\w+"\] \["named.test\/y:1"\]\n$/);
   });
 
   test('a step for a platform that nothing here can run is refused, with what would help', async () => {

@@ -3,7 +3,7 @@ import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
 import type { Digest } from '../../storage/index.ts';
-import type { PartAttestation } from '../exporter.ts';
+import type { ExportSource, PartAttestation } from '../exporter.ts';
 import { type ExportLab, openExportLab, resultOf, sha256 } from './export-lab.fixture.ts';
 import { exporterFor } from './exporter-for.ts';
 
@@ -98,6 +98,55 @@ test('a folder has the files of all layers merged, and what is said about them',
   expect(lab.received.get('linux_amd64/b')!.entry.modifiedNs).toBe(1_000_000_000_000n);
 });
 
+const twoPlatforms = async (other: Record<string, string>): Promise<ExportSource> => {
+  const first = resultOf([await lab.layer({ a: '1' })], { attestations: [attestation] });
+  const platform = { os: 'linux', architecture: 'arm', variant: 'v7' };
+  const second = resultOf([await lab.layer(other)], {
+    ...{ platformID: 'linux/arm/v7', platform, attestations: [attestation] },
+  });
+  return { ...first, parts: [...first.parts, ...second.parts], isMultiPlatform: true };
+};
+
+test('two platforms have a folder each', async () => {
+  await exporterFor(lab.parts, 'local')(await twoPlatforms({ a: '2' }), lab.context());
+  expect([...lab.received.keys()]).toEqual([
+    ...['linux_amd64', 'linux_amd64/a', 'linux_amd64/provenance.json'],
+    ...['linux_arm_v7', 'linux_arm_v7/a', 'linux_arm_v7/provenance.json'],
+  ]);
+});
+
+test('or share one, when no file of theirs has the name of another', async () => {
+  const unsplit = lab.context({ 'platform-split': 'false' });
+  await exporterFor(lab.parts, 'local')(await twoPlatforms({ b: '2' }), unsplit);
+  expect([...lab.received.keys()].sort()).toEqual([
+    ...['a', 'b', 'provenance.linux_amd64.json', 'provenance.linux_arm_v7.json'],
+  ]);
+  const sameName = exporterFor(lab.parts, 'local')(await twoPlatforms({ a: '2' }), unsplit);
+  await expect(sameName).rejects.toThrow(/two platforms have a file \/a/);
+  await expect(exporterFor(lab.parts, 'tar')(await twoPlatforms({ b: '2' }), unsplit)).rejects.toThrow(/would mix/);
+});
+
+test.each(['..', '', 'a\0b'])('a document of the name %j is refused', async (path) => {
+  const source = resultOf([await lab.layer({ a: '1' })], { attestations: [{ ...attestation, path }] });
+  await expect(exporterFor(lab.parts, 'local')(source, lab.context())).rejects.toThrow(/want names of files/);
+});
+
+test('what is said in images alone makes no index of an archive, nor a document beside files', async () => {
+  const said = { attestations: [{ ...attestation, isInlineOnly: true }] };
+  const source = resultOf([await lab.layer({ a: '1' })], said);
+  await exporterFor(lab.parts, 'local')(source, lab.context());
+  expect([...lab.received.keys()]).toEqual(['a']);
+  const answer = await exporterFor(lab.parts, 'oci')(source, lab.context());
+  expect((await json(answer['containerimage.digest']!)).layers).toHaveLength(1);
+  const forced = await exporterFor(lab.parts, 'oci')(source, lab.context({ 'attestation-inline': 'true' }));
+  expect((await json(forced['containerimage.digest']!)).manifests).toHaveLength(2);
+});
+
+test("docker's archives have no place for attestations", async () => {
+  const source = resultOf([await lab.layer({ a: '1' })], { attestations: [attestation] });
+  await expect(exporterFor(lab.parts, 'docker')(source, lab.context())).rejects.toThrow(/choose oci/);
+});
+
 test('a tar has the same, and GNU tar reads it', async () => {
   const layers = [await lab.layer({ 'a/one': '1' }), await lab.layer({ b: 'b' })];
   await exporterFor(lab.parts, 'tar')(resultOf(layers), lab.context());
@@ -135,6 +184,8 @@ test.each<{ attributes: Record<string, string>; says: RegExp }>([
   { attributes: { 'annotation-index[linux/amd64].k': 'v' }, says: /invalid annotation/ },
   { attributes: { 'annotation-manifest[nonsense!].k': 'v' }, says: /invalid OS or architecture/ },
   { attributes: { 'annotation.k': 'v'.repeat(2 << 20) }, says: /too many annotations/ },
+  { attributes: { 'prefer-nondist-layers': 'true' }, says: /prefer-nondist-layers=true is not supported/ },
+  { attributes: { 'dangling-name-prefix': 'a:b' }, says: /want a repository without a tag/ },
   { attributes: { 'source-date-epoch': 'yesterday' }, says: /invalid SOURCE_DATE_EPOCH "yesterday"/ },
 ])('refused: $says', async ({ attributes, says }) => {
   const layer = await lab.layer({ file: 'x' });
