@@ -2,6 +2,7 @@ export type * from './build-types.ts';
 export { type BuilderOptions, openBuilder } from './builder.ts';
 export type * from './builder-parts.ts';
 export type { CacheLimits, CachePolicy, CacheRule, SpaceLimit } from './cache/policy.ts';
+export { parseIgnoreFile } from './dockerfile/ignore-file.ts';
 export {
   type InstructionList,
   type ListedInstruction,
@@ -17,7 +18,6 @@ export { FrontendCalls } from './gateway/frontend-calls.ts';
 export { errorInterceptor } from './gateway/grpc-error.ts';
 export type * from './history/history-types.ts';
 export type * from './operation.ts';
-export { PatternMatcher, parseIgnoreFile } from './patterns/index.ts';
 export type * from './progress.ts';
 export { makeScratch, type Scratch } from './scratch.ts';
 export type * from './session.ts';

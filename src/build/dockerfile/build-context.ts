@@ -3,8 +3,8 @@ import { kindOf, messageOf, TareError } from '../../errors/index.ts';
 import type { Definition } from '../../protocol/index.ts';
 import type { BridgeRef, FrontendBridge } from '../frontend.ts';
 import * as llb from '../llb/index.ts';
-import { parseIgnoreFile } from '../patterns/index.ts';
 import { gitOutput, parseGitAddress } from './git-address.ts';
+import { parseIgnoreFile } from './ignore-file.ts';
 import { type FrontendOptions, readBoolean } from './options.ts';
 import { MAX_FILE_BYTES } from './parse/index.ts';
 

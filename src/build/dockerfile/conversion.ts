@@ -1,6 +1,5 @@
-import type { Platform } from '../../storage/index.ts';
+import type { PatternMatcher, Platform } from '../../storage/index.ts';
 import type * as llb from '../llb/index.ts';
-import type { PatternMatcher } from '../patterns/index.ts';
 import type { LineRange } from '../progress.ts';
 import type { Linter } from './check/index.ts';
 import type { FrontendOptions } from './options.ts';

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { posix } from 'node:path';
 import { TareError } from '../../errors/index.ts';
+import { hasWildcard } from '../../storage/index.ts';
 import * as llb from '../llb/index.ts';
 import { type Conversion, notesOf, operationPlatformOf, platformOf } from './conversion.ts';
 import { checksumOf, filenameOf, modeOf, ownershipOf } from './copy-words.ts';
@@ -176,8 +177,6 @@ function placeOf(source: string, keepsParents: boolean) {
     requiredPaths: isExact ? [posix.join('/', top, pattern)] : [],
   };
 }
-
-const hasWildcard = (path: string): boolean => /^(?:[^\\*?[]|\\.)*[*?[]/s.test(path);
 
 function repositoryOf(transfer: Transfer, source: string, name: string): llb.Output {
   const repository = parseGitAddress(source)!;

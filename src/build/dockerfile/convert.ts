@@ -1,8 +1,8 @@
 import { expandWord } from '../../image/index.ts';
 import type { Platform } from '../../storage/index.ts';
+import { PatternMatcher } from '../../storage/index.ts';
 import type { FrontendBridge, ImageConfigAnswer } from '../frontend.ts';
 import * as llb from '../llb/index.ts';
-import { PatternMatcher } from '../patterns/index.ts';
 import { BaseImages, pathsTaken } from './base-image.ts';
 import type { BuildContext } from './build-context.ts';
 import {

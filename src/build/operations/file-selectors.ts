@@ -1,5 +1,5 @@
 import type { FileAction, FileActionCopy, FileOp, UserOpt } from '../../protocol/index.ts';
-import type { ContentSelector } from '../../storage/index.ts';
+import { type ContentSelector, hasWildcard } from '../../storage/index.ts';
 
 /**
  * What file actions use of each input, by its position: what they copy from it, and the lists of users that names are looked up
@@ -57,5 +57,3 @@ export function distinctSelectors(selectors: readonly ContentSelector[]): Conten
 
 const byPath = (a: ContentSelector, b: ContentSelector): number =>
   Buffer.compare(Buffer.from(a.path), Buffer.from(b.path));
-
-const hasWildcard = (path: string): boolean => /^(?:[^\\*?[]|\\.)*[*?[]/su.test(path);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PatternMatcher, parseIgnoreFile } from '../../build/index.ts';
+import { parseIgnoreFile } from '../../build/index.ts';
 import { TareError } from '../../errors/index.ts';
 import {
   AT_FDCWD,
@@ -17,7 +17,7 @@ import {
   toByteString,
   unlinkAt,
 } from '../../linux/index.ts';
-import { extractInto, removeTree } from '../../storage/index.ts';
+import { extractInto, PatternMatcher, removeTree } from '../../storage/index.ts';
 import type { EngineParts } from '../parts.ts';
 import { builderFolders } from './build-cache.ts';
 

@@ -15,9 +15,9 @@ import {
   toByteString,
 } from '../../linux/index.ts';
 import { fromRoot, joined } from '../file-actions/in-root.ts';
-import { hasWildcard, namePattern, PathPatterns, type PatternState } from '../file-actions/path-pattern.ts';
 import { type MergedEntry, MergedFolder } from '../layers/merged-folder.ts';
 import { opaqueAttribute } from '../layers/whiteouts.ts';
+import { compileNamePattern, type FolderMatch, hasWildcard, PatternMatcher } from '../patterns/index.ts';
 import { parentOf } from '../tree/path.ts';
 import type { ContentRequest, ContentSelector } from './content-selector.ts';
 import { digestHex, entryHeader, rootDigest } from './entry-digest.ts';
@@ -107,7 +107,7 @@ class DigestedTree {
     }
     const places = isPattern ? this.#matches(path) : [{ ...this.#find(path, false), path }];
     if (places.length === 0 && !allowsNothing) throw notFound(path);
-    const patterns = (list: readonly string[]) => (list.length > 0 ? new PathPatterns(list) : undefined);
+    const patterns = (list: readonly string[]) => (list.length > 0 ? new PatternMatcher(list) : undefined);
     const rules = { include: patterns(includePatterns), exclude: patterns(excludePatterns) };
     const taken: Taken[] = [];
     for (const place of places) {
@@ -163,8 +163,8 @@ class DigestedTree {
   ): Steps<void> {
     yield;
     const text = fromByteString(beneath);
-    const included = rules.include?.take(text, around?.include);
-    const excluded = rules.exclude?.take(text, around?.exclude);
+    const included = rules.include?.enter(around?.include, text);
+    const excluded = rules.exclude?.enter(around?.exclude, text);
     const self: Parent = {
       isTaken: false,
       take: () => {
@@ -173,13 +173,13 @@ class DigestedTree {
         taken.push({ path, entry, digest: this.#header(entry) });
       },
     };
-    if (included?.isTaken !== false && excluded?.isTaken !== true) {
+    if (included?.isMatched !== false && excluded?.isMatched !== true) {
       for (const parent of parents) parent.take();
       self.take();
     }
     if (entry.status.type !== S_IFDIR) return;
-    if (excluded?.isTaken === true && !rules.exclude!.hasExceptions) return;
-    const states = { include: included?.state, exclude: excluded?.state };
+    if (excluded?.isMatched === true && !rules.exclude!.hasExceptions) return;
+    const states = { include: included, exclude: excluded };
     yield* this.#takeFrom(entry.folder!, path, beneath, rules, states, [...parents, self], taken);
   }
 
@@ -251,10 +251,10 @@ class DigestedTree {
       return [];
     }
     for (const part of parts.slice(start)) {
-      const name = namePattern(fromByteString(part));
+      const fits = compileNamePattern(fromByteString(part));
       places = places.flatMap(({ path, folder }) =>
         (folder?.entries() ?? [])
-          .filter((entry) => name.test(fromByteString(entry.name)))
+          .filter((entry) => fits(fromByteString(entry.name)))
           .map((entry) => ({ path: joined(path, entry.name), folder: entry.folder })),
       );
     }
@@ -263,13 +263,13 @@ class DigestedTree {
 }
 
 interface Rules {
-  include: PathPatterns | undefined;
-  exclude: PathPatterns | undefined;
+  include: PatternMatcher | undefined;
+  exclude: PatternMatcher | undefined;
 }
 
 interface RuleStates {
-  include: PatternState | undefined;
-  exclude: PatternState | undefined;
+  include: FolderMatch | undefined;
+  exclude: FolderMatch | undefined;
 }
 
 const nameOf = (path: ByteString): ByteString => path.slice(path.lastIndexOf('/') + 1);

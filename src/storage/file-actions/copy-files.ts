@@ -33,12 +33,12 @@ import {
   statusOf,
   unlinkAt,
 } from '../../linux/index.ts';
+import type { FolderMatch, PatternMatcher } from '../patterns/index.ts';
 import { copyFile } from '../tree/copy.ts';
 import { requirePathLength } from '../tree/descent.ts';
 import { removeSteps } from '../tree/remove.ts';
 import { joined } from './in-root.ts';
 import type { ModeChange } from './mode-change.ts';
-import type { PathPatterns, PatternState } from './path-pattern.ts';
 
 /** What copied files get instead of what they have. */
 export interface Dress {
@@ -48,8 +48,8 @@ export interface Dress {
 }
 
 export interface CopyRules extends Dress {
-  include: PathPatterns | undefined;
-  exclude: PathPatterns | undefined;
+  include: PatternMatcher | undefined;
+  exclude: PatternMatcher | undefined;
   /** Remove what stands in the way, whatever it is. */
   replaces: boolean;
 }
@@ -60,8 +60,8 @@ interface From {
   name: ByteString;
   /** Beneath the source that was asked for; '' is that itself. */
   path: ByteString;
-  include: PatternState | undefined;
-  exclude: PatternState | undefined;
+  include: FolderMatch | undefined;
+  exclude: FolderMatch | undefined;
 }
 
 /** A folder of the target; one that no pattern takes by itself is made only when something in it is. */
@@ -206,20 +206,20 @@ export class FileCopier {
   #match(from: From): {
     isTaken: boolean;
     isClosed: boolean;
-    include: PatternState | undefined;
-    exclude: PatternState | undefined;
+    include: FolderMatch | undefined;
+    exclude: FolderMatch | undefined;
   } {
     const rules = this.#rules;
     if (from.path === '') return { isTaken: true, isClosed: false, include: undefined, exclude: undefined };
     const path = fromByteString(from.path);
-    const included = rules.include?.take(path, from.include);
-    const excluded = rules.exclude?.take(path, from.exclude);
-    const isExcluded = excluded?.isTaken === true;
+    const included = rules.include?.enter(from.include, path);
+    const excluded = rules.exclude?.enter(from.exclude, path);
+    const isExcluded = excluded?.isMatched === true;
     return {
-      isTaken: included?.isTaken !== false && !isExcluded,
+      isTaken: included?.isMatched !== false && !isExcluded,
       isClosed: isExcluded && !rules.exclude!.hasExceptions,
-      include: included?.state,
-      exclude: excluded?.state,
+      include: included,
+      exclude: excluded,
     };
   }
 

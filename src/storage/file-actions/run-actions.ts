@@ -30,6 +30,7 @@ import {
   truncate,
 } from '../../linux/index.ts';
 import { decompress } from '../compression.ts';
+import { compileNamePattern, hasWildcard, PatternMatcher } from '../patterns/index.ts';
 import { TarParser } from '../tar/index.ts';
 import { extractInto } from '../tree/extract-stream.ts';
 import { parentOf } from '../tree/path.ts';
@@ -39,7 +40,6 @@ import type { CopyAction, FileAction, FileActionRequest, MadeFile } from './file
 import { ensureFolder, fromRoot, joined, nameOf, openIfAny, resolved } from './in-root.ts';
 import { parseMode } from './mode-change.ts';
 import { ownerOf } from './owner.ts';
-import { hasWildcard, namePattern, PathPatterns } from './path-pattern.ts';
 
 /** Steps between two looks at whether it is still wanted. */
 const TURN_STEPS = 256;
@@ -200,7 +200,7 @@ async function copy(tree: number, action: CopyAction, signal: AbortSignal): Prom
     if (action.allowsNothing) return;
     throw new TareError('NotFound', `${action.source} not found`);
   }
-  const patterns = (list: readonly string[]) => (list.length > 0 ? new PathPatterns(list) : undefined);
+  const patterns = (list: readonly string[]) => (list.length > 0 ? new PatternMatcher(list) : undefined);
   const mode = action.mode;
   const rules = {
     ...rest,
@@ -305,12 +305,12 @@ function wildcardPaths(tree: number, pattern: ByteString, followsLinks: boolean)
   let folders = [base];
   const wanted = parts.slice(start);
   for (const [index, part] of wanted.entries()) {
-    const name = namePattern(fromByteString(part));
+    const fits = compileNamePattern(fromByteString(part));
     const next: ByteString[] = [];
     for (const folder of folders) {
       using opened = openIfAny(tree, folder, O_DIRECTORY | (index === 0 ? 0 : O_NOFOLLOW));
       if (opened === undefined) continue;
-      for (const found of namesIn(opened.fd)) if (name.test(fromByteString(found))) next.push(joined(folder, found));
+      for (const found of namesIn(opened.fd)) if (fits(fromByteString(found))) next.push(joined(folder, found));
     }
     folders = next.sort();
   }

@@ -1,6 +1,6 @@
 import { TareError } from '../../../errors/index.ts';
 import { type Expansion, type ExposedPorts, formatPlatform, parsePlatform, suggestion } from '../../../image/index.ts';
-import { cleanPath, type PatternMatcher } from '../../patterns/index.ts';
+import { cleanPattern, type PatternMatcher } from '../../../storage/index.ts';
 import type {
   CmdInstruction,
   EntrypointInstruction,
@@ -148,7 +148,7 @@ export class StageChecks {
   source(instruction: Instruction, source: string, ignored: PatternMatcher | undefined): void {
     // With exceptions a folder that is left out may hold what is not.
     if (ignored === undefined || ignored.hasExceptions) return;
-    const path = cleanPath(source);
+    const path = cleanPattern(source);
     if (!ignored.matches(path)) return;
     const verb = instruction.kind === 'add' ? 'Add' : 'Copy';
     const message = `Attempting to ${verb} file ${JSON.stringify(path)} that is excluded by .dockerignore`;

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { TareError } from '../../../errors/index.ts';
 import { expandWord, parseExposedPorts } from '../../../image/index.ts';
-import { PatternMatcher } from '../../patterns/index.ts';
+import { PatternMatcher } from '../../../storage/index.ts';
 import { SourceError } from '../../source-error.ts';
 import { parseDockerfile } from '../parse/index.ts';
 import {

@@ -21,7 +21,7 @@ import {
   statusAt,
   toByteString,
 } from '../../../linux/index.ts';
-import { type FolderMatch, PatternMatcher } from '../../patterns/index.ts';
+import { type FolderMatch, PatternMatcher } from '../../../storage/index.ts';
 import type { FolderFilter, SentEntry } from '../../session.ts';
 import { followLinks } from './follow-links.ts';
 

@@ -13,7 +13,7 @@ import {
   statusAt,
   toByteString,
 } from '../../../linux/index.ts';
-import { compilePathPattern } from '../../patterns/index.ts';
+import { compilePathPattern } from '../../../storage/index.ts';
 
 /** Links on the way to one path, as the kernel has it. */
 const MAX_PATHS = 10_000;

@@ -1,3 +1,4 @@
+import { posix } from 'node:path';
 import { TareError } from '../../errors/index.ts';
 
 interface CharacterClass {
@@ -52,6 +53,22 @@ export function compilePathPattern(pattern: string): (path: string) => boolean {
     return (path) => expression.test(path);
   }
   return (path) => walk(tokens, path);
+}
+
+/**
+ * A test for one name, as Go's path/filepath.Match: two stars are one.
+ * @throws {TareError} InvalidArgument: a malformed pattern
+ */
+export const compileNamePattern = (pattern: string): ((name: string) => boolean) =>
+  compilePathPattern(pattern.replace(/(\\.)|\*+/gsu, (_, escaped: string | undefined) => escaped ?? '*'));
+
+/** Whether a path is a pattern: has `*`, `?` or `[` that no backslash precedes. */
+export const hasWildcard = (path: string): boolean => /^(?:[^\\*?[]|\\.)*[*?[]/su.test(path);
+
+/** The shortest path that means the same, without a slash at its end. */
+export function cleanPattern(path: string): string {
+  const normal = posix.normalize(path);
+  return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal;
 }
 
 function malformed(pattern: string): TareError {

@@ -1,7 +1,5 @@
 import { TareError } from '../../errors/index.ts';
-import { trim } from '../../image/index.ts';
-import { cleanPath } from './ignore-file.ts';
-import { compilePathPattern } from './path-pattern.ts';
+import { cleanPattern, compilePathPattern } from './path-pattern.ts';
 
 const MAX_PATTERNS = 20_000;
 
@@ -29,10 +27,10 @@ export class PatternMatcher {
       throw new TareError('InvalidArgument', `${patterns.length} patterns: at most ${MAX_PATTERNS} are allowed`);
     }
     this.#patterns = patterns
-      .map(trim)
+      .map((pattern) => pattern.trim())
       .filter((pattern) => pattern !== '')
       .map((written) => {
-        const pattern = cleanPath(written);
+        const pattern = cleanPattern(written);
         const isException = pattern.startsWith('!');
         if (pattern === '!') throw new TareError('InvalidArgument', 'illegal exclusion pattern: "!"');
         return { isException, fits: compilePathPattern(isException ? pattern.slice(1) : pattern) };

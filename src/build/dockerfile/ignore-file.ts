@@ -1,6 +1,6 @@
-import { posix } from 'node:path';
 import { TareError } from '../../errors/index.ts';
 import { trim } from '../../image/index.ts';
+import { cleanPattern } from '../../storage/index.ts';
 
 const MAX_BYTES = 4 << 20;
 const MAX_LINE_BYTES = 65_535;
@@ -38,12 +38,6 @@ function tooLong(what: string): TareError {
 
 function cleaned(pattern: string): string {
   if (pattern === '') return '';
-  const path = cleanPath(pattern);
+  const path = cleanPattern(pattern);
   return path.length > 1 && path.startsWith('/') ? path.slice(1) : path;
-}
-
-/** The shortest path that means the same, without a slash at its end. */
-export function cleanPath(path: string): string {
-  const normal = posix.normalize(path);
-  return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal;
 }

@@ -1,24 +1,10 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { TareError } from '../../errors/index.ts';
-import { compilePathPattern, PatternMatcher, parseIgnoreFile } from './index.ts';
-
-test('an ignore file: comments, exceptions, clean paths', () => {
-  const text =
-    '\uFEFFtest1\r\n/test2\n/a/file/here/\n\nlast//file\n# a comment\n  # none\n! /inverted/./path\n./x/../y\n';
-  expect(parseIgnoreFile(text)).toEqual([
-    'test1',
-    'test2',
-    'a/file/here',
-    'last/file',
-    '# none',
-    '!inverted/path',
-    'y',
-  ]);
-});
+import { compileNamePattern, compilePathPattern, PatternMatcher } from './index.ts';
 
 test('a lone exclamation mark is no pattern', () => {
-  expect(() => new PatternMatcher(parseIgnoreFile('!\n'))).toThrow('illegal exclusion pattern: "!"');
+  expect(() => new PatternMatcher(['!'])).toThrow('illegal exclusion pattern: "!"');
 });
 
 test.each([
@@ -58,6 +44,16 @@ test.each([
   ['*ä*', 'bäh', true],
 ])('%s on %s: %s', (pattern, path, want) => {
   expect(new PatternMatcher([pattern]).matches(path)).toBe(want);
+});
+
+test.each([
+  ['*-[0-9]', 'a-1', true],
+  ['a**b', 'axb', true],
+  ['\\**', '*x', true],
+  ['\\**', 'x', false],
+  ['a{}-?', 'a{}-z', true],
+])('the name %s on %s: %s', (pattern, name, want) => {
+  expect(compileNamePattern(pattern)(name)).toBe(want);
 });
 
 test.each(['[a', '[]a]', '[a-]', '[b-a]', 'a\\', '[\\'])('%s is refused', (pattern) => {

@@ -1,0 +1,2 @@
+export { cleanPattern, compileNamePattern, compilePathPattern, hasWildcard } from './path-pattern.ts';
+export { type FolderMatch, PatternMatcher } from './pattern-matcher.ts';
