@@ -29,6 +29,8 @@ export interface SourceMaterial {
 export interface CacheMap {
   /** Of everything that decides the results, but for the inputs; for a source: of what it resolved to. */
   digest: string;
+  /** Of a source: further digests by which others may know the same. */
+  alternatives?: readonly string[];
   /** One for each input, in order. */
   dependencies: readonly CacheDependency[];
   /** Of a source. */

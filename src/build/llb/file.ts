@@ -122,7 +122,8 @@ function encodeChange(change: FileChange, base: bigint): FileAction['action'] {
         value: create(FileActionCopySchema, {
           src: cleanPath(change.source, false),
           dest: cleanPath(change.destination, true),
-          mode: typeof change.mode === 'number' ? change.mode : -1,
+          // BuildKit's own clients leave it zero where letters say it.
+          mode: typeof change.mode === 'string' ? 0 : (change.mode ?? -1),
           modeStr: typeof change.mode === 'string' ? change.mode : '',
           followSymlink: change.followsLinks === true,
           dirCopyContents: change.copiesContent === true,

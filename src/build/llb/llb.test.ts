@@ -141,7 +141,7 @@ test('file actions take each other’s results, and copies their sources', () =>
     owner: { user: { user: { value: { name: 'app', input: 0n } } }, group: { user: { case: 'byID', value: 5 } } },
     timestamp: -1n,
   });
-  expect(op.op.value.actions[1]!.action.value).toMatchObject({ dest: '/a/', mode: -1, modeStr: 'u+x' });
+  expect(op.op.value.actions[1]!.action.value).toMatchObject({ dest: '/a/', mode: 0, modeStr: 'u+x' });
 });
 
 test.each([

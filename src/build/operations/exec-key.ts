@@ -69,13 +69,20 @@ function mountDocument(mount: Mount): Record<string, unknown> {
     ...filled({
       mountType: mount.mountType,
       TmpfsOpt: TmpfsOpt && filled({ size: TmpfsOpt.size }),
-      cacheOpt: cacheOpt && filled({ ID: cacheOpt.ID, sharing: cacheOpt.sharing }),
+      cacheOpt: cacheOpt && (isUsualCache(mount) ? filled({ ID: cacheOpt.ID }) : {}),
       secretOpt: file(secretOpt),
       SSHOpt: file(SSHOpt),
       resultID: mount.resultID,
       contentCache: mount.contentCache,
     }),
   };
+}
+
+/** What a Dockerfile says without an id and without a way of sharing. Of other caches neither counts: they are kept by whom they please. */
+function isUsualCache({ cacheOpt, dest }: Mount): boolean {
+  const id = cacheOpt?.ID ?? '';
+  // A name space may stand before it.
+  return cacheOpt?.sharing === 0 && (id === dest || id.slice(id.indexOf('/') + 1) === dest);
 }
 
 /**

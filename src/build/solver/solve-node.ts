@@ -27,6 +27,7 @@ export class SolveNode {
   readonly #looks = new Map<number, Promise<Look>>();
   readonly #trees = new Map<number, Promise<Tree>>();
   #map: Promise<CacheMap> | undefined;
+  #alternatives: readonly CacheKey[] | undefined;
   #contents: Promise<readonly (string | undefined)[]> | undefined;
   #run: Promise<readonly Tree[]> | undefined;
   /** Resolves when it turns out that this, or something that it is made of, is in no cache and is being made. */
@@ -42,6 +43,16 @@ export class SolveNode {
   /** By what an output is known, as far as it was looked for. */
   async key(output: number): Promise<CacheKey | undefined> {
     return (await this.#look(output)).key;
+  }
+
+  /** The same, and other keys by which whatever is made of it may be known. */
+  async #keys(output: number): Promise<readonly CacheKey[]> {
+    const key = await this.key(output);
+    if (key === undefined) return [];
+    this.#alternatives ??= ((await this.cacheMap()).alternatives ?? []).map(
+      (digest) => new CacheKey(outputDigest(digest, output), []),
+    );
+    return [key, ...this.#alternatives];
   }
 
   /** Found or made. */
@@ -92,12 +103,13 @@ export class SolveNode {
       },
       () => {},
     );
-    const inputs = await Promise.all(nodes.map((node, position) => node.key(this.vertex.inputs[position]!.output)));
+    const inputs = await Promise.all(nodes.map((node, position) => node.#keys(this.vertex.inputs[position]!.output)));
     isDone = true;
     const isIgnored = this.vertex.metadata?.ignoreCache === true;
-    const links = inputs.map((key, position): KeyLink[] =>
-      key === undefined ? [] : [{ selector: map.dependencies[position]!.selector ?? '', key }],
-    );
+    const links = inputs.map((keys, position): KeyLink[] => {
+      const { selector = '' } = map.dependencies[position]!;
+      return keys.map((key) => ({ selector, key }));
+    });
     const digest = outputDigest(map.digest, output);
     if (!isIgnored) {
       const key = new CacheKey(digest, links);

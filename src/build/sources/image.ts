@@ -3,7 +3,7 @@ import { chainIDOf, type Descriptor, type Platform } from '../../storage/index.t
 import type { BuilderParts } from '../builder-parts.ts';
 import { FOREIGN_FORM, recordBlob } from '../cache/blob-records.ts';
 import type { CacheMap, Operation, OperationContext } from '../operation.ts';
-import { sourceDigest } from '../operations/go-json.ts';
+import { filled, goDigest, sourceDigest } from '../operations/go-json.ts';
 import { layoutReader } from './layout-reader.ts';
 import { type Attributes, pickSession, refuseUnknown } from './source-attributes.ts';
 
@@ -69,9 +69,13 @@ function operation(parts: BuilderParts, question: ImageQuestion, recordType?: st
     });
     const { rootfs } = parseImageConfig(config, reference);
     // Equal layers are an equal tree, whatever else the images say.
-    const digest = sourceDigest(chainIDOf(rootfs.diff_ids) ?? 'an image without layers');
+    // BuildKit knows an image by its manifest first, and looks at its layers only if nothing comes of that.
+    const byManifest = sourceDigest(manifestKey(indexOrManifest, platform));
+    const chainID = chainIDOf(rootfs.diff_ids);
+    const digest = chainID === undefined ? byManifest : sourceDigest(chainID);
     const material = { kind, ref, digest: indexOrManifest, platform: platformID(platform) };
-    return { manifest, map: { digest, dependencies: [], material } };
+    const alternatives = digest === byManifest ? [] : [byManifest];
+    return { manifest, map: { digest, alternatives, dependencies: [], material } };
   };
   return {
     recordType: recordType === 'internal' ? 'internal' : 'regular',
@@ -100,6 +104,9 @@ function operation(parts: BuilderParts, question: ImageQuestion, recordType?: st
     },
   };
 }
+
+const manifestKey = (digest: string, { os, architecture, variant }: Platform): string =>
+  goDigest({ Digest: digest, OS: os, Arch: architecture, ...filled({ Variant: variant }) });
 
 export const platformID = ({ os, architecture, variant = '' }: Platform): string =>
   [os, architecture, variant].filter((part) => part !== '').join('/');

@@ -72,6 +72,8 @@ export async function contentDigestHere(request: ContentRequest, signal: AbortSi
 interface Taken {
   path: ByteString;
   entry: MergedEntry;
+  /** A folder around it is taken. */
+  isInner: boolean;
   digest: string;
 }
 
@@ -114,10 +116,9 @@ class DigestedTree {
       if (place.entry !== undefined) yield* this.#take(place.entry, place.path, '', rules, undefined, [], taken);
       else yield* this.#takeFrom(place.folder!, '', '', rules, undefined, [], taken);
     }
-    if (followsLinks) {
-      for (const one of taken) {
-        if (one.entry.status.type === S_IFLNK) one.digest = yield* this.#whole(this.#find(one.path, true));
-      }
+    // Links inside a folder that is taken are taken as such.
+    for (const one of taken.filter(({ entry, isInner }) => followsLinks && !isInner && entry.status.type === S_IFLNK)) {
+      one.digest = yield* this.#whole(this.#find(one.path, true));
     }
     const [first, ...more] = taken;
     if (first === undefined) return NOTHING;
@@ -170,7 +171,7 @@ class DigestedTree {
       take: () => {
         if (self.isTaken) return;
         self.isTaken = true;
-        taken.push({ path, entry, digest: this.#header(entry) });
+        taken.push({ path, entry, isInner: parents.length > 0, digest: this.#header(entry) });
       },
     };
     if (included?.isMatched !== false && excluded?.isMatched !== true) {

@@ -88,6 +88,11 @@ export async function exportCache(
     return records.map((record) => ({ ...record, results: record.results.map(made) }));
   });
   const { bytes, blobs } = cacheConfigOf(remote);
+  if (blobs.length === 0) {
+    // As BuildKit: whoever imported it would find nothing, and a better one may lie there.
+    await shown(progress, 'skipping cache export for empty result', async () => {});
+    return {};
+  }
   const slots = new Slots(CONCURRENCY);
   const open = (descriptor: Descriptor, offset: number) =>
     origins.get(descriptor.digest)?.blob(descriptor, offset, signal) ?? parts.content.open(descriptor.digest, offset);
