@@ -11,12 +11,13 @@ export const buildxVersions = {
   '0.13': join(olderDockerClient, plugin),
 } as const;
 
+let folders = 0;
+
 /** Docker's buildx, unmodified, for one engine. */
 export class Buildx {
   readonly engine: TestEngine;
   readonly program: string;
   readonly #environment: Record<string, string>;
-  #folders = 0;
 
   /** @param builder one that was created; none: the engine's own, over the Docker API */
   constructor(engine: TestEngine, version: keyof typeof buildxVersions = '0.29', builder?: string) {
@@ -46,8 +47,8 @@ export class Buildx {
 
   /** A new folder with these files. */
   folder(files: Readonly<Record<string, string>>): string {
-    this.#folders += 1;
-    const folder = join(this.engine.root, `context-${process.pid}-${this.#folders}`);
+    folders += 1;
+    const folder = join(this.engine.root, `context-${folders}`);
     for (const [name, text] of Object.entries(files)) {
       mkdirSync(dirname(join(folder, name)), { recursive: true });
       writeFileSync(join(folder, name), text);
