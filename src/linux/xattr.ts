@@ -4,6 +4,7 @@ import { check, errno, libc, SyscallError } from './ffi.ts';
 const calls = {
   lsetxattr: libc.func('int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)'),
   lgetxattr: libc.func('intptr_t lgetxattr(const char *path, const char *name, void *value, size_t size)'),
+  flistxattr: libc.func('intptr_t flistxattr(int fd, void *list, size_t size)'),
   llistxattr: libc.func('intptr_t llistxattr(const char *path, void *list, size_t size)'),
   lremovexattr: libc.func('int lremovexattr(const char *path, const char *name)'),
   fsetxattr: libc.func('int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)'),
@@ -55,12 +56,20 @@ const list = Buffer.allocUnsafeSlow(LARGEST);
 
 /** Names of the extended attributes, sorted. */
 export function listXattrsAt(dirfd: number, name: ByteString): ByteString[] {
-  const length = Number(calls.llistxattr(pathOf(dirfd, name), list, list.length));
+  return listed(calls.llistxattr(pathOf(dirfd, name), list, list.length), quoted(name));
+}
+
+/** The same of an open file, for which no path is walked. */
+export const listXattrs = (fd: number): ByteString[] =>
+  listed(calls.flistxattr(fd, list, list.length), `descriptor ${fd}`);
+
+function listed(result: number | bigint, what: string): ByteString[] {
+  const length = Number(result);
   if (length === 0) return [];
   if (length < 0) {
     const number = errno();
     if (number === EOPNOTSUPP) return [];
-    throw new SyscallError('llistxattr', number, quoted(name));
+    throw new SyscallError('listxattr', number, what);
   }
   return list
     .toString('latin1', 0, length - 1)

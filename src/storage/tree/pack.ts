@@ -5,6 +5,7 @@ import {
   type ByteString,
   type FileStatus,
   getXattrAt,
+  listXattrs,
   listXattrsAt,
   O_NOFOLLOW,
   O_PATH,
@@ -47,28 +48,29 @@ export type PackedLinks = Map<string, ByteString>;
  * comes with the length it had at first. Sockets have no place in a tar and are left out.
  *
  * @param path the entry's name in the archive
+ * @returns whether it is a folder
  */
 export function* packEntry(
   fd: number,
   name: ByteString,
   path: ByteString,
   links: PackedLinks,
-): Generator<Buffer, void, void> {
+): Generator<Buffer, boolean, void> {
   const status = statusIfAny(fd, name);
   const type = status && packedTypes[status.type];
-  if (status === undefined || type === undefined) return;
+  if (status === undefined || type === undefined) return false;
   if (type !== 'directory' && status.links > 1) {
     const key = `${status.fileSystem} ${status.inode}`;
     const first = links.get(key);
     if (first !== undefined) {
       yield encodeHeader({ ...packedStatus(status), path, type: 'hardlink', linkTarget: first });
-      return;
+      return false;
     }
     links.set(key, path);
   }
   if (type === 'file') {
     yield* packFile(fd, name, path);
-    return;
+    return false;
   }
   const header = ifStill(() => ({
     ...packedStatus(status),
@@ -78,6 +80,7 @@ export function* packEntry(
     xattrs: packedXattrs(fd, name),
   }));
   if (header !== undefined) yield encodeHeader(header);
+  return header?.type === 'directory';
 }
 
 /**
@@ -97,9 +100,8 @@ export function* packFolder(fd: number, path: ByteString, links: PackedLinks): G
       continue;
     }
     requirePathLength(frame.path + name);
-    yield* packEntry(descent.fd, name, frame.path + name, links);
+    if (!(yield* packEntry(descent.fd, name, frame.path + name, links))) continue;
     try {
-      if (statusIfAny(descent.fd, name)?.type !== S_IFDIR) continue;
       descent.enter(name);
     } catch (error) {
       // Removed or replaced since.
@@ -125,7 +127,8 @@ function* packFile(fd: number, name: ByteString, path: ByteString): Generator<Bu
   if (status.type !== S_IFREG) return;
   using file = new OpenFile(openAt(AT_FDCWD, `/proc/self/fd/${found.fd}`, O_RDONLY));
   const { sizeBytes } = status;
-  const xattrs = ifStill(() => packedXattrs(fd, name)) ?? new Map();
+  const named = listXattrs(file.fd).length > 0;
+  const xattrs = (named ? ifStill(() => packedXattrs(fd, name)) : undefined) ?? new Map();
   yield encodeHeader({ ...packedStatus(status), path, type: 'file', sizeBytes, xattrs });
   for (let offset = 0; offset < sizeBytes; ) {
     const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, sizeBytes - offset));
