@@ -3,6 +3,7 @@ import { TareError } from '../errors/index.ts';
 import { hostPlatform } from '../image/index.ts';
 import type { Definition } from '../protocol/index.ts';
 import type { LayerName } from '../storage/index.ts';
+import { Attester } from './attestations/attested.ts';
 import { BuildEvidence } from './attestations/build-evidence.ts';
 import { Bridge, type BridgeContext, shownAs } from './bridge.ts';
 import type { Builder, BuildPlatform, BuildRequest, BuildResult, TypedOptions } from './build-types.ts';
@@ -171,10 +172,11 @@ class OpenBuilder implements Builder {
     graph.keepsFailures = request.onFailure !== undefined;
     const cacheExports = readCacheExports(request);
     const context = this.#bridgeContext(graph, request, policies);
+    const attester = new Attester(context);
     context.importCaches(request.cacheImports);
     try {
       const result = await untilAborted(this.#solve(context), signal);
-      const exported = await exportResult(this.#cache, context, result, cacheExports);
+      const exported = await exportResult(this.#cache, context, attester, result, cacheExports);
       return { ...exported, metadata: result.metadata };
     } catch (error) {
       const step = failedStepOf(error);

@@ -1,7 +1,7 @@
 import { TareError } from '../errors/index.ts';
 import { hostPlatform } from '../image/index.ts';
 import type { LayerName } from '../storage/index.ts';
-import { Attester } from './attestations/attested.ts';
+import type { Attester } from './attestations/attested.ts';
 import { type BridgeContext, SolvedRef, shownAs } from './bridge.ts';
 import type { BuildRequest, BuildResult, ResultProvenance } from './build-types.ts';
 import type { CacheKey } from './cache/key.ts';
@@ -57,11 +57,12 @@ export function readCacheExports({ cacheExports, frontendOptions = {} }: BuildRe
 export async function exportResult(
   cache: CacheStore,
   context: BridgeContext,
+  attester: Attester,
   result: FrontendResult,
   cacheExports: readonly CacheExport[],
 ): Promise<Pick<BuildResult, 'exporterResponse' | 'provenance' | 'isMultiPlatform'>> {
   const { parts, graph, request } = context;
-  const made = await partsOf(context, result);
+  const made = await partsOf(attester, result);
   const exported = made.map(({ part }) => part);
   const recordsFor = recordsOf(context, result, exported);
   const inline = cacheExports.find(({ type }) => type === 'inline');
@@ -139,10 +140,9 @@ function recordsOf({ parts, graph }: BridgeContext, result: FrontendResult, expo
 
 /** One for each platform, in the frontend's order; their trees are made side by side. */
 async function partsOf(
-  context: BridgeContext,
+  attester: Attester,
   result: FrontendResult,
 ): Promise<{ part: ExportedPart; provenance: ResultProvenance }[]> {
-  const attester = new Attester(context);
   const results = resultsOf(result);
   return await Promise.all(
     results.map(async ({ config, ...about }) => {

@@ -56,17 +56,21 @@ export class Attester {
 
   /** @param all of the build, this one among them */
   async say(result: FrontendResult, about: AttestedResult, all: readonly AttestedResult[]): Promise<AttestedPart> {
+    const capture = await this.#capture(about, all);
+    const provenance = this.#told(capture, about.ref);
+    // Nothing takes them.
+    if (this.#context.request.exporters.length === 0) return { attestations: [], provenance };
     const said = result.attestations.get(about.platformID) ?? [];
     const isBilled = [...result.attestations.values()].flat().some(isBill);
     const given = this.#wantsBill && !isBilled ? [...said, ...(await this.#bill(about))] : said;
-    const made = await Promise.all(given.map((one) => this.#statements(one, about)));
-    const capture = await this.#capture(about, all);
+    const statements = await Promise.all(given.map((one) => this.#statements(one, about)));
+    const wanted = this.#provenance;
     return {
       attestations: [
-        ...made.flat(),
-        ...(this.#provenance === undefined ? [] : [this.#provenanceOf(capture, about.ref, this.#provenance)]),
+        ...statements.flat(),
+        ...(wanted === undefined ? [] : [this.#provenanceOf(capture, about.ref, wanted)]),
       ],
-      provenance: this.#told(capture, about.ref),
+      provenance,
     };
   }
 

@@ -125,7 +125,7 @@ async function openDisplay(context: Context, flags: Flags): Promise<BuildDisplay
 }
 
 async function tell(context: Context, flags: Flags, display: BuildDisplay, outcome: BuildOutcome): Promise<number> {
-  const { answer, imageID } = outcome;
+  const { answer, imageID = outcome.digest } = outcome;
   if (answer !== undefined) {
     context.out(/,format=json$/.test(flags.call) ? answer.json : answer.text);
     return answer.status;
@@ -148,9 +148,13 @@ function writeResult(path: string, text: string): void {
   }
 }
 
-/** What exporters told, with documents among it as such (buildx's `--metadata-file`). */
-function metadataText({ exporterResponse }: BuildOutcome): string {
-  const document = Object.entries(exporterResponse).map(([key, value]) => [key, documentOf(value)]);
+/** What exporters told, with documents among it as such, and how it was made (buildx's `--metadata-file`). */
+function metadataText({ exporterResponse, provenance = [] }: BuildOutcome): string {
+  const made = provenance.map(({ platform, predicate }) => [
+    `buildx.build.provenance${platform === undefined ? '' : `/${platform}`}`,
+    predicate,
+  ]);
+  const document = [...made, ...Object.entries(exporterResponse).map(([key, value]) => [key, documentOf(value)])];
   return `${JSON.stringify(Object.fromEntries(document), null, 2)}\n`;
 }
 

@@ -21,6 +21,8 @@ export interface BuildOutcome {
   digest?: string;
   /** Everything that exporters told: `containerimage.digest`, `image.name` … */
   exporterResponse: Readonly<Record<string, string>>;
+  /** How each result was made (SLSA), of several platforms by name. None: who built it does not tell here. */
+  provenance?: readonly { platform?: string; predicate: object }[];
   /** To a question: `frontend.lint` and others. */
   answer?: BuildAnswer;
 }
