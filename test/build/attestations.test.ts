@@ -176,25 +176,6 @@ describe('docker buildx build: what is said about an image', { timeout: 240_000 
     });
   });
 
-  test.each([
-    [
-      'of another kind',
-      '{"predicateType":"https://example.org/other","predicate":{}}',
-      /want https:\/\/spdx.dev\/Document/,
-    ],
-    ['that is no JSON', 'nonsense', /own.json" is not valid JSON/],
-    ['that is no statement', '[]', /own.json" is no JSON object/],
-  ])('a scanner that writes something %s fails the build', async (_, text, says) => {
-    const dockerfile = `FROM ${at('base:1')}\nCMD ["sh", "-c", "cat /text > $BUILDKIT_SCAN_DESTINATION/own.json"]\nCOPY text /text\n`;
-    await buildx('--push', '-t', at('scanner:2'), context(dockerfile, { text }));
-    const attest = `type=sbom,generator=${at('scanner:2')}`;
-    const { stderr } = await engine().docker(
-      ['buildx', 'build', '--pull', '--attest', attest, context(`FROM ${at('base:1')}\nLABEL a=${text.length}\n`)],
-      { expect: 1 },
-    );
-    expect(stderr).toMatch(says);
-  });
-
   test('two platforms become one index, here and in a registry', async () => {
     const folder = context(
       [

@@ -180,7 +180,13 @@ function configSource(context: string | undefined, materials: readonly SourceMat
 
 /** A frontend may write a repository's address in its own way. */
 const sameAddress = (a: string, b: string): boolean => bare(a) === bare(b);
-const bare = (address: string): string => address.replace(/^[a-z+]+:\/\//i, '').replace(/(?:\.git)?(?:#.*)?$/, '');
+const bare = (address: string): string =>
+  address
+    .replace(/^[a-z+]+:\/\//i, '')
+    .replace(/^[^/@]*@/, '')
+    .replace(/(?:\.git)?(?:#.*)?$/, '')
+    // `git@host:path` is `ssh://git@host/path`.
+    .replace(/^([^/:]+):(?!\d+\/)/, '$1/');
 
 function materialDocument({ kind, ref, digest, platform }: SourceMaterial): Told['materials'][number] {
   const colon = digest?.indexOf(':') ?? -1;
