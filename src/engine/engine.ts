@@ -130,7 +130,6 @@ export class Engine implements EngineServices, AsyncDisposable {
     const db = opening.use(await Database.open(join(dataRoot, 'tare.db'), config.events));
     const locks = new Locks(join(execRoot, 'locks'));
     const store = new ContainerStore(db);
-    const content = opening.use(await openContentStore(join(dataRoot, 'content')));
     const layers = opening.use(
       await openLayerStore({
         directory: join(dataRoot, 'layers'),
@@ -140,6 +139,7 @@ export class Engine implements EngineServices, AsyncDisposable {
         skeleton: containerSkeleton,
       }),
     );
+    const content = opening.use(await openContentStore(join(dataRoot, 'content'), layers.tars));
     const networks = opening.use(
       await openNetworkService({
         ...{ db, locks, execRoot, instance },

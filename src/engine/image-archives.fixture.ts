@@ -147,10 +147,10 @@ export class ImageLab implements AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     stack.defer(() => rmSync(root, { recursive: true, force: true }));
     const db = stack.use(await Database.open(join(root, 'tare.db')));
-    const content = stack.use(await openContentStore(join(root, 'content')));
     const layers = stack.use(
       await openLayerStore({ directory: join(root, 'layers'), snapshotDirectory: join(root, 'snapshots') }),
     );
+    const content = stack.use(await openContentStore(join(root, 'content'), layers.tars));
     // Whatever a failed test left mounted.
     stack.defer(async () => {
       for (const key of await layers.snapshots()) await layers.remove(key);

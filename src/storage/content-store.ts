@@ -29,6 +29,18 @@ export interface BlobReader {
   walk(): AsyncIterable<BlobInfo>;
 }
 
+/** Blobs that can be made again at any time, and so are not stored before somebody reads them. */
+export interface DerivedBlobs {
+  /** @returns undefined: it is none of them */
+  sizeOf(digest: Digest): number | undefined;
+  /**
+   * Writes it into an empty file.
+   * @returns its size
+   * @throws {DigestMismatch} what it is made of is damaged
+   */
+  write(digest: Digest, fd: number): Promise<number>;
+}
+
 /** What a writer knows of the blob before it has the bytes. */
 export interface ExpectedBlob {
   digest?: Digest;

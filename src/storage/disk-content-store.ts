@@ -14,7 +14,7 @@ import { promisify } from 'node:util';
 import { TareError } from '../errors/index.ts';
 import { type FileLock, startWriteback, tryFlock } from '../linux/index.ts';
 import { BlobGrowth } from './blob-growth.ts';
-import type { BlobInfo, BlobWriter, ContentStore, ExpectedBlob } from './content-store.ts';
+import type { BlobInfo, BlobWriter, ContentStore, DerivedBlobs, ExpectedBlob } from './content-store.ts';
 import { type Digest, DigestMismatch, digestOf, hexOf } from './digest.ts';
 
 const fsync = promisify(fsyncCallback);
@@ -34,13 +34,18 @@ const isCode = (error: unknown, code: string): boolean => (error as { code?: unk
 /**
  * Opens (and makes, mode 0700) a content store in the form of an OCI image layout (image-spec, image-layout.md):
  * `blobs/sha256/HEX`, with `ingest/` beside it for blobs that are still being written.
+ *
+ * @param derived blobs that it has as well, written when they are read; `walk` tells of those that were
  */
-export async function openContentStore(directory: string): Promise<DiskContentStore & Disposable> {
+export async function openContentStore(
+  directory: string,
+  derived?: DerivedBlobs,
+): Promise<DiskContentStore & Disposable> {
   await mkdir(join(directory, 'blobs', 'sha256'), { recursive: true, mode: 0o700 });
   await mkdir(join(directory, 'ingest'), { recursive: true, mode: 0o700 });
   await writeOnce(join(directory, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
   await writeOnce(join(directory, 'index.json'), '{"schemaVersion":2,"manifests":[]}');
-  return new DiskContentStore(directory);
+  return new DiskContentStore(directory, derived);
 }
 
 /** Publishes a small constant file; of two processes that do it at once, either wins. */
@@ -59,7 +64,11 @@ class DiskContentStore implements ContentStore, Disposable {
   readonly #blobs: string;
   readonly #ingest: string;
 
-  constructor(directory: string) {
+  readonly #derived: DerivedBlobs | undefined;
+  readonly #making = new Map<Digest, Promise<unknown>>();
+
+  constructor(directory: string, derived: DerivedBlobs | undefined) {
+    this.#derived = derived;
     this.#blobs = join(directory, 'blobs', 'sha256');
     this.#ingest = join(directory, 'ingest');
   }
@@ -69,7 +78,10 @@ class DiskContentStore implements ContentStore, Disposable {
       const { size, mtimeMs } = await stat(this.#path(digest));
       return { digest, sizeBytes: size, modifiedMs: mtimeMs };
     } catch (error) {
-      throw isCode(error, 'ENOENT') ? notFound(digest) : error;
+      if (!isCode(error, 'ENOENT')) throw error;
+      const sizeBytes = this.#derived?.sizeOf(digest);
+      if (sizeBytes === undefined) throw notFound(digest);
+      return { digest, sizeBytes, modifiedMs: 0 };
     }
   }
 
@@ -78,13 +90,13 @@ class DiskContentStore implements ContentStore, Disposable {
       await stat(this.#path(digest));
       return true;
     } catch (error) {
-      if (isCode(error, 'ENOENT')) return false;
+      if (isCode(error, 'ENOENT')) return this.#derived?.sizeOf(digest) !== undefined;
       throw error;
     }
   }
 
   async *open(digest: Digest, offset = 0): AsyncGenerator<Uint8Array, void, void> {
-    const stream = createReadStream(this.#path(digest), { start: offset, highWaterMark: 256 * 1024 });
+    const stream = createReadStream(await this.path(digest), { start: offset, highWaterMark: 256 * 1024 });
     try {
       yield* stream as AsyncIterable<Buffer>;
     } catch (error) {
@@ -100,15 +112,34 @@ class DiskContentStore implements ContentStore, Disposable {
         `blob ${digest} has ${sizeBytes} bytes; at most ${limitBytes} are read whole`,
       );
     }
-    const bytes = await readFile(this.#path(digest));
+    const bytes = await readFile(await this.path(digest));
     const actual = digestOf(bytes);
     if (actual !== digest) throw new DigestMismatch('a stored blob', digest, actual);
     return bytes;
   }
 
   async path(digest: Digest): Promise<string> {
-    await this.info(digest);
-    return this.#path(digest);
+    const path = this.#path(digest);
+    try {
+      await stat(path);
+    } catch (error) {
+      if (!isCode(error, 'ENOENT')) throw error;
+      await this.#make(digest);
+    }
+    return path;
+  }
+
+  async #make(digest: Digest): Promise<void> {
+    const derived = this.#derived;
+    if (derived?.sizeOf(digest) === undefined) throw notFound(digest);
+    const known = this.#making.get(digest);
+    const work = known ?? this.take(async (fd) => ({ digest, sizeBytes: await derived.write(digest, fd) }));
+    this.#making.set(digest, work);
+    try {
+      await work;
+    } finally {
+      this.#making.delete(digest);
+    }
   }
 
   async *walk(): AsyncGenerator<BlobInfo, void, void> {

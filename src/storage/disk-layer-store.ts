@@ -13,6 +13,7 @@ import {
   toByteString,
   tryFlock,
 } from '../linux/index.ts';
+import type { DerivedBlobs } from './content-store.ts';
 import type { DiffID, LayerName, LocalLayer } from './digest.ts';
 import { type DriverOptions, snapshotDriver } from './drivers.ts';
 import type { FileActionRequest } from './file-actions/file-action.ts';
@@ -82,6 +83,7 @@ export async function openLayerStore(options: LayerStoreOptions): Promise<LayerS
 const SLICE_MS = 4;
 
 class DiskLayerStore implements LayerStore, AsyncDisposable {
+  readonly tars: DerivedBlobs;
   readonly #layers: LayerSet;
   readonly #snapshots: SnapshotFolders;
   readonly #driver: SnapshotDriver;
@@ -91,6 +93,7 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
 
   constructor(layers: LayerSet, directory: string, driver: SnapshotDriver['name'], options: DriverOptions) {
     this.#layers = layers;
+    this.tars = layers.tars;
     this.#snapshots = new SnapshotFolders(directory);
     this.#driver = snapshotDriver(driver, options);
     this.#driverOptions = options;

@@ -1,5 +1,5 @@
 import type { BlobGrowth } from './blob-growth.ts';
-import type { BlobIngester, BlobReader } from './content-store.ts';
+import type { BlobIngester, BlobReader, DerivedBlobs } from './content-store.ts';
 import type { ContentSelector } from './contents/content-selector.ts';
 import type { DiffID, LayerName, LocalLayer } from './digest.ts';
 import type { FileActionRequest } from './file-actions/file-action.ts';
@@ -152,9 +152,12 @@ export interface LayerStore {
   /** Where a snapshot without parents has its files; they may be changed while it is not mounted. */
   files(key: string): string;
   localLayers(): Promise<LocalLayer[]>;
+  /** Tars of sealed layers, for a content store that has them made when somebody reads them. */
+  readonly tars: DerivedBlobs;
   /**
-   * Makes a local layer's tar, stores it as an uncompressed blob, whose digest is the diffID, and lets the layer be known by
-   * that as well. Equal files, owners, attributes and times give equal diffIDs. Repeating is safe.
+   * Makes a local layer's tar, an uncompressed blob whose digest is the diffID, and lets the layer be known by that as well. The
+   * tar is only hashed: `tars` makes it again, as long as the layer is here. It is stored where its times are clamped. Equal files,
+   * owners, attributes and times give equal diffIDs. Repeating is safe.
    *
    * A layer without a change (`isEmpty`) has the tar without an entry; BuildKit keeps it among an image's layers, and its
    * step in the history is no `empty_layer`.

@@ -1,8 +1,26 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { type DiffID, digestOf, type LayerName, type LocalLayer, newLocalLayer } from './digest.ts';
+import {
+  type DiffID,
+  type Digest,
+  DigestMismatch,
+  digestOf,
+  type LayerName,
+  type LocalLayer,
+  newLocalLayer,
+} from './digest.ts';
 import { openContentStore } from './disk-content-store.ts';
 import { openLayerStore } from './disk-layer-store.ts';
 import type { LayerStore } from './layer-store.ts';
@@ -26,7 +44,7 @@ export function localLayersContract(driver: 'overlay' | 'vfs'): void {
     const open = () =>
       openLayerStore({ directory: join(dir.path, 'layers'), snapshotDirectory: join(dir.path, 'snapshots'), driver });
     const store = await open();
-    const content = await openContentStore(join(dir.path, 'content'));
+    const content = await openContentStore(join(dir.path, 'content'), store.tars);
     let count = 0;
     return {
       path: dir.path,
@@ -148,6 +166,7 @@ export function localLayersContract(driver: 'overlay' | 'vfs'): void {
       await b.change([], (root) => writeFileSync(join(root, 'x'), 'sealed')),
     ];
     const { diffID } = await b.store.seal(sealed, b.content);
+    await b.content.path(diffID as never);
     for (const name of [lost, sealed]) {
       const path = join(b.path, 'layers', name.replace(':', '-'), 'layer.json');
       // As after another boot, before the files reached the disk, when nobody lives who made them.
@@ -167,6 +186,69 @@ export function localLayersContract(driver: 'overlay' | 'vfs'): void {
     expect(after.missing([sealed, diffID])).toEqual([]);
     await after.prepare('c', [sealed]);
     expect(readFileSync(join(after.mount('c'), 'x'), 'utf8')).toBe('sealed');
+  });
+
+  test(`${driver}: the tar of a sealed layer is written when it is read, and only if it is the same`, async () => {
+    await using b = await bench();
+    const blobs = join(b.path, 'content/blobs/sha256');
+    const made = await b.change([], (root) => writeFileSync(join(root, 'x'), 'as it was'));
+    const { diffID, sizeBytes } = await b.store.seal(made, b.content);
+    const digest = diffID as string as Digest;
+    expect(readdirSync(blobs)).toEqual([]);
+    expect(await b.content.has(digest)).toBe(true);
+    expect(await b.content.info(digest)).toMatchObject({ digest, sizeBytes });
+    const place = join(b.store.folder(made), 'x');
+    const { mtime, atime } = lstatSync(place);
+    writeFileSync(place, 'damaged!!');
+    utimesSync(place, atime, mtime);
+    await expect(b.content.path(digest)).rejects.toThrow(DigestMismatch);
+    expect(readdirSync(blobs)).toEqual([]);
+    writeFileSync(place, 'as it was');
+    utimesSync(place, atime, mtime);
+    const read = await Promise.all([collect(b.content.open(digest)), collect(b.content.open(digest, 512))]);
+    expect(digestOf(read[0]!)).toBe(digest);
+    expect(Buffer.from(read[1]!)).toEqual(Buffer.from(read[0]!).subarray(512));
+    expect(readdirSync(blobs)).toEqual([digest.slice('sha256:'.length)]);
+    await b.content.delete(digest);
+    await b.store.removeLayer(made);
+    expect(await b.content.has(digest)).toBe(true);
+    await b.store.removeLayer(diffID);
+    expect(await b.content.has(digest)).toBe(false);
+    await expect(b.content.path(digest)).rejects.toThrow(/no blob/);
+  });
+
+  test(`${driver}: a layer whose diffID was unpacked before has its tar stored`, async () => {
+    await using b = await bench();
+    const write = (root: string) => {
+      writeFileSync(join(root, 'x'), 'the same');
+      utimesSync(join(root, 'x'), 1_700_000_000, 1_700_000_000);
+    };
+    const [one, other] = [await b.change([], write), await b.change([], write)];
+    const { diffID } = await b.store.seal(one, b.content);
+    const path = await b.content.path(diffID as never);
+    for (const name of [one, diffID]) await b.store.removeLayer(name);
+    await b.store.apply({ path, compression: 'none' }, diffID);
+    await b.content.delete(diffID as never);
+    expect(await b.content.has(diffID as never)).toBe(false);
+    expect((await b.store.seal(other, b.content)).diffID).toBe(diffID);
+    expect(digestOf(await collect(b.content.open(diffID as never)))).toBe(diffID);
+  });
+
+  test(`${driver}: the tar of a layer is for ever the same`, async () => {
+    await using b = await bench();
+    const made = await b.change([], (root) => {
+      mkdirSync(join(root, 'd'));
+      writeFileSync(join(root, 'd/f'), 'f'.repeat(700));
+      execFileSync('ln', [join(root, 'd/f'), join(root, 'd/hard')]);
+      execFileSync('setfattr', ['-n', 'user.k', '-v', 'v', join(root, 'd/f')]);
+      chmodSync(join(root, 'd/f'), 0o4755);
+      for (const name of ['d/f', 'd']) utimesSync(join(root, name), 1_700_000_000, 1_700_000_000);
+    });
+    // Tars of images that were built by earlier releases are made again by this one.
+    expect(await b.store.seal(made, b.content)).toEqual({
+      diffID: 'sha256:beb2138519efd03d484100e578bbba60f00fc0d130d51ea64cf1bef6a5dec760',
+      sizeBytes: 4608,
+    });
   });
 
   test(`${driver}: reconciling removes local layers that nobody keeps, once their maker is gone`, async () => {

@@ -37,10 +37,10 @@ export async function openExportLab(): Promise<ExportLab> {
   await using undo = new AsyncDisposableStack();
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'tare-export-')));
   undo.defer(() => rmSync(folder, { recursive: true, force: true }));
-  const content = undo.use(await openContentStore(join(folder, 'content')));
   const layers = undo.use(
     await openLayerStore({ directory: join(folder, 'layers'), snapshotDirectory: join(folder, 'snapshots') }),
   );
+  const content = undo.use(await openContentStore(join(folder, 'content'), layers.tars));
   const db = undo.use(await Database.open(join(folder, 'tare.db')));
   const recorded: Recorded[] = [];
   const sent: Buffer[] = [];

@@ -18,7 +18,7 @@ export async function openSourceParts(): Promise<SourceParts> {
   const layers = stack.use(
     await openLayerStore({ directory: join(root, 'layers'), snapshotDirectory: join(root, 'snapshots') }),
   );
-  const content = stack.use(await openContentStore(join(root, 'content')));
+  const content = stack.use(await openContentStore(join(root, 'content'), layers.tars));
   const directory = join(root, 'build');
   const execDirectory = join(root, 'run');
   for (const folder of [directory, execDirectory]) mkdirSync(folder, { mode: 0o700 });

@@ -29,4 +29,6 @@ export interface LayerRecord extends StackedLayer, Partial<Omit<UnpackedLayer, k
   bootId: string;
   /** Of a local layer: the store that made it, whose life spares it (`StoreLife`). */
   maker?: string;
+  /** Of a sealed layer: size of the tar that its diffID is of, which can be made again from its files. */
+  tarBytes?: number;
 }

@@ -1,8 +1,9 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AT_FDCWD, O_DIRECTORY, OpenFile, openAt, toByteString } from '../../linux/index.ts';
+import type { DerivedBlobs } from '../content-store.ts';
 import type { ContentSelector } from '../contents/content-selector.ts';
-import { type DiffID, type Digest, isLocalLayer, type LayerName, type LocalLayer } from '../digest.ts';
+import { type DiffID, type Digest, DigestMismatch, isLocalLayer, type LayerName, type LocalLayer } from '../digest.ts';
 import type { ContentOptions, Layer, SealOptions, SealTarget } from '../layer-store.ts';
 import { type LayerStack, rootOf } from '../snapshot-driver.ts';
 import { StoreLife } from '../store-life.ts';
@@ -45,6 +46,22 @@ export class LayerSet implements AsyncDisposable {
   readonly life: StoreLife;
   readonly #restored: RestoredLayers;
   readonly #options: LayerSetOptions;
+  /** Layers of images came about here, of which nothing but their files is stored. */
+  #hasSealed = false;
+
+  /** Tars of sealed layers. */
+  readonly tars: DerivedBlobs = {
+    sizeOf: (digest) => this.folders.record(digest as string as DiffID)?.tarBytes,
+    write: async (digest, fd) => {
+      const diffID = digest as string as DiffID;
+      const { root } = this.record(diffID);
+      const { userXattrs } = this.#options;
+      const request = { directory: this.files(diffID), root, userXattrs, fd };
+      const packed = await this.pool.run<PackedLayer>({ type: 'pack', request });
+      if (packed.diffID === diffID) return packed.tarBytes;
+      throw new DigestMismatch(`what the files of layer ${diffID} give now`, diffID, packed.diffID);
+    },
+  };
 
   static async open(directory: string, options: LayerSetOptions): Promise<LayerSet> {
     await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -108,27 +125,36 @@ export class LayerSet implements AsyncDisposable {
     { clampToSeconds, signal }: SealOptions = {},
   ): Promise<{ diffID: DiffID; sizeBytes: number }> {
     const { root, diffID: known } = this.record(layer);
-    if (clampToSeconds === undefined && known !== undefined && (await content.has(blobOf(known)))) {
+    const isWhole = clampToSeconds === undefined;
+    if (isWhole && known !== undefined) {
       // Whoever removed the image that needed it may have removed its name, too.
       if (this.missing([known]).length > 0) await this.local.name(layer, known);
-      return { diffID: known, sizeBytes: (await content.info(blobOf(known))).sizeBytes };
+      const sizeBytes = this.tars.sizeOf(blobOf(known)) ?? (await sizeIfAny(content, known));
+      if (sizeBytes !== undefined) return { diffID: known, sizeBytes };
     }
-    let packed: PackedLayer | undefined;
+    const { userXattrs } = this.#options;
+    const clamp = isWhole ? {} : { clampToSeconds };
+    const pack = (fd: number | undefined) =>
+      this.pool.run<PackedLayer>(
+        { type: 'pack', request: { directory: this.files(layer), root, userXattrs, fd, ...clamp } },
+        signal,
+      );
+    if (isWhole) {
+      const packed = await pack(undefined);
+      await this.local.name(layer, packed.diffID, packed);
+      this.#hasSealed = true;
+      const { diffID, tarBytes: sizeBytes } = packed;
+      // Where a layer of this diffID was unpacked before, that one is its folder, and gives maybe another tar.
+      const digest = blobOf(diffID);
+      if (this.tars.sizeOf(digest) !== undefined || (await content.has(digest))) return { diffID, sizeBytes };
+    }
+    let diffID: DiffID | undefined;
     const { sizeBytes } = await content.take(async (fd) => {
-      const { userXattrs } = this.#options;
-      const request = {
-        directory: this.files(layer),
-        root,
-        userXattrs,
-        fd,
-        ...(clampToSeconds === undefined ? {} : { clampToSeconds }),
-      };
-      packed = await this.pool.run<PackedLayer>({ type: 'pack', request }, signal);
+      const packed = await pack(fd);
+      ({ diffID } = packed);
       return { digest: blobOf(packed.diffID), sizeBytes: packed.tarBytes };
     });
-    const { diffID, filesBytes } = packed!;
-    if (clampToSeconds === undefined) await this.local.name(layer, diffID, filesBytes);
-    return { diffID, sizeBytes };
+    return { diffID: diffID!, sizeBytes };
   }
 
   /** @param parents base first @throws {TareError} NotFound: a layer is missing */
@@ -203,9 +229,14 @@ export class LayerSet implements AsyncDisposable {
     this.folders.rest();
     await this.pool[Symbol.asyncDispose]();
     // Who unpacked waits for the disk; who only used layers leaves it to a process that lives longer.
-    if (this.committed.hasUnpacked) await this.folders.settle();
+    if (this.committed.hasUnpacked || this.#hasSealed) await this.folders.settle();
     this.life[Symbol.dispose]();
   }
+}
+
+async function sizeIfAny(content: SealTarget, diffID: DiffID): Promise<number | undefined> {
+  const digest = blobOf(diffID);
+  return (await content.has(digest)) ? (await content.info(digest)).sizeBytes : undefined;
 }
 
 /** An uncompressed layer is the blob of its diffID. */

@@ -79,9 +79,9 @@ export class LocalLayers {
   }
 
   /** Makes what was packed known by its diffID too. */
-  async name(layer: LocalLayer, diffID: DiffID, filesBytes?: number): Promise<void> {
+  async name(layer: LocalLayer, diffID: DiffID, packed?: { filesBytes: number; tarBytes: number }): Promise<void> {
     const record: LayerRecord = { ...this.#folders.readRecord(layer)!, diffID };
-    if (filesBytes !== undefined) record.sizeBytes = filesBytes;
+    if (packed !== undefined) Object.assign(record, { sizeBytes: packed.filesBytes, tarBytes: packed.tarBytes });
     const path = join(this.#folders.folder(layer), 'layer.json');
     await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
     await rename(`${path}.new`, path);

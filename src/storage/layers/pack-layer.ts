@@ -39,8 +39,8 @@ export interface PackRequest extends PackOptions {
   directory: string;
   root: RootStatus | undefined;
   userXattrs: boolean;
-  /** Where the tar goes, an empty file of this process. */
-  fd: number;
+  /** Where the tar goes, an empty file of this process; undefined: it is only hashed. */
+  fd: number | undefined;
 }
 
 export interface PackedLayer {
@@ -58,7 +58,8 @@ export async function packLayerHere(request: PackRequest, signal: AbortSignal): 
   let sinceTurn = 0;
   const writer = new PieceWriter((piece) => {
     hash.update(piece);
-    for (let done = 0; done < piece.length; ) done += writeSync(request.fd, piece, done);
+    const { fd } = request;
+    if (fd !== undefined) for (let done = 0; done < piece.length; ) done += writeSync(fd, piece, done);
     tarBytes += piece.length;
     sinceTurn += piece.length;
   });
