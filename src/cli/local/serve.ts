@@ -2,13 +2,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Listener, type Serving, serve } from '../../api/docker/http/index.ts';
 import { type Answered, createApi } from '../../api/docker/index.ts';
-import {
-  type EngineServices,
-  peerOf,
-  type ReloadReport,
-  type ServeSettings,
-  serveSettings,
-} from '../../engine/index.ts';
+import { peerOf, type ReloadReport, type ServeSettings, serveSettings } from '../../engine/index.ts';
 import { messageOf, TareError } from '../../errors/index.ts';
 import type { EngineValues } from '../engine-options.ts';
 import { userFolders } from '../rootless.ts';
@@ -88,26 +82,20 @@ export async function serveUntilTold(values: ServeValues, announce: (line: strin
   if (actions)
     observers.push(({ method, route, status, seconds }) => actions.note(`${method} ${route}`, status, seconds));
   if (tracing) observers.push((answered) => tracing.note(answered));
-  const { builds }: EngineServices = engine;
-  const buildFace =
-    builds &&
-    new BuildFace(builds, {
-      report: (subject, error) => logger.error({ err: error }, subject),
-      audit: audit && ((entry) => audit.write(entry)),
-    });
-  await using _buildFace = buildFace;
+  await using buildFace = new BuildFace(engine.builds, {
+    report: (subject, error) => logger.error({ err: error }, subject),
+    audit: audit && ((entry) => audit.write(entry)),
+  });
   const api = createApi(engine, {
     ...{ version: VERSION, logger, experimental: engine.config.experimental },
     ...(audit && { audit: (entry) => audit.write(entry) }),
-    ...(buildFace && { builds: buildFace }),
+    builds: buildFace,
     ...(observers.length > 0 && { observe: (answered) => observers.forEach((tell) => void tell(answered)) }),
   });
   await using _figures = figures && actions && metricsAt && (await figures.serveMetrics(engine, actions, metricsAt));
   serving = await serve(api, listeners, { logger, peerOf });
-  if (buildFace) {
-    const path = values['buildkit-socket'] ?? file['buildkit-socket'] ?? join(config.execRoot, 'buildkitd.sock');
-    await buildFace.listen(resolve(path));
-  }
+  const buildSocket = values['buildkit-socket'] ?? file['buildkit-socket'] ?? join(config.execRoot, 'buildkitd.sock');
+  await buildFace.listen(resolve(buildSocket));
   for (const address of serving.addresses) announce(`API listen on ${address}`);
   const onHangup = () => {
     engine.system.reload().catch((error: unknown) => {
