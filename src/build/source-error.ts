@@ -1,4 +1,5 @@
 import { type ErrorKind, TareError } from '../errors/index.ts';
+import { rangesOfWord } from './named-word.ts';
 import type { LineRange, SourceFile } from './progress.ts';
 
 /** An error with its place in a file that the build was asked to read: clients show the lines. */
@@ -19,8 +20,9 @@ export class SourceError extends TareError {
     this.source = place.source;
   }
 
-  /** The same error, with the file. */
+  /** The same error, with the file, in which it is looked for the word that it is about. */
   within(source: SourceFile): SourceError {
-    return new SourceError(this.kind, this.message, { ranges: this.ranges, source }, { cause: this.cause ?? this });
+    const ranges = rangesOfWord(this.ranges, source.data, this.message);
+    return new SourceError(this.kind, this.message, { ranges, source }, { cause: this.cause ?? this });
   }
 }

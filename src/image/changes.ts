@@ -1,4 +1,3 @@
-import { constants } from 'node:os';
 import { TareError } from '../errors/index.ts';
 import type { ImageProcessConfig } from './config.ts';
 import {
@@ -6,6 +5,7 @@ import {
   parseExposedPorts,
   parseHealthcheckInstruction,
   parseJsonForm,
+  requireSignal,
   splitAtSpaces,
   splitWords,
 } from './instructions/index.ts';
@@ -166,15 +166,6 @@ function workingDirectory(current: string | undefined, requested: string): strin
     else if (part !== '' && part !== '.') parts.push(part);
   }
   return `/${parts.join('/')}`;
-}
-
-function requireSignal(text: string): string {
-  const name = text.toUpperCase();
-  const isRealTime = /^(SIG)?RT(MIN(\+\d+)?|MAX(-\d+)?)$/.test(name);
-  const isNumber = /^\d+$/.test(text) && Number(text) >= 1 && Number(text) <= 64;
-  const isName = (name.startsWith('SIG') ? name : `SIG${name}`) in constants.signals;
-  if (isRealTime || isNumber || isName) return text;
-  throw broken(`invalid signal: ${text}`);
 }
 
 function requireTrigger(rest: string): string {

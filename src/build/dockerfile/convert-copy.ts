@@ -41,8 +41,9 @@ export function convertCopy(conversion: Conversion, stage: StageBuild, { instruc
   const platform = platformOf(stage, conversion);
   const name = stepName(stage, shown, options.isMultiPlatform, platform);
   const tree = from === undefined ? conversion.context : from.tree;
-  const changes = changesOf(conversion, stage, transfer, tree, name);
   const notes = notesOf(conversion, stage, name, instruction.ranges);
+  const fetched = { name, location: { source: conversion.source, ranges: instruction.ranges } };
+  const changes = changesOf(conversion, stage, transfer, tree, fetched);
   if (instruction.isLink && transfer.chmod === '') {
     // Its files are a layer of their own, whatever lies below: it need not be made again when that changes.
     const progressGroup = { id: randomUUID(), name };
@@ -108,7 +109,7 @@ function changesOf(
   stage: StageBuild,
   transfer: Transfer,
   tree: llb.Output | undefined,
-  name: string,
+  fetched: llb.VertexNotes,
 ): llb.FileChange[] {
   const { checksum, verb, sources } = transfer;
   if (checksum !== '' && (sources.length !== 1 || !isRemote(sources[0]!))) {
@@ -132,12 +133,12 @@ function changesOf(
     const repository = parseGitAddress(source);
     if (repository !== undefined && !repository.couldBePath) {
       if (verb === 'COPY') throw invalid("source can't be a git ref for COPY: use ADD");
-      return { ...common, from: repositoryOf(transfer, source, name), source: '/' };
+      return { ...common, from: repositoryOf(transfer, source, fetched), source: '/' };
     }
     if (isDownload(source)) {
       if (verb === 'COPY') throw invalid("source can't be a URL for COPY: use ADD");
       const filename = filenameOf(source);
-      const file = llb.http(source, { filename, checksum: checksumOf(checksum) }, { name });
+      const file = llb.http(source, { filename, checksum: checksumOf(checksum) }, fetched);
       return { ...common, from: file, source: filename, unpacks: unpacks(transfer) ?? false };
     }
     return {
@@ -174,11 +175,11 @@ function placeOf(source: string, keepsParents: boolean) {
   return {
     source: posix.join('/', top),
     includePatterns: [pattern],
-    requiredPaths: isExact ? [posix.join('/', top, pattern)] : [],
+    requiredPaths: isExact ? [posix.join('/', pattern)] : [],
   };
 }
 
-function repositoryOf(transfer: Transfer, source: string, name: string): llb.Output {
+function repositoryOf(transfer: Transfer, source: string, notes: llb.VertexNotes): llb.Output {
   const repository = parseGitAddress(source)!;
   const { instruction, checksum } = transfer;
   const said = instruction.kind === 'add' ? instruction.keepsGitDir : undefined;
@@ -189,7 +190,7 @@ function repositoryOf(transfer: Transfer, source: string, name: string): llb.Out
     throw invalid(`checksum mismatch ${JSON.stringify(checksum)} != ${JSON.stringify(repository.checksum)}`);
   }
   const address = checksum === '' ? repository : { ...repository, checksum };
-  return gitOutput(address, repository.keepsGitDirectory ?? said ?? false, { name });
+  return gitOutput(address, repository.keepsGitDirectory ?? said ?? false, notes);
 }
 
 /** A path in the stage; a slash at its end, and `.`, mean a folder. */

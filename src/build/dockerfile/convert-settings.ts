@@ -1,7 +1,6 @@
-import { constants } from 'node:os';
 import { posix } from 'node:path';
 import { TareError } from '../../errors/index.ts';
-import { parseExposedPorts } from '../../image/index.ts';
+import { parseExposedPorts, requireSignal } from '../../image/index.ts';
 import * as llb from '../llb/index.ts';
 import { type Conversion, notesOf, platformOf } from './conversion.ts';
 import { withShell } from './convert-run.ts';
@@ -126,13 +125,6 @@ function checkText({ check }: HealthcheckInstruction): string {
     quotedNumber(check.Retries ?? 0),
   ];
   return `&{${parts.join(' ')}}`;
-}
-
-function requireSignal(text: string): string {
-  const name = text.toUpperCase().replace(/^SIG/, '');
-  const isNumber = /^\d+$/.test(text) && Number(text) >= 1 && Number(text) <= 64;
-  if (isNumber || /^RT(MIN(\+\d+)?|MAX(-\d+)?)$/.test(name) || `SIG${name}` in constants.signals) return text;
-  throw invalid(`invalid signal: ${text}: want a name such as SIGTERM, or a number`);
 }
 
 /** @returns the arguments as the history tells them */

@@ -6,6 +6,7 @@ import * as llb from '../llb/index.ts';
 import { BaseImages, pathsTaken } from './base-image.ts';
 import type { BuildContext } from './build-context.ts';
 import {
+  checkBasePlatform,
   checkDefaultBases,
   checkFile,
   checkFromVariables,
@@ -191,6 +192,13 @@ export function expandGlobalArgs(
   return values;
 }
 
+/** Of an image that a stage of the file begins with. */
+function checkPlatform({ written, baseImage, baseName, platform }: StageBuild, linter: Linter): void {
+  if (written === undefined || baseImage === undefined || platform === undefined) return;
+  if (baseImage.os === '' || baseImage.architecture === '') return;
+  checkBasePlatform(written, { name: baseName, actual: platformOf(baseImage), expected: platform }, linter);
+}
+
 /** Asks for the base images of what is needed, until their triggers need nothing more. */
 async function resolveBases(
   graph: StageGraph,
@@ -204,6 +212,7 @@ async function resolveBases(
     const needed = request.isEverything === true ? new Set(graph.stages) : reachable(wanted);
     const open = [...needed].filter((stage) => stage.base === undefined && !stage.isResolved && !stage.isDone);
     await Promise.all(open.map((stage) => atLater(stage.ranges, () => images.begin(stage, place))));
+    for (const stage of open) checkPlatform(stage, request.linter);
     let isChanged = false;
     for (const stage of graph.stages.filter((candidate) => needed.has(candidate))) {
       if (stage.haveTriggersRun || stage.isDone) continue;

@@ -25,7 +25,7 @@ export function fileSelectors(op: FileOp, inputCount: number): ReadonlyMap<numbe
 const selectorOf = (copy: FileActionCopy): ContentSelector => ({
   path: copy.src,
   isWildcard: copy.allowWildcard,
-  allowsNothing: copy.allowWildcard && copy.allowEmptyWildcard,
+  allowsNothing: copy.allowWildcard && copy.allowEmptyWildcard && hasWildcard(copy.src),
   followsLinks: copy.followSymlink,
   includePatterns: copy.includePatterns,
   excludePatterns: copy.excludePatterns,

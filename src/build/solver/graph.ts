@@ -3,6 +3,7 @@ import { TareError } from '../../errors/index.ts';
 import { type Definition, type Op, type OpMetadata, OpSchema, type Platform } from '../../protocol/index.ts';
 import { digestOf } from '../../storage/index.ts';
 import type { SourcePlace } from '../vertex-error.ts';
+import { failureOf } from './failure.ts';
 import { nameOf } from './vertex-name.ts';
 
 /** What is done to make trees of trees. */
@@ -95,15 +96,24 @@ function link(definition: Definition, ops: ReadonlyMap<string, Op>, root: string
     // By what the client wrote, not by what a policy makes of it.
     const name = nameOf(op, metadata);
     const inputs = op.inputs.map((input) => edgeOf(vertices, input));
-    const isChanged = check(op);
+    const places = placesOf(digest);
+    const isChanged = located({ digest, places }, () => check(op));
     vertices.set(digest, {
       ...{ op, metadata, name, inputs },
       digest: isChanged || hasChanged(op, inputs) ? digestOf(changedOp(op, inputs)) : digest,
       platform: op.platform,
-      places: placesOf(digest),
+      places,
     });
   }
   return vertices;
+}
+
+function located<T>(vertex: Pick<Vertex, 'digest' | 'places'>, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw failureOf(vertex, error);
+  }
 }
 
 const hasChanged = ({ inputs: named }: Op, inputs: readonly Edge[]): boolean =>

@@ -35,7 +35,10 @@ function placesOf(error: unknown): readonly Placed[] {
   return [];
 }
 
-/** `file:line` and the lines, those that are meant marked. Empty when the ranges are not of this file. */
+/**
+ * `file:line`, with the column when a part of the line is meant, and the lines, those that are meant marked. Empty when the ranges are not
+ * of this file.
+ */
 export function sourcePart({ ranges, source }: Placed): string {
   if (source === undefined || ranges.length === 0) return '';
   const lines = Buffer.from(source.data).toString().split('\n');
@@ -50,7 +53,9 @@ export function sourcePart({ ranges, source }: Placed): string {
       `${String(number).padStart(4)} | ${isMeant ? '>>>' : '   '} ${visibleText(lines[number - 1]!.replace(/\r$/, '').replaceAll('\t', '  '))}`,
     );
   }
-  return `${visibleText(source.filename)}:${first}\n${rule}\n${shown.join('\n')}\n${rule}\n`;
+  const part = ranges.find(({ start, end }) => start.line === first && end.character > 0);
+  const place = part === undefined ? first : `${first}:${part.start.character + 1}`;
+  return `${visibleText(source.filename)}:${place}\n${rule}\n${shown.join('\n')}\n${rule}\n`;
 }
 
 /** Build checks' warnings, as docker tells them when a build is over. */

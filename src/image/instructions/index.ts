@@ -4,5 +4,6 @@ export * from './healthcheck.ts';
 export * from './json-form.ts';
 export * from './ports.ts';
 export * from './split-words.ts';
+export * from './stop-signal.ts';
 export * from './suggest.ts';
 export * from './white-space.ts';
