@@ -80,6 +80,9 @@ async function contentOf(
   }
 }
 
+/** The last words of crun and runc for a program that is not of the platform that its image is said to be of. */
+const FOREIGN_PROGRAM = /(?:^|\n)exec (?:container process )?[`'"]?\/[^\n]*: exec format error\s*$/i;
+
 async function runStep(
   parts: BuilderParts,
   op: ExecOp,
@@ -108,11 +111,6 @@ async function runStep(
   }
   if ('error' in outcome) {
     // The runtime could not even begin; its words are in the step's output, as with BuildKit.
-    if (/exec format error/i.test(messageOf(outcome.error))) {
-      const { architecture } = vertex.platform;
-      const remedy = `${meta.args[0]} is no program for linux/${architecture}: name the image's own platform with --platform`;
-      throw await failure(`exit code: 1: ${remedy}`, 1, outcome.error);
-    }
     if (['CommandNotFound', 'NotExecutable'].includes(kindOf(outcome.error)))
       throw await failure('exit code: 1', 1, outcome.error);
     throw await failure(messageOf(outcome.error), undefined, outcome.error);
@@ -120,9 +118,11 @@ async function runStep(
   const { exitCode } = outcome;
   const isStarved = exitCode === SIGKILL_CODE && oomKillsSinceBoot() > before;
   const why = isStarved
-    ? 'exit code: 137: killed for want of memory: cannot allocate memory'
-    : `exit code: ${exitCode}`;
-  throw await failure(why, exitCode);
+    ? ': killed for want of memory: cannot allocate memory'
+    : FOREIGN_PROGRAM.test(Buffer.from(said.bytes()).toString('utf8'))
+      ? `: ${meta.args[0]} is no program for linux/${vertex.platform.architecture}: name the image's own platform with --platform`
+      : '';
+  throw await failure(`exit code: ${exitCode}${why}`, exitCode);
 
   async function failure(reason: string, exitCode: number | undefined, cause?: unknown): Promise<StepFailed> {
     const left = context.keepsFailures?.() === true ? await keep(step) : undefined;
