@@ -18,7 +18,7 @@ createServer({ allowHalfOpen: true }, (near) => {
  * Shows a server on this machine's loopback to an engine, whose network namespace has a loopback of its own: at the same
  * port of that one.
  */
-export async function tunnel(engine: TestEngine, port: number): Promise<AsyncDisposable> {
+export async function tunnel(engine: Pick<TestEngine, 'root' | 'spawn'>, port: number): Promise<AsyncDisposable> {
   const path = join(engine.root, `tunnel-${port}.sock`);
   const server = createServer({ allowHalfOpen: true }, (near) => {
     const far = connect({ port, host: '127.0.0.1', allowHalfOpen: true });

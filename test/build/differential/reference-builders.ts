@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { cache } from '../../support/built.ts';
 import { dockerClient } from '../../support/engine.ts';
@@ -16,8 +16,28 @@ export interface ReferenceBuilder extends AsyncDisposable {
 const engine = join(cache, 'docker-engine');
 const client = join(dockerClient, 'usr/bin/docker');
 
+/** Docker's engine with BuildKit, in namespaces of its own. */
+export interface DockerEngine extends AsyncDisposable {
+  readonly root: string;
+  spawn: Namespaces['spawn'];
+  /** Docker's client. */
+  docker(args: readonly string[], cwd?: string): Promise<Result>;
+}
+
 /** Docker's engine with BuildKit, of Debian's next release. */
 export async function openBuildKit(): Promise<ReferenceBuilder> {
+  await using undo = new AsyncDisposableStack();
+  const { docker } = undo.use(await openDocker());
+  await docker(['load', '--quiet', '--input', busyboxImage().docker]);
+  const owned = undo.move();
+  return {
+    build: (folder, { args = [] }) => buildWithDocker(docker, folder, args),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** @param configuration `daemon.json` */
+export async function openDocker(configuration: object = {}): Promise<DockerEngine> {
   const cgroupOf = (root: string) => `tare-test-docker-${basename(root)}`;
   const space = await Namespaces.open(cgroupOf);
   await using undo = new AsyncDisposableStack();
@@ -27,10 +47,13 @@ export async function openBuildKit(): Promise<ReferenceBuilder> {
   mkdirSync(join(root, 'config'));
   symlinkSync(join(dockerClient, 'usr/libexec/docker/cli-plugins'), join(root, 'config', 'cli-plugins'));
   await space.run(['mount', '-t', 'tmpfs', 'tmpfs', '/run']);
+  writeFileSync(join(root, 'daemon.json'), JSON.stringify(configuration));
   const path = `${join(engine, 'usr/bin')}:${join(engine, 'usr/sbin')}:${process.env['PATH']}`;
   const daemon = space.spawn(
     [
       'dockerd',
+      '--config-file',
+      join(root, 'daemon.json'),
       '--data-root',
       join(root, 'data'),
       '--exec-root',
@@ -58,10 +81,10 @@ export async function openBuildKit(): Promise<ReferenceBuilder> {
   const env = { DOCKER_HOST: `unix://${socket}`, DOCKER_CONFIG: join(root, 'config') };
   const docker = (args: readonly string[], cwd?: string): Promise<Result> =>
     space.run([client, ...args], { env, timeoutMs: 120_000, ...(cwd === undefined ? {} : { cwd }) });
-  await docker(['load', '--quiet', '--input', busyboxImage().docker]);
   const owned = undo.move();
   return {
-    build: (folder, { args = [] }) => buildWithDocker(docker, folder, args),
+    ...{ root, docker },
+    spawn: (argv, variables) => space.spawn(argv, variables),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

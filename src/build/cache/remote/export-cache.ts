@@ -10,7 +10,7 @@ import { layerBlobs } from '../../exporters/layer-blobs.ts';
 import { warnOfUnknown } from '../../exporters/unknown-options.ts';
 import { shown } from '../../exporters/work-status.ts';
 import { CACHE_CONFIG_TYPE, cacheConfigOf, inlineRecordsOf } from './cache-config.ts';
-import { localPlace, registryPlace } from './cache-place.ts';
+import { type CachePlace, localPlace, registryPlace } from './cache-place.ts';
 import type {
   CarriedRecord,
   CarriedResult,
@@ -93,19 +93,10 @@ export async function exportCache(
     await shown(progress, 'skipping cache export for empty result', async () => {});
     return {};
   }
-  const slots = new Slots(CONCURRENCY);
-  const open = (descriptor: Descriptor, offset: number) =>
-    origins.get(descriptor.digest)?.blob(descriptor, offset, signal) ?? parts.content.open(descriptor.digest, offset);
-  await Promise.all(
-    blobs.map((descriptor) =>
-      slots.run(async () => {
-        signal.throwIfAborted();
-        await shown(progress, `writing layer ${descriptor.digest}`, () =>
-          place.put(descriptor, (offset) => open(descriptor, offset), signal),
-        );
-      }),
-    ),
-  );
+  await writeLayers(place, blobs, { progress, signal }, (descriptor, offset, stop) => {
+    const origin = origins.get(descriptor.digest);
+    return origin?.blob(descriptor, offset, stop) ?? parts.content.open(descriptor.digest, offset);
+  });
   const config: Descriptor = { mediaType: CACHE_CONFIG_TYPE, digest: digestOf(bytes), size: bytes.byteLength };
   await shown(progress, `writing config ${config.digest}`, () =>
     place.put(
@@ -126,6 +117,32 @@ export async function exportCache(
   const line = `writing cache ${isManifest ? 'image manifest' : 'manifest'} ${digestOf(document)}`;
   const descriptor = await shown(progress, line, () => place.putRoot(root.mediaType, document, signal));
   return { 'cache.manifest': JSON.stringify(descriptor) };
+}
+
+/** The first that fails stops the others; none is under way any more afterwards. */
+async function writeLayers(
+  place: CachePlace,
+  blobs: readonly Descriptor[],
+  { progress, signal }: Pick<ExportContext, 'progress' | 'signal'>,
+  open: (descriptor: Descriptor, offset: number, signal: AbortSignal) => AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const failure = new AbortController();
+  const stop = AbortSignal.any([signal, failure.signal]);
+  const slots = new Slots(CONCURRENCY);
+  const works = blobs.map((descriptor) =>
+    slots.run(async () => {
+      try {
+        stop.throwIfAborted();
+        const write = () => place.put(descriptor, (offset) => open(descriptor, offset, stop), stop);
+        await shown(progress, `writing layer ${descriptor.digest}`, write);
+      } catch (error) {
+        failure.abort(error);
+        throw failure.signal.reason;
+      }
+    }),
+  );
+  await Promise.allSettled(works);
+  await Promise.all(works);
 }
 
 interface Packing {
