@@ -1,9 +1,11 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { TestEngine } from '../support/engine.ts';
-import { startRegistry, type TestRegistry } from '../support/registry.ts';
+import { type Blob, startRegistry, type TestRegistry } from '../support/registry.ts';
 import { tunnel } from '../support/registry-tunnel.ts';
+import { tar } from '../support/tar.ts';
 
 /** Every kind of step; the stamp tells whether one ran again. */
 const dockerfile = `FROM busybox:test AS compile
@@ -17,6 +19,8 @@ COPY --from=compile /work/made /work/stamp /app/
 COPY --link --from=other /other /linked
 RUN --mount=from=other,target=/mounted cp /mounted/other /end
 `;
+
+const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip';
 
 let registry: TestRegistry;
 const undo = new AsyncDisposableStack();
@@ -99,6 +103,145 @@ describe('another machine builds without running a step', () => {
     expect(again.stderr).toMatch(/^#\d+ importing cache manifest from /m);
     expect(Object.values(stepsOf(again.stderr))).not.toContain('DONE');
     expect(again.id).toBe(made.id);
+  });
+});
+
+/** Documents of a cache in the registry. */
+async function cacheAt(tag: string): Promise<{ steps: string[]; blobs: string[] }> {
+  const accept = 'application/vnd.oci.image.manifest.v1+json';
+  const answer = await registry.request('GET', `/v2/cache/manifests/${tag}`, { accept });
+  const { config, layers } = JSON.parse(answer.body.toString()) as Record<'config', Blob> & { layers: Blob[] };
+  const { body } = await registry.request('GET', `/v2/cache/blobs/${config.digest}`);
+  const { records } = JSON.parse(body.toString()) as { records: { digest: string; layers?: unknown[] }[] };
+  return {
+    steps: records.map(({ digest, layers: results = [] }) => `${digest} ${results.length}`).sort(),
+    blobs: layers.map(({ digest }) => digest).sort(),
+  };
+}
+
+describe('with another machine', () => {
+  const undoMachines = new AsyncDisposableStack();
+  let first: TestEngine;
+  let second: TestEngine;
+  beforeAll(async () => {
+    [first, second] = await Promise.all([machine(undoMachines), machine(undoMachines)]);
+  }, 60_000);
+  afterAll(() => undoMachines.disposeAsync());
+
+  test('what a build takes from a cache and does not need is carried on; one step more runs alone', async () => {
+    const ref = (tag: string) => `type=registry,ref=${registry.address}/cache:${tag}`;
+    const made = await build(first, contextOf(first), ['--cache-to', `${ref('one')},mode=max`]);
+    const again = await build(second, contextOf(second), [
+      '--cache-from',
+      ref('one'),
+      '--cache-to',
+      `${ref('two')},mode=max`,
+    ]);
+    expect(again.id).toBe(made.id);
+    expect(await cacheAt('two')).toEqual(await cacheAt('one'));
+    // The layers of the stages were not fetched: the result has none of them.
+    const { blobs } = await cacheAt('one');
+    const stored = blobs.filter((digest) =>
+      existsSync(join(second.dataRoot, 'content/blobs/sha256', digest.slice('sha256:'.length))),
+    );
+    expect(stored.length).toBeLessThan(blobs.length);
+    const longer = contextOf(second, `${dockerfile}RUN echo more > /more\n`);
+    const steps = stepsOf((await build(second, longer, ['--cache-from', ref('two')])).stderr);
+    expect(Object.entries(steps).flatMap(([name, end]) => (end === 'DONE' ? [name] : []))).toEqual([
+      expect.stringMatching(/RUN echo more/),
+    ]);
+  });
+
+  test('a cache inside of the image, as the build argument asks', async () => {
+    const inline = ['--build-arg', 'BUILDKIT_INLINE_CACHE=1', '--push', '--tag'];
+    const file = 'FROM busybox:test\nRUN head -c 16 /dev/urandom > /stamp\nCOPY --link source /linked\n';
+    const made = await build(first, contextOf(first, file), [...inline, `${registry.address}/app:first`]);
+    expect(made.stderr).toMatch(/preparing layers for inline cache/);
+    const from = ['--cache-from', `${registry.address}/app:first`];
+    const again = await build(second, contextOf(second, file), [...from, ...inline, `${registry.address}/app:second`]);
+    expect(Object.values(stepsOf(again.stderr))).not.toContain('DONE');
+    const digest = async (tag: string) =>
+      (
+        await registry.request('GET', `/v2/app/manifests/${tag}`, {
+          accept: 'application/vnd.oci.image.manifest.v1+json',
+        })
+      ).headers['docker-content-digest'];
+    expect(await digest('second')).toBe(await digest('first'));
+  });
+
+  test('a folder keeps the caches of all its tags', async () => {
+    const folder = join(first.root, 'tags');
+    const context = contextOf(first, 'FROM busybox:test\nRUN echo 1 > /1\n');
+    await build(first, context, ['--cache-to', `type=local,dest=${folder}`]);
+    await build(first, context, [
+      ...['--cache-to', `type=local,dest=${folder},tag=b,compression=uncompressed`],
+      ...['--cache-to', `type=local,dest=${folder},tag=c,mode=max,compression=zstd`],
+    ]);
+    await build(first, context, ['--cache-to', `type=local,dest=${folder},tag=b,compression=zstd`]);
+    const { manifests } = JSON.parse(readFileSync(join(folder, 'index.json'), 'utf8')) as {
+      manifests: (Blob & { annotations: Record<string, string> })[];
+    };
+    const names = manifests.map(({ annotations }) => annotations['org.opencontainers.image.ref.name']);
+    expect(names.sort()).toEqual(['b', 'c', 'latest']);
+    const [b, c] = ['b', 'c'].map((tag) =>
+      manifests.find(({ annotations }) => Object.values(annotations).includes(tag)),
+    );
+    expect(b!.digest).toBe(c!.digest);
+    const tagged = await build(first, context, ['--no-cache', '--cache-from', `type=local,src=${folder},tag=none`]);
+    expect(tagged.stderr).toMatch(/ERROR: .*it has no index yet/);
+  });
+
+  test('a cache that cannot be read is told, and the build goes on without it', async () => {
+    const context = contextOf(first, 'FROM busybox:test\nRUN echo told > /told\n');
+    const missing = await build(first, context, ['--cache-from', `${registry.address}/nothing:here`]);
+    expect(missing.stderr).toMatch(/importing cache manifest from .*nothing:here/);
+    expect(missing.stderr).toMatch(/^#\d+ ERROR: .*not found/im);
+    const { stderr } = await first.cli(['build', '--cache-from', 'type=gha', context], { expect: 1 });
+    expect(stderr).toContain('caches of type gha are not supported: use registry, local or inline');
+  });
+
+  test('a cache that cannot be written fails the build, unless that is forgiven', async () => {
+    const context = contextOf(first, 'FROM busybox:test\nRUN echo told > /told\n');
+    const target = 'type=registry,ref=127.0.0.1:1/nobody:here';
+    const { stderr } = await first.cli(['build', '--cache-to', target, context], { expect: 1 });
+    expect(stderr).toContain('127.0.0.1:1');
+    const forgiven = await build(first, context, ['--cache-to', `${target},ignore-error=true`]);
+    expect(forgiven.stderr).toMatch(/^#\d+ ERROR: .*127\.0\.0\.1:1/m);
+    for (const [wrong, says] of [
+      ['type=s3,bucket=b', 'caches of type s3 are not supported'],
+      ['type=local', 'dest=FOLDER is missing'],
+      [`${target},mode=some`, 'invalid mode "some": want min, max'],
+    ] as const) {
+      expect((await first.cli(['build', '--cache-to', wrong, context], { expect: 1 })).stderr).toContain(says);
+    }
+  });
+
+  test('a layer that is not what the cache says is refused, and its step runs', async () => {
+    const context = contextOf(first, 'FROM busybox:test\nRUN echo right > /right\n');
+    await build(first, context, ['--cache-to', `type=registry,ref=${registry.address}/poison:good`]);
+    const accept = 'application/vnd.oci.image.manifest.v1+json';
+    const { body } = await registry.request('GET', '/v2/poison/manifests/good', { accept });
+    const manifest = JSON.parse(body.toString()) as { config: Blob; layers: (Blob & { annotations: object })[] };
+    const evil = await registry.putBlob('poison', gzipSync(tar([{ path: 'evil', content: 'evil' }])), layerType);
+    const config = await registry.request('GET', `/v2/poison/blobs/${manifest.config.digest}`);
+    const top = manifest.layers.findLast(({ annotations }) => JSON.stringify(annotations).includes('echo right'))!;
+    const document = Buffer.from(config.body.toString().replaceAll(top.digest, evil.digest));
+    await registry.putManifest(
+      'poison',
+      {
+        ...{ schemaVersion: 2, mediaType: accept },
+        config: await registry.putBlob('poison', document, manifest.config.mediaType),
+        layers: manifest.layers.map((layer) => (layer === top ? { ...layer, ...evil } : layer)),
+      },
+      'evil',
+    );
+    const built = await build(second, contextOf(second, 'FROM busybox:test\nRUN echo right > /right\n'), [
+      ...['--cache-from', `${registry.address}/poison:evil`, '--tag', 'right:test'],
+    ]);
+    expect(built.stderr).toMatch(/importing from registry:.*poison:evil failed, running the step/);
+    const shown = await second.cli(['run', '--rm', '--network', 'none', 'right:test', 'ls', '/']);
+    expect(shown.stdout).toMatch(/^right$/m);
+    expect(shown.stdout).not.toContain('evil');
   });
 });
 

@@ -10,6 +10,8 @@ export interface MadeBy {
   description: string;
   /** Layers of its inputs: they are others'. */
   inherited: ReadonlySet<LayerName>;
+  /** When another builder made it; undefined: it is new. */
+  createdMs?: number;
   /** Of layers that another builder made. */
   facts?: ReadonlyMap<LayerName, { createdMs?: number | undefined; description?: string | undefined }>;
 }
@@ -73,7 +75,7 @@ export class CacheStore implements KeySource {
       const text = JSON.stringify(tree.layers);
       for (const id of this.#writeKey(tx, key)) {
         const columns = '(key_id, layers, created_ms) VALUES (?, ?, ?)';
-        tx.run(`INSERT OR REPLACE INTO build_results ${columns}`, id, text, now);
+        tx.run(`INSERT OR REPLACE INTO build_results ${columns}`, id, text, made.createdMs ?? now);
         const row = tx.get<{ id: number }>(
           'SELECT id FROM build_results WHERE key_id = ? AND layers = ?',
           ...[id, text],

@@ -201,7 +201,11 @@ export class SolveNode {
       const facts = new Map(
         remote.layers.map(({ createdMs, description }, at) => [tree.layers[at]!, { createdMs, description }]),
       );
-      await this.#build.solver.parts.cache.save(key, tree, { ...this.#madeBy([below]), facts });
+      await this.#build.solver.parts.cache.save(key, tree, {
+        ...this.#madeBy([below]),
+        createdMs: remote.createdMs,
+        facts,
+      });
       this.#clock.end({ isCached: true });
       return tree;
     } catch (error) {
