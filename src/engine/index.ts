@@ -16,6 +16,7 @@ export {
   storeLogin,
 } from '../image/index.ts';
 export { cacheQuestion } from './builds/cache-filters.ts';
+export { type ClientSide, openClientSide } from './builds/client-side.ts';
 export { frontendCalls, frontendGateway } from './builds/frontend-calls.ts';
 export { type Caller, formatCaller, peerOf } from './callers.ts';
 export { type EngineConfig, loadConfig, type ServeSettings, serveSettings } from './config.ts';

@@ -83,6 +83,17 @@ describe.each(['docker', 'tare'] as const)('%s over TLS', (program) => {
   });
 });
 
+test('tare build over TLS: a folder goes there, and the result comes back', async () => {
+  const context = join(engine.root, 'context');
+  mkdirSync(context);
+  writeFileSync(join(context, 'Dockerfile'), 'FROM scratch\nCOPY big /\n');
+  writeFileSync(join(context, 'big'), 'x'.repeat(3_000_000));
+  const out = join(context, 'out');
+  const build = [join(engine.home, 'bin/tare'), 'build', '--output', `type=local,dest=${out}`, context];
+  await engine.run(build, { env: environment('client') });
+  expect(statSync(join(out, 'big')).size).toBe(3_000_000);
+});
+
 test('flags say the same as the environment, and so does a context of docker', async () => {
   const program = join(engine.home, 'bin/tare');
   const own = join(engine.root, 'client');

@@ -12,6 +12,7 @@ import { callsByHeader } from './bridge.ts';
 import { contentService } from './content.ts';
 import { controlService } from './control.ts';
 import { RunningBuilds } from './running-builds.ts';
+import { becomeHttp2 } from './session/http2-connection.ts';
 import { Sessions } from './sessions.ts';
 
 /** Definitions of large builds, files that a frontend reads. */
@@ -43,7 +44,7 @@ export async function openBuildApi(builds: BuildService, options: BuildApiOption
   return {
     async serve(connection) {
       endWithClient(connection);
-      await closing(connection, () => server.emit('connection', connection));
+      await closing(connection, () => server.emit('connection', becomeHttp2(connection)));
     },
     async session(connection, headers) {
       endWithClient(connection);

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import type { FailedCommand } from '../../build/index.ts';
+import type { BuildProgress, FailedCommand } from '../../build/index.ts';
 import type { BuildOptions, BuildOutcome, BuildOutput } from '../../engine/index.ts';
 import { messageOf, TareError } from '../../errors/index.ts';
 import type { BuildDisplay } from '../build/display.ts';
@@ -9,6 +9,7 @@ import { type Context, command } from '../command.ts';
 import { exitCodeOf, interruption } from '../interrupt.ts';
 import type { Values } from '../option.ts';
 import { visibleText } from '../output/visible-text.ts';
+import { namedHost } from '../transport/connect.ts';
 
 type Flags = Values<typeof buildFlags>;
 
@@ -42,13 +43,19 @@ export default command({
       await lookInto(context, failed);
     };
     try {
-      const { buildHere } = await import('../local/build.ts');
-      outcome = await buildHere(context.globals, options, {
+      const watch = {
         // What other steps still say would be written into the shell.
-        progress: (progress) => void (isTold || display.show(progress)),
+        progress: (progress: BuildProgress) => void (isTold || display.show(progress)),
         signal: interrupted.signal,
-        ...(flags.debug && process.stdin.isTTY && process.stdout.isTTY ? { onFailure } : {}),
-      });
+      };
+      if (namedHost(context.globals, process.env) !== undefined) {
+        const { buildAt } = await import('../local/remote-build.ts');
+        outcome = await buildAt(await context.connect(), options, watch);
+      } else {
+        const { buildHere } = await import('../local/build.ts');
+        const isLookedInto = flags.debug && process.stdin.isTTY && process.stdout.isTTY;
+        outcome = await buildHere(context.globals, options, { ...watch, ...(isLookedInto ? { onFailure } : {}) });
+      }
     } catch (error) {
       await report(error);
       // Who interrupts a build is told no more than that.

@@ -53,12 +53,18 @@ export class LocalClient implements Transport {
       method: request.method,
       path: request.path,
       query: new URLSearchParams(queryText(request.query)),
-      headers: request.headers ?? {},
+      headers: joined(request.headers ?? {}),
       body: chunks(request.body),
       signal: request.signal ? AbortSignal.any([request.signal, this.#over.signal]) : this.#over.signal,
     });
   }
 }
+
+/** Lists as one field, as the API reads several of a name. */
+const joined = (headers: NonNullable<Request['headers']>): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, typeof value === 'string' ? value : value.join(', ')]),
+  );
 
 async function* chunks(body: Request['body']): AsyncGenerator<Uint8Array> {
   if (body === undefined) return;

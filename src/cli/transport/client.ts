@@ -9,7 +9,8 @@ export interface Request {
   /** Without query and without the API's version: `/containers/json`. */
   path: string;
   query?: Query;
-  headers?: Record<string, string>;
+  /** A list is sent as several fields. */
+  headers?: Record<string, string | readonly string[]>;
   body?: string | Uint8Array | AsyncIterable<Uint8Array>;
   signal?: AbortSignal;
 }
@@ -96,13 +97,17 @@ export class Client {
   }
 
   /** The connection itself, after a request with a JSON body. @throws {ApiError} */
-  upgrade(path: string, options: { query?: Query; body?: unknown } = {}): Promise<Duplex> {
+  upgrade(
+    path: string,
+    options: { query?: Query; body?: unknown; headers?: NonNullable<Request['headers']> } = {},
+  ): Promise<Duplex> {
     const body = options.body === undefined ? undefined : JSON.stringify(options.body);
     return this.#transport.upgrade({
       method: 'POST',
       path,
       ...(options.query ? { query: options.query } : {}),
-      ...(body === undefined ? {} : { body, headers: { 'content-type': 'application/json' } }),
+      ...(body === undefined ? {} : { body }),
+      headers: { ...options.headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
     });
   }
 

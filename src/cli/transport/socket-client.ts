@@ -114,7 +114,7 @@ export class SocketClient implements Transport {
       });
       socket.on('end', () => attempt(() => parser.finish(), fail));
       socket.on('error', fail);
-      send(socket, request, { host: this.#host, connection: 'Upgrade', upgrade: 'tcp' }).catch(fail);
+      send(socket, request, { host: this.#host, connection: 'Upgrade', ...upgradeOf(request) }).catch(fail);
     });
     if ('status' in response) throw await apiError(response);
     return response;
@@ -181,6 +181,10 @@ async function dialSecurely({ host, port }: { host: string; port: number }, tls:
   });
 }
 
+/** What the connection is to become; docker's word for bytes unless the request has another. */
+const upgradeOf = ({ headers }: Request): Record<string, string> =>
+  headers?.['upgrade'] === undefined ? { upgrade: 'tcp' } : {};
+
 /** @param isRefused the body is of no use any more: the daemon refused it before its end */
 async function send(
   socket: Socket,
@@ -189,16 +193,18 @@ async function send(
   isRefused: () => boolean = () => false,
 ): Promise<void> {
   const { body } = request;
-  const headers: Record<string, string> = { 'user-agent': 'tare', ...request.headers, ...extra };
+  const headers: Record<string, string | readonly string[]> = { 'user-agent': 'tare', ...request.headers, ...extra };
   if (typeof body === 'string' || body instanceof Uint8Array)
     headers['content-length'] = String(typeof body === 'string' ? Buffer.byteLength(body) : body.length);
   else if (body !== undefined) headers['transfer-encoding'] = 'chunked';
   else if (request.method !== 'GET' && request.method !== 'HEAD') headers['content-length'] = '0';
   const query = queryText(request.query);
   let head = `${request.method} ${request.path}${query && '?'}${query} HTTP/1.1\r\n`;
-  for (const [name, value] of Object.entries(headers)) {
-    if (/[\r\n\0]/.test(value)) throw new TareError('InvalidArgument', `the value of ${name} has a line break in it`);
-    head += `${name}: ${value}\r\n`;
+  for (const [name, values] of Object.entries(headers)) {
+    for (const value of typeof values === 'string' ? [values] : values) {
+      if (/[\r\n\0]/.test(value)) throw new TareError('InvalidArgument', `the value of ${name} has a line break in it`);
+      head += `${name}: ${value}\r\n`;
+    }
   }
   head += '\r\n';
   if (typeof body === 'string') return void socket.write(head + body);

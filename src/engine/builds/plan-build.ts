@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { makeScratch, type TypedOptions } from '../../build/index.ts';
 import { kindOf, TareError } from '../../errors/index.ts';
@@ -14,7 +15,7 @@ import { type ContextParts, unpackContext } from './unpack-context.ts';
 /** Enough of a stream to tell an archive from a text: a tar's magic is at 257. */
 const PEEKED_BYTES = 512;
 /** As clients of BuildKit have it where none is given. */
-const CACHE_TAG = 'latest';
+const DEFAULT_TAG = 'latest';
 /** Of a Dockerfile that comes by a stream. */
 const MAX_DOCKERFILE_BYTES = 1 << 20;
 
@@ -22,10 +23,11 @@ const MAX_DOCKERFILE_BYTES = 1 << 20;
  * Puts a build in the builder's words: what a frontend, exporters and caches are told, and what the session has to offer.
  * Dispose it when the build is over: it may have written a Dockerfile from a stream to a folder of its own.
  *
+ * @param parts for a context that is an archive; undefined: there is no engine here
  * @throws {TareError} InvalidArgument: options that exclude each other; a name that is none; what is wrong with an archive
  */
 export async function planBuild(
-  parts: ContextParts,
+  parts: ContextParts | undefined,
   options: BuildOptions,
   signal: AbortSignal,
 ): Promise<PlannedBuild & AsyncDisposable> {
@@ -36,10 +38,11 @@ export async function planBuild(
   const contentStores: Record<string, string> = {};
   const attributes: Record<string, string> = { ...plainAttributes(options) };
   let sharedKey: string | undefined;
-  const scratch = () => makeScratch(makeBuilderFolders(parts.config).execDirectory);
+  const scratch = async () =>
+    parts === undefined ? await temporaryFolder() : makeScratch(makeBuilderFolders(parts.config).execDirectory);
 
   const keep = async (bytes: Uint8Array): Promise<string> => {
-    const { path: folder } = undo.use(scratch());
+    const { path: folder } = undo.use(await scratch());
     await writeFile(join(folder, 'Dockerfile'), bytes, { mode: 0o600 });
     return folder;
   };
@@ -54,6 +57,7 @@ export async function planBuild(
       attributes['filename'] = basename(path);
     }
   } else if ('archive' in context) {
+    if (parts === undefined) throw new TareError('Unsupported', 'an archive is unpacked by the engine that builds');
     const path = dockerfile !== undefined && 'path' in dockerfile ? dockerfile.path : 'Dockerfile';
     const unpacked = undo.use(await unpackContext(parts, context.archive, path, signal));
     Object.assign(folders, unpacked.folders);
@@ -74,14 +78,14 @@ export async function planBuild(
         throw new TareError('InvalidArgument', 'the stream is a Dockerfile, but another one is named: leave one out');
       folders['dockerfile'] = await keep(await gather(rest));
       // A folder of its own with nothing in it: this Dockerfile has no context.
-      folders['context'] = undo.use(scratch()).path;
+      folders['context'] = undo.use(await scratch()).path;
       sharedKey = 'a Dockerfile alone';
     }
   }
   if (attributes['context'] !== undefined && folders['dockerfile'] !== undefined)
     attributes['dockerfilekey'] = 'dockerfile';
   for (const [name, source] of Object.entries(options.contexts ?? {})) {
-    const { value, folder, store } = namedContext(name, source);
+    const { value, folder, store } = await namedContext(name, source);
     attributes[`context:${name}`] = value;
     if (folder !== undefined) folders[name] = folder;
     if (store !== undefined) contentStores[store.id] = store.folder;
@@ -111,6 +115,12 @@ export async function planBuild(
   };
   const owned = undo.move();
   return { ...plan, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Where there is no engine whose folders serve. */
+async function temporaryFolder(): Promise<AsyncDisposable & { path: string }> {
+  const path = await mkdtemp(join(tmpdir(), 'tare-build-'));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
 /** What goes to the frontend as it is. */
@@ -149,18 +159,26 @@ function hostEntry(text: string): string {
 
 const csvField = (text: string): string => (/[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
-function namedContext(
+async function namedContext(
   name: string,
   source: string,
-): { value: string; folder?: string; store?: { id: string; folder: string } } {
+): Promise<{ value: string; folder?: string; store?: { id: string; folder: string } }> {
   const layout = /^oci-layout:\/\/(.+?)(:[\w][\w.-]*)?(@sha256:[0-9a-f]{64})?$/.exec(source);
   if (layout !== null) {
     const id = randomUUID();
-    const [, folder, tag = '', digest = ''] = layout;
+    const [, folder, tag = ''] = layout;
+    const digest = layout[3] ?? `@${await digestInLayout(resolve(folder!), tag.slice(1) || DEFAULT_TAG)}`;
     return { value: `oci-layout://${id}${tag}${digest}`, store: { id, folder: resolve(folder!) } };
   }
   if (/^(docker-image|https?|git|ssh|target|input):/.test(source) || /^git@/.test(source)) return { value: source };
   return { value: `local:${name}`, folder: resolve(source) };
+}
+
+/** What a tag of a layout stands for: who keeps the folder knows. */
+async function digestInLayout(folder: string, tag: string): Promise<string> {
+  const entry = await layoutEntryNamed(folder, tag);
+  if (entry !== undefined) return entry.digest;
+  throw new TareError('NotFound', `nothing in the OCI layout ${folder} is named ${tag}: name one with :TAG or @DIGEST`);
 }
 
 function exporterOf({ type, attributes }: BuildOutput, options: BuildOptions): TypedOptions {
@@ -200,7 +218,7 @@ function localCache(cache: TypedOptions, key: 'src' | 'dest', contentStores: Rec
 async function cacheImport(cache: TypedOptions, contentStores: Record<string, string>): Promise<TypedOptions> {
   const { type, attributes } = localCache(cache, 'src', contentStores);
   if (type !== 'local' || attributes['digest'] !== undefined) return { type, attributes };
-  const { tag = CACHE_TAG, src } = attributes;
+  const { tag = DEFAULT_TAG, src } = attributes;
   try {
     const entry = await layoutEntryNamed(src!, tag);
     return entry === undefined ? { type, attributes } : { type, attributes: { ...attributes, digest: entry.digest } };
@@ -219,7 +237,7 @@ export async function nameLocalCaches(
   for (const [position, { type, attributes }] of cacheExports.entries()) {
     const written = response[`cache.manifest/${position}`] ?? response['cache.manifest'];
     if (type !== 'local' || written === undefined) continue;
-    await nameInLayout(attributes['dest']!, attributes['tag'] ?? CACHE_TAG, JSON.parse(written) as Descriptor);
+    await nameInLayout(attributes['dest']!, attributes['tag'] ?? DEFAULT_TAG, JSON.parse(written) as Descriptor);
   }
 }
 

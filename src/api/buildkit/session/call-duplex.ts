@@ -1,9 +1,9 @@
 import { Duplex } from 'node:stream';
-import type { GrpcCall } from './grpc-call.ts';
+import type { MessageStream } from './message-stream.ts';
 import { decodeBytesMessage, encodeBytesHead } from './packet.ts';
 
 /** A connection through a call whose messages are pieces of bytes, both ways. */
-export function callDuplex(call: GrpcCall): Duplex {
+export function callDuplex(call: MessageStream): Duplex {
   const batches = call.batches();
   return new Duplex({
     allowHalfOpen: true,

@@ -1,14 +1,27 @@
 import { once } from 'node:events';
 import { type ClientHttp2Session, type ClientHttp2Stream, constants, type IncomingHttpHeaders } from 'node:http2';
+import type { Writable } from 'node:stream';
 import { type ErrorKind, TareError } from '../../../errors/index.ts';
+import type { MessageStream } from './message-stream.ts';
 
 /** Of one message; a folder's entries and pieces of files are far smaller. */
 const MAX_MESSAGE_BYTES = 16 << 20;
 /** A message's flag (compressed or not) and length. */
 const PREFIX_BYTES = 5;
 
+/** An error that the other side told. */
+export class CallFailed extends TareError {
+  /** `google.rpc.Status` with what it says beside the message, in base64. */
+  readonly status: string | undefined;
+
+  constructor(kind: ErrorKind, message: string, status: string | undefined) {
+    super(kind, message);
+    this.status = status;
+  }
+}
+
 /** gRPC status codes that say more than that something failed. */
-const kinds: Readonly<Record<number, ErrorKind>> = {
+export const kindsOfStatus: Readonly<Record<number, ErrorKind>> = {
   3: 'InvalidArgument',
   5: 'NotFound',
   6: 'AlreadyExists',
@@ -23,12 +36,12 @@ const kinds: Readonly<Record<number, ErrorKind>> = {
 export type CallHeaders = Readonly<Record<string, string | readonly string[]>>;
 
 /**
- * One call of gRPC to a client of ours that serves it, as messages in bytes. Connect's own streams cost some microseconds a message,
+ * One call of gRPC to whoever serves it over a connection, as messages in bytes. Connect's own streams cost some microseconds a message,
  * and a folder of 50,000 files is 150,000 messages.
  *
  * Dispose it when done with it: a call that is not over is cancelled.
  */
-export class GrpcCall implements Disposable {
+export class GrpcCall implements MessageStream {
   readonly #stream: ClientHttp2Stream;
   readonly #path: string;
   readonly #status: Promise<IncomingHttpHeaders | undefined>;
@@ -49,20 +62,9 @@ export class GrpcCall implements Disposable {
     this.#status = statusOf(this.#stream);
   }
 
-  /** Sends a message in pieces. Resolves when there is room for the next one. */
   async send(...pieces: readonly Uint8Array[]): Promise<void> {
     if (this.#stream.destroyed || this.#stream.closed) throw await this.#failure();
-    const prefix = Buffer.alloc(PREFIX_BYTES);
-    prefix.writeUInt32BE(
-      pieces.reduce((sum, piece) => sum + piece.length, 0),
-      1,
-    );
-    this.#stream.cork();
-    this.#stream.write(prefix);
-    let hasRoom = true;
-    for (const piece of pieces) if (piece.length > 0) hasRoom = this.#stream.write(piece);
-    this.#stream.uncork();
-    if (!hasRoom && this.#stream.writableNeedDrain) await this.#room();
+    if (!writeMessage(this.#stream, pieces) && this.#stream.writableNeedDrain) await this.#room();
   }
 
   /** Nothing more will be sent. */
@@ -115,18 +117,41 @@ export class GrpcCall implements Disposable {
   async #failureOrNone(cause?: unknown): Promise<TareError | undefined> {
     const headers = await this.#status;
     if (headers === undefined)
-      return new TareError('Unavailable', `${this.#path}: the client is gone`, cause === undefined ? {} : { cause });
+      return new TareError(
+        'Unavailable',
+        `${this.#path}: the other side is gone`,
+        cause === undefined ? {} : { cause },
+      );
     const code = Number(headers['grpc-status']);
     if (code === 0) return undefined;
-    return new TareError(kinds[code] ?? 'Internal', messageIn(headers) || `${this.#path}: status ${code}`);
+    const details = headers['grpc-status-details-bin'];
+    return new CallFailed(
+      kindsOfStatus[code] ?? 'Internal',
+      messageIn(headers) || `${this.#path}: status ${code}`,
+      typeof details === 'string' ? details : undefined,
+    );
   }
 
   async #failure(cause?: unknown): Promise<TareError> {
     return (
       (await this.#failureOrNone(cause)) ??
-      new TareError('Unavailable', `${this.#path}: the client ended the call early`)
+      new TareError('Unavailable', `${this.#path}: the other side ended the call early`)
     );
   }
+}
+
+/** @returns false: wait until there is room for the next one */
+export function writeMessage(stream: Writable, pieces: readonly Uint8Array[]): boolean {
+  const prefix = Buffer.alloc(PREFIX_BYTES);
+  prefix.writeUInt32BE(
+    pieces.reduce((sum, piece) => sum + piece.length, 0),
+    1,
+  );
+  stream.cork();
+  let hasRoom = stream.write(prefix);
+  for (const piece of pieces) if (piece.length > 0) hasRoom = stream.write(piece);
+  stream.uncork();
+  return hasRoom;
 }
 
 /** Calls a method that takes and gives one message. */
@@ -141,7 +166,7 @@ export async function callOnce(
   call.end();
   let answer: Uint8Array | undefined;
   for await (const [message] of call.batches()) answer ??= message;
-  if (answer === undefined) throw new TareError('Internal', `${path}: the client answered nothing`);
+  if (answer === undefined) throw new TareError('Internal', `${path}: it was answered with nothing`);
   return answer;
 }
 
@@ -168,7 +193,7 @@ function messageIn(headers: IncomingHttpHeaders): string {
 }
 
 /** Cuts a stream into messages. */
-class MessageReader {
+export class MessageReader {
   readonly #path: string;
   readonly #prefix = Buffer.alloc(PREFIX_BYTES);
   #prefixLength = 0;
@@ -214,10 +239,7 @@ class MessageReader {
 
   #length(): number {
     if (this.#prefix[0] !== 0)
-      throw new TareError(
-        'Unsupported',
-        `${this.#path}: the client compresses its messages, which it was not asked to`,
-      );
+      throw new TareError('Unsupported', `${this.#path}: messages come compressed, which nobody asked for`);
     const length = this.#prefix.readUInt32BE(1);
     if (length > MAX_MESSAGE_BYTES)
       throw new TareError(

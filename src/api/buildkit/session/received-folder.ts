@@ -1,6 +1,6 @@
 import type { SentEntry, SentFolder } from '../../../build/index.ts';
 import { TareError } from '../../../errors/index.ts';
-import type { GrpcCall } from './grpc-call.ts';
+import type { MessageStream } from './message-stream.ts';
 import { decodePacket, encodeShort, type Packet, PacketType } from './packet.ts';
 
 /** What may lie here unread before the client has to wait; more only while somebody waits for what comes behind it. */
@@ -14,7 +14,7 @@ const FAREWELL_MS = 2_000;
 /** A folder that a client sends by fsutil's protocol, over a call of `FileSync.DiffCopy`. */
 export class ReceivedFolder implements SentFolder {
   readonly entries: AsyncIterable<SentEntry>;
-  readonly #call: GrpcCall;
+  readonly #call: MessageStream;
   readonly #entries = new Inbox<SentEntry>(() => this.#wake());
   /** Contents asked for and not yet read to their ends. */
   readonly #files = new Map<number, Inbox<Uint8Array>>();
@@ -24,7 +24,7 @@ export class ReceivedFolder implements SentFolder {
   #failure: unknown;
   #isDone = false;
 
-  constructor(call: GrpcCall) {
+  constructor(call: MessageStream) {
     this.#call = call;
     this.entries = this.#entries;
     this.#pumped = this.#pump();

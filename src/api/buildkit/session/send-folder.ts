@@ -1,13 +1,13 @@
 import type { SentFolder } from '../../../build/index.ts';
 import { TareError } from '../../../errors/index.ts';
-import type { GrpcCall } from './grpc-call.ts';
+import type { MessageStream } from './message-stream.ts';
 import { decodePacket, encodeDataHead, encodeEntry, encodeShort, PacketType } from './packet.ts';
 
 /** As BuildKit cuts files. */
 const PIECE_BYTES = 32 << 10;
 
-/** Sends a folder to a client that receives by fsutil's protocol. Resolves when it has all that it wants. */
-export async function sendFolder(call: GrpcCall, folder: SentFolder): Promise<void> {
+/** Sends a folder to whoever receives it by fsutil's protocol. Resolves when it has all that it wants. */
+export async function sendFolder(call: MessageStream, folder: SentFolder): Promise<void> {
   /** Contents that the client wants, in the order of its asking. */
   const wanted: number[] = [];
   let wake = () => {};
@@ -21,7 +21,7 @@ export async function sendFolder(call: GrpcCall, folder: SentFolder): Promise<vo
         if (type === PacketType.REQ) wanted.push(id);
         else if (type === PacketType.FIN) isFinished = true;
         else if (type === PacketType.ERR)
-          throw new TareError('Internal', `the client: ${Buffer.from(data).toString('utf8').slice(0, 4096)}`);
+          throw new TareError('Internal', `the receiver: ${Buffer.from(data).toString('utf8').slice(0, 4096)}`);
       }
       wake();
     }
@@ -56,7 +56,7 @@ export async function sendFolder(call: GrpcCall, folder: SentFolder): Promise<vo
   if (failure !== undefined) throw failure;
 }
 
-async function sendContent(call: GrpcCall, folder: SentFolder, index: number): Promise<void> {
+async function sendContent(call: MessageStream, folder: SentFolder, index: number): Promise<void> {
   for await (const chunk of folder.read(index)) {
     for (let at = 0; at < chunk.length; at += PIECE_BYTES) {
       const piece = chunk.subarray(at, at + PIECE_BYTES);

@@ -69,7 +69,7 @@ export class Hijacker {
     try {
       const response = await this.#dispatch(request, gone.signal);
       if (response.upgrade) {
-        if (!response.shakesHands) socket.write(head(response));
+        if (!response.shakesHands) await written(socket, head(response));
         await response.upgrade(socket, response.headers);
       } else {
         await answerPlainly(response, socket);
@@ -83,6 +83,12 @@ export class Hijacker {
     }
   }
 }
+
+/** HTTP/2 that takes a TLS connection over while a write is under way ends the process (node_http2.cc, is_write_in_progress). */
+const written = (socket: Duplex, text: string): Promise<void> =>
+  new Promise((resolve) => {
+    socket.write(text, () => resolve());
+  });
 
 function head({ status, headers }: ApiResponse): string {
   // Docker's own reason phrase; some clients look for it.

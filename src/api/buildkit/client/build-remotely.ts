@@ -1,0 +1,155 @@
+import { randomUUID } from 'node:crypto';
+import { type ClientHttp2Session, connect } from 'node:http2';
+import type { Duplex } from 'node:stream';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import type { BuildRequest, BuildResult, ProgressSink, TypedOptions } from '../../../build/index.ts';
+import { TareError } from '../../../errors/index.ts';
+import { control, gateway } from '../../../protocol/index.ts';
+import { CallFailed, callOnce, GrpcCall } from '../session/grpc-call.ts';
+import { progressOf } from './progress-of.ts';
+import { RemoteBuildFailed } from './remote-failure.ts';
+import { type ServedSession, serveSession, sessionMethods } from './serve-session.ts';
+
+const SERVICE = '/moby.buildkit.v1.Control';
+const BRIDGE = '/moby.buildkit.v1.frontend.LLBBridge';
+const WINDOW_BYTES = 4 << 20;
+/** How long after a build's end the rest of its progress is waited for. */
+const FAREWELL_MS = 3000;
+
+/** What comes back of a build. */
+export type RemoteResult = Pick<BuildResult, 'exporterResponse' | 'metadata'>;
+
+/** A way to a daemon: connections that it turns into HTTP/2. */
+export interface DaemonConnections {
+  open(path: '/grpc' | '/session', headers: Readonly<Record<string, string | readonly string[]>>): Promise<Duplex>;
+}
+
+/** A build for a daemon, with the session that it may ask. */
+export interface RemoteBuild extends ServedSession {
+  request: Omit<BuildRequest, 'session' | 'ref' | 'drive' | 'onFailure'>;
+}
+
+/**
+ * Has a daemon build. Whoever gives up by the signal cancels the build there.
+ *
+ * @throws {RemoteBuildFailed} with lines of files where the daemon tells of them; Unavailable: it is gone
+ */
+export async function buildRemotely(
+  daemon: DaemonConnections,
+  build: RemoteBuild,
+  progress: ProgressSink,
+  signal: AbortSignal,
+): Promise<RemoteResult> {
+  signal.throwIfAborted();
+  const { session, request } = build;
+  const ref = randomUUID().replaceAll('-', '');
+  using stack = new DisposableStack();
+  const offered = await daemon.open('/session', {
+    'x-docker-expose-session-uuid': session.id,
+    'x-docker-expose-session-name': 'tare',
+    'x-docker-expose-session-sharedkey': session.sharedKey,
+    'x-docker-expose-session-grpc-method': sessionMethods,
+  });
+  /** What went wrong on this side: the daemon is told less of it. */
+  const failures: unknown[] = [];
+  stack.use(serveSession(offered, build, (error) => void failures.push(error)));
+  const http2 = openHttp2(await daemon.open('/grpc', {}));
+  stack.defer(() => http2.destroy());
+  const told = followProgress(http2, ref, progress);
+  const isQuestion = request.frontendOptions?.['requestid'] !== undefined;
+  try {
+    if (isQuestion) return await ask(http2, build, ref, signal);
+    const { ExporterResponse } = await solve(http2, solveRequest(build, ref), signal);
+    return { exporterResponse: ExporterResponse, metadata: new Map() };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (failures.length > 0) throw failures[0];
+    throw error instanceof CallFailed ? new RemoteBuildFailed(error) : error;
+  } finally {
+    await Promise.race([told, new Promise((resolve) => setTimeout(resolve, FAREWELL_MS).unref())]);
+  }
+}
+
+function openHttp2(connection: Duplex): ClientHttp2Session {
+  const session = connect('http://localhost', {
+    createConnection: () => connection,
+    settings: { enablePush: false, initialWindowSize: WINDOW_BYTES },
+  });
+  session.on('error', () => {}); // 'close' follows
+  for (const gone of ['end', 'close']) connection.once(gone, () => session.destroy());
+  return session;
+}
+
+/** Never fails: what becomes of a build is told by its own call. */
+async function followProgress(http2: ClientHttp2Session, ref: string, progress: ProgressSink): Promise<void> {
+  try {
+    using call = new GrpcCall(http2, `${SERVICE}/Status`);
+    await call.send(toBinary(control.StatusRequestSchema, create(control.StatusRequestSchema, { Ref: ref })));
+    call.end();
+    for await (const batch of call.batches())
+      for (const message of batch) progress(progressOf(fromBinary(control.StatusResponseSchema, message)));
+  } catch (error) {
+    if (!(error instanceof TareError)) throw error;
+  }
+}
+
+async function solve(
+  http2: ClientHttp2Session,
+  request: control.SolveRequest,
+  signal: AbortSignal,
+): Promise<control.SolveResponse> {
+  const answer = await callOnce(http2, `${SERVICE}/Solve`, toBinary(control.SolveRequestSchema, request), { signal });
+  return fromBinary(control.SolveResponseSchema, answer);
+}
+
+function solveRequest({ request, session }: RemoteBuild, ref: string): control.SolveRequest {
+  const options = ({ type, attributes }: TypedOptions) => ({ Type: type, Attrs: { ...attributes } });
+  return create(control.SolveRequestSchema, {
+    Ref: ref,
+    Session: session.id,
+    Frontend: request.frontend ?? '',
+    FrontendAttrs: { ...request.frontendOptions },
+    // Docker's name for an image in its own store; ours are the same.
+    Exporters: request.exporters.map(options).map((one) => (one.Type === 'image' ? { ...one, Type: 'moby' } : one)),
+    Cache: { Exports: request.cacheExports.map(options), Imports: request.cacheImports.map(options) },
+    Entitlements: [...request.entitlements],
+    Internal: request.isInternal ?? false,
+  });
+}
+
+/** A question to a frontend: its answer comes over the bridge of a build that we drive, and of which nothing is exported. */
+async function ask(
+  http2: ClientHttp2Session,
+  build: RemoteBuild,
+  ref: string,
+  signal: AbortSignal,
+): Promise<RemoteResult> {
+  const headers = { 'buildkit-controlapi-buildid': ref };
+  const driven = create(control.SolveRequestSchema, {
+    ...{ Ref: ref, Session: build.session.id, Entitlements: [...build.request.entitlements], Internal: true },
+  });
+  const running = solve(http2, driven, signal);
+  running.catch(() => {}); // told below
+  const question = create(gateway.SolveRequestSchema, {
+    Frontend: build.request.frontend ?? '',
+    FrontendOpt: { ...build.request.frontendOptions },
+    allowResultReturn: true,
+    allowResultArrayRef: true,
+  });
+  const bytes = toBinary(gateway.SolveRequestSchema, question);
+  let result: gateway.Result | undefined;
+  try {
+    const answer = await callOnce(http2, `${BRIDGE}/Solve`, bytes, { headers, signal });
+    result = fromBinary(gateway.SolveResponseSchema, answer).result;
+  } catch (error) {
+    const failed = create(gateway.ReturnRequestSchema, { error: { code: 2, message: String(error) } });
+    await callOnce(http2, `${BRIDGE}/Return`, toBinary(gateway.ReturnRequestSchema, failed), { headers }).catch(
+      () => {},
+    );
+    throw error;
+  }
+  const returned = create(gateway.ReturnRequestSchema, { result: create(gateway.ResultSchema) });
+  await callOnce(http2, `${BRIDGE}/Return`, toBinary(gateway.ReturnRequestSchema, returned), { headers, signal });
+  const { ExporterResponse } = await running;
+  return { exporterResponse: ExporterResponse, metadata: new Map(Object.entries(result?.metadata ?? {})) };
+}

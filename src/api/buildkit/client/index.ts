@@ -1,0 +1,1 @@
+export { buildRemotely, type DaemonConnections, type RemoteBuild, type RemoteResult } from './build-remotely.ts';

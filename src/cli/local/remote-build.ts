@@ -1,0 +1,17 @@
+import { buildRemotely } from '../../api/buildkit/client/index.ts';
+import { type BuildOptions, type BuildOutcome, type BuildWatch, openClientSide } from '../../engine/index.ts';
+import type { Client } from '../transport/client.ts';
+
+/** Has the daemon build that a client talks to; folders, secrets, agents, credentials and outputs are this machine's. */
+export async function buildAt(
+  client: Client,
+  options: BuildOptions,
+  { progress = () => {}, signal = new AbortController().signal }: BuildWatch,
+): Promise<BuildOutcome> {
+  await using side = await openClientSide(options, { asUser: true }, signal);
+  const daemon = {
+    open: (path: string, headers: Readonly<Record<string, string | readonly string[]>>) =>
+      client.upgrade(path, { headers: { ...headers, upgrade: 'h2c' } }),
+  };
+  return await side.finish(await buildRemotely(daemon, side, progress, signal));
+}
