@@ -388,6 +388,8 @@ export function layerStoreContract(driver: 'overlay' | 'vfs'): void {
     const folderOf = join(b.path, 'layers', diffID.slice(7));
     const record = JSON.parse(read(folderOf, 'layer.json'));
     // As after another boot, before the files reached the disk.
+    await b.store.settle();
+    rmSync(join(folderOf, 'synced'));
     writeFileSync(join(folderOf, 'layer.json'), JSON.stringify({ ...record, bootId: 'an earlier one' }));
     writeFileSync(join(folderOf, 'diff/x'), '');
     await using after = await b.reopen();
