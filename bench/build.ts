@@ -112,28 +112,30 @@ export async function building({ tare, daemonless, docker, podman, long }: Bench
     });
   }
 
-  const big = context('big', `FROM busybox:test\nRUN head -c ${RESULT_MIB}m /dev/urandom > /big\n`);
-  const exported = await timed(['--no-cache', '--tag', 'big:bench', big]);
-  const { Podman: _, ...withoutExport } = builders;
-  const cacheOnly = await interleaved(
+  const big = context(
+    'big',
+    `FROM busybox:test\nARG N\nRUN head -c ${RESULT_MIB}m /dev/urandom > /big && echo $N > /n\n`,
+  );
+  const { Podman: _, ...withoutPodman } = builders;
+  let count = 0;
+  const exported = await interleaved(
     Object.fromEntries(
-      Object.entries(withoutExport).map(([name, builder]) => [
+      Object.entries(withoutPodman).map(([name, builder]) => [
         name,
-        () => builder.time(['build', '--no-cache', '--output', 'type=cacheonly', big]),
+        async () => {
+          count += 1;
+          const args = ['build', '--build-arg', `N=${count}`, big];
+          await builder.time([...args, '--output', 'type=cacheonly']);
+          return await builder.time([...args, '--tag', 'big:bench']);
+        },
       ]),
     ) as Partial<Record<Column, () => Promise<number>>>,
     long,
   );
   rows.push({
-    what: 'export of a result of 1 GB into the store: a whole build less one that exports nothing',
+    what: 'export of a result of 1 GB into the store: a build that finds all its steps in the cache',
     unit: 's',
-    values: inSeconds(
-      Object.fromEntries(
-        Object.entries(exported)
-          .filter(([name]) => name !== 'Podman')
-          .map(([name, ms]) => [name, Math.max(0, ms - cacheOnly[name as Column]!)]),
-      ),
-    ),
+    values: inSeconds(exported),
     promises: [{ who: 'Tare', bound: 'at most', times: 0.3, than: 'Docker' }],
   });
   for (const builder of Object.values(builders)) {
