@@ -5,6 +5,7 @@ import {
   fsync as fsyncCallback,
   ftruncate as ftruncateCallback,
   openSync,
+  statSync,
   write as writeCallback,
 } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
@@ -74,25 +75,16 @@ class DiskContentStore implements ContentStore, Disposable {
   }
 
   async info(digest: Digest): Promise<BlobInfo> {
-    try {
-      const { size, mtimeMs } = await stat(this.#path(digest));
-      return { digest, sizeBytes: size, modifiedMs: mtimeMs };
-    } catch (error) {
-      if (!isCode(error, 'ENOENT')) throw error;
-      const sizeBytes = this.#derived?.sizeOf(digest);
-      if (sizeBytes === undefined) throw notFound(digest);
-      return { digest, sizeBytes, modifiedMs: 0 };
-    }
+    // A look at one name takes microseconds; going to another thread for it takes ten times that, for each layer of an image.
+    const found = statSync(this.#path(digest), { throwIfNoEntry: false });
+    if (found !== undefined) return { digest, sizeBytes: found.size, modifiedMs: found.mtimeMs };
+    const sizeBytes = this.#derived?.sizeOf(digest);
+    if (sizeBytes === undefined) throw notFound(digest);
+    return { digest, sizeBytes, modifiedMs: 0 };
   }
 
   async has(digest: Digest): Promise<boolean> {
-    try {
-      await stat(this.#path(digest));
-      return true;
-    } catch (error) {
-      if (isCode(error, 'ENOENT')) return this.#derived?.sizeOf(digest) !== undefined;
-      throw error;
-    }
+    return this.#isStored(digest) || this.#derived?.sizeOf(digest) !== undefined;
   }
 
   async *open(digest: Digest, offset = 0): AsyncGenerator<Uint8Array, void, void> {
@@ -119,14 +111,12 @@ class DiskContentStore implements ContentStore, Disposable {
   }
 
   async path(digest: Digest): Promise<string> {
-    const path = this.#path(digest);
-    try {
-      await stat(path);
-    } catch (error) {
-      if (!isCode(error, 'ENOENT')) throw error;
-      await this.#make(digest);
-    }
-    return path;
+    if (!this.#isStored(digest)) await this.#make(digest);
+    return this.#path(digest);
+  }
+
+  #isStored(digest: Digest): boolean {
+    return statSync(this.#path(digest), { throwIfNoEntry: false }) !== undefined;
   }
 
   async #make(digest: Digest): Promise<void> {

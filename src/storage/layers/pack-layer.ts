@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { readSync, writeSync } from 'node:fs';
+import { read as readCallback, readSync, writeSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import {
   AT_FDCWD,
   type ByteString,
@@ -25,8 +26,12 @@ import type { RootStatus } from './layer-record.ts';
 import { reservedName } from './pack-changes.ts';
 import { isOpaque, isWhiteout, OPAQUE_WHITEOUT, opaqueAttribute, WHITEOUT_PREFIX } from './whiteouts.ts';
 
+const read = promisify(readCallback);
+
 /** Bytes gathered before they are hashed and written. */
 const PIECE_BYTES = 1024 * 1024;
+/** From this size on a file's next piece is read while the one before is hashed. */
+const LARGE_BYTES = 8 * 1024 * 1024;
 
 export interface PackOptions {
   /** No entry's time is later, in seconds since the epoch: two builds of the same files then give one digest. */
@@ -64,7 +69,8 @@ export async function packLayerHere(request: PackRequest, signal: AbortSignal): 
     sinceTurn += piece.length;
   });
   const packer = new LayerPacker(writer, request);
-  for (const _ of packer.steps(root.fd)) {
+  for (const waiting of packer.steps(root.fd)) {
+    if (waiting !== undefined) await waiting;
     if (sinceTurn < 16 * PIECE_BYTES) continue;
     sinceTurn = 0;
     await setImmediate(); // a cancellation comes in
@@ -103,6 +109,12 @@ class PieceWriter {
     return size;
   }
 
+  /** Bytes that are not changed any more, without gathering them. */
+  pass(bytes: Buffer): void {
+    this.flush();
+    this.#write(bytes);
+  }
+
   flush(): void {
     if (this.#used > 0) this.#write(this.#buffer.subarray(0, this.#used));
     this.#used = 0;
@@ -130,7 +142,8 @@ class LayerPacker {
     this.#opaque = opaqueAttribute(request.userXattrs);
   }
 
-  *steps(rootFd: number): Generator<void, void, void> {
+  /** Steps that tell something are to be waited for. */
+  *steps(rootFd: number): Generator<Promise<void> | undefined, void, void> {
     const { root } = this.#request;
     if (root !== undefined) {
       const { modifyNs } = statusAt(rootFd, '.');
@@ -148,7 +161,7 @@ class LayerPacker {
       const path = frame.path + name;
       if (name.startsWith(WHITEOUT_PREFIX)) throw reservedName(path);
       requirePathLength(path);
-      yield;
+      yield undefined;
       if (!(yield* this.#entry(descent.fd, name, path, frame.path))) continue;
       descent.enter(name);
       frames.push({ path: `${path}/`, waiting: namesIn(descent.fd) });
@@ -156,7 +169,12 @@ class LayerPacker {
   }
 
   /** @returns whether it is a folder */
-  *#entry(fd: number, name: ByteString, path: ByteString, folder: ByteString): Generator<void, boolean, void> {
+  *#entry(
+    fd: number,
+    name: ByteString,
+    path: ByteString,
+    folder: ByteString,
+  ): Generator<Promise<void> | undefined, boolean, void> {
     const status = statusAt(fd, name);
     if (isWhiteout(status)) {
       this.#out.put(encodeHeader({ path: `${folder}${WHITEOUT_PREFIX}${name}`, type: 'file', mode: 0 }));
@@ -189,16 +207,40 @@ class LayerPacker {
     return true;
   }
 
-  *#content(fd: number, name: ByteString, sizeBytes: number): Generator<void, void, void> {
+  *#content(fd: number, name: ByteString, sizeBytes: number): Generator<Promise<void> | undefined, void, void> {
     if (sizeBytes === 0) return;
     using file = new OpenFile(openAt(fd, name, O_RDONLY | O_NOFOLLOW));
-    for (let position = 0; position < sizeBytes; ) {
-      const size = this.#out.read(file.fd, sizeBytes - position, position);
-      if (size === 0) throw new Error(`a layer changed while it was packed: ${name} became shorter`);
-      position += size;
-      yield;
+    if (sizeBytes >= LARGE_BYTES) yield* this.#largeContent(file.fd, name, sizeBytes);
+    else {
+      for (let position = 0; position < sizeBytes; ) {
+        const size = this.#out.read(file.fd, sizeBytes - position, position);
+        if (size === 0) throw becameShorter(name);
+        position += size;
+        yield undefined;
+      }
     }
     this.#out.put(padding(sizeBytes));
+  }
+
+  *#largeContent(fd: number, name: ByteString, sizeBytes: number): Generator<Promise<void>, void, void> {
+    let [now, next] = [Buffer.allocUnsafeSlow(PIECE_BYTES), Buffer.allocUnsafeSlow(PIECE_BYTES)];
+    let size = 0;
+    const fill = async (buffer: Buffer, position: number): Promise<void> => {
+      const length = Math.min(buffer.length, sizeBytes - position);
+      size = length === 0 ? 0 : (await read(fd, buffer, 0, length, position)).bytesRead;
+    };
+    // Nobody closes the file while it is read: whoever gives up waits for this step first.
+    yield fill(now, 0);
+    for (let position = 0; position < sizeBytes; ) {
+      if (size === 0) throw becameShorter(name);
+      const piece = now.subarray(0, size);
+      position += size;
+      const filled = fill(next, position);
+      filled.catch(() => {}); // should the piece not find its place, that is what went wrong
+      this.#out.pass(piece);
+      yield filled;
+      [now, next] = [next, now];
+    }
   }
 
   #time(modifyNs: bigint): bigint {
@@ -208,3 +250,6 @@ class LayerPacker {
     return modifyNs > latest ? latest : modifyNs;
   }
 }
+
+const becameShorter = (name: ByteString): Error =>
+  new Error(`a layer changed while it was packed: ${name} became shorter`);
