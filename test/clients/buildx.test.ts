@@ -304,6 +304,25 @@ RUN --security=insecure grep CapEff /proc/self/status
     expect((await client.control.info({})).buildkitVersion?.package).toBe('tare');
     expect((await client.health.check({})).status).toBe(1);
     await client.trace.export({});
+    // As buildctl asks: the frontend is named, and what the client serves is not needed.
+    const served = plain.folder({ Dockerfile: 'FROM busybox:test\nARG WHO\nRUN echo hello $WHO > /f\n' });
+    server(['busybox', 'httpd', '-f', '-p', '127.0.0.1:18098', '-h', served]);
+    await eventually('the server answers', async () => {
+      const { code } = await engine().run(['curl', '-fsI', 'http://127.0.0.1:18098/Dockerfile'], { expect: 'any' });
+      return code === 0;
+    });
+    const { ExporterResponse: made } = await client.control.solve({
+      Ref: 'asked-by-hand',
+      Frontend: 'dockerfile.v0',
+      FrontendAttrs: { context: 'http://127.0.0.1:18098/Dockerfile', 'build-arg:WHO': 'you' },
+      Exporters: [{ Type: 'image', Attrs: { name: 'by-hand:1' } }],
+    });
+    expect(made['image.name']).toBe('by-hand:1');
+    expect(await inImage('by-hand:1', 'cat /f')).toBe('hello you');
+    const names: string[] = [];
+    for await (const { vertexes } of client.control.status({ Ref: 'asked-by-hand' }))
+      names.push(...vertexes.map(({ name }) => name));
+    expect(names).toContain('[2/2] RUN echo hello you > /f');
     await expect(client.content.read({ digest: '../x' })[Symbol.asyncIterator]().next()).rejects.toThrow(
       /invalid digest/,
     );

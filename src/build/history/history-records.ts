@@ -13,12 +13,12 @@ type Reader = Pick<Database, 'all' | 'get'> | Transaction;
 const read = (doc: string) => fromJsonString(control.BuildHistoryRecordSchema, doc, { ignoreUnknownFields: true });
 const write = (record: control.BuildHistoryRecord) => toJsonString(control.BuildHistoryRecordSchema, record);
 
-/** Newest first. */
-export function recordedBuilds(db: Reader): { ref: string; doc: string }[] {
-  return db.all<{ ref: string; doc: string }>('SELECT ref, doc FROM build_history ORDER BY created_ms DESC, ref');
+/** Refs of all builds on record, newest first, each with a text that is another one once its record is. */
+export function recordedBuilds(db: Reader): Map<string, string> {
+  const query = 'SELECT ref, completed_ms, is_pinned FROM build_history ORDER BY created_ms DESC, ref';
+  const rows = db.all<{ ref: string; completed_ms: number | null; is_pinned: number }>(query);
+  return new Map(rows.map((row) => [row.ref, `${row.completed_ms} ${row.is_pinned}`]));
 }
-
-export const readRecord = read;
 
 export function findRecord(db: Reader, ref: string): control.BuildHistoryRecord | undefined {
   const row = db.get<{ doc: string }>('SELECT doc FROM build_history WHERE ref = ?', ref);

@@ -10,12 +10,11 @@ import type { ProgressSink } from '../progress.ts';
 import { BuildTrace, TRACE_TYPE } from './build-trace.ts';
 import { describedRequest } from './described-request.ts';
 import { statusOf } from './error-status.ts';
-import { recordFilter } from './history-filter.ts';
+import { type RecordFilter, recordFilter } from './history-filter.ts';
 import {
   changeRecord,
   findRecord,
   putRecord,
-  readRecord,
   recordedBuilds,
   removeRecord,
   trimRecords,
@@ -33,7 +32,7 @@ const ERROR_TYPE = 'application/vnd.googeapis.google.rpc.status+proto';
 const ABORTED = 10;
 /** A client asks for the progress of what it begins on another stream of the same connection. */
 const BEGIN_WAIT_MS = 15_000;
-/** A short build may be over before its client asks for its progress. */
+/** A short build that is not recorded may be over before its client asks for its progress. */
 const LINGER_MS = 10_000;
 
 export interface HistoryParts extends Pick<BuilderParts, 'db' | 'locks' | 'content' | 'now' | 'report'> {
@@ -96,39 +95,36 @@ export class History implements BuildHistory {
 
   async *events(question: HistoryQuestion, signal: AbortSignal): AsyncGenerator<Event, void> {
     const { ref, filters = [], limit = 0, onlyRunning = false, follows } = question;
-    const { db } = this.#parts;
-    const passes = recordFilter(filters, this.#parts.now());
+    const { db, now } = this.#parts;
+    const passes = recordFilter(filters, now());
+    const isAsked = (name: string) => !ref || name === ref;
     await this.settle();
-    let known = new Map<string, string>();
-    const look = (): Event[] => {
-      const events: Event[] = [];
-      const rows = new Map(recordedBuilds(db).map(({ ref: name, doc }) => [name, doc]));
-      for (const [name, doc] of rows) {
-        if ((ref && name !== ref) || known.get(name) === doc) continue;
-        const record = readRecord(doc);
-        if (passes(record)) events.push(eventOf(record));
-      }
-      for (const name of known.keys()) {
-        if (rows.has(name) || (ref && name !== ref)) continue;
-        const record = create(control.BuildHistoryRecordSchema, { Ref: name });
-        events.push(create(control.BuildHistoryEventSchema, { type: control.BuildHistoryEventType.DELETED, record }));
-      }
-      known = rows;
-      return events;
-    };
-    const first = look();
-    yield* first.filter(({ type }) => type === control.BuildHistoryEventType.STARTED);
-    const over = onlyRunning ? [] : first.filter(({ type }) => type === control.BuildHistoryEventType.COMPLETE);
-    yield* limit > 0 ? over.slice(0, limit) : over;
+    let known = recordedBuilds(db);
+    const running = unfinishedBuilds(db);
+    yield* this.#told(running.filter(isAsked), passes, running.length);
+    const over = [...known.keys()].filter((name) => isAsked(name) && !running.includes(name));
+    if (!onlyRunning) yield* this.#told(over, passes, limit > 0 ? limit : over.length);
     if (!follows) return;
-    for await (const _ of db.watch(signal)) yield* look();
+    for await (const _ of db.watch(signal)) {
+      const before = known;
+      known = recordedBuilds(db);
+      const changed = [...known.keys()].filter((name) => isAsked(name) && before.get(name) !== known.get(name));
+      yield* this.#told(changed, passes, changed.length);
+      for (const name of before.keys()) if (isAsked(name) && !known.has(name)) yield removal(name);
+    }
   }
 
   async *status(ref: string, signal: AbortSignal): AsyncGenerator<control.StatusResponse, void> {
-    if (!this.#feeds.has(ref)) {
-      await this.settle();
-      const record = findRecord(this.#parts.db, ref);
-      if (record !== undefined && !this.#feeds.has(ref)) return yield* this.#recordedStatus(record);
+    const { db, content } = this.#parts;
+    if (!this.#feeds.has(ref)) await this.settle();
+    const record = findRecord(db, ref);
+    if (record?.CompletedAt !== undefined) {
+      if (record.logs !== undefined) yield* readStatusLog(content, record.logs.digest as Digest);
+      return;
+    }
+    if (record !== undefined && !this.#feeds.has(ref)) {
+      const problem = `build ${ref} runs in another process: its log is there once it is over`;
+      throw new TareError('Unavailable', problem);
     }
     const feed = this.#feeds.get(ref) ?? (await this.#awaited(ref, signal));
     for await (const batch of feed.watch(signal)) yield statusMessage(batch);
@@ -170,6 +166,20 @@ export class History implements BuildHistory {
     const { db, now } = this.#parts;
     await this.settle();
     return (await db.write((tx) => trimRecords(tx, now()))) > 0;
+  }
+
+  /** How these builds are on record, at most so many. */
+  *#told(refs: readonly string[], passes: RecordFilter, most: number): Generator<Event, void> {
+    let left = most;
+    for (const ref of refs) {
+      if (left === 0) return;
+      const record = findRecord(this.#parts.db, ref);
+      if (record === undefined || !passes(record)) continue;
+      left -= 1;
+      const { STARTED, COMPLETE } = control.BuildHistoryEventType;
+      const type = record.CompletedAt === undefined ? STARTED : COMPLETE;
+      yield create(control.BuildHistoryEventSchema, { type, record });
+    }
   }
 
   #claim(ref: string): Disposable {
@@ -286,15 +296,6 @@ export class History implements BuildHistory {
     if (isMultiPlatform) delete record.Result;
   }
 
-  async *#recordedStatus(record: control.BuildHistoryRecord): AsyncGenerator<control.StatusResponse, void> {
-    if (record.CompletedAt === undefined)
-      throw new TareError(
-        'Unavailable',
-        `build ${record.Ref} runs in another process: its log is there once it is over`,
-      );
-    if (record.logs !== undefined) yield* readStatusLog(this.#parts.content, record.logs.digest as Digest);
-  }
-
   async #awaited(ref: string, signal: AbortSignal): Promise<StatusFeed> {
     const late = AbortSignal.timeout(BEGIN_WAIT_MS);
     await once(this.#begun, begin(ref), { signal: AbortSignal.any([signal, late]) }).catch(() => {});
@@ -312,10 +313,9 @@ export class History implements BuildHistory {
   }
 }
 
-function eventOf(record: control.BuildHistoryRecord): Event {
-  const { STARTED, COMPLETE } = control.BuildHistoryEventType;
-  const type = record.CompletedAt === undefined ? STARTED : COMPLETE;
-  return create(control.BuildHistoryEventSchema, { type, record });
+function removal(ref: string): Event {
+  const record = create(control.BuildHistoryRecordSchema, { Ref: ref });
+  return create(control.BuildHistoryEventSchema, { type: control.BuildHistoryEventType.DELETED, record });
 }
 
 const lockName = (ref: string) => `build ${ref}`;
