@@ -9,6 +9,7 @@ import {
 } from '../image/index.ts';
 import type { Transaction } from '../state/index.ts';
 import { chainIDOf, type DiffID } from '../storage/index.ts';
+import { keptByBuilds } from './builds/kept-by-builds.ts';
 import { pruneEvent } from './events.ts';
 import { filterLabels, filterTime, flagFilter, refuseUnknownFilters } from './filters.ts';
 import { collectGarbage } from './image-collect.ts';
@@ -247,7 +248,8 @@ export async function pruneImages(
   filterTime(filters, 0);
   const report = await parts.db.write((tx) => {
     const all = everyImage(tx);
-    const before = new StoredParts(all).bytes;
+    const kept = keptByBuilds(tx, parts.layers);
+    const before = new StoredParts(all, kept).bytes;
     const uses = new LayerUses(all);
     const removed = allImages(tx)
       .filter((image) => !isDanglingOnly || image.repoTags.length === 0)
@@ -255,7 +257,7 @@ export async function pruneImages(
       .filter((image) => filterTime(filters, image.createdMs))
       .filter((image) => filterLabels(filters, image.labels))
       .flatMap((image) => eraseUnused(parts, tx, image, uses));
-    const spaceReclaimedBytes = before - new StoredParts(everyImage(tx)).bytes;
+    const spaceReclaimedBytes = before - new StoredParts(everyImage(tx), kept).bytes;
     tx.event(pruneEvent('image', spaceReclaimedBytes));
     return { removed, spaceReclaimedBytes };
   });

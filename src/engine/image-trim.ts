@@ -1,4 +1,5 @@
 import { statfs } from 'node:fs/promises';
+import { keptByBuilds } from './builds/kept-by-builds.ts';
 import { collectUnlessHeld } from './image-collect.ts';
 import { amountOf, formatThreshold, type ImageGC } from './image-gc-config.ts';
 import type { ImageParts } from './image-parts.ts';
@@ -69,7 +70,7 @@ async function removeOldest(parts: ImageParts, gc: ImageGC, wantedBytes: number)
       .sort((a, b) => usedMs(a) - usedMs(b) || (a.id < b.id ? -1 : 1));
     const trimmed: Trimmed = { images: [], bytes: 0 };
     const everything = new Map<string, ImageOutline>(everyImage(tx).map((image) => [image.id, image]));
-    const stored = new StoredParts(everything.values());
+    const stored = new StoredParts(everything.values(), keptByBuilds(tx, parts.layers));
     const layerUses = new LayerUses([...everything.values()]);
     for (const image of unused) {
       if (trimmed.bytes >= wantedBytes) break;

@@ -1,15 +1,25 @@
+import { type KeptByBuilds, keptByBuilds } from './builds/kept-by-builds.ts';
 import { isImageMounted } from './image-mounts.ts';
 import type { ImageParts } from './image-parts.ts';
 import { everyImage, type ImageOutline } from './image-records.ts';
 import type { ImageUsage } from './types.ts';
 
-/** What images occupy: blobs as they came, and unpacked layers. */
-export async function storedBytes({ content, layers }: Pick<ImageParts, 'content' | 'layers'>): Promise<number> {
+/** What images occupy: blobs as they came, and unpacked layers. What builds alone keep is listed with their cache. */
+export async function storedBytes({ db, content, layers }: StoredWith): Promise<number> {
+  const kept = keptByBuilds(db, layers);
+  const own = everyImage(db).flatMap((image) => image.layers);
+  const [blobs, diffIDs] = [new Set(own.map(({ digest }) => digest)), new Set(own.map(({ diffID }) => diffID))];
   let bytes = 0;
-  for await (const { sizeBytes } of content.walk()) bytes += sizeBytes;
-  for (const { sizeBytes } of await layers.layers()) bytes += sizeBytes;
+  for await (const { digest, sizeBytes } of content.walk()) {
+    if (blobs.has(digest) || !kept.blobs.has(digest)) bytes += sizeBytes;
+  }
+  for (const { diffID, sizeBytes } of await layers.layers()) {
+    if (diffIDs.has(diffID) || !kept.layers.has(diffID)) bytes += sizeBytes;
+  }
   return bytes;
 }
+
+type StoredWith = Pick<ImageParts, 'db' | 'content' | 'layers'>;
 
 /** See `Images.usage`. */
 export async function imageUsage(parts: ImageParts): Promise<ImageUsage> {
@@ -22,9 +32,14 @@ export async function imageUsage(parts: ImageParts): Promise<ImageUsage> {
   const all = new StoredParts(images);
   const isUsed = ({ id }: ImageOutline) => parts.containersUsing(id).length > 0 || isImageMounted(parts.db, id);
   const totalBytes = await storedBytes(parts);
+  const kept = keptByBuilds(parts.db, parts.layers);
+  const needed = new StoredParts(images.filter(isUsed)).bytes;
+  const keptBytes = all.bytes - new StoredParts(images, kept).bytes;
+  const neededKept = needed - new StoredParts(images.filter(isUsed), kept).bytes;
   return {
     totalBytes,
-    reclaimableBytes: Math.max(0, totalBytes - new StoredParts(images.filter(isUsed)).bytes),
+    // What the build cache keeps as well stays without the images.
+    reclaimableBytes: Math.max(0, totalBytes - needed - (keptBytes - neededKept)),
     images: new Map(
       images.map((image) => [image.id, { sizeBytes: bytesOf(image), sharedBytes: all.sharedBytes(image) }]),
     ),
@@ -37,9 +52,10 @@ const bytesOf = (image: ImageOutline): number => partsOf(image).reduce((sum, { b
 export class StoredParts {
   readonly #users = new Map<string, { count: number; bytes: number }>();
 
-  constructor(images: Iterable<ImageOutline>) {
+  /** @param kept is there without images too, and counts nothing */
+  constructor(images: Iterable<ImageOutline>, kept: KeptByBuilds = { layers: new Set(), blobs: new Set() }) {
     for (const image of images) {
-      for (const { key, bytes } of partsOf(image)) {
+      for (const { key, bytes } of partsOf(image, kept)) {
         const known = this.#users.get(key);
         if (known === undefined) this.#users.set(key, { count: 1, bytes });
         else known.count += 1;
@@ -74,13 +90,16 @@ export class StoredParts {
 }
 
 /** What an image is stored as. The config's size is not recorded and small. */
-function partsOf({ manifest, index, layers }: ImageOutline): { key: string; bytes: number }[] {
+function partsOf({ manifest, index, layers }: ImageOutline, kept?: KeptByBuilds): { key: string; bytes: number }[] {
   const parts = [manifest, ...(index === undefined ? [] : [index])].map(({ digest, size }) => ({
     key: `blob ${digest}`,
     bytes: size,
   }));
   for (const { digest, diffID, blobBytes, unpackedBytes } of layers) {
-    parts.push({ key: `blob ${digest}`, bytes: blobBytes }, { key: `layer ${diffID}`, bytes: unpackedBytes });
+    parts.push(
+      { key: `blob ${digest}`, bytes: kept?.blobs.has(digest) ? 0 : blobBytes },
+      { key: `layer ${diffID}`, bytes: kept?.layers.has(diffID) ? 0 : unpackedBytes },
+    );
   }
   return [...new Map(parts.map((part) => [part.key, part])).values()];
 }

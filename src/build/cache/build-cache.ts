@@ -6,7 +6,7 @@ import { forgetLost } from './lost.ts';
 import type { CachePolicy } from './policy.ts';
 import { pruneCache } from './prune.ts';
 import { sweepFolders } from './sweep-folders.ts';
-import { cacheUsage, type UsageParts } from './usage.ts';
+import { type CacheRecord, cacheRecords, cacheUsage, type UsageParts } from './usage.ts';
 
 /** What listing, pruning and mending the cache need. */
 export interface BuildCacheParts extends EntryParts {
@@ -42,10 +42,14 @@ export class BuildCache {
    * Forgets records as it goes, and tells of each; at the end their bytes are free, unless a build or a pull holds the content: then
    * that is done after the next build. @throws {TareError} InvalidArgument: a filter
    */
-  async *prune(request: CachePrune): AsyncGenerator<CacheUsage> {
+  prune(request: CachePrune): AsyncIterable<CacheUsage> {
+    return this.#prune(request);
+  }
+
+  async *#prune(request: CachePrune, records?: readonly CacheRecord[]): AsyncGenerator<CacheUsage> {
     let isAny = false;
     try {
-      for await (const usage of pruneCache(this.#usageParts(), request)) {
+      for await (const usage of pruneCache(this.#usageParts(), request, records)) {
         isAny = true;
         yield usage;
       }
@@ -60,8 +64,13 @@ export class BuildCache {
   /** What is beyond the policy goes. @returns bytes that are free then */
   async keepTo(policy: CachePolicy): Promise<number> {
     let bytes = 0;
+    let records: readonly CacheRecord[] | undefined;
     for (const rule of policy) {
-      for await (const { sizeBytes, isShared } of this.prune(rule)) bytes += isShared ? 0 : sizeBytes;
+      records ??= await cacheRecords(this.#usageParts());
+      for await (const { sizeBytes, isShared } of this.#prune(rule, records)) {
+        bytes += isShared ? 0 : sizeBytes;
+        records = undefined;
+      }
     }
     return bytes;
   }

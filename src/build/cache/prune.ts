@@ -12,10 +12,16 @@ const INTERNAL = ['internal', 'frontend'];
 /**
  * Forgets records, those unused for longest first, and only what nothing else of the cache stands on; so a whole branch goes from its tip
  * down. Their layers are for the next collection. A build that runs keeps what it uses.
+ *
+ * @param given all records, as they are now
  */
-export async function* pruneCache(parts: UsageParts, request: CachePrune): AsyncGenerator<CacheUsage> {
+export async function* pruneCache(
+  parts: UsageParts,
+  request: CachePrune,
+  given?: readonly CacheRecord[],
+): AsyncGenerator<CacheUsage> {
   const isWanted = usageFilter(request.filters, parts.now());
-  const all = await cacheRecords(parts);
+  const all = given ?? (await cacheRecords(parts));
   let left = totalOf(all);
   const keepBytes = bytesToKeep(parts, request, left);
   const isEnough = () => keepBytes > 0 && left <= keepBytes;
@@ -25,6 +31,7 @@ export async function* pruneCache(parts: UsageParts, request: CachePrune): Async
     .filter((record) => !record.isInUse && isWanted(record))
     .filter((record) => request.all || !(record.isShared || INTERNAL.includes(record.recordType)))
     .filter((record) => request.keepDurationMs === undefined || usedMs(record) <= unusedSince);
+  if (candidates.length === 0) return;
   const heights = new Heights(parts, all);
   const ready = new ByRest(candidates.filter((record) => heights.isTop(record)));
   const waiting = new Set(candidates.filter((record) => !heights.isTop(record)));

@@ -67,7 +67,12 @@ function unquote(text: string): string {
   }
 }
 
+/** A pattern may be made to take long. */
+const MAX_PATTERN = 256;
+
 function patternOf(text: string): RegExp {
+  if (text.length > MAX_PATTERN)
+    throw new TareError('InvalidArgument', `a filter pattern of ${text.length} characters: at most ${MAX_PATTERN}`);
   try {
     return new RegExp(text);
   } catch (error) {

@@ -36,29 +36,44 @@ interface RecordRow {
   usage_count: number;
 }
 
+interface BlobRow {
+  layer: LayerName;
+  digest: string;
+  size_bytes: number;
+}
+
 /** All records, the oldest first. Files that are recorded by two names count once. */
 export async function cacheRecords(parts: UsageParts): Promise<CacheRecord[]> {
   const rows = parts.db.all<RecordRow>('SELECT * FROM build_records ORDER BY created_ms, id');
   const [ofImages, inUse] = [parts.imageLayers(), parts.layersInUse()];
+  const blobs = Map.groupBy(
+    parts.db.all<BlobRow>('SELECT layer, digest, size_bytes FROM build_blobs'),
+    (row) => row.layer,
+  );
   const records: CacheRecord[] = [];
   for (const same of rowsByFiles(parts, rows)) {
     const [first] = same as [RecordRow, ...RecordRow[]];
     const layers = same.flatMap(({ layer }) => (layer === null ? [] : [layer]));
     const names = new Set(layers.flatMap((layer) => [layer, parts.layers.diffIDOf(layer) ?? layer]));
     const used = same.flatMap(({ last_used_ms }) => (last_used_ms === null ? [] : [last_used_ms]));
+    const isShared = !names.isDisjointFrom(ofImages);
+    // An image that has the layer has its blob.
+    const ofLayers = isShared ? [] : layers.flatMap((layer) => blobs.get(layer) ?? []);
+    const packedBytes = new Map(ofLayers.map(({ digest, size_bytes }) => [digest, size_bytes])).values();
+    const filesBytes = first.size_bytes === UNKNOWN_SIZE ? await measure(parts, first) : first.size_bytes;
     records.push({
       ...{ id: shownID(first), layers, recordType: first.type },
       entryID: layers.length === 0 ? first.id : undefined,
       description: same.find(({ description }) => description !== '')?.description ?? '',
       parents: JSON.parse(first.parents) as string[],
-      sizeBytes: first.size_bytes === UNKNOWN_SIZE ? await measure(parts, first) : first.size_bytes,
+      sizeBytes: packedBytes.reduce((sum, bytes) => sum + bytes, filesBytes),
       createdMs: first.created_ms,
       lastUsedMs: used.length === 0 ? undefined : Math.max(...used),
       usageCount: same.reduce((sum, { usage_count }) => sum + usage_count, 0),
       // Folders are changed in place; a layer never.
       isMutable: layers.length === 0,
       isInUse: layers.length === 0 ? isEntryInUse(parts, first.id) : !names.isDisjointFrom(inUse),
-      isShared: !names.isDisjointFrom(ofImages),
+      isShared,
     });
   }
   return records;

@@ -48,6 +48,14 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     isThere: () => hasBuildCache(config),
     report: (subject, error) => parts.onError(subject, error),
   });
+  let intent: Disposable | undefined;
+  /**
+   * Who dies from now on leaves steps that run, scratch folders, or layers that no record has: this tells the next to reconcile. It stays as
+   * long as the engine is open, for there is work after a build's end.
+   */
+  const mark = () => {
+    intent ??= parts.intents.begin();
+  };
   const builder = async () => {
     opened ??= openLate(deps, cache, (hasLeftovers) => keeping.ended(hasLeftovers));
     return (await opened).builder;
@@ -56,8 +64,7 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     noteSubject(() => buildSubject(request));
     const mayUse = parts.guard.checkBuild(request.entitlements);
     await deps.settle();
-    // Who dies meanwhile leaves steps running: this tells the next to reconcile.
-    using _intent = parts.intents.begin();
+    mark();
     return await (await builder()).build({ ...request, mayUse }, progress, signal);
   };
   const workingDeps = { parts: deps.parts, images: deps.images, builder, asUser: deps.asUser };
@@ -66,8 +73,7 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     solve,
     build: async (options, watch = {}) => {
       const { progress = () => {}, signal = new AbortController().signal, onFailure } = watch;
-      // Its plan may write to a folder of its own.
-      using _intent = parts.intents.begin();
+      mark();
       const [{ nameLocalCaches, planBuild }, { openLocalSession }, { sessionWithUploads }] = await Promise.all([
         import('./plan-build.ts'),
         import('./local-session.ts'),
@@ -107,8 +113,7 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     workingContainer: async (ref) => (await working()).openWorking(workingDeps, ref),
     workingContainers: async () => (await working()).listWorking(workingDeps),
     async *prune(request) {
-      // Who dies meanwhile leaves layers that no record has.
-      using _intent = parts.intents.begin();
+      mark();
       let reclaimedBytes = 0;
       let isAny = false;
       try {
@@ -138,6 +143,7 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     [Symbol.asyncDispose]: async () => {
       await (await opened)?.[Symbol.asyncDispose]();
       await keeping[Symbol.asyncDispose]();
+      intent?.[Symbol.dispose]();
     },
   };
 }

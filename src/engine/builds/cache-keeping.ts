@@ -2,9 +2,10 @@ import type { BuildCache, CachePolicy } from '../../build/cache/index.ts';
 import type { Database, Locks } from '../../state/index.ts';
 
 const HOUR_MS = 3_600_000;
-/** Looking at the whole cache after each of many builds would cost more than it frees. */
-const PAUSE_MS = 60_000;
-const LAST = 'build-cache-kept-ms';
+/** Looking at a large cache after each of many builds would cost more than it frees: so many times as long as it took it rests. */
+const PAUSES = 50;
+const MAX_PAUSE_MS = 60_000;
+const DUE = 'build-cache-due-ms';
 
 export interface CacheKeepingParts {
   cache(): Promise<BuildCache>;
@@ -20,8 +21,8 @@ export interface CacheKeepingParts {
 }
 
 /**
- * Keeps the build cache within its policy: after builds, at most once a minute by all processes together, and in a daemon every hour.
- * Nobody waits for it but the engine's end.
+ * Keeps the build cache within its policy: after builds, though not after each while looking takes long, and in a daemon every hour. All
+ * processes do it together. Nobody waits for it but the engine's end.
  */
 export class CacheKeeping implements AsyncDisposable {
   readonly #parts: CacheKeepingParts;
@@ -53,8 +54,9 @@ export class CacheKeeping implements AsyncDisposable {
 
   #look(): void {
     if (this.#isClosed || !this.#parts.isThere()) return;
-    const dueMs = this.#lastMs() + PAUSE_MS - this.#parts.now();
-    if (dueMs <= 0 || dueMs > PAUSE_MS) {
+    const restMs = this.#dueMs() - this.#parts.now();
+    // Longer than it can be: the clock was set back.
+    if (restMs <= 0 || restMs > MAX_PAUSE_MS) {
       this.#then(() => this.#keep());
       return;
     }
@@ -63,11 +65,11 @@ export class CacheKeeping implements AsyncDisposable {
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#look();
-    }, dueMs).unref();
+    }, restMs).unref();
   }
 
-  #lastMs(): number {
-    return Number(this.#parts.db.get<{ value: string }>('SELECT value FROM facts WHERE key = ?', LAST)?.value ?? 0);
+  #dueMs(): number {
+    return Number(this.#parts.db.get<{ value: string }>('SELECT value FROM facts WHERE key = ?', DUE)?.value ?? 0);
   }
 
   async #keep(): Promise<void> {
@@ -75,8 +77,10 @@ export class CacheKeeping implements AsyncDisposable {
     const rules = await policy();
     using lock = rules.length === 0 ? undefined : locks.tryAcquire('build-cache-policy');
     if (lock === undefined) return;
-    await db.write((tx) => tx.run('INSERT OR REPLACE INTO facts (key, value) VALUES (?, ?)', LAST, String(now())));
+    const startedMs = now();
     const bytes = await (await cache()).keepTo(rules);
+    const dueMs = now() + Math.min(MAX_PAUSE_MS, (now() - startedMs) * PAUSES);
+    await db.write((tx) => tx.run('INSERT OR REPLACE INTO facts (key, value) VALUES (?, ?)', DUE, String(dueMs)));
     if (bytes > 0) notice(`removed ${bytes} bytes of the build cache, by its policy`);
   }
 

@@ -301,3 +301,38 @@ describe('building', { ...shows({ endpoints: ['POST /build'] }), timeout: 60_000
     );
   });
 });
+
+describe('what is kept of builds', shows({ endpoints: ['POST /build/prune', 'GET /system/df'] }), () => {
+  const engine = withEngine();
+  const api = new Caller(() => engine().socket);
+
+  test('POST /build/prune: by sizes, by filters, and all', async () => {
+    const dockerfile = `FROM ${busybox}\nRUN head -c 1000000 /dev/zero > /zeros\n`;
+    const headers = { 'content-type': 'application/x-tar' };
+    const query = { t: 'kept:test', networkmode: 'none' };
+    await api.call('POST /build', { body: tar([file('Dockerfile', dockerfile)]), headers, query });
+    const list = async () =>
+      (await api.call<{ BuildCache: { ID: string; Shared: boolean; Size: number }[] }>('GET /system/df')).body
+        .BuildCache;
+    expect((await list()).filter(({ Size, Shared }) => Shared && Size >= 1_000_000)).not.toEqual([]);
+    const nothing = { CachesDeleted: null, SpaceReclaimed: 0 };
+    const ample = String(1e15);
+    const askings: Record<string, string>[] = [
+      { 'keep-storage': ample },
+      { 'reserved-space': ample },
+      { 'max-used-space': ample },
+      { 'min-free-space': '1' },
+      { filters: JSON.stringify({ until: ['24h'] }) },
+      { filters: JSON.stringify({ until: { '24h': true } }) },
+    ];
+    for (const sizes of askings) expect((await api.call('POST /build/prune', { query: sizes })).body).toEqual(nothing);
+    await engine().docker(['rmi', 'kept:test']);
+    const all = await api.call<{ CachesDeleted: string[]; SpaceReclaimed: number }>('POST /build/prune', {
+      query: { all: 1 },
+    });
+    expect(all.body.CachesDeleted.length).toBeGreaterThan(1);
+    expect(all.body.SpaceReclaimed).toBeGreaterThanOrEqual(1_000_000);
+    expect(await list()).toEqual([]);
+    expect(api.leftOut(['POST /build/prune'])).toEqual([]);
+  });
+});
