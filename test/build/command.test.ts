@@ -65,6 +65,23 @@ describe('tare build', () => {
     },
   );
 
+  test('call: questions about the file', async () => {
+    const folder = context(
+      'ARG V=1\nFROM busybox:test AS base\nFROM base AS last\nRUN --mount=type=secret,id=s true\nrun true\n',
+    );
+    const ask = async (call: string, expected = 0) =>
+      (await engine().cli(['build', '--call', call, folder], { expect: expected })).stdout;
+    expect(await ask('targets')).toBe('TARGET            DESCRIPTION\nbase              \nlast (default)    \n');
+    expect(await ask('outline')).toMatch(/^BUILD ARG +VALUE +DESCRIPTION\nV +1 +\n\nSECRET +REQUIRED\ns +false\n$/);
+    expect(JSON.parse(await ask('outline,format=json'))).toMatchObject({
+      args: [{ name: 'V', value: '1' }],
+      secrets: [{ name: 's' }],
+    });
+    expect(await ask('check', 1)).toMatch(/WARNING: ConsistentInstructionCasing.*\nDockerfile:5\n/s);
+    const { warnings } = JSON.parse(await ask('lint,format=json', 1)) as { warnings: { ruleName: string }[] };
+    expect(warnings.map(({ ruleName }) => ruleName)).toEqual(['ConsistentInstructionCasing']);
+  });
+
   test('debug: a shell where a step failed, with its files, mounts, variables, folder and user', async () => {
     const folder = context(
       'FROM busybox:test\nENV A=b\nWORKDIR /work\nRUN chown app .\nUSER app\n' +

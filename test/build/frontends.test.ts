@@ -33,7 +33,7 @@ describe('frontends that are images', () => {
     ['environment', /linux tare \/work frontend:test with words\n$/],
     ['crash', /frontend docker\.io\/library\/frontend:test@\S+ exited with code 3: it broke\n$/],
     ['nothing', /frontend docker\.io\/library\/frontend:test@\S+ ended without a result\n$/],
-    ['error', /recipe:2\n-+\n {3}1 \| {5}one\n {3}2 \| >>> two\n {3}3 \| {5}three\n.*two is not allowed\n$/s],
+    ['error', /recipe:2:1\n-+\n {3}1 \| {5}one\n {3}2 \| >>> two\n {3}3 \| {5}three\n.*two is not allowed\n$/s],
     ['garbage', /frontend docker\.io\/library\/frontend:test@\S+ broke off\n$/],
     ['look', /did not complete successfully: exit code: 6: echo left > \/here; exit 6: left, 1\n$/],
     ['forbidden', /network\.host is not allowed: build with --allow network\.host\n$/],
@@ -46,6 +46,19 @@ describe('frontends that are images', () => {
     const { stderr } = await build('flood', 1);
     expect(stderr).toMatch(/NGHTTP2_ENHANCE_YOUR_CALM/);
     expect(stderr).not.toContain('warning 1050');
+  });
+
+  test('another one that the build names; those of docker’s are the one that is built in', async () => {
+    const dockerfile = (text: string) => writeFileSync(join(folder, 'other.Dockerfile'), text);
+    const other = (...more: string[]) =>
+      engine().cli(['build', '-f', join(folder, 'other.Dockerfile'), ...more, folder], { expect: 'any' });
+    dockerfile('FROM busybox:test\n');
+    const named = await other('--build-arg', 'BUILDKIT_SYNTAX=frontend:test by name', '--build-arg', 'do=environment');
+    expect(named.stderr).toMatch(/linux tare \/work frontend:test by name\n$/);
+    for (const name of ['docker/dockerfile:1-labs', `docker/dockerfile-upstream:master@sha256:${'1'.repeat(64)}`]) {
+      dockerfile(`# syntax=${name}\nFROM busybox:test\n`);
+      expect(await other()).toMatchObject({ code: 0 });
+    }
   });
 
   test('one that never ends ends with its build', async () => {

@@ -6,6 +6,7 @@ import type { Platform } from '../../storage/index.ts';
 import { scannerOf } from '../attestations/scanner.ts';
 import type { BridgeRef, Frontend, FrontendBridge, FrontendResult, ImageConfigAnswer } from '../frontend.ts';
 import { isBuiltInFrontend } from '../gateway/built-in.ts';
+import { unsupportedCapability } from '../gateway/refusals.ts';
 import * as llb from '../llb/index.ts';
 import type { SourceFile } from '../progress.ts';
 import { SourceError } from '../source-error.ts';
@@ -52,7 +53,7 @@ function missingCapability(text: string): { error: TareError; canBeForwarded: bo
     const [name = '', ...flags] = wanted.split('+');
     if (capabilities.includes(name)) continue;
     return {
-      error: new TareError('Unsupported', `unsupported frontend capability ${name}`),
+      error: unsupportedCapability(name),
       canBeForwarded: flags.includes('forward'),
     };
   }

@@ -1,5 +1,6 @@
 import { TareError } from '../../errors/index.ts';
 import type { FrontendResult } from '../frontend.ts';
+import { unsupportedQuestion } from '../gateway/refusals.ts';
 import type { SourceFile } from '../progress.ts';
 import { SourceError } from '../source-error.ts';
 import type { DefinitionFile } from './build-context.ts';
@@ -58,7 +59,7 @@ export async function answerQuestion(name: string, context: QuestionContext): Pr
     case questions.lint.name:
       return lint(context);
     default:
-      throw new TareError('Unsupported', `unsupported request ${name}`);
+      throw unsupportedQuestion(name);
   }
 }
 

@@ -4,7 +4,7 @@ import { NetMode } from '../../protocol/index.ts';
 import type { FrontendBridge } from '../frontend.ts';
 import * as llb from '../llb/index.ts';
 import { emptyTree, type Tree } from '../tree.ts';
-import { FrontendError } from '../vertex-error.ts';
+import { unsupportedCapability } from './refusals.ts';
 
 /** A program that makes graphs, ready to be run. */
 export interface FrontendImage {
@@ -90,21 +90,12 @@ function parseConfig(bytes: Uint8Array | undefined, name: string): NonNullable<C
   throw new TareError('InvalidArgument', `${name}: its configuration is none of an image`);
 }
 
-/** @throws {FrontendError} Unsupported, in a form that clients know */
+/** @throws {TareError} Unsupported */
 function requireCapabilities({ options, inputs }: FrontendBridge, label: string): void {
   const known = namesIn(label);
   const wanted = [...namesIn(options['frontend.caps'] ?? ''), ...(inputs.size > 0 ? [INPUTS] : [])];
   const missing = wanted.find((one) => !known.includes(one));
   if (missing !== undefined) throw unsupportedCapability(missing);
-}
-
-/** Clients try another way when they are told this. */
-export function unsupportedCapability(name: string): FrontendError {
-  const detail = {
-    typeUrl: 'github.com/moby/buildkit/errdefs.FrontendCap+json',
-    value: Buffer.from(JSON.stringify({ name })),
-  };
-  return new FrontendError('Unsupported', `unsupported frontend capability ${name}`, [detail]);
 }
 
 /** `name+flag,name` → names. */
