@@ -52,7 +52,7 @@ export interface BridgeContext {
 class TreeRef implements BridgeRef {
   readonly id = randomUUID();
   readonly definition: Definition | undefined;
-  /** Somebody looked into it. */
+  /** Somebody looked into it, and it was there. */
   isSolved = false;
   readonly #parts: BuilderParts;
   readonly #tree: () => Promise<Tree>;
@@ -63,9 +63,10 @@ class TreeRef implements BridgeRef {
     this.definition = definition;
   }
 
-  tree(): Promise<Tree> {
+  async tree(): Promise<Tree> {
+    const tree = await this.#tree();
     this.isSolved = true;
-    return this.#tree();
+    return tree;
   }
 
   async readFile(path: string, range?: { offset: number; length: number }): Promise<Uint8Array> {

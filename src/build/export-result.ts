@@ -144,15 +144,13 @@ async function partsOf(
   result: FrontendResult,
 ): Promise<{ part: ExportedPart; provenance: ResultProvenance }[]> {
   const results = resultsOf(result);
-  return await Promise.all(
-    results.map(async ({ config, ...about }) => {
-      const { platformID, platform, ref } = about;
-      const tree = (await ref?.tree()) ?? emptyTree;
-      const { attestations, provenance } = await attester.say(result, about, results);
-      const part = { platformID, platform, tree, ...(config === undefined ? {} : { config }), attestations };
-      return { part, provenance };
-    }),
-  );
+  const trees = await Promise.all(results.map(async ({ ref }) => (await ref?.tree()) ?? emptyTree));
+  const attested = await attester.say(result, results);
+  return results.map(({ platformID, platform, config }, position) => {
+    const { attestations, provenance } = attested[position]!;
+    const own = { platformID, platform, tree: trees[position]!, attestations };
+    return { part: { ...own, ...(config === undefined ? {} : { config }) }, provenance };
+  });
 }
 
 interface PlatformResult extends Pick<ExportedPart, 'platformID' | 'platform'> {

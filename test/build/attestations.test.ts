@@ -176,6 +176,27 @@ describe('docker buildx build: what is said about an image', { timeout: 240_000 
     });
   });
 
+  test('our own bill of a folder, and of the context if the Dockerfile lets it be seen', async () => {
+    const lock = { lockfileVersion: 3, packages: { '': {}, 'node_modules/dep': { version: '4.5.6' } } };
+    const folder = context(
+      `FROM ${at('base:1')}\nARG BUILDKIT_SBOM_SCAN_CONTEXT=true\nCOPY package-lock.json /other\n`,
+      {
+        'package-lock.json': JSON.stringify(lock),
+      },
+    );
+    const out = join(folder, 'out');
+    await buildx('--sbom=true', '--provenance=false', '--output', out, folder);
+    const read = (name: string) => JSON.parse(readFileSync(join(out, name), 'utf8'));
+    const names = (statement: { predicate: { packages: { name: string }[] } }) =>
+      statement.predicate.packages.map(({ name }) => name);
+    expect(names(read('sbom.spdx.json'))).toEqual(['sbom']);
+    expect(names(read('sbom-context.spdx.json'))).toEqual(['sbom-context', 'dep']);
+    expect(read('sbom.spdx.json').subject).toContainEqual({
+      name: 'other',
+      digest: { sha256: expect.any(String) },
+    });
+  });
+
   test('two platforms become one index, here and in a registry', async () => {
     const folder = context(
       [

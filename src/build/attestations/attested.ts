@@ -13,7 +13,7 @@ import { billOf, isCatalogued } from './bill.ts';
 import { bundled, single } from './bundle.ts';
 import { type Capture, captureOf } from './capture.ts';
 import { provenancePredicate, provenanceType } from './provenance.ts';
-import { cataloguedTree, type Scanner, scannerOf } from './scanner.ts';
+import { CORE_NAME, cataloguedTree, type Scanner, scannerOf } from './scanner.ts';
 
 /** A result of one platform, about which something is said. */
 export interface AttestedResult {
@@ -54,29 +54,30 @@ export class Attester {
     };
   }
 
-  /** @param all of the build, this one among them */
-  async say(result: FrontendResult, about: AttestedResult, all: readonly AttestedResult[]): Promise<AttestedPart> {
-    const capture = await this.#capture(about, all);
-    const provenance = this.#told(capture, about.ref);
-    // Nothing takes them.
-    if (this.#context.request.exporters.length === 0) return { attestations: [], provenance };
-    const said = result.attestations.get(about.platformID) ?? [];
+  /** @param results all of the build, their trees made */
+  async say(result: FrontendResult, results: readonly AttestedResult[]): Promise<AttestedPart[]> {
+    // First of all: a scanner is no part of what was built, and is run for its statements.
+    const captures = await Promise.all(results.map((one) => this.#capture(one, results)));
     const isBilled = [...result.attestations.values()].flat().some(isBill);
-    const given = this.#wantsBill && !isBilled ? [...said, ...(await this.#bill(about))] : said;
-    const statements = await Promise.all(given.map((one) => this.#statements(one, about)));
-    const wanted = this.#provenance;
-    return {
-      attestations: [
-        ...statements.flat(),
-        ...(wanted === undefined ? [] : [this.#provenanceOf(capture, about.ref, wanted)]),
-      ],
-      provenance,
-    };
+    return await Promise.all(
+      results.map(async (about, position) => {
+        const capture = captures[position]!;
+        const provenance = this.#told(capture, about.ref);
+        // Nothing takes them.
+        if (this.#context.request.exporters.length === 0) return { attestations: [], provenance };
+        const said = result.attestations.get(about.platformID) ?? [];
+        const given = this.#wantsBill && !isBilled ? [...said, ...(await this.#bill(about))] : said;
+        const statements = await Promise.all(given.map((one) => this.#statements(one, about)));
+        const wanted = this.#provenance;
+        const made = wanted === undefined ? [] : [this.#provenanceOf(capture, about.ref, wanted)];
+        return { attestations: [...statements.flat(), ...made], provenance };
+      }),
+    );
   }
 
   async #bill({ ref, platformID }: AttestedResult): Promise<readonly Attestation[]> {
     const definition = ref?.definition;
-    if (ref !== undefined && definition === undefined) return [cataloguedTree('sbom', ref)];
+    if (ref !== undefined && definition === undefined) return [cataloguedTree(CORE_NAME, ref)];
     const tree = definition && llb.outputOf(definition);
     const isUncached = this.#context.request.frontendOptions?.['no-cache'] === '';
     return await (await this.#scanner())({ tree, extras: new Map(), platformID, ignoresCache: isUncached });

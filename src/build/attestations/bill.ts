@@ -2,7 +2,7 @@ import type { LayerStore } from '../../storage/index.ts';
 import type { ExportedForm, PartAttestation } from '../exporter.ts';
 import type { Attestation } from '../frontend.ts';
 import { emptyTree } from '../tree.ts';
-import { CATALOGUE_KEY, SPDX_TYPE } from './scanner.ts';
+import { CATALOGUE_KEY, CORE_NAME, SPDX_TYPE } from './scanner.ts';
 
 /** Who lists packages by ourselves, and what of the tree that it lists. */
 export interface BillParts {
@@ -35,16 +35,18 @@ export function billOf(
     isInlineOnly: false,
     predicateType: SPDX_TYPE,
     subjects: [],
-    predicate: async ({ image, createdMs }: ExportedForm) => {
+    predicate: async ({ image: made, createdMs }: ExportedForm) => {
       const { tree, found } = await read();
+      // Trees beside the result are in no image.
+      const image = name === CORE_NAME ? made : undefined;
       const { LicenseList, spdxDocument } = await import('../../image/bom/index.ts');
       const known = new Map(image?.layers.map((layer) => [layer.name, layer]));
       const subject = {
         ...{ name: image?.name ?? name, os: platform.os, architecture: platform.architecture },
         ...(image === undefined ? {} : { digest: image.manifest, id: image.config }),
         layers: tree.layers.map((layer) => {
-          const found = known.get(layer);
-          return found && { diffID: found.diffID, digest: found.descriptor.digest };
+          const blob = known.get(layer);
+          return blob && { diffID: blob.diffID, digest: blob.descriptor.digest };
         }),
       };
       const origin = { toolVersion, created: new Date(createdMs) };

@@ -51,15 +51,21 @@ export async function scannerOf(
     : await scannedBy(bridge, place, canonical(withDefaultTag(parseReference(generator))), parameters);
 }
 
+/** What the bill of the result itself is called; those of trees beside it are `sbom-NAME`. */
+export const CORE_NAME = 'sbom';
+
 const reasonOf = (name: string) => ({
   reason: Buffer.from('sbom'),
-  ...(name === 'sbom' ? { 'sbom-core': Buffer.from(name) } : {}),
+  ...(name === CORE_NAME ? { 'sbom-core': Buffer.from(name) } : {}),
 });
 
 const catalogued =
   (bridge: Pick<FrontendBridge, 'solve'>, { platform }: ScannerPlace): Scanner =>
   async ({ tree, extras }) => {
-    const trees = [['sbom', tree] as const, ...[...extras].map(([name, extra]) => [`sbom-${name}`, extra] as const)];
+    const trees = [
+      ['sbom', tree] as const,
+      ...[...extras].map(([name, extra]) => [`${CORE_NAME}-${name}`, extra] as const),
+    ];
     return await Promise.all(
       trees.map(async ([name, output]) => {
         const { ref } = await bridge.solve({ definition: llb.marshal(output, operationPlatform(platform)) });
@@ -100,7 +106,7 @@ async function scannedBy(
   return async ({ tree, extras, platformID, ignoresCache }) => {
     const env = new Map(variablesOf(config));
     env.set('BUILDKIT_SCAN_DESTINATION', DESTINATION);
-    env.set('BUILDKIT_SCAN_SOURCE', posix.join(SOURCES, 'core', 'sbom'));
+    env.set('BUILDKIT_SCAN_SOURCE', posix.join(SOURCES, 'core', CORE_NAME));
     if (extras.size > 0) env.set('BUILDKIT_SCAN_SOURCE_EXTRAS', posix.join(SOURCES, 'extras/'));
     for (const [key, value] of parameters) env.set(`BUILDKIT_SCAN_${key}`, value);
     const { mounts } = llb.exec(
@@ -115,9 +121,9 @@ async function scannedBy(
         mounts: [
           { target: DESTINATION, source: undefined },
           { target: '/tmp', source: undefined, tmpfs: { sizeBytes: 0 } },
-          { target: posix.join(SOURCES, 'core', 'sbom'), source: tree, isReadOnly: true },
+          { target: posix.join(SOURCES, 'core', CORE_NAME), source: tree, isReadOnly: true },
           ...[...extras].map(([name, source]) => ({
-            target: posix.join(SOURCES, 'extras', `sbom-${name}`),
+            target: posix.join(SOURCES, 'extras', `${CORE_NAME}-${name}`),
             source,
             isReadOnly: true,
           })),
@@ -134,7 +140,7 @@ async function scannedBy(
         kind: 'bundle',
         ...(ref === undefined ? {} : { ref }),
         path: '',
-        metadata: reasonOf('sbom'),
+        metadata: reasonOf(CORE_NAME),
         inToto: { predicateType: SPDX_TYPE, subjects: [] },
       },
     ];
