@@ -1,10 +1,11 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { shows } from '../support/compatibility.ts';
 import { exitOf, patiently, printed } from '../support/compose.ts';
 import { busybox } from '../support/engine.ts';
 import type { ExecuteOptions } from '../support/execute.ts';
+import { busyboxImage } from '../support/image.ts';
 import { Shop } from './shop.ts';
 
 // One story: each test goes on where the one before it stopped.
@@ -130,6 +131,51 @@ describe('the shop, with docker-compose 1.29', {
     expect(await names()).toEqual(['']);
     expect(await docker('volume', 'ls', '--quiet')).toBe('');
     expect(await docker('network', 'ls', '--quiet', '--filter', 'type=custom')).toBe('');
+  });
+
+  test('build: arguments, a target, another file, the cache; up --build makes anew what was built anew', async () => {
+    const folder = join(shop.project, 'building');
+    mkdirSync(folder);
+    writeFileSync(
+      join(folder, 'My.file'),
+      `FROM ${busybox} AS first\nARG WORD\nCOPY page /page\nRUN echo said $WORD >> /page\nFROM first\nRUN exit 1\n`,
+    );
+    writeFileSync(join(folder, 'page'), 'one\n');
+    const build = {
+      context: '.',
+      dockerfile: 'My.file',
+      target: 'first',
+      args: { WORD: 'well' },
+      cache_from: ['built:1'],
+      shm_size: '16m',
+    };
+    const idle = ['sh', '-c', 'trap "exit 0" TERM; while :; do sleep 0.1; done'];
+    const services = { built: { build, image: 'built:1', command: idle }, other: { image: busybox, command: idle } };
+    writeFileSync(join(folder, 'docker-compose.yml'), JSON.stringify({ version: '2.4', services }));
+    const run = async (...args: string[]) =>
+      (
+        await shop.engine.run(['docker-compose', '--no-ansi', ...args], {
+          cwd: folder,
+          env: environment(),
+          timeoutMs: 120_000,
+        })
+      ).stdout;
+    expect(await run('build')).toMatch(
+      /Step 4\/4 : RUN echo said \$WORD >> \/page\n(.|\n)*Successfully tagged built:1\n/,
+    );
+    await run('up', '--detach', '--build');
+    const page = () => docker('exec', 'building_built_1', 'cat', '/page');
+    expect(await page()).toBe('one\nsaid well');
+    const ids = async () => (await run('ps', '--quiet')).trim().split('\n').sort();
+    const before = await ids();
+    expect(await run('build')).toContain(' ---> Using cache\n');
+    writeFileSync(join(folder, 'page'), 'two\n');
+    await run('up', '--detach', '--build');
+    expect(await page()).toBe('two\nsaid well');
+    expect((await ids()).filter((id) => before.includes(id))).toHaveLength(1);
+    await run('down', '--rmi', 'all', '--timeout', '1');
+    expect(await docker('images', '--quiet', 'built')).toBe('');
+    await shop.engine.docker(['load', '--quiet', '--input', busyboxImage().docker]);
   });
 
   test('attached up shows the output of all, and ends with the code of one', async () => {

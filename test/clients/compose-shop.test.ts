@@ -33,7 +33,7 @@ describe('the shop, with docker compose', { ...shows({ client: 'docker compose' 
   const ids = async (): Promise<Map<string, string>> =>
     new Map([...(await compose.containers())].map(([name, { ID }]) => [name, ID]));
 
-  test('config prints the project, pull fetches its images', async () => {
+  test('config prints the project, pull fetches an image', async () => {
     expect((await compose.text('config', '--services')).split('\n').sort()).toEqual([
       'api',
       'db',
@@ -47,11 +47,29 @@ describe('the shop, with docker compose', { ...shows({ client: 'docker compose' 
       name: 'shop',
       services: { db: { shm_size: '67108864' } },
     });
-    await compose.run(['pull', '--quiet']);
+    await compose.run(['pull', '--quiet', 'queue']);
+    expect(await docker('images', '--format', '{{.Repository}}:{{.Tag}}')).toMatch(/^busybox:test\n\S+\/shop\/redis:1$/);
+  });
+
+  test('build makes the images of all services', async () => {
+    await compose.run(['build']);
     const images = await docker('images', '--format', '{{.Repository}}:{{.Tag}}');
     for (const image of await compose.text('config', '--images').then((text) => text.split('\n'))) {
       expect(images).toContain(image);
     }
+    const made = await docker(
+      'image',
+      'history',
+      '--format',
+      '{{.CreatedBy}}',
+      `${shop.environment['REGISTRY']}/shop/redis:1`,
+    );
+    expect(made).toContain('WORKDIR /var/lib/redis');
+    // Nothing was done again, and nothing is another image.
+    const ids = await docker('images', '--quiet', '--no-trunc');
+    const { stdout, stderr } = await compose.run(['build']);
+    expect(`${stdout}${stderr}`).toContain('CACHED');
+    expect(await docker('images', '--quiet', '--no-trunc')).toBe(ids);
   });
 
   test('up --wait starts six services in the order of their conditions, health and successful ends among them', async () => {
@@ -251,6 +269,19 @@ describe('the shop, with docker compose', { ...shows({ client: 'docker compose' 
     await compose.run(['up', '--detach', '--force-recreate', '--no-deps', 'worker']);
     expect((await ids()).get('shop-worker-1')).not.toBe(after.get('shop-worker-1'));
     expect(await ordered()).toContain('tea');
+  });
+
+  test('up --build builds again what has changed, and makes only its containers anew', async () => {
+    const before = await ids();
+    const file = join(shop.project, 'Dockerfile');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('EXPOSE 80\n', 'EXPOSE 80\nLABEL shop.built=again\n'));
+    await compose.run(['up', '--detach', '--wait', '--build']);
+    const after = await ids();
+    expect([...after].filter(([name, id]) => before.get(name) !== id).map(([name]) => name)).toEqual(['shop-web-1']);
+    expect(await docker('ps', '--quiet', '--filter', 'label=shop.built=again', '--no-trunc')).toBe(
+      (await inspect('shop-web-1')).Id,
+    );
+    expect(await web('/pages/')).toBe('The shop is open\n');
   });
 
   test('--remove-orphans removes the containers of services that are gone', async () => {

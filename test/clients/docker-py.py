@@ -3,10 +3,13 @@
     docker-py.py list                  the titles, a line each
     docker-py.py run TITLE             runs one
 """
+import gzip
 import io
 import json
+import os
 import sys
 import tarfile
+import tempfile
 
 import docker
 from docker.types import EndpointConfig, IPAMConfig, IPAMPool, Healthcheck, LogConfig, Mount, Ulimit
@@ -335,6 +338,77 @@ def twice():
     raises(docker.errors.APIError, container.pause, 'is not running')
     container.remove()
     raises(docker.errors.NotFound, container.remove, 'No such container')
+
+
+def context(**files):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode='w') as archive:
+        for name, text in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    content.seek(0)
+    return content
+
+
+def said(logs):
+    return ''.join(line.get('stream', '') for line in logs)
+
+
+@test
+def build():
+    """images.build: a Dockerfile, a folder, an own context, arguments, labels, a target, the cache"""
+    image, logs = client.images.build(fileobj=io.BytesIO(f'FROM {BUSYBOX}\nCMD ["echo", "alone"]\n'.encode()), tag='py/alone', rm=True)
+    same(client.containers.run('py/alone', remove=True), b'alone\n')
+    assert image.id == client.images.get('py/alone:latest').id
+    with tempfile.TemporaryDirectory() as folder:
+        texts = {
+            'Dockerfile': f'FROM {BUSYBOX} AS first\nARG WORD=none\nCOPY . /c\nRUN echo said $WORD; ls /c\nFROM first\nRUN exit 1\n',
+            'taken': '',
+            'left': '',
+            '.dockerignore': 'left\n',
+        }
+        for name, text in texts.items():
+            with open(os.path.join(folder, name), 'w') as file:
+                file.write(text)
+        options = dict(path=folder, tag='py/folder:1', buildargs={'WORD': 'well'}, labels={'kind': 'built'}, target='first', rm=True, forcerm=True)
+        image, logs = client.images.build(**options)
+        text = said(logs)
+        assert 'said well\nDockerfile\ntaken\n' in text, text
+        same(image.labels, {'kind': 'built'})
+        same(image.tags, ['py/folder:1'])
+        again, logs = client.images.build(**options, cache_from=['py/folder:1'])
+        assert ' ---> Using cache\n' in said(logs)
+        same(again.id, image.id)
+        _, logs = client.images.build(**{**options, 'nocache': True})
+        assert 'Using cache' not in said(logs)
+        error = raises(docker.errors.BuildError, lambda: client.images.build(path=folder), "The command '/bin/sh -c exit 1' returned a non-zero code: 1")
+        assert any('errorDetail' in line for line in error.build_log)
+    limits = {'memory': 64 << 20, 'memswap': -1, 'cpushares': 100, 'cpusetcpus': '0'}
+    own = dict(custom_context=True, quiet=True, shmsize=8 << 20, network_mode='none', extra_hosts={'one': '10.0.0.1'}, container_limits=limits)
+    dockerfile = f'FROM {BUSYBOX}\nCOPY taken /\nRUN cat /etc/hosts > /hosts; df -k /dev/shm > /shm\n'
+    image, _ = client.images.build(fileobj=context(**{'d.file': dockerfile, 'taken': 'taken'}), dockerfile='d.file', **own)
+    same(client.containers.run(image.id, ['cat', '/taken'], remove=True), b'taken')
+    assert b'10.0.0.1\tone' in client.containers.run(image.id, ['cat', '/hosts'], remove=True)
+    packed = gzip.compress(context(Dockerfile=dockerfile, taken='packed').getvalue())
+    image, _ = client.images.build(fileobj=io.BytesIO(packed), custom_context=True, encoding='gzip')
+    same(client.containers.run(image, ['cat', '/taken'], remove=True), b'packed')
+
+
+@test
+def wrong_builds():
+    """images.build: what goes wrong before and during a build"""
+    def build(text, **options):
+        return lambda: client.images.build(fileobj=context(Dockerfile=text), custom_context=True, **options)
+
+    error = raises(docker.errors.APIError, build(f'FROM {BUSYBOX}\nRUNN\n'), 'unknown instruction: RUNN')
+    same(error.status_code, 400)
+    error = raises(docker.errors.APIError, build('', dockerfile='absent'), 'Cannot locate specified Dockerfile: absent')
+    same(error.status_code, 500)
+    raises(docker.errors.APIError, build(f'FROM {BUSYBOX}\n', target='absent'), 'target stage "absent" could not be found')
+    raises(docker.errors.BuildError, build(f'FROM {BUSYBOX}\nCOPY absent /\n'), 'COPY failed: file not found in build context')
+    lines = list(api.build(fileobj=context(Dockerfile=f'FROM {BUSYBOX}\nRUN exit 3\n'), custom_context=True, decode=True))
+    same(lines[-1]['errorDetail']['code'], 3)
 
 
 if sys.argv[1] == 'list':

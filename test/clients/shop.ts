@@ -9,7 +9,7 @@ import type { TarEntry } from '../support/tar.ts';
 /** Folder of the project. */
 export const shopSource = join(import.meta.dirname, 'shop');
 
-/** The images of test/clients/shop/compose.yaml. */
+/** The images of test/clients/shop/compose.yaml, as its Dockerfile makes them: for who pulls them. */
 export async function seedShopImages(registry: TestRegistry): Promise<void> {
   const programs = readdirSync(join(shopSource, 'srv')).map(
     (name): TarEntry => ({ path: `srv/${name}`, content: readFileSync(join(shopSource, 'srv', name)) }),
@@ -53,6 +53,12 @@ export async function seedShopImages(registry: TestRegistry): Promise<void> {
   });
 }
 
+/** What test/clients/shop/Dockerfile begins with: the packages, and nothing else. */
+async function seedBases(registry: TestRegistry): Promise<void> {
+  for (const name of ['nginx', 'python', 'postgres', 'redis'] as const)
+    await seedDebianImage(registry, `debian/${name}:1`, { layers: ['base', name] });
+}
+
 /** An engine, a registry that it reaches with the images of the shop, and a copy of the project to run and to change. */
 export class Shop implements AsyncDisposable {
   readonly engine: TestEngine;
@@ -72,6 +78,7 @@ export class Shop implements AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     const registry = stack.use(await startRegistry());
     await seedShopImages(registry);
+    await seedBases(registry);
     const engine = stack.use(await TestEngine.start(options));
     stack.use(await tunnel(engine, registry.port));
     const shop = new Shop(engine, registry, stack.move());

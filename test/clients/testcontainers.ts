@@ -272,6 +272,40 @@ export const cases: Record<string, () => Promise<void>> = {
     );
   },
 
+  'fromDockerfile: arguments, a target, the cache, what is left out, a pull policy, BuildKit': async () => {
+    const context = folder();
+    const files = {
+      'my.Dockerfile': `ARG BASE\nFROM \${BASE} AS first\nARG WORD\nCOPY . /c\nRUN echo "$WORD $(cat /proc/sys/kernel/random/uuid)" > /said\nFROM first\nRUN exit 1\n`,
+      '.dockerignore': 'left\n',
+      left: '',
+      taken: '',
+    };
+    for (const [name, content] of Object.entries(files)) writeFileSync(join(context, name), content);
+    const builder = (word: string, base = busybox) =>
+      GenericContainer.fromDockerfile(context, 'my.Dockerfile')
+        .withBuildArgs({ WORD: word, BASE: base })
+        .withTarget('first');
+    const said = async (image: GenericContainer): Promise<string> => {
+      await using container = await image.withCommand(['sleep', '1000']).start();
+      return (await container.exec(['sh', '-c', 'cat /said; ls /c'])).output;
+    };
+    const one = await said(await builder('one').build());
+    match(one, /^one \S+\nmy\.Dockerfile\ntaken\n$/);
+    equal(await said(await builder('one').build()), one);
+    notEqual(await said(await builder('one').withCache(false).build()), one);
+    const served = `${process.env['REGISTRY']}/testcontainers/served:1`;
+    match(
+      await said(await builder('two', served).withPullPolicy(PullPolicy.alwaysPull()).build('tests/two:1')),
+      /^two /,
+    );
+    match(await said(await builder('three').withBuildkit().withPlatform('linux/amd64').build()), /^three /);
+    // It shows no output, and looks for the image.
+    await rejects(
+      GenericContainer.fromDockerfile(context, 'my.Dockerfile').withBuildArgs({ WORD: '', BASE: busybox }).build(),
+      /Failed to build image/,
+    );
+  },
+
   'reuse: the same container for the same options': async () => {
     const one = await idle().withName('reused').withReuse().start();
     const two = await idle().withName('reused').withReuse().start();

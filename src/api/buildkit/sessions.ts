@@ -24,7 +24,8 @@ export class Sessions {
     if (this.#sessions.size >= MAX_SESSIONS)
       throw new TareError('Unavailable', `${MAX_SESSIONS} sessions are open: wait for builds to end`);
     // Several header fields of a name come joined.
-    const methods = (headers['x-docker-expose-session-grpc-method'] ?? '').split(',').map((method) => method.trim());
+    const told = (headers['x-docker-expose-session-grpc-method'] ?? '').split(',').map((method) => method.trim());
+    const methods = told.filter((method) => method !== '');
     const session = new WireSession(connection, {
       id,
       sharedKey: headers['x-docker-expose-session-sharedkey'] ?? '',

@@ -13,7 +13,7 @@ export function exporterFor(parts: BuilderParts, type: string): Exporter {
   switch (type) {
     case 'image':
     case 'moby':
-      return imageExporter(parts);
+      return imageExporter(parts, type);
     case 'oci':
     case 'docker':
       return archiveExporter(parts, type);

@@ -15,7 +15,7 @@ import { shown } from './work-status.ts';
  * layers that have none, because their digest is its. With `push` it goes to its registry.
  */
 export const imageExporter =
-  (parts: BuilderParts): Exporter =>
+  (parts: BuilderParts, type: 'image' | 'moby'): Exporter =>
   async (source, context) => {
     const attributes = new Attributes('exporter image', context.attributes);
     const names = imageNames(attributes, source.metadata);
@@ -38,7 +38,10 @@ export const imageExporter =
     const made = await makeImage(parts, source, options, names.names.map(canonical), context);
     if (isStored) await record(parts, made, names, context);
     if (isPushed) await pushImage(parts, made.root, names.names, { isByDigest, isInsecure }, context);
-    return imageResponse(made, names.text);
+    const response = imageResponse(made, names.text);
+    // Clients of docker compare it with the ids of images that they list.
+    const id = response['containerimage.config.digest'];
+    return type === 'moby' && !isPushed && id !== undefined ? { ...response, 'containerimage.digest': id } : response;
   };
 
 async function record(

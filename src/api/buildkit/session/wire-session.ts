@@ -109,9 +109,16 @@ export class WireSession implements BuildSession, Disposable {
 
   async credentials(host: string): Promise<SessionCredentials | undefined> {
     const path = '/moby.filesync.v1.Auth/Credentials';
-    if (!this.#methods.has(path)) return undefined;
+    // Clients that say nothing of what they serve may serve this.
+    if (this.#methods.size > 0 && !this.#methods.has(path)) return undefined;
     const request = create(auth.CredentialsRequestSchema, { Host: host });
-    const answer = await this.#call(path, toBinary(auth.CredentialsRequestSchema, request));
+    let answer: Uint8Array;
+    try {
+      answer = await this.#call(path, toBinary(auth.CredentialsRequestSchema, request));
+    } catch (error) {
+      if (kindOf(error) === 'Unsupported') return undefined;
+      throw error;
+    }
     const { Username, Secret } = fromBinary(auth.CredentialsResponseSchema, answer);
     return Secret === '' ? undefined : { username: Username, secret: Secret };
   }
