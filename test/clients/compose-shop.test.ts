@@ -48,7 +48,9 @@ describe('the shop, with docker compose', { ...shows({ client: 'docker compose' 
       services: { db: { shm_size: '67108864' } },
     });
     await compose.run(['pull', '--quiet', 'queue']);
-    expect(await docker('images', '--format', '{{.Repository}}:{{.Tag}}')).toMatch(/^busybox:test\n\S+\/shop\/redis:1$/);
+    expect(await docker('images', '--format', '{{.Repository}}:{{.Tag}}')).toMatch(
+      /^busybox:test\n\S+\/shop\/redis:1$/,
+    );
   });
 
   test('build makes the images of all services', async () => {

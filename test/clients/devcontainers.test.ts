@@ -1,5 +1,5 @@
 import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { project } from '../support/built.ts';
 import { shows } from '../support/compatibility.ts';
@@ -13,10 +13,11 @@ import { tunnel } from '../support/registry-tunnel.ts';
 const program = join(project, 'node_modules/@devcontainers/cli/devcontainer.js');
 /** Of the user `app` in the image. */
 const APP_ID = 1000;
+/** Stands for the image's name, which is known when its registry is. */
+const image_ = 'IMAGE';
 /** As a devcontainer.json asks for it. */
 const variable = (name: string): string => `\${${name}}`;
 
-// Features, Dockerfiles and the change of the remote user's id have images built: `updateRemoteUserUID` is off.
 describe('@devcontainers/cli', { ...shows({ client: '@devcontainers/cli' }), timeout: 240_000 }, () => {
   let engine: TestEngine;
   let image: string;
@@ -47,7 +48,11 @@ describe('@devcontainers/cli', { ...shows({ client: '@devcontainers/cli' }), tim
     mkdirSync(join(folder, '.devcontainer'), { recursive: true });
     chownSync(folder, APP_ID, APP_ID);
     const all = { ...files, 'devcontainer.json': JSON.stringify(configuration) };
-    for (const [file, content] of Object.entries(all)) writeFileSync(join(folder, '.devcontainer', file), content);
+    for (const [file, content] of Object.entries(all)) {
+      const path = join(folder, '.devcontainer', file);
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, content);
+    }
     return folder;
   };
   const cli = (command: string, folder: string, args: readonly string[] = [], options: ExecuteOptions = {}) =>
@@ -222,6 +227,61 @@ describe('@devcontainers/cli', { ...shows({ client: '@devcontainers/cli' }), tim
     expect((await answer('up', folder))['containerId']).toBe(up['containerId']);
     await docker('compose', '--project-name', composeProject, 'down', '--volumes', '--timeout', '1');
     expect(await docker('ps', '--all', '--quiet')).toBe('');
+  });
+
+  describe('built', () => {
+    /** Says a word of its option, and adds a program. */
+    const feature = {
+      'greeter/devcontainer-feature.json': JSON.stringify({
+        ...{ id: 'greeter', version: '1.0.0', name: 'Greets' },
+        options: { word: { type: 'string', default: 'hello' } },
+        containerEnv: { FROM_FEATURE: 'installed' },
+      }),
+      'greeter/install.sh': `#!/bin/sh\nset -e\nprintf '#!/bin/sh\\necho %s of %s\\n' "$WORD" "$_REMOTE_USER" > /bin/greet\nchmod 755 /bin/greet\n`,
+    };
+    const dockerfile = `# syntax=docker/dockerfile:1
+FROM ${image_} AS first
+ARG WORD=none
+COPY --chmod=644 taken /srv/taken
+RUN echo said $WORD > /srv/said
+FROM first
+RUN exit 1
+`;
+    test.each([
+      { how: 'with BuildKit', args: [] },
+      { how: 'by the classic builder', args: ['--buildkit', 'never'] },
+    ])('up builds a Dockerfile with arguments and a target, and adds a local feature: $how', async ({ how, args }) => {
+      const name = `built-${how.split(' ')[0]}`;
+      const build = { dockerfile: 'Dockerfile', context: '.', target: 'first', args: { WORD: how } };
+      const configuration = { name, build, features: { './greeter': { word: 'welcome' } }, remoteUser: 'app' };
+      const folder = workspace(
+        name,
+        { ...configuration, containerEnv: { FROM_CONFIGURATION: 'spoken' } },
+        { ...feature, Dockerfile: dockerfile.replaceAll(image_, image), taken: 'taken\n' },
+      );
+      const up = await answer('up', folder, args);
+      expect(up).toMatchObject({ outcome: 'success', remoteUser: 'app' });
+      const said = 'cat /srv/said /srv/taken; greet; echo $FROM_FEATURE $FROM_CONFIGURATION $(id -u)';
+      expect(await inside(folder, said)).toBe(`said ${how}\ntaken\nwelcome of app\ninstalled spoken ${APP_ID}`);
+      const metadata = '{{index .Config.Labels "devcontainer.metadata"}}';
+      expect(await docker('inspect', '--format', metadata, String(up['containerId']))).toContain('greeter');
+      expect((await answer('up', folder, args))['containerId']).toBe(up['containerId']);
+      await docker('rm', '--force', String(up['containerId']));
+    });
+
+    test('build makes an image with a name, and tells of a command that fails', async () => {
+      const files = { ...feature, Dockerfile: dockerfile.replaceAll(image_, image), taken: '' };
+      const folder = workspace(
+        'named',
+        { build: { dockerfile: 'Dockerfile', target: 'first' }, features: { './greeter': {} } },
+        files,
+      );
+      const built = await answer('build', folder, ['--image-name', 'devcontainers/named:1']);
+      expect(built).toMatchObject({ outcome: 'success', imageName: ['devcontainers/named:1'] });
+      expect(await docker('run', '--rm', 'devcontainers/named:1', 'greet')).toMatch(/^hello of/);
+      const failing = workspace('unbuilt', { build: { dockerfile: 'Dockerfile' } }, files);
+      expect(await answer('build', failing, [], { expect: 1 })).toMatchObject({ outcome: 'error' });
+    });
   });
 
   test('what goes wrong is told: no image, and a command that fails', async () => {
