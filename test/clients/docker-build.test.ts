@@ -6,6 +6,7 @@ import { patiently } from '../support/compose.ts';
 import { busybox, dockerClient, oldDockerClient } from '../support/engine.ts';
 import type { ExecuteOptions } from '../support/execute.ts';
 import { withEngine } from '../support/faces.ts';
+import { running } from '../support/running.ts';
 import { tar } from '../support/tar.ts';
 
 describe('docker build', { timeout: 120_000 }, () => {
@@ -89,17 +90,15 @@ describe('docker build', { timeout: 120_000 }, () => {
     });
 
     test('DOCKER_BUILDKIT=0 build: an interrupt ends the build, and nothing is left of it', async () => {
-      put('Long', `FROM ${busybox}\nRUN echo begun; exec sleep 1000\n`);
+      put('Long', `FROM ${busybox}\nRUN echo begun; exec sleep 1000.28\n`);
       const argv = [join(dockerClient, 'usr/bin/docker'), 'build', '-f', join(folder, 'Long'), folder];
       const building = engine().spawn(argv, { ...engine().clientEnvironment, DOCKER_BUILDKIT: '0' });
       let said = '';
       building.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
       await patiently('the command runs', () => said.includes('begun'));
+      const sleeping = () => running('sleep 1000.28');
+      await patiently('the command is seen', () => sleeping().length > 0);
       building.kill('SIGINT');
-      const sleeping = () =>
-        engine()
-          .processes()
-          .filter(({ command }) => command.includes('sleep 1000'));
       await patiently('the command is gone', () => sleeping().length === 0);
       await patiently('the context is gone', async () => {
         const { stdout } = await engine().run(['find', join(engine().dataRoot, 'build/contexts'), '-mindepth', '1']);

@@ -18,7 +18,16 @@ export async function extractInto(
   stream: AsyncIterable<Uint8Array>,
   options: ExtractOptions = {},
 ): Promise<void> {
-  using extractor = new TreeExtractor(rootFd, { budget: new ByteBudget(), ...options });
+  const { budget = new ByteBudget() } = options;
+  using extractor = new TreeExtractor(rootFd, { ...options, budget });
+  let storedBytes = 0;
+  let inflatedBytes = 0;
+  const counted = async function* () {
+    for await (const chunk of stream) {
+      storedBytes += chunk.length;
+      yield chunk;
+    }
+  };
   const parser = new TarParser();
   let until = performance.now() + SLICE_MS;
   let isReading = true;
@@ -47,7 +56,9 @@ export async function extractInto(
     }
   };
   await consume();
-  for await (const chunk of decompress(stream)) {
+  for await (const chunk of decompress(counted())) {
+    inflatedBytes += chunk.length;
+    budget.inflated(storedBytes, inflatedBytes);
     if (!isReading) continue;
     parser.push(chunk);
     await consume();

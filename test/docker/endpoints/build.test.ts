@@ -1,9 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { zstdCompressSync } from 'node:zlib';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { shows } from '../../support/compatibility.ts';
+import { eventually } from '../../support/execute.ts';
 import { withEngine } from '../../support/faces.ts';
 import { busybox } from '../../support/image.ts';
+import { running } from '../../support/running.ts';
 import { type TarEntry, tar } from '../../support/tar.ts';
 import { Caller, type CallOptions } from './caller.ts';
 
@@ -117,7 +121,7 @@ describe('building', { ...shows({ endpoints: ['POST /build'] }), timeout: 60_000
 
   test('what is missing is told where it is missed', async () => {
     expect(await said(`FROM ${busybox}\nCOPY nothing /\n`)).toMatch(
-      /Step 2\/2 : COPY nothing \/\nERROR COPY failed: file not found in build context or excluded by .dockerignore: .*"\/nothing": not found$/,
+      /Step 2\/2 : COPY nothing \/\nERROR COPY failed: file not found in build context or excluded by .dockerignore: .*\/nothing/,
     );
     expect(await said('FROM nowhere.invalid/x:1\nRUN true\n')).toMatch(
       /^Step 1\/2 : FROM nowhere.invalid\/x:1\nERROR .*nowhere.invalid/,
@@ -254,6 +258,93 @@ describe('building', { ...shows({ endpoints: ['POST /build'] }), timeout: 60_000
     );
   });
 
+  test('a context stays in its folder, whatever it is', async () => {
+    const outside = join(engine().root, 'outside');
+    mkdirSync(outside);
+    for (const target of [outside, `../../../../../../../../..${outside}`]) {
+      const files: TarEntry[] = [{ path: 'out', type: 'symlink', target }, file('out/planted', 'no')];
+      await post(`FROM ${busybox}\n`, { files, expect: 400 });
+    }
+    const files: TarEntry[] = [
+      { path: 'disk', type: 'block', device: [8, 0] },
+      { path: 'pipe', type: 'fifo' },
+      file('/absolute', 'inside'),
+    ];
+    const shown = await said(`FROM ${busybox}\nCOPY . /c\nRUN ls /c\n`, { files });
+    expect(shown).toMatch(/\nDockerfile\nabsolute\n ---> Removed/);
+    expect(readdirSync(outside)).toEqual([]);
+    const escaping = await post('FROM scratch\n', { files: [file('../../escaped', 'no')], expect: 400 });
+    expect(escaping.message).toContain('../../escaped');
+    const linked = await post(undefined, {
+      files: [{ path: 'Dockerfile', type: 'symlink', target: '/etc/passwd' }],
+      expect: 500,
+    });
+    expect(linked.message).toBe('Cannot locate specified Dockerfile: Dockerfile');
+    const broken = await api.call('POST /build', {
+      body: tar([file('Dockerfile', 'FROM scratch\n')], { end: false }).subarray(0, 520),
+      expect: 400,
+    });
+    expect(broken.message).toMatch(/truncated/);
+    const bomb = gzipSync(
+      Buffer.concat([tar([{ ...file('zeros', ''), claimedSize: 400 << 20 }], { end: false }), Buffer.alloc(300 << 20)]),
+    );
+    expect((await api.call('POST /build', { body: bomb, expect: 400 })).message).toContain('decompression bomb');
+    expect(readdirSync(join(engine().dataRoot, 'build/contexts'))).toEqual([]);
+  });
+
+  test('remote: a Dockerfile, an archive, a folder of a repository', async () => {
+    const served = join(engine().root, 'served');
+    mkdirSync(join(served, 'work/sub'), { recursive: true });
+    const dockerfile = (word: string) => `FROM ${busybox}\nRUN echo ${word} by remote\n`;
+    writeFileSync(join(served, 'lone'), dockerfile('lone'));
+    writeFileSync(join(served, 'context.tgz'), gzipSync(tar([file('My.file', dockerfile('packed'))])));
+    writeFileSync(join(served, 'work/sub/Dockerfile'), dockerfile('cloned'));
+    const git = (...args: string[]) =>
+      execFileSync('git', ['-c', 'user.name=a', '-c', 'user.email=a@b', '-C', join(served, 'work'), ...args], {
+        stdio: 'pipe',
+      });
+    git('init', '--initial-branch', 'main');
+    git('add', '.');
+    git('commit', '-m', 'one');
+    execFileSync('git', ['clone', '--bare', join(served, 'work'), join(served, 'repo.git')], { stdio: 'pipe' });
+    const servers = [
+      engine().spawn(['/bin/busybox', 'httpd', '-f', '-p', '127.0.0.1:8123', '-h', served]),
+      engine().spawn(['git', 'daemon', '--export-all', '--listen=127.0.0.1', `--base-path=${served}`, served]),
+    ];
+    const at = (remote: string, more: object = {}) =>
+      said(undefined, { body: new Uint8Array(), query: { remote, ...more } });
+    const answers = async (...argv: string[]) => (await engine().run(argv, { expect: 'any' })).code === 0;
+    await eventually('files are served', () => answers('curl', '-sf', 'http://127.0.0.1:8123/lone'));
+    await eventually('the repository is served', () => answers('git', 'ls-remote', 'git://127.0.0.1/repo.git'));
+    expect(await at('http://127.0.0.1:8123/lone')).toContain('\nlone by remote\n');
+    const archive = 'http://127.0.0.1:8123/context.tgz';
+    expect(await at(archive, { dockerfile: 'My.file' })).toContain('\npacked by remote\n');
+    const cloned = await at('git://127.0.0.1/repo.git#main:sub');
+    expect(cloned).toMatch(/^Step 1\/2 : FROM (.|\n)*\ncloned by remote\n/);
+    for (const server of servers) server.kill();
+  });
+
+  test('cancelled by its id, and when the daemon dies: nothing is left', async () => {
+    const sleeping = () => running('sleep 1000.51');
+    const contexts = () => readdirSync(join(engine().dataRoot, 'build/contexts'));
+    const dockerfile = `FROM ${busybox}\nRUN exec sleep 1000.51\n`;
+    const building = post(dockerfile, { query: { buildid: 'mine' } });
+    await eventually('the command runs', () => sleeping().length > 0);
+    expect((await api.send('POST /build/cancel', { query: { id: 'mine' } })).status).toBe(200);
+    expect(JSON.stringify((await building).lines.at(-1))).toMatch(/cancel/);
+    await eventually('the command is gone', () => sleeping().length === 0);
+    expect((await api.send('POST /build/cancel')).message).toBe('build ID not provided');
+
+    const dying = post(dockerfile).catch(() => {});
+    await eventually('the command runs', () => sleeping().length > 0);
+    expect(contexts()).toHaveLength(1);
+    await engine().stopDaemon('SIGKILL');
+    await dying;
+    await engine().serve();
+    await eventually('the command is gone', () => sleeping().length === 0);
+    expect(contexts()).toEqual([]);
+  });
+
   test('an ignore file was applied by who sent the context: of it, only what is sent in any case goes', async () => {
     const files = [file('a', ''), file('b', '')];
     const dockerfile = `FROM ${busybox}\nCOPY . /c\nRUN ls -A /c\n`;
@@ -282,6 +373,16 @@ describe('building', { ...shows({ endpoints: ['POST /build'] }), timeout: 60_000
     expect(told).toMatch(/67108864\n(50000|50000 100000)\n0\n/);
   });
 
+  test('an output of one’s own choosing, and a context that is not there any more when it was built', async () => {
+    const dockerfile = `FROM ${busybox}\nRUN echo packed > /word\n`;
+    const outputs = [{ Type: 'moby', Attrs: { compression: 'zstd', 'force-compression': 'true' } }];
+    await post(dockerfile, { query: { t: 'zstd', outputs: JSON.stringify(outputs), cachefrom: '[]' } });
+    const saved = await api.send('GET /images/{name}/get', { of: 'zstd' });
+    expect(saved.status).toBe(200);
+    expect(saved.bytes.includes(Buffer.from([0x28, 0xb5, 0x2f, 0xfd]))).toBe(true);
+    expect(readdirSync(join(engine().dataRoot, 'build/contexts'))).toEqual([]);
+  });
+
   test('settings of the commands', async () => {
     const dockerfile = `FROM ${busybox}\nRUN cat /etc/hosts; ulimit -n; df -k /dev/shm; ls /sys/class/net; echo $HTTP_PROXY\n`;
     const told = await said(dockerfile, {
@@ -299,6 +400,10 @@ describe('building', { ...shows({ endpoints: ['POST /build'] }), timeout: 60_000
     expect(await said(`FROM ${busybox}\nRUN ls /sys/class/net\n`, { query: { networkmode: 'host' } })).toContain(
       '\nlo\n',
     );
+  });
+
+  test('nothing of these endpoints is left out', () => {
+    expect(api.leftOut(['POST /build'])).toEqual([]);
   });
 });
 
