@@ -60,6 +60,11 @@ export interface BuildImages {
   /** Paths of repositories of a registry that were seen to have a blob: it can be mounted from there. */
   blobSources(digest: Digest, domain: string): readonly string[];
   /**
+   * Notes that blobs are in a registry's repository now, and what has a name there.
+   * @param ref of a tag, or of a repository alone
+   */
+  pushed(ref: string, sent: { root: Digest; blobs: readonly Digest[] }): Promise<void>;
+  /**
    * Makes an image of blobs and layers that are in the stores known by these names (none: by its id alone), and findable the images of
    * its other platforms.
    * @returns its id

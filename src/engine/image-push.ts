@@ -25,21 +25,14 @@ import {
   withLayers,
 } from '../image/index.ts';
 import type { Descriptor, Digest } from '../storage/index.ts';
-import { blobSources, putBlobSources } from './blob-sources.ts';
+import { blobSources } from './blob-sources.ts';
 import { collectGarbage } from './image-collect.ts';
 import { holdContent } from './image-leases.ts';
 import type { ImageParts } from './image-parts.ts';
-import {
-  allImages,
-  everyImage,
-  findImage,
-  putImage,
-  putName,
-  type RecordedImage,
-  transferEvent,
-} from './image-records.ts';
+import { allImages, everyImage, findImage, putImage, type RecordedImage } from './image-records.ts';
 import { findNamed } from './image-resolve.ts';
 import { variantFor, variantsOf } from './image-variants.ts';
+import { recordPush } from './push-records.ts';
 import type { ImageService, ProgressMessage } from './types.ts';
 
 /** See `ImageService.push`. */
@@ -103,17 +96,8 @@ async function* pushOne(
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     },
   );
-  await db.write((tx) => {
-    // Another platform that was sent alone has no name here, and a digest would make it an image of its own.
-    const isNamed = findNamed(tx, name)?.id === image.id;
-    if (isNamed) putName(tx, { domain, path, digest: root.digest }, image.id, image.lastTaggedMs, root.digest);
-    putBlobSources(
-      tx,
-      { domain, path },
-      plan.blobs.map(({ digest }) => digest),
-    );
-    transferEvent(tx, 'push', name, image.labels);
-  });
+  const sent = { root: root.digest, blobs: plan.blobs.map(({ digest }) => digest) };
+  await db.write((tx) => recordPush(tx, name, image, sent));
   if (options.wantsIndex && index !== undefined && !isWhole) {
     yield { pushedInstead: { index, manifest: { ...manifest, platform: image.platform } } };
   }

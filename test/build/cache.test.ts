@@ -167,6 +167,10 @@ describe('with another machine', () => {
         })
       ).headers['docker-content-digest'];
     expect(await digest('second')).toBe(await digest('first'));
+    const app = `${registry.address}/app`;
+    const format = ['--format', '{{json .RepoDigests}}'];
+    const { stdout } = await second.cli(['inspect', ...format, `${app}:second`]);
+    expect(JSON.parse(stdout)).toEqual([`${app}@${await digest('second')}`]);
   });
 
   test('a folder keeps the caches of all its tags', async () => {

@@ -66,6 +66,7 @@ export async function openExportLab(): Promise<ExportLab> {
     images: {
       layerBlobs: async () => [],
       blobSources: () => [],
+      pushed: async () => {},
       record: async (image: BuiltImage, options: Partial<Recorded>) => {
         recorded.push({ ...image, ...options });
         return image.config;

@@ -43,5 +43,6 @@ export async function pushImage(
         }
       }
     });
+    await images.pushed(ref, { root: root.digest, blobs: plan.blobs.map(({ digest }) => digest) });
   }
 }

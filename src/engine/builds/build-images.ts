@@ -34,6 +34,7 @@ import { recordWithVariants } from '../image-pulled.ts';
 import { everyImage, imageEvent, putName, type RecordedImage } from '../image-records.ts';
 import { findNamed } from '../image-resolve.ts';
 import { variantFor } from '../image-variants.ts';
+import { recordPush } from '../push-records.ts';
 
 /** What images of builds need beside the parts of images. */
 export interface BuildImageParts extends ImageParts {
@@ -77,6 +78,15 @@ export function openBuildImages(parts: BuildImageParts): BuildImages {
       return [...found.values()];
     },
     blobSources: (digest, domain) => blobSources(parts.db, digest, domain),
+    pushed: async (ref, sent) => {
+      const parsed = parseReference(ref);
+      const name = parsed.tag === undefined ? { ...parsed, digest: sent.root } : parsed;
+      await parts.db.write((tx) => {
+        const named = findNamed(tx, name);
+        const isSent = named !== undefined && [named.index?.digest, named.manifest.digest].includes(sent.root);
+        recordPush(tx, name, isSent ? named : undefined, sent);
+      });
+    },
     record: (image, options) => record(parts, image, options),
   };
 }
