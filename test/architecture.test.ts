@@ -206,3 +206,15 @@ test('every folder of src says in a README what it is for', () => {
 test('no file is named after nothing', () => {
   expect(sources.filter((source) => /(^|\/)(utils?|helpers?|common|misc)(\.ts$|\/)/.test(source))).toEqual([]);
 });
+
+test('who opens an engine loads no builder: the first build does', () => {
+  const loads = Map.groupBy(
+    imports.filter(({ isType, isLater }) => !isType && !isLater),
+    ({ from }) => from,
+  );
+  const reached = new Map([['src/engine/index.ts', '']]);
+  for (const [source] of reached)
+    for (const { to } of loads.get(source) ?? []) if (!reached.has(to)) reached.set(to, source);
+  const builder = [...reached].filter(([source]) => /^src\/(build|protocol)\//.test(source));
+  expect(builder.map(([source, from]) => `${from} loads ${source}`)).toEqual([]);
+});

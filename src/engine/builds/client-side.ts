@@ -1,9 +1,7 @@
 import type { BuildResult, BuildSession } from '../../build/index.ts';
 import type { BuildOptions, PlannedBuild } from './build-options.ts';
 import type { BuildOutcome } from './build-service.ts';
-import { openLocalSession } from './local-session.ts';
 import { outcomeOf } from './outcome.ts';
-import { nameLocalCaches, planBuild } from './plan-build.ts';
 
 /** A build that a daemon is to make: what it is asked, and what of this machine it may ask for. */
 export interface ClientSide extends AsyncDisposable {
@@ -26,6 +24,11 @@ export async function openClientSide(
   { asUser }: { asUser: boolean },
   signal: AbortSignal,
 ): Promise<ClientSide> {
+  // They bring the builder, which few who open an engine need.
+  const [{ openLocalSession }, { nameLocalCaches, planBuild }] = await Promise.all([
+    import('./local-session.ts'),
+    import('./plan-build.ts'),
+  ]);
   await using opening = new AsyncDisposableStack();
   const plan = opening.use(await planBuild(undefined, options, signal));
   const session = opening.use(openLocalSession({ ...plan.session, asUser }));
