@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { withEngine } from '../support/faces.ts';
@@ -41,6 +41,29 @@ describe('tare build', () => {
     expect(stdout).toMatch(/^sha256:[0-9a-f]{64}\n$/);
     expect(stderr).toBe('');
     expect((await engine().cli(['inspect', '--format', '{{.Config.Labels.a}}', stdout.trim()])).stdout).toBe('b\n');
+  });
+
+  test('several platforms: one index, and how each was made in a file', async () => {
+    const folder = context('FROM scratch\nARG TARGETPLATFORM\nLABEL for=$TARGETPLATFORM\nCOPY Dockerfile /\n');
+    const [metadata, id] = [join(folder, 'metadata'), join(folder, 'id')];
+    const platforms = ['linux/amd64', 'linux/arm/v7', 'linux/arm64'];
+    const words = ['--platform', platforms.join(), '--metadata-file', metadata, '--iidfile', id];
+    await engine().cli(['build', '--tag', 'several:test', ...words, '--provenance=mode=max', folder]);
+    const told = JSON.parse(readFileSync(metadata, 'utf8'));
+    expect(readFileSync(id, 'utf8')).toBe(told['containerimage.digest']);
+    for (const platform of platforms) {
+      const provenance = told[`buildx.build.provenance/${platform}`];
+      expect(provenance.invocation.parameters).toMatchObject({ frontend: 'dockerfile.v0' });
+      const format = '{{index .Config.Labels "for"}} {{.Os}}/{{.Architecture}}';
+      const { stdout } = await engine().cli([
+        ...['image', 'inspect', '--platform', platform, '--format', format, 'several:test'],
+      ]);
+      expect(stdout).toBe(`${platform} ${platform.split('/').slice(0, 2).join('/')}\n`);
+    }
+    const archive = join(folder, 'saved.tar');
+    await engine().cli(['save', '--output', archive, 'several:test']);
+    const listed = await engine().run(['tar', '-xOf', archive, 'index.json']);
+    expect(listed.stdout).toContain(told['containerimage.digest']);
   });
 
   test('a step that fails: its output, its line and its exit code', async () => {

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from '../support/execute.ts';
@@ -27,6 +27,22 @@ describe('frontends that are images', () => {
     );
     const { stdout } = await engine().cli(['run', '--rm', '--network', 'none', 'made:test']);
     expect(stdout).toBe('of the context, said, 15\nwords\n');
+  });
+
+  test('what one makes is told of as well: by whom, of what, and what is in it', async () => {
+    const out = join(engine().root, 'out');
+    const more = ['--build-arg', 'more=words', '--sbom=true', '--provenance=mode=max', '--output', out];
+    await build('build', 0, more);
+    const read = (name: string) => JSON.parse(readFileSync(join(out, name), 'utf8')).predicate;
+    const { buildDefinition, runDetails } = read('provenance.json');
+    expect(buildDefinition.externalParameters.request).toMatchObject({
+      frontend: 'gateway.v0',
+      args: { source: 'frontend:test', 'build-arg:more': 'words' },
+    });
+    const materials = buildDefinition.resolvedDependencies.map(({ uri }: { uri: string }) => uri.replace(/\?.*/, ''));
+    expect(materials).toContain('pkg:docker/frontend@test');
+    expect(runDetails.metadata.buildkit_completeness.request).toBe(true);
+    expect(read('sbom.spdx.json')).toMatchObject({ spdxVersion: 'SPDX-2.3', name: 'sbom' });
   });
 
   test.each([
