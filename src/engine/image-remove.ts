@@ -28,7 +28,7 @@ import {
   retireImage,
 } from './image-records.ts';
 import { isIdPrefix, resolveImage } from './image-resolve.ts';
-import { StoredParts } from './image-usage.ts';
+import { asStored, StoredParts, storedBlobs } from './image-usage.ts';
 import { releaseVariants, variantFor, variantsOf } from './image-variants.ts';
 import type { Filters, RemovedImage } from './types.ts';
 
@@ -246,10 +246,16 @@ export async function pruneImages(
   const isDanglingOnly = flagFilter(filters, 'dangling') ?? true;
   // A time that is none is refused, also where there is nothing to compare it with.
   filterTime(filters, 0);
+  const blobs = await storedBlobs(parts);
   const report = await parts.db.write((tx) => {
     const all = everyImage(tx);
     const kept = keptByBuilds(tx, parts.layers);
-    const before = new StoredParts(all, kept).bytes;
+    const bytesOf = (images: readonly ImageOutline[]) =>
+      new StoredParts(
+        images.map((image) => asStored(image, blobs)),
+        kept,
+      ).bytes;
+    const before = bytesOf(all);
     const uses = new LayerUses(all);
     const removed = allImages(tx)
       .filter((image) => !isDanglingOnly || image.repoTags.length === 0)
@@ -257,7 +263,7 @@ export async function pruneImages(
       .filter((image) => filterTime(filters, image.createdMs))
       .filter((image) => filterLabels(filters, image.labels))
       .flatMap((image) => eraseUnused(parts, tx, image, uses));
-    const spaceReclaimedBytes = before - new StoredParts(everyImage(tx), kept).bytes;
+    const spaceReclaimedBytes = before - bytesOf(everyImage(tx));
     tx.event(pruneEvent('image', spaceReclaimedBytes));
     return { removed, spaceReclaimedBytes };
   });

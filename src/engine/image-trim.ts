@@ -5,7 +5,7 @@ import { amountOf, formatThreshold, type ImageGC } from './image-gc-config.ts';
 import type { ImageParts } from './image-parts.ts';
 import { allImages, everyImage, findImage, type ImageOutline } from './image-records.ts';
 import { eraseUnused, isUnused, LayerUses } from './image-remove.ts';
-import { StoredParts, storedBytes } from './image-usage.ts';
+import { asStored, StoredParts, storedBlobs, storedBytes } from './image-usage.ts';
 import { lastUses } from './image-uses.ts';
 
 /** Who pulls an image makes a container of it next: what was touched so lately stays. */
@@ -61,6 +61,7 @@ async function excessBytes(parts: ImageParts, gc: ImageGC, dataRoot: string): Pr
 
 /** Removes as many of the oldest as promise to free so much. */
 async function removeOldest(parts: ImageParts, gc: ImageGC, wantedBytes: number): Promise<Trimmed> {
+  const blobs = await storedBlobs(parts);
   return await parts.db.write((tx) => {
     const uses = lastUses(tx);
     const usedMs = (image: ImageOutline) => Math.max(uses.get(image.id) ?? 0, image.lastTaggedMs) || image.createdMs;
@@ -70,7 +71,10 @@ async function removeOldest(parts: ImageParts, gc: ImageGC, wantedBytes: number)
       .sort((a, b) => usedMs(a) - usedMs(b) || (a.id < b.id ? -1 : 1));
     const trimmed: Trimmed = { images: [], bytes: 0 };
     const everything = new Map<string, ImageOutline>(everyImage(tx).map((image) => [image.id, image]));
-    const stored = new StoredParts(everything.values(), keptByBuilds(tx, parts.layers));
+    const stored = new StoredParts(
+      [...everything.values()].map((image) => asStored(image, blobs)),
+      keptByBuilds(tx, parts.layers),
+    );
     const layerUses = new LayerUses([...everything.values()]);
     for (const image of unused) {
       if (trimmed.bytes >= wantedBytes) break;

@@ -24,10 +24,13 @@ type StoredWith = Pick<ImageParts, 'db' | 'content' | 'layers'>;
 /** See `Images.usage`. */
 export async function imageUsage(parts: ImageParts): Promise<ImageUsage> {
   const unpacked = new Set((await parts.layers.layers()).map(({ diffID }) => diffID));
+  const blobs = await storedBlobs(parts);
   // A row tells sizes also of what is not unpacked.
   const images = everyImage(parts.db).map((image) => ({
     ...image,
-    layers: image.layers.map((layer) => (unpacked.has(layer.diffID) ? layer : { ...layer, unpackedBytes: 0 })),
+    layers: asStored(image, blobs).layers.map((layer) =>
+      unpacked.has(layer.diffID) ? layer : { ...layer, unpackedBytes: 0 },
+    ),
   }));
   const all = new StoredParts(images);
   const isUsed = ({ id }: ImageOutline) => parts.containersUsing(id).length > 0 || isImageMounted(parts.db, id);
@@ -45,6 +48,19 @@ export async function imageUsage(parts: ImageParts): Promise<ImageUsage> {
     ),
   };
 }
+
+/** Digests of the blobs that there are. */
+export async function storedBlobs({ content }: Pick<ImageParts, 'content'>): Promise<ReadonlySet<string>> {
+  const digests = new Set<string>();
+  for await (const { digest } of content.walk()) digests.add(digest);
+  return digests;
+}
+
+/** An image whose blobs take what they take here: a layer that was made here is packed only when somebody wants its blob. */
+export const asStored = <T extends ImageOutline>(image: T, blobs: ReadonlySet<string>): T => ({
+  ...image,
+  layers: image.layers.map((layer) => (blobs.has(layer.digest) ? layer : { ...layer, blobBytes: 0 })),
+});
 
 const bytesOf = (image: ImageOutline): number => partsOf(image).reduce((sum, { bytes }) => sum + bytes, 0);
 
