@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { eventually } from '../support/execute.ts';
 import { withEngine } from '../support/faces.ts';
+import { busyboxImage } from '../support/image.ts';
+import { openDocker } from './differential/reference-builders.ts';
 
 const engine = withEngine({ face: 'tare' });
 let folders = 0;
@@ -163,3 +165,28 @@ describe('tare build at a daemon', () => {
     rmSync(folder, { recursive: true });
   });
 });
+
+test('docker’s own daemon builds for tare, too', async () => {
+  await using docker = await openDocker();
+  await docker.docker(['load', '--quiet', '--input', busyboxImage().docker]);
+  const folder = join(docker.root, 'context');
+  mkdirSync(folder);
+  const dockerfile =
+    'FROM busybox:test\nRUN --network=none --mount=type=secret,id=s cp /run/secrets/s /got\nCOPY . /all\n';
+  writeFileSync(join(folder, 'Dockerfile'), dockerfile);
+  writeFileSync(join(folder, 'secret, too'), 'hidden');
+  const tare = (args: string[], expect?: number) =>
+    docker.run([join(engine().home, 'bin/tare'), '-H', docker.host, ...args], {
+      ...(expect === undefined ? {} : { expect }),
+    });
+  const secret = ['--secret', `id=s,"src=${join(folder, 'secret, too')}"`];
+  await tare(['build', '--tag', 'there:test', ...secret, folder]);
+  expect((await tare(['images', '--format', '{{.Repository}}:{{.Tag}}', 'there'])).stdout).toBe('there:test\n');
+  await tare(['build', '--output', join(folder, 'out'), ...secret, folder]);
+  expect(readFileSync(join(folder, 'out/got'), 'utf8')).toBe('hidden');
+  expect(readFileSync(join(folder, 'out/all/secret, too'), 'utf8')).toBe('hidden');
+  expect((await tare(['build', '--output', 'type=tar,dest=-', ...secret, folder])).stdout).toContain('hidden');
+  expect((await tare(['build', '--call', 'targets', folder])).stdout).toContain('TARGET');
+  const { stderr } = await tare(['build', '--no-cache', folder], 1);
+  expect(stderr).toMatch(/2 \| >>> RUN --network=none/);
+}, 120_000);

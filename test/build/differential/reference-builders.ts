@@ -19,6 +19,9 @@ const client = join(dockerClient, 'usr/bin/docker');
 /** Docker's engine with BuildKit, in namespaces of its own. */
 export interface DockerEngine extends AsyncDisposable {
   readonly root: string;
+  /** Its address. */
+  readonly host: string;
+  run: Namespaces['run'];
   spawn: Namespaces['spawn'];
   /** Docker's client. */
   docker(args: readonly string[], cwd?: string): Promise<Result>;
@@ -83,7 +86,8 @@ export async function openDocker(configuration: object = {}): Promise<DockerEngi
     space.run([client, ...args], { env, timeoutMs: 120_000, ...(cwd === undefined ? {} : { cwd }) });
   const owned = undo.move();
   return {
-    ...{ root, docker },
+    ...{ root, docker, host: `unix://${socket}` },
+    run: (argv, options) => space.run(argv, options),
     spawn: (argv, variables) => space.spawn(argv, variables),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
