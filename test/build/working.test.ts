@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { project } from '../support/built.ts';
+import { node, project } from '../support/built.ts';
 import { withEngine } from '../support/faces.ts';
 import { busyboxImage } from '../support/image.ts';
 import { Namespaces } from '../support/namespaces.ts';
@@ -160,6 +160,32 @@ test('files come from images, other working containers, a context without what i
   await tare('rm', one, other);
 });
 
+test('no link leads a copy out of a container, a context or an image', async () => {
+  const files = folderWith({ outside: 'of the host', 'context/in': 'in', plain: 'plain' });
+  await engine().run(['sh', '-c', `ln -s ${files}/outside context/absolute; ln -s ../outside context/relative`], {
+    cwd: files,
+  });
+  const c = await told('from', 'busybox:test');
+  const run = (script: string) => tare('run', '--network', 'none', '--in', c, 'sh', '-c', script);
+  await run(`ln -s ${files} /evil; ln -s ../../../../..${files} /up; ln -s ${files}/outside /file`);
+  for (const place of ['/evil/planted', '/up/planted2', '/file']) await tare('copy', c, join(files, 'plain'), place);
+  expect((await engine().run(['sh', '-c', 'cat outside; ls'], { cwd: files })).stdout).toBe(
+    'of the hostcontext\noutside\nplain\n',
+  );
+  expect((await run(`cat ${files}/planted ${files}/planted2 ${files}/outside`)).stdout).toBe('plainplainplain');
+  const beneath = ['--contextdir', join(files, 'context'), c];
+  expect((await refused('copy', ...beneath, 'absolute', '/x')).stderr).toMatch(/absolute|outside/);
+  expect((await refused('copy', ...beneath, 'relative', '/x')).stderr).toMatch(/relative|outside/);
+  expect((await refused('copy', ...beneath, '../outside', '/x')).stderr).toMatch(/outside/);
+  await run(`rm -r ${files} /etc/passwd; ln -s ${files}/outside /etc/passwd; echo > /out`);
+  const other = await told('from', 'scratch');
+  expect((await refused('copy', '--from', c, other, '/evil/outside', '/x')).stderr).toMatch(/outside/);
+  expect((await refused('copy', '--chown', 'root-of-host', c, join(files, 'plain'), '/x')).stderr).toMatch(
+    /root-of-host/,
+  );
+  await tare('rm', c, other);
+});
+
 test('what it was made of stays as long as it does', async () => {
   await tare('tag', 'busybox:test', 'base:test');
   const c = await told('from', 'base:test');
@@ -176,6 +202,63 @@ test('what it was made of stays as long as it does', async () => {
   expect((await tare('run', '--rm', '--network', 'none', 'busybox:test', 'cat', '/data/kept')).stdout).toBe(
     'from the image\n',
   );
+});
+
+test('two that are made alike with one time are one image; who works in the files keeps them from being committed', async () => {
+  const files = folderWith({ f: 'f' });
+  const ids: string[] = [];
+  for (const name of ['one', 'two']) {
+    await tare('from', '--name', name, 'busybox:test');
+    await tare('run', '--network', 'none', '--in', name, 'sh', '-c', 'date > /dev/null; echo made > /made; mkdir /d');
+    await tare('copy', name, join(files, 'f'), '/d/');
+    ids.push(await told('commit', '--timestamp', '1700000000', '--iidfile', join(files, 'iid'), name, `${name}:test`));
+    expect(readFileSync(join(files, 'iid'), 'utf8')).toBe(ids.at(-1));
+  }
+  expect(ids[0]).toBe(ids[1]);
+  expect(await told('image', 'inspect', '--format', '{{.Created}}', ids[0]!)).toBe('2023-11-14T22:13:20Z');
+  const root = await told('mount', 'one');
+  await engine().run(['sh', '-c', `printf new > ${root}/new`]);
+  const inside = engine().spawn(['sh', '-c', `cd ${root} && echo there && exec sleep 1000`]);
+  await new Promise((resolve) => inside.stdout.once('data', resolve));
+  expect((await refused('commit', 'one', 'one:test')).stderr).toMatch(/the files of one are in use at/);
+  inside.kill();
+  await new Promise((resolve) => inside.once('exit', resolve));
+  await tare('commit', '--squash', 'one', 'one:test');
+  expect((await engine().run(['cat', join(await told('mount', 'one'), 'new')])).stdout).toBe('new');
+  expect((await tare('run', '--rm', '--network', 'none', 'one:test', 'cat', '/new', '/data/kept')).stdout).toBe(
+    'newfrom the image\n',
+  );
+  expect(await told('image', 'inspect', '--format', '{{len .RootFS.Layers}}', 'one:test')).toBe('1');
+  await tare('rm', 'one', 'two');
+});
+
+test('the library has the same, with types', async () => {
+  const program = `
+    import { readFileSync, writeFileSync } from 'node:fs';
+    import { Engine, loadConfig } from '${project}/src/engine/index.ts';
+    const [dataRoot, execRoot] = process.argv.slice(2);
+    await using engine = await Engine.open(loadConfig({ dataRoot, execRoot }, ['/bin/true']));
+    const container = await engine.builds.from('busybox:test');
+    await container.config({ env: { A: '1', PATH: null }, cmd: ['cat', '/made'], labels: { x: 'y' } });
+    const code = await container.run(['sh', '-c', 'echo $A > /made; exit 3'], { network: 'none' });
+    let path;
+    {
+      await using mounted = await container.mount();
+      path = mounted.path;
+      writeFileSync(path + '/made', readFileSync(path + '/made', 'utf8') + 'mounted');
+    }
+    const { mountPath } = await container.inspect();
+    const { imageID } = await container.commit('typed:test', { remove: true });
+    const left = await engine.builds.workingContainers();
+    const missing = await engine.builds.workingContainer(container.name).catch(({ kind }) => kind);
+    console.log(JSON.stringify({ code, isShown: mountPath !== undefined, imageID, left, missing }));
+  `;
+  const folder = folderWith({ 'program.ts': program });
+  const { dataRoot, execRoot } = engine();
+  const { stdout } = await engine().run([node, join(folder, 'program.ts'), dataRoot, execRoot]);
+  const told = JSON.parse(stdout) as { imageID: string };
+  expect(told).toMatchObject({ code: 3, isShown: false, left: [], missing: 'NotFound' });
+  expect((await tare('run', '--rm', '--network', 'none', told.imageID)).stdout).toBe('1\nmounted');
 });
 
 test('lists for scripts, and refusals that name what is wrong', async () => {

@@ -66,7 +66,8 @@ function entryOf(record: WorkingRecord, { author, message }: CommitOptions, crea
   const comment = message || record.historyComment || (record.base === undefined ? '' : `FROM ${record.base.ref}`);
   const shell = record.config.Shell?.join(' ');
   return {
-    created: new Date(createdMs).toISOString(),
+    // As Go writes whole seconds.
+    created: new Date(createdMs).toISOString().replace('.000Z', 'Z'),
     created_by: record.createdBy || shell || DEFAULT_CREATOR,
     ...(author || record.author ? { author: author || record.author } : {}),
     ...(comment === '' ? {} : { comment }),
