@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { TestEngine } from '../support/engine.ts';
+import { busyboxImage } from '../support/image.ts';
 import { type Blob, startRegistry, type TestRegistry } from '../support/registry.ts';
 import { tunnel } from '../support/registry-tunnel.ts';
 import { tar } from '../support/tar.ts';
@@ -171,6 +172,19 @@ describe('with another machine', () => {
     const format = ['--format', '{{json .RepoDigests}}'];
     const { stdout } = await second.cli(['inspect', ...format, `${app}:second`]);
     expect(JSON.parse(stdout)).toEqual([`${app}@${await digest('second')}`]);
+  });
+
+  test('the layers of a base that is no image here stay for an image that is made of the cache', async () => {
+    await registry.seed('base', 'test', { layers: [readFileSync(busyboxImage().rootfs)] });
+    const context = contextOf(first, `FROM ${registry.address}/base:test\nRUN echo kept > /kept\n`);
+    await build(first, context, ['--output', 'type=cacheonly']);
+    // Whatever no record names goes with a removed image.
+    await build(first, contextOf(first, 'FROM busybox:test\nLABEL a=b\n'), ['--tag', 'gone:test']);
+    await first.cli(['rmi', 'gone:test']);
+    const made = await build(first, context, ['--tag', 'kept:test']);
+    expect(Object.values(stepsOf(made.stderr))).toEqual(['CACHED']);
+    const shown = await first.cli(['run', '--rm', '--network', 'none', 'kept:test', 'cat', '/kept']);
+    expect(shown.stdout).toBe('kept\n');
   });
 
   test('a folder keeps the caches of all its tags', async () => {

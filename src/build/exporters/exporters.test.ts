@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
-import type { Digest } from '../../storage/index.ts';
+import type { Digest, LayerStore } from '../../storage/index.ts';
 import type { ExportSource, PartAttestation } from '../exporter.ts';
 import { type ExportLab, openExportLab, resultOf, sha256 } from './export-lab.fixture.ts';
 import { exporterFor } from './exporter-for.ts';
@@ -50,6 +50,32 @@ test.each(['gzip', 'zstd'] as const)('layers are compressed with %s, and unpack 
   expect(blob.mediaType).toBe(`application/vnd.oci.image.layer.v1.tar+${kind}`);
   const plain = execFileSync(kind, ['-dc', await lab.content.path(blob.digest)], { maxBuffer: 1e8 });
   expect(sha256(plain)).toBe(lab.layers.diffIDOf(layer));
+});
+
+test.each<Record<string, string>>([
+  { compression: 'gzip', 'compression-level': '1' },
+  { compression: 'zstd', 'source-date-epoch': '1000', 'rewrite-timestamp': 'true' },
+])('what was packed once is found again: %j', async (attributes) => {
+  const layer = await lab.layer({ file: 'text '.repeat(10_000) });
+  let sealed = 0;
+  const counted: LayerStore['seal'] = (...asked) => {
+    sealed += 1;
+    return lab.layers.seal(...asked);
+  };
+  const layers = new Proxy(lab.layers, {
+    get: (store, name) => {
+      const member: unknown = name === 'seal' ? counted : Reflect.get(store, name);
+      return typeof member === 'function' ? member.bind(store) : member;
+    },
+  });
+  const made = async () => {
+    const exporter = exporterFor({ ...lab.parts, layers }, 'oci');
+    const answer = await exporter(resultOf([layer]), lab.context(attributes));
+    return (await json(answer['containerimage.digest']!)).layers[0].digest as Digest;
+  };
+  const first = await made();
+  expect(await made()).toBe(first);
+  expect(sealed).toBe(1);
 });
 
 test('what is said about an image stands beside it in an index', async () => {

@@ -84,7 +84,10 @@ async function layerBlob(
   const limitMs = !isLocal(name) && keepTimes?.has(name) === true ? undefined : rewriteMs;
   const form = formOf(compression, limitMs);
   const made = findBlob(parts, name, form);
-  if (made !== undefined && (await parts.content.has(made.descriptor.digest))) {
+  // Of a layer that was made here and has lost its name by diffID nothing could be unpacked but once more.
+  const isNamed =
+    limitMs !== undefined || !isLocal(name) || (made !== undefined && (await parts.layers.has(made.diffID)));
+  if (made !== undefined && isNamed && (await parts.content.has(made.descriptor.digest))) {
     const { digest, size } = made.descriptor;
     return { name, diffID: made.diffID, descriptor: describe({ digest, size, kind: compression.kind }, isOci) };
   }
