@@ -1,7 +1,6 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { buildkitClient } from '../support/buildkit-client.ts';
 import { Buildx, buildxVersions } from '../support/buildx.ts';
 import { shows } from '../support/compatibility.ts';
 import { exitOf, printed } from '../support/compose.ts';
@@ -129,7 +128,7 @@ RUN --mount=type=ssh,required test -S $SSH_AUTH_SOCK && echo an agent
       const raw = JSON.parse((await buildx.run(['imagetools', 'inspect', '--raw', `${at}:2`])).stdout);
       expect(raw.annotations).toEqual({ a: 'b' });
       await buildx.run(['imagetools', 'create', '-t', `${at}:both`, `${at}:1`, `${registry.address}/busybox`]);
-      expect((await buildx.run(['imagetools', 'inspect', `${at}:both`])).stdout).toMatch(/Platform: .*linux\/amd64/);
+      expect((await buildx.run(['imagetools', 'inspect', `${at}:both`])).stdout).toMatch(/Platform: .*linux\//);
       await buildx.build(['-o', `type=image,name=${at}:3,push=true`, '--provenance=false', folder]);
       expect(JSON.parse((await buildx.run(['imagetools', 'inspect', '--raw', `${at}:3`])).stdout).layers).toHaveLength(
         1,
@@ -262,12 +261,7 @@ RUN --security=insecure grep CapEff /proc/self/status
 
     test('a builder is listed, and its cache; prune empties it', async () => {
       const inspected = (await buildx.run(['inspect'])).stdout;
-      for (const line of [
-        /Status: +running/,
-        /Platforms: +linux\/amd64/,
-        /GC Policy rule#0:/,
-        /host-gateway-ip: +172\./,
-      ])
+      for (const line of [/Status: +running/, /Platforms: +linux\//, /GC Policy rule#0:/, /host-gateway-ip: +172\./])
         expect(inspected).toMatch(line);
       expect((await buildx.run(['ls'])).stdout).toMatch(/default +running/);
       expect((await buildx.run(['du'])).stdout).toMatch(/Total:/);
@@ -300,31 +294,5 @@ RUN --security=insecure grep CapEff /proc/self/status
       await buildx.build(['--load', '-t', `remote:${version}`, folder]);
       expect(await inImage(`remote:${version}`, 'cat /f')).toBe('remote');
     }
-    const client = buildkitClient(socket);
-    expect((await client.control.info({})).buildkitVersion?.package).toBe('tare');
-    expect((await client.health.check({})).status).toBe(1);
-    await client.trace.export({});
-    // As buildctl asks: the frontend is named, and what the client serves is not needed.
-    const served = plain.folder({ Dockerfile: 'FROM busybox:test\nARG WHO\nRUN echo hello $WHO > /f\n' });
-    server(['busybox', 'httpd', '-f', '-p', '127.0.0.1:18098', '-h', served]);
-    await eventually('the server answers', async () => {
-      const { code } = await engine().run(['curl', '-fsI', 'http://127.0.0.1:18098/Dockerfile'], { expect: 'any' });
-      return code === 0;
-    });
-    const { ExporterResponse: made } = await client.control.solve({
-      Ref: 'asked-by-hand',
-      Frontend: 'dockerfile.v0',
-      FrontendAttrs: { context: 'http://127.0.0.1:18098/Dockerfile', 'build-arg:WHO': 'you' },
-      Exporters: [{ Type: 'image', Attrs: { name: 'by-hand:1' } }],
-    });
-    expect(made['image.name']).toBe('by-hand:1');
-    expect(await inImage('by-hand:1', 'cat /f')).toBe('hello you');
-    const names: string[] = [];
-    for await (const { vertexes } of client.control.status({ Ref: 'asked-by-hand' }))
-      names.push(...vertexes.map(({ name }) => name));
-    expect(names).toContain('[2/2] RUN echo hello you > /f');
-    await expect(client.content.read({ digest: '../x' })[Symbol.asyncIterator]().next()).rejects.toThrow(
-      /invalid digest/,
-    );
   });
 });

@@ -21,7 +21,7 @@ const project = `services:
       shm_size: 16m
       extra_hosts: ["far:192.0.2.9"]
       tags: ["web:extra"]
-      platforms: [linux/amd64]
+      platforms: [linux/${process.arch === 'arm64' ? 'arm64' : 'amd64'}]
   above:
     image: above:built
     build:
