@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { control } from '../../src/protocol/index.ts';
 import { type BuildkitClient, buildkitClient, readBlob } from '../support/buildkit-client.ts';
-import { Buildx } from '../support/buildx.ts';
+import { Buildx, isSleeping, longSleep } from '../support/buildx.ts';
 import { shows } from '../support/compatibility.ts';
 import { exitOf, printed } from '../support/compose.ts';
 import { eventually, execute } from '../support/execute.ts';
@@ -92,8 +92,11 @@ describe('builds on record', { ...shows({ client: 'docker buildx' }), timeout: 1
   });
 
   test('a running build is followed from its beginning; interrupted, it leaves no process', async () => {
-    const { child, said } = begin(buildx.folder({ Dockerfile: 'FROM busybox:test\nRUN echo begun; sleep 4242\n' }));
+    const { child, said } = begin(
+      buildx.folder({ Dockerfile: `FROM busybox:test\nRUN echo begun; exec ${longSleep}\n` }),
+    );
     await eventually('the step runs', () => /#\d+ [\d.]+ begun/.test(said()), 60_000);
+    await eventually('it sleeps', isSleeping, 60_000);
     const [{ ref, status } = { ref: '', status: '' }] = await listed();
     expect(status).toBe('Running');
     const follower = engine().spawn([buildx.program, 'history', 'logs', ref], buildx.environment);
@@ -164,7 +167,7 @@ describe('builds on record', { ...shows({ client: 'docker buildx' }), timeout: 1
     const folder = buildx.folder({ Dockerfile: 'FROM busybox:test\nRUN echo in-process\n' });
     await engine().tare(['build', folder]);
     expect((await buildx.run(['history', 'logs', await newest()])).stderr).toContain('in-process');
-    const doomed = buildx.folder({ Dockerfile: 'FROM busybox:test\nRUN echo doomed; sleep 4242\n' });
+    const doomed = buildx.folder({ Dockerfile: `FROM busybox:test\nRUN echo doomed; ${longSleep}\n` });
     const child = engine().spawn(engine().tareCommand(['build', doomed]));
     const said = printed(child);
     await eventually('the step runs', () => /#\d+ [\d.]+ doomed/.test(said()), 60_000);

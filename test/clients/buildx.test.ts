@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Buildx, buildxVersions } from '../support/buildx.ts';
+import { Buildx, buildxVersions, isSleeping, longSleep } from '../support/buildx.ts';
 import { shows } from '../support/compatibility.ts';
-import { exitOf, printed } from '../support/compose.ts';
+import { exitOf } from '../support/compose.ts';
 import { eventually, execute } from '../support/execute.ts';
 import { withEngine } from '../support/faces.ts';
 import { busyboxImage } from '../support/image.ts';
@@ -270,17 +270,12 @@ RUN --security=insecure grep CapEff /proc/self/status
     });
 
     test('a client that dies ends its build', async () => {
-      const slow = buildx.folder({ Dockerfile: 'FROM busybox:test\nRUN echo begun; sleep 4343\n' });
+      const slow = buildx.folder({ Dockerfile: `FROM busybox:test\nRUN ${longSleep}\n` });
       const child = engine().spawn([buildx.program, 'build', '--progress', 'plain', slow], buildx.environment);
-      const said = printed(child);
-      await eventually('the step runs', () => /#\d+ [\d.]+ begun/.test(said()), 60_000);
+      await eventually('the step runs', isSleeping, 60_000);
       child.kill('SIGKILL');
       await exitOf(child);
-      const steps = () =>
-        engine()
-          .processes()
-          .filter(({ command }) => command.includes('4343'));
-      await eventually('nothing of it is left', () => steps().length === 0, 60_000);
+      await eventually('nothing of it is left', async () => !(await isSleeping()), 60_000);
     });
   });
 

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { dockerClient, olderDockerClient, type TestEngine } from './engine.ts';
-import type { ExecuteOptions, Result } from './execute.ts';
+import { type ExecuteOptions, execute, type Result } from './execute.ts';
 
 const plugin = 'usr/libexec/docker/cli-plugins/docker-buildx';
 
@@ -10,6 +10,15 @@ export const buildxVersions = {
   '0.29': join(dockerClient, plugin),
   '0.13': join(olderDockerClient, plugin),
 } as const;
+
+/** A command that sleeps for longer than any test, and can be told from others of the machine. */
+export const longSleep = `sleep 4${process.pid}`;
+
+/** Whether it runs anywhere on the machine: steps of builds live in namespaces of their own. */
+export async function isSleeping(): Promise<boolean> {
+  const { stdout } = await execute(['ps', '-eo', 'args']);
+  return stdout.split('\n').includes(longSleep);
+}
 
 let folders = 0;
 
