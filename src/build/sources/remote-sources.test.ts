@@ -209,7 +209,7 @@ test('what a repository does not have is told, and what it plants does nothing',
   await expect(checkedOut(url, '#main')).rejects.toThrow(/transport 'file' not allowed/);
   const without = await checkedOut(url, '#main', { 'git.skipsubmodules': 'true' });
   expect(readdirSync(without.folder).sort()).toEqual(['.gitmodules', 'a', 'out', 'sub', 'x']);
-  expect(readdirSync(join(parts.execDirectory, 'git'))).toEqual([]);
+  expect(readdirSync(join(parts.execDirectory, 'scratch'))).toEqual([]);
 });
 
 test.each([
