@@ -13,6 +13,7 @@ import { importCache, nameOfCache } from './cache/remote/import-cache.ts';
 import { CacheStore } from './cache/store.ts';
 import { failedStepOf } from './executor/failed-step.ts';
 import { exportResult, readCacheExports } from './export-result.ts';
+import { requireExporter } from './exporters/exporter-for.ts';
 import { failedCommand } from './failed-command.ts';
 import type { Frontend, FrontendBridge, FrontendResult } from './frontend.ts';
 import { isBuiltInFrontend } from './gateway/built-in.ts';
@@ -173,6 +174,7 @@ class OpenBuilder implements Builder {
     const cacheExports = readCacheExports(request);
     const context = this.#bridgeContext(graph, request, policies);
     const attester = new Attester(context);
+    for (const exporter of request.exporters) requireExporter(this.#parts, exporter);
     context.importCaches(request.cacheImports);
     try {
       const result = await untilAborted(this.#solve(context), signal);

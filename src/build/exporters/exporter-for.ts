@@ -1,9 +1,33 @@
 import { TareError } from '../../errors/index.ts';
+import type { TypedOptions } from '../build-types.ts';
 import type { BuilderParts } from '../builder-parts.ts';
-import type { Exporter } from '../exporter.ts';
+import type { Exporter, ExportSource } from '../exporter.ts';
 import { archiveExporter } from './archive.ts';
+import { Attributes } from './attributes.ts';
+import { parseEpoch } from './epoch.ts';
 import { folderExporter } from './folder.ts';
 import { imageExporter } from './image.ts';
+import { imageOptions } from './image-maker.ts';
+import { imageNames } from './image-names.ts';
+
+/** Nothing yet: options are read for it that no result decides about. */
+const nothing: ExportSource = { parts: [], isMultiPlatform: false, metadata: new Map() };
+
+/**
+ * Refuses before anything is built what an exporter would refuse of its options afterwards.
+ *
+ * @throws {TareError} InvalidArgument, Unsupported: the option and what would be right
+ */
+export function requireExporter(parts: BuilderParts, { type, attributes }: TypedOptions): void {
+  exporterFor(parts, type);
+  const options = new Attributes(`exporter ${type}`, attributes);
+  parseEpoch(options.text('source-date-epoch'));
+  if (['image', 'moby', 'oci', 'docker'].includes(type)) {
+    // A frontend may yet say what it is called.
+    if (options.text('name') !== '*') imageNames(options, nothing.metadata);
+    imageOptions(options, nothing, { compression: 'gzip' });
+  } else options.flag('platform-split', true);
+}
 
 /**
  * What a client calls an exporter.

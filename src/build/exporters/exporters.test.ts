@@ -5,7 +5,7 @@ import { beforeEach, expect, onTestFinished, test } from 'vitest';
 import type { Digest, LayerStore } from '../../storage/index.ts';
 import type { ExportSource, PartAttestation } from '../exporter.ts';
 import { type ExportLab, openExportLab, resultOf, sha256 } from './export-lab.fixture.ts';
-import { exporterFor } from './exporter-for.ts';
+import { exporterFor, requireExporter } from './exporter-for.ts';
 
 let lab: ExportLab;
 beforeEach(async () => {
@@ -217,6 +217,9 @@ test.each<{ attributes: Record<string, string>; says: RegExp }>([
   const layer = await lab.layer({ file: 'x' });
   await expect(exporterFor(lab.parts, 'image')(resultOf([layer]), lab.context(attributes))).rejects.toThrow(says);
   expect(lab.recorded).toEqual([]);
+  // And before there is a result, but for what a frontend may still say.
+  const early = () => requireExporter(lab.parts, { type: 'oci', attributes });
+  if (attributes['push'] === undefined) expect(early).toThrow(says);
 });
 
 test.each([
