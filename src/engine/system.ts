@@ -167,8 +167,7 @@ async function diskUsage({ containers, images, volumes }: SystemDeps): Promise<D
   };
 }
 
-/** One id for as long as the data root lives. */
-/** Made with the first question. */
+/** One id for as long as the data root lives, made with the first question. */
 export async function engineID(db: Database): Promise<string> {
   const read = () => db.get<{ value: string }>("SELECT value FROM facts WHERE key = 'engine-id'")?.value;
   const known = read();

@@ -105,6 +105,16 @@ describe('tare build', () => {
     expect(warnings.map(({ ruleName }) => ruleName)).toEqual(['ConsistentInstructionCasing']);
   });
 
+  test('check: what it found, or that it found nothing', async () => {
+    const clean = await engine().cli(['build', '--check', context('FROM busybox:test\n')]);
+    expect(clean.stdout).toBe('Check complete, no warnings found.\n');
+    const { stdout } = await engine().cli(['build', '--check', context('from busybox:test\nMAINTAINER me\n')], {
+      expect: 1,
+    });
+    expect(stdout).toMatch(/^Check complete, 2 warnings have been found!\n/);
+    expect(stdout).toContain('MaintainerDeprecated');
+  });
+
   test('debug: a shell where a step failed, with its files, mounts, variables, folder and user', async () => {
     const folder = context(
       'FROM busybox:test\nENV A=b\nWORKDIR /work\nRUN chown app .\nUSER app\n' +

@@ -134,7 +134,9 @@ async function openDisplay(context: Context, flags: Flags): Promise<BuildDisplay
 async function tell(context: Context, flags: Flags, display: BuildDisplay, outcome: BuildOutcome): Promise<number> {
   const { answer, imageID = outcome.digest } = outcome;
   if (answer !== undefined) {
-    context.out(/,format=json$/.test(flags.call) ? answer.json : answer.text);
+    const isDocument = /,format=json$/.test(flags.call);
+    const isCheck = flags.check || flags.call.split(',')[0] === 'check';
+    context.out(isDocument ? answer.json : `${isCheck ? checkSummary(answer.json) : ''}${answer.text}`);
     return answer.status;
   }
   const { warningReport } = await import('../build/failure-report.ts');
@@ -143,6 +145,14 @@ async function tell(context: Context, flags: Flags, display: BuildDisplay, outco
   if (flags['metadata-file'] !== undefined) writeResult(flags['metadata-file'], metadataText(outcome));
   if (flags.quiet && imageID !== undefined) context.out(`${imageID}\n`);
   return 0;
+}
+
+/** As docker's client says it. */
+function checkSummary(document: string): string {
+  const { warnings = [] } = JSON.parse(document) as { warnings?: unknown[] };
+  if (warnings.length === 0) return 'Check complete, no warnings found.\n';
+  const found = warnings.length === 1 ? '1 warning has' : `${warnings.length} warnings have`;
+  return `Check complete, ${found} been found!\n`;
 }
 
 function writeResult(path: string, text: string): void {
