@@ -114,6 +114,25 @@ describe('the history of builds', () => {
     expect(kept.flatMap(({ logs }) => logs.map(({ msg }) => Buffer.from(msg).toString())).join('')).toBe('early late');
   });
 
+  test('each stretch of a vertex’s work is told to its end, however late one looks', async () => {
+    const history = open();
+    const stretches = [1, 3].map((startedMs) => vertex('sha256:a', { startedMs, completedMs: startedMs + 1 }));
+    await history.record(request('twice'), nothing, nothing, async (tell) => {
+      tell({ vertices: [vertex('sha256:a')] });
+      for (const { completedMs: _, ...begun } of stretches.slice(0, 1)) tell({ vertices: [begun] });
+      tell({ vertices: stretches });
+      return result;
+    });
+    const told: (number | undefined)[][] = [];
+    for await (const { vertexes } of history.status('twice', never))
+      told.push(...vertexes.map(({ started, completed }) => [started?.nanos, completed?.nanos]));
+    expect(told).toEqual([
+      [undefined, undefined],
+      [1_000_000, 2_000_000],
+      [3_000_000, 4_000_000],
+    ]);
+  });
+
   test('a failure is kept, one that its client gave up as such', async () => {
     const history = open();
     const fail = (ref: string, isCanceled: boolean) =>

@@ -9,7 +9,10 @@ const MAX_KEPT_LOG_BYTES = 2 << 20;
 /** Warnings are for people. */
 const MAX_WARNINGS = 10_000;
 
-/** Progress that waits for one watcher. Of each vertex and counted part only the newest state is worth telling. */
+/**
+ * Progress that waits for one watcher. Of each counted part only the newest state is worth telling, and of a vertex that of each stretch of
+ * its work: clients take a stretch whose end they were not told of for one that goes on.
+ */
 class Pending {
   readonly #maxLogBytes: number;
   #vertices = new Map<string, VertexState>();
@@ -27,7 +30,7 @@ class Pending {
   }
 
   add({ vertices = [], statuses = [], logs = [], warnings = [] }: BuildProgress): void {
-    for (const vertex of vertices) this.#vertices.set(vertex.digest, vertex);
+    for (const vertex of vertices) this.#vertices.set(`${vertex.digest} ${vertex.startedMs}`, vertex);
     for (const status of statuses) this.#statuses.set(`${status.vertex} ${status.id}`, status);
     for (const log of logs) {
       this.#logs.push(log);
