@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { built } from '../support/built.ts';
 import { TestEngine } from '../support/engine.ts';
 import { busyboxImage } from '../support/image.ts';
 import { type Blob, startRegistry, type TestRegistry } from '../support/registry.ts';
@@ -28,8 +29,9 @@ const undo = new AsyncDisposableStack();
 let contexts = 0;
 
 beforeAll(async () => {
+  built();
   registry = undo.use(await startRegistry());
-});
+}, 120_000);
 afterAll(() => undo.disposeAsync());
 
 /** A machine with nothing on it but the base image, which reaches the registry. */
@@ -66,7 +68,28 @@ function stepsOf(stderr: string): Record<string, 'CACHED' | 'DONE'> {
   );
 }
 
-describe('another machine builds without running a step', () => {
+/** Documents of a cache in the registry. */
+async function cacheAt(tag: string): Promise<{ steps: string[]; blobs: string[] }> {
+  const accept = 'application/vnd.oci.image.manifest.v1+json';
+  const answer = await registry.request('GET', `/v2/cache/manifests/${tag}`, { accept });
+  const { config, layers } = JSON.parse(answer.body.toString()) as Record<'config', Blob> & { layers: Blob[] };
+  const { body } = await registry.request('GET', `/v2/cache/blobs/${config.digest}`);
+  const { records } = JSON.parse(body.toString()) as { records: { digest: string; layers?: unknown[] }[] };
+  return {
+    steps: records.map(({ digest, layers: results = [] }) => `${digest} ${results.length}`).sort(),
+    blobs: layers.map(({ digest }) => digest).sort(),
+  };
+}
+
+describe('with another machine', () => {
+  const undoMachines = new AsyncDisposableStack();
+  let first: TestEngine;
+  let second: TestEngine;
+  beforeAll(async () => {
+    [first, second] = await Promise.all([machine(undoMachines), machine(undoMachines)]);
+  }, 60_000);
+  afterAll(() => undoMachines.disposeAsync());
+
   const local = (name: string) => join(undoFolder(), name);
   test.each([
     {
@@ -95,9 +118,9 @@ describe('another machine builds without running a step', () => {
       to: () => `type=local,dest=${local('folder')},tag=second`,
       from: () => `type=local,src=${local('folder')},tag=second`,
     },
-  ])('from $kind', async ({ to, from }) => {
-    await using machines = new AsyncDisposableStack();
-    const [first, second] = [await machine(machines), await machine(machines)];
+  ])('another machine builds without running a step from $kind', async ({ to, from }) => {
+    await second.cli(['builder', 'prune', '--all', '--force']);
+    await second.cli(['image', 'prune', '--force']);
     const made = await build(first, contextOf(first), ['--cache-to', to()]);
     expect(made.stderr).toMatch(/^#\d+ exporting cache to (registry|client directory)$/m);
     const again = await build(second, contextOf(second), ['--cache-from', from()]);
@@ -105,29 +128,6 @@ describe('another machine builds without running a step', () => {
     expect(Object.values(stepsOf(again.stderr))).not.toContain('DONE');
     expect(again.id).toBe(made.id);
   });
-});
-
-/** Documents of a cache in the registry. */
-async function cacheAt(tag: string): Promise<{ steps: string[]; blobs: string[] }> {
-  const accept = 'application/vnd.oci.image.manifest.v1+json';
-  const answer = await registry.request('GET', `/v2/cache/manifests/${tag}`, { accept });
-  const { config, layers } = JSON.parse(answer.body.toString()) as Record<'config', Blob> & { layers: Blob[] };
-  const { body } = await registry.request('GET', `/v2/cache/blobs/${config.digest}`);
-  const { records } = JSON.parse(body.toString()) as { records: { digest: string; layers?: unknown[] }[] };
-  return {
-    steps: records.map(({ digest, layers: results = [] }) => `${digest} ${results.length}`).sort(),
-    blobs: layers.map(({ digest }) => digest).sort(),
-  };
-}
-
-describe('with another machine', () => {
-  const undoMachines = new AsyncDisposableStack();
-  let first: TestEngine;
-  let second: TestEngine;
-  beforeAll(async () => {
-    [first, second] = await Promise.all([machine(undoMachines), machine(undoMachines)]);
-  }, 60_000);
-  afterAll(() => undoMachines.disposeAsync());
 
   test('what a build takes from a cache and does not need is carried on; one step more runs alone', async () => {
     const ref = (tag: string) => `type=registry,ref=${registry.address}/cache:${tag}`;

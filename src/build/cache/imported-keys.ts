@@ -24,7 +24,12 @@ export class ImportedKeys implements KeySource {
 
   find(key: CacheKey): readonly string[] {
     const candidates = this.#byDigest.get(key.digest) ?? [];
-    return candidates.filter((position) => this.#isMet(key, position)).map(String);
+    if (candidates.length === 0) return [];
+    // A foreign document may have very many of one digest: what they are compared with is looked up once.
+    const inputs = key.inputs.map((links) =>
+      links.map(({ selector, key: input }) => ({ selector, ids: new Set(idsIn(this, input)) })),
+    );
+    return candidates.filter((position) => this.#isMet(inputs, position)).map(String);
   }
 
   result(ids: readonly string[]): ImportedResult | undefined {
@@ -43,16 +48,21 @@ export class ImportedKeys implements KeySource {
     );
   }
 
-  #isMet(key: CacheKey, position: number): boolean {
+  #isMet(given: readonly (readonly KnownInput[])[], position: number): boolean {
     const { inputs } = this.#cache.records[position]!;
     return (
-      inputs.length === key.inputs.length &&
+      inputs.length === given.length &&
       inputs.every((wanted, input) =>
-        key.inputs[input]!.some((link) => {
-          const ids = idsIn(this, link.key);
-          return wanted.some(({ record, selector }) => selector === link.selector && ids.includes(String(record)));
-        }),
+        wanted.some(({ record, selector }) =>
+          given[input]!.some((known) => known.selector === selector && known.ids.has(String(record))),
+        ),
       )
     );
   }
+}
+
+/** What stands at an input, by the names that a cache has for it. */
+interface KnownInput {
+  selector: string;
+  ids: ReadonlySet<string>;
 }
