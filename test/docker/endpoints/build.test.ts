@@ -407,7 +407,7 @@ describe('building', { ...shows({ endpoints: ['POST /build'] }), timeout: 60_000
   });
 });
 
-describe('what is kept of builds', shows({ endpoints: ['POST /build/prune', 'GET /system/df'] }), () => {
+describe('what is kept of builds', shows({ endpoints: ['POST /build/prune'] }), () => {
   const engine = withEngine();
   const api = new Caller(() => engine().socket);
 
