@@ -69,6 +69,18 @@ export async function building({ tare, daemonless, docker, podman, long }: Bench
       { who: 'Tare, no daemon', bound: 'at most', times: 0.6, than: 'Docker' },
     ],
   });
+  rows.push({
+    what: 'the same by `tare build`, through the daemon; Docker by its client',
+    unit: 'ms',
+    values: await interleaved<Column>(
+      {
+        Tare: () => tare.timeBeside(tare.engine.tareCommand(['build', '--tag', 'steps:bench', steps])),
+        ...(docker && { Docker: () => docker.time(['build', '--tag', 'steps:bench', steps]) }),
+      },
+      long,
+    ),
+    promises: [{ who: 'Tare', bound: 'at most', times: 0.6, than: 'Docker' }],
+  });
 
   const stages = Array.from(
     { length: STAGES },
