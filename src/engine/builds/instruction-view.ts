@@ -42,6 +42,7 @@ export class InstructionView {
   readonly #ids: (string | undefined)[] = [];
   #index = 0;
   #isBegun = false;
+  #isOver = false;
 
   /** @param bases by `imageKey` */
   constructor(
@@ -75,9 +76,10 @@ export class InstructionView {
     this.#advance();
   }
 
-  /** All was made. @param id of the image, 64 hex digits */
+  /** All was made. @param id of the image, 64 hex digits; undefined: none was wanted */
   finish(id: string | undefined): void {
     for (const { vertices } of this.#instructions) for (const vertex of vertices) this.#implied.add(vertex);
+    this.#isOver = true;
     this.#advance(id);
   }
 
@@ -131,8 +133,9 @@ export class InstructionView {
       const { vertices } = current;
       if (!vertices.every((vertex) => this.#isDone(vertex))) return;
       const isLast = this.#index === this.#instructions.length - 1;
-      if (isLast && imageID === undefined) return;
-      const id = isLast ? imageID! : this.#idOf(current);
+      // What the last one made is known when the image is.
+      if (isLast && !this.#isOver) return;
+      const id = (isLast ? imageID : undefined) ?? this.#idOf(current);
       this.#ids[this.#index] = id;
       const isCached = vertices.length > 0 && vertices.every((vertex) => this.#wasCached(vertex));
       const made = id === undefined ? {} : { id };

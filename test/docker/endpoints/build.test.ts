@@ -235,6 +235,13 @@ describe('building', { ...shows({ endpoints: ['POST /build'] }), timeout: 60_000
       says: 'SHM size can not be less than 0',
     },
     {
+      what: 'a network of its own',
+      dockerfile: `FROM ${busybox}\nRUN true\n`,
+      query: { networkmode: 'mine' },
+      status: 400,
+      says: /mine/,
+    },
+    {
       what: 'an address where nobody listens',
       query: { remote: 'http://127.0.0.1:9/x' },
       status: 500,

@@ -12,6 +12,8 @@ import { toBuildOptions } from '../to-engine/build.ts';
 import type { BuildConnections } from './build-connections.ts';
 import { SessionBuilds } from './session-build.ts';
 
+/** Of what a quiet build keeps for its failure, in characters. */
+const MAX_UNSAID = 4 << 20;
 /** The part of a name that docker leaves out when it shows it. */
 const SHOWN_WITHOUT = /^docker\.io\/(library\/)?/;
 
@@ -117,18 +119,34 @@ async function* answered(
   isQuiet: boolean,
   after: () => readonly ClassicLine[],
 ): AsyncGenerator<ClassicLine> {
-  const unsaid: ClassicLine[] = [];
+  const unsaid = new Unsaid();
   try {
     for await (const event of events) {
-      if (isQuiet) unsaid.push(...build.lines(event));
+      if (isQuiet) unsaid.keep(build.lines(event));
       else yield* build.lines(event);
     }
     yield* after();
   } catch (error) {
-    yield* unsaid;
+    yield* unsaid.lines;
     yield build.failure(error);
   }
 }
+
+/** What a quiet build says when it fails: the end of it, if it is long. */
+class Unsaid {
+  readonly lines: ClassicLine[] = [];
+  #length = 0;
+
+  keep(lines: readonly ClassicLine[]): void {
+    for (const line of lines) {
+      this.lines.push(line);
+      this.#length += lengthOf(line);
+    }
+    while (this.#length > MAX_UNSAID && this.lines.length > 1) this.#length -= lengthOf(this.lines.shift()!);
+  }
+}
+
+const lengthOf = (line: ClassicLine): number => ('stream' in line ? line.stream.length : 0) + 100;
 
 function shownTag(tag: string): string {
   const name = tag.replace(SHOWN_WITHOUT, '');
