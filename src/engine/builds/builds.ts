@@ -90,6 +90,7 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     },
     usage: async (filters = []) => (hasBuildCache(config) ? await (await cache()).usage(filters) : []),
     buildByInstruction: async (options, tell, signal) => {
+      mark();
       const [{ planBuild }, { openLocalSession }, { InstructionFollower }] = await Promise.all([
         import('./plan-build.ts'),
         import('./local-session.ts'),
