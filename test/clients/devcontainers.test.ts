@@ -64,6 +64,7 @@ describe('@devcontainers/cli', { ...shows({ client: '@devcontainers/cli' }), tim
         PATH: `${join(dockerClient, 'usr/bin')}:${process.env['PATH']}`,
         HOME: engine.root,
         TMPDIR: engine.root,
+        ...options.env,
       },
     });
   /** The last line that a command prints. */
@@ -248,26 +249,30 @@ FROM first
 RUN exit 1
 `;
     test.each([
-      { how: 'with BuildKit', args: [] },
-      { how: 'by the classic builder', args: ['--buildkit', 'never'] },
-    ])('up builds a Dockerfile with arguments and a target, and adds a local feature: $how', async ({ how, args }) => {
-      const name = `built-${how.split(' ')[0]}`;
-      const build = { dockerfile: 'Dockerfile', context: '.', target: 'first', args: { WORD: how } };
-      const configuration = { name, build, features: { './greeter': { word: 'welcome' } }, remoteUser: 'app' };
-      const folder = workspace(
-        name,
-        { ...configuration, containerEnv: { FROM_CONFIGURATION: 'spoken' } },
-        { ...feature, Dockerfile: dockerfile.replaceAll(image_, image), taken: 'taken\n' },
-      );
-      const up = await answer('up', folder, args);
-      expect(up).toMatchObject({ outcome: 'success', remoteUser: 'app' });
-      const said = 'cat /srv/said /srv/taken; greet; echo $FROM_FEATURE $FROM_CONFIGURATION $(id -u)';
-      expect(await inside(folder, said)).toBe(`said ${how}\ntaken\nwelcome of app\ninstalled spoken ${APP_ID}`);
-      const metadata = '{{index .Config.Labels "devcontainer.metadata"}}';
-      expect(await docker('inspect', '--format', metadata, String(up['containerId']))).toContain('greeter');
-      expect((await answer('up', folder, args))['containerId']).toBe(up['containerId']);
-      await docker('rm', '--force', String(up['containerId']));
-    });
+      { how: 'with BuildKit', args: [], buildkit: '1' },
+      // Docker's client of today takes BuildKit unless it is told twice.
+      { how: 'by the classic builder', args: ['--buildkit', 'never'], buildkit: '0' },
+    ])(
+      'up builds a Dockerfile with arguments and a target, and adds a local feature: $how',
+      async ({ how, args, buildkit }) => {
+        const name = `built-${how.split(' ')[0]}`;
+        const build = { dockerfile: 'Dockerfile', context: '.', target: 'first', args: { WORD: how } };
+        const configuration = { name, build, features: { './greeter': { word: 'welcome' } }, remoteUser: 'app' };
+        const folder = workspace(
+          name,
+          { ...configuration, containerEnv: { FROM_CONFIGURATION: 'spoken' } },
+          { ...feature, Dockerfile: dockerfile.replaceAll(image_, image), taken: 'taken\n' },
+        );
+        const up = await answer('up', folder, args, { env: { DOCKER_BUILDKIT: buildkit } });
+        expect(up).toMatchObject({ outcome: 'success', remoteUser: 'app' });
+        const said = 'cat /srv/said /srv/taken; greet; echo $FROM_FEATURE $FROM_CONFIGURATION $(id -u)';
+        expect(await inside(folder, said)).toBe(`said ${how}\ntaken\nwelcome of app\ninstalled spoken ${APP_ID}`);
+        const metadata = '{{index .Config.Labels "devcontainer.metadata"}}';
+        expect(await docker('inspect', '--format', metadata, String(up['containerId']))).toContain('greeter');
+        expect((await answer('up', folder, args))['containerId']).toBe(up['containerId']);
+        await docker('rm', '--force', String(up['containerId']));
+      },
+    );
 
     test('build makes an image with a name, and tells of a command that fails', async () => {
       const files = { ...feature, Dockerfile: dockerfile.replaceAll(image_, image), taken: '' };

@@ -63,7 +63,10 @@ export const cases: Record<string, () => Promise<void>> = {
       taken: 'taken',
     }))
       writeFileSync(join(context, name), content);
-    const stream = await docker.buildImage({ context, src: ['Dockerfile', 'taken'] }, { t: 'made/files' });
+    const stream = await docker.buildImage(
+      { context, src: ['Dockerfile', 'taken'] },
+      { t: 'made/files', nocache: true },
+    );
     match(text(await followed(stream)), /\ntaken\n/);
   },
 
