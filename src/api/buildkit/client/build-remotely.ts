@@ -47,7 +47,8 @@ export async function buildRemotely(
   const offered = await daemon.open('/session', {
     'x-docker-expose-session-uuid': session.id,
     'x-docker-expose-session-name': 'tare',
-    'x-docker-expose-session-sharedkey': session.sharedKey,
+    // A folder's path, which may have signs that a header cannot.
+    'x-docker-expose-session-sharedkey': encodeURIComponent(session.sharedKey),
     'x-docker-expose-session-grpc-method': sessionMethods,
   });
   /** What went wrong on this side: the daemon is told less of it. */
