@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { eventually } from '../support/execute.ts';
 import { withEngine } from '../support/faces.ts';
 import { busyboxImage } from '../support/image.ts';
+import { Terminal } from '../support/terminal.ts';
 import { openDocker } from './differential/reference-builders.ts';
 
 const engine = withEngine({ face: 'tare' });
@@ -163,6 +164,42 @@ describe('tare build at a daemon', () => {
         .filter(({ command }) => command.includes('sleep 1000'));
     await eventually('the step is gone', () => steps().length === 0, 60_000);
     rmSync(folder, { recursive: true });
+  });
+
+  test('debug: a shell where a step failed at the daemon, with its mounts and this end’s secret', async () => {
+    const folder = folderWith({
+      Dockerfile:
+        'FROM busybox:test\nENV A=b\nWORKDIR /work\nUSER app\n' +
+        'RUN --mount=type=secret,id=s,uid=1000 --mount=type=cache,target=/cache,uid=1000 echo kept > /cache/c; exit 9\n',
+      secret: 'whispered',
+    });
+    const words = ['build', '--debug', '--secret', `id=s,src=${join(folder, 'secret')}`, folder];
+    using terminal = new Terminal(engine().command(['-H', `unix://${engine().socket}`, ...words]), {
+      size: { rows: 30, columns: 100 },
+      spawn: (argv, env) => engine().spawn(argv, env),
+    });
+    await terminal.shows('A shell where it failed');
+    terminal.type('echo $(cat /cache/c /run/secrets/s) $A $PWD $(id -un) $(stty size) | tr a-z A-Z\n');
+    await terminal.shows('KEPT WHISPERED B /WORK APP 30 100');
+    terminal.type('exit 3\n');
+    expect(await terminal.ended).toBe(1);
+    expect(terminal.output).toContain('Dockerfile:5');
+    expect(terminal.output.trimEnd()).toMatch(/exit code: 9$/);
+  });
+
+  test('debug: a build that does not fail, and an image without a shell', async () => {
+    const inTerminal = (...words: string[]) =>
+      new Terminal(engine().command(['-H', `unix://${engine().socket}`, 'build', '--debug', ...words]), {
+        spawn: (argv, env) => engine().spawn(argv, env),
+      });
+    const good = folderWith({ Dockerfile: 'FROM busybox:test\nRUN echo fine > /made\nCMD ["cat", "/made"]\n' });
+    using fine = inTerminal('--tag', 'driven:test', good);
+    expect(await fine.ended).toBe(0);
+    expect((await here(['run', '--rm', '--network', 'none', 'driven:test'])).stdout).toBe('fine\n');
+    const bare = 'FROM busybox:test AS b\nFROM scratch\nCOPY --from=b /bin/busybox /tool\nRUN ["/tool", "false"]\n';
+    using none = inTerminal(folderWith({ Dockerfile: bare }));
+    expect(await none.ended).toBe(1);
+    expect(none.output).toContain('The image has no shell');
   });
 });
 

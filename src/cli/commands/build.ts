@@ -47,14 +47,14 @@ export default command({
         // What other steps still say would be written into the shell.
         progress: (progress: BuildProgress) => void (isTold || display.show(progress)),
         signal: interrupted.signal,
+        ...(flags.debug && process.stdin.isTTY && process.stdout.isTTY ? { onFailure } : {}),
       };
       if (namedHost(context.globals, process.env) !== undefined) {
         const { buildAt } = await import('../local/remote-build.ts');
         outcome = await buildAt(await context.connect(), options, watch);
       } else {
         const { buildHere } = await import('../local/build.ts');
-        const isLookedInto = flags.debug && process.stdin.isTTY && process.stdout.isTTY;
-        outcome = await buildHere(context.globals, options, { ...watch, ...(isLookedInto ? { onFailure } : {}) });
+        outcome = await buildHere(context.globals, options, watch);
       }
     } catch (error) {
       await report(error);

@@ -6,12 +6,12 @@ import type { Client } from '../transport/client.ts';
 export async function buildAt(
   client: Client,
   options: BuildOptions,
-  { progress = () => {}, signal = new AbortController().signal }: BuildWatch,
+  { progress = () => {}, signal = new AbortController().signal, onFailure }: BuildWatch,
 ): Promise<BuildOutcome> {
   await using side = await openClientSide(options, { asUser: true }, signal);
   const daemon = {
     open: (path: string, headers: Readonly<Record<string, string | readonly string[]>>) =>
       client.upgrade(path, { headers: { ...headers, upgrade: 'h2c' } }),
   };
-  return await side.finish(await buildRemotely(daemon, side, progress, signal));
+  return await side.finish(await buildRemotely(daemon, side, progress, signal, onFailure));
 }

@@ -2,16 +2,17 @@ import { randomUUID } from 'node:crypto';
 import { type ClientHttp2Session, connect } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import type { BuildRequest, BuildResult, ProgressSink, TypedOptions } from '../../../build/index.ts';
+import type { BuildRequest, BuildResult, FailedCommand, ProgressSink } from '../../../build/index.ts';
 import { TareError } from '../../../errors/index.ts';
-import { control, gateway } from '../../../protocol/index.ts';
-import { CallFailed, callOnce, GrpcCall } from '../session/grpc-call.ts';
+import { control } from '../../../protocol/index.ts';
+import { CallFailed, GrpcCall } from '../session/grpc-call.ts';
+import { driveBuild } from './drive-build.ts';
 import { progressOf } from './progress-of.ts';
 import { RemoteBuildFailed } from './remote-failure.ts';
 import { type ServedSession, serveSession, sessionMethods } from './serve-session.ts';
+import { solve, solveRequest } from './solve.ts';
 
 const SERVICE = '/moby.buildkit.v1.Control';
-const BRIDGE = '/moby.buildkit.v1.frontend.LLBBridge';
 const WINDOW_BYTES = 4 << 20;
 /** How long after a build's end the rest of its progress is waited for. */
 const FAREWELL_MS = 3000;
@@ -32,6 +33,7 @@ export interface RemoteBuild extends ServedSession {
 /**
  * Has a daemon build. Whoever gives up by the signal cancels the build there.
  *
+ * @param onFailure as in `BuildRequest`: the command's files are the daemon's
  * @throws {RemoteBuildFailed} with lines of files where the daemon tells of them; Unavailable: it is gone
  */
 export async function buildRemotely(
@@ -39,6 +41,7 @@ export async function buildRemotely(
   build: RemoteBuild,
   progress: ProgressSink,
   signal: AbortSignal,
+  onFailure?: (failed: FailedCommand) => Promise<void>,
 ): Promise<RemoteResult> {
   signal.throwIfAborted();
   const { session, request } = build;
@@ -59,7 +62,7 @@ export async function buildRemotely(
   const told = followProgress(http2, ref, progress);
   const isQuestion = request.frontendOptions?.['requestid'] !== undefined;
   try {
-    if (isQuestion) return await ask(http2, build, ref, signal);
+    if (isQuestion || onFailure !== undefined) return await driveBuild(http2, build, ref, signal, onFailure);
     const { ExporterResponse } = await solve(http2, solveRequest(build, ref), signal);
     return { exporterResponse: ExporterResponse, metadata: new Map() };
   } catch (error) {
@@ -92,65 +95,4 @@ async function followProgress(http2: ClientHttp2Session, ref: string, progress: 
   } catch (error) {
     if (!(error instanceof TareError)) throw error;
   }
-}
-
-async function solve(
-  http2: ClientHttp2Session,
-  request: control.SolveRequest,
-  signal: AbortSignal,
-): Promise<control.SolveResponse> {
-  const answer = await callOnce(http2, `${SERVICE}/Solve`, toBinary(control.SolveRequestSchema, request), { signal });
-  return fromBinary(control.SolveResponseSchema, answer);
-}
-
-function solveRequest({ request, session }: RemoteBuild, ref: string): control.SolveRequest {
-  const options = ({ type, attributes }: TypedOptions) => ({ Type: type, Attrs: { ...attributes } });
-  return create(control.SolveRequestSchema, {
-    Ref: ref,
-    Session: session.id,
-    Frontend: request.frontend ?? '',
-    FrontendAttrs: { ...request.frontendOptions },
-    // Docker's name for an image in its own store; ours are the same.
-    Exporters: request.exporters.map(options).map((one) => (one.Type === 'image' ? { ...one, Type: 'moby' } : one)),
-    Cache: { Exports: request.cacheExports.map(options), Imports: request.cacheImports.map(options) },
-    Entitlements: [...request.entitlements],
-    Internal: request.isInternal ?? false,
-  });
-}
-
-/** A question to a frontend: its answer comes over the bridge of a build that we drive, and of which nothing is exported. */
-async function ask(
-  http2: ClientHttp2Session,
-  build: RemoteBuild,
-  ref: string,
-  signal: AbortSignal,
-): Promise<RemoteResult> {
-  const headers = { 'buildkit-controlapi-buildid': ref };
-  const driven = create(control.SolveRequestSchema, {
-    ...{ Ref: ref, Session: build.session.id, Entitlements: [...build.request.entitlements], Internal: true },
-  });
-  const running = solve(http2, driven, signal);
-  running.catch(() => {}); // told below
-  const question = create(gateway.SolveRequestSchema, {
-    Frontend: build.request.frontend ?? '',
-    FrontendOpt: { ...build.request.frontendOptions },
-    allowResultReturn: true,
-    allowResultArrayRef: true,
-  });
-  const bytes = toBinary(gateway.SolveRequestSchema, question);
-  let result: gateway.Result | undefined;
-  try {
-    const answer = await callOnce(http2, `${BRIDGE}/Solve`, bytes, { headers, signal });
-    result = fromBinary(gateway.SolveResponseSchema, answer).result;
-  } catch (error) {
-    const failed = create(gateway.ReturnRequestSchema, { error: { code: 2, message: String(error) } });
-    await callOnce(http2, `${BRIDGE}/Return`, toBinary(gateway.ReturnRequestSchema, failed), { headers }).catch(
-      () => {},
-    );
-    throw error;
-  }
-  const returned = create(gateway.ReturnRequestSchema, { result: create(gateway.ResultSchema) });
-  await callOnce(http2, `${BRIDGE}/Return`, toBinary(gateway.ReturnRequestSchema, returned), { headers, signal });
-  const { ExporterResponse } = await running;
-  return { exporterResponse: ExporterResponse, metadata: new Map(Object.entries(result?.metadata ?? {})) };
 }
