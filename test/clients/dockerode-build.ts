@@ -1,6 +1,6 @@
 /** dockerode, unmodified, against the engine of DOCKER_HOST: building. */
 import { deepEqual, equal, match, ok, rejects } from 'node:assert/strict';
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -68,6 +68,7 @@ export const cases: Record<string, () => Promise<void>> = {
       { t: 'made/files', nocache: true },
     );
     match(text(await followed(stream)), /\ntaken\n/);
+    rmSync(context, { recursive: true });
   },
 
   'buildImage: a command that fails, and what is wrong with the file': async () => {
