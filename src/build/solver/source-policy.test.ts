@@ -62,6 +62,21 @@ describe('source policies', () => {
     );
   });
 
+  test.each([
+    ['^(a+)+$', 'REGEX'],
+    ['*a*a*a*a*a*a*a*a*a*a*a*a*b', 'WILDCARD'],
+  ])('a pattern that does not end, %s, stops nobody', (identifier, matchType) => {
+    const slow = sourcePolicyCheck([policy({ action: 'DENY', selector: { identifier, matchType } })]);
+    expect(() => slow(source(`${'a'.repeat(500)}!`))).toThrow(/takes too long/);
+  });
+
+  test('what is converted does not grow without end', () => {
+    const rule = { action: 'CONVERT', selector: { identifier: '*' }, updates: { identifier: '$0'.repeat(900) } };
+    expect(() => checked([policy(rule)], source('abcdefgh'))).toThrow(/too long an identifier/);
+    const long = { ...rule, updates: { identifier: 'x'.repeat(3_000) } };
+    expect(() => checked([policy(long)], source('a'))).toThrow(/too long an identifier/);
+  });
+
   test('rules without an end or without a sense are refused', () => {
     const to = (from: string, identifier: string) => ({
       ...{ action: 'CONVERT', selector: { identifier: from } },

@@ -1,3 +1,4 @@
+import { type Context, createContext, Script } from 'node:vm';
 import { TareError } from '../../errors/index.ts';
 import { type Op, type SourceOp, sourcepolicy } from '../../protocol/index.ts';
 
@@ -5,6 +6,11 @@ const { AttrMatch, MatchType, PolicyAction } = sourcepolicy;
 
 /** A source that is converted is looked at anew, but not more often. */
 const MAX_CONVERSIONS = 20;
+/** A pattern that takes longer for one text is one that takes forever: of such, one text would stop all other work. */
+const MAX_MATCHING_MS = 1_000;
+/** Of what a rule makes of an identifier: it may name the whole of it often, and be applied to what it made. */
+const MAX_TEMPLATE = 2_000;
+const MAX_IDENTIFIER = 16_000;
 
 /** Puts a source into another one's place where a policy wants that. @returns whether it did @throws {TareError} Forbidden: it is denied */
 export type SourcePolicyCheck = (op: Op) => boolean;
@@ -57,6 +63,11 @@ function convert(
       'InvalidArgument',
       `a source policy converts ${JSON.stringify(source.identifier)} into nothing`,
     );
+  if (updates.identifier.length > MAX_TEMPLATE || source.identifier.length > MAX_IDENTIFIER)
+    throw new TareError(
+      'InvalidArgument',
+      `a source policy converts too long an identifier: want ${MAX_TEMPLATE} bytes`,
+    );
   const part = (_: string, braced?: string, plain?: string) => parts[braced ?? plain ?? ''] ?? '';
   const wanted = updates.identifier.replaceAll(/\$(?:\{(\w+)\}|(\w+))/g, part) || source.identifier;
   const attributes = Object.entries(updates.attrs).filter(([key, value]) => source.attrs[key] !== value);
@@ -79,7 +90,7 @@ function compile({ action, selector, updates }: sourcepolicy.Rule): Rule {
     match: (source) => {
       if (!isMet.every((check) => check(source.attrs))) return undefined;
       if (source.identifier === identifier) return {};
-      const found = pattern?.exec(source.identifier);
+      const found = pattern && execute(pattern, source.identifier);
       return found ? { ...found.groups, ...found } : undefined;
     },
   };
@@ -106,7 +117,7 @@ function constraint({ key, value, condition }: sourcepolicy.AttrConstraint) {
   const checks: Record<number, Check> = {
     [AttrMatch.EQUAL]: (attributes) => (attributes[key] ?? '') === value,
     [AttrMatch.NOTEQUAL]: (attributes) => (attributes[key] ?? '') !== value,
-    [AttrMatch.MATCHES]: (attributes) => pattern!.test(attributes[key] ?? ''),
+    [AttrMatch.MATCHES]: (attributes) => execute(pattern!, attributes[key] ?? '') !== null,
   };
   const check = checks[condition];
   if (check === undefined)
@@ -119,5 +130,26 @@ function expression(text: string): RegExp {
     return new RegExp(text, 's');
   } catch (error) {
     throw new TareError('InvalidArgument', `invalid source policy selector ${JSON.stringify(text)}`, { cause: error });
+  }
+}
+
+const execution = new Script('pattern.exec(text)');
+let context: Context | undefined;
+
+/** @throws {TareError} InvalidArgument: it would not end */
+function execute(pattern: RegExp, text: string): RegExpExecArray | null {
+  context ??= createContext({});
+  Object.assign(context, { pattern, text });
+  try {
+    return execution.runInContext(context, { timeout: MAX_MATCHING_MS }) as RegExpExecArray | null;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error;
+    throw new TareError(
+      'InvalidArgument',
+      `a source policy's pattern ${JSON.stringify(pattern.source.slice(0, 200))} takes too long: want a simpler one`,
+      { cause: error },
+    );
+  } finally {
+    Object.assign(context, { pattern: undefined, text: undefined });
   }
 }
