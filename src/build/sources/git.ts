@@ -24,6 +24,8 @@ import { isCommit, type Remote, remoteOf } from './git/remote.ts';
 import { Git } from './git/run-git.ts';
 import { type Attributes, refuseUnknown } from './source-attributes.ts';
 
+const GIT_FOLDER = Buffer.from('.git');
+
 /**
  * A repository's files at a commit. What was fetched of the repository stays for the next build; the tree is known by its commit.
  */
@@ -189,8 +191,16 @@ async function fillWorkTree(git: Git, { repository, work, kept, commit, remote }
     await rm(join(work, '.git', 'FETCH_HEAD'), { force: true });
     return;
   }
-  await git.run(['submodule', '--quiet', 'foreach', '--recursive', 'rm -f .git'], local);
-  await rm(join(work, '.git'), { recursive: true, force: true });
+  await removeGitFolders(Buffer.from(work));
+}
+
+/** Also those of submodules: git keeps no file of that name itself. */
+async function removeGitFolders(folder: Buffer): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true, encoding: 'buffer' })) {
+    const path = Buffer.concat([folder, Buffer.from('/'), entry.name]);
+    if (entry.name.equals(GIT_FOLDER)) await rm(path, { recursive: true, force: true });
+    else if (entry.isDirectory()) await removeGitFolders(path);
+  }
 }
 
 /** Makes a folder of the work tree the root of a layer. */

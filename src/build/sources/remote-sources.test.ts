@@ -193,6 +193,18 @@ test('branches, tags, commits and folders of a repository', async () => {
   expect(readFileSync(join((await checkedOut(url, `#${commit}`)).folder, 'a'), 'utf8')).toBe('one');
 });
 
+test('the files of submodules are there, without anything of git', async () => {
+  const { url, work, git } = await startGit();
+  const inner = git('rev-parse', 'HEAD');
+  writeFileSync(join(work, '.gitmodules'), `[submodule "x"]\n\tpath = deep/x\n\turl = ${url}\n`);
+  git('add', '.');
+  git('update-index', '--add', '--cacheinfo', `160000,${inner},deep/x`);
+  git('commit', '-qm', 'with a submodule');
+  const { folder } = await checkedOut(url, '#main');
+  expect(readdirSync(folder).sort()).toEqual(['.gitmodules', 'a', 'deep', 'sub']);
+  expect(readdirSync(join(folder, 'deep/x')).sort()).toEqual(['a', 'sub']);
+});
+
 test('what a repository does not have is told, and what it plants does nothing', async () => {
   const { url, work, git } = await startGit();
   await expect(checkedOut(url, '#nope')).rejects.toThrow(/repository does not contain ref nope/);

@@ -246,7 +246,8 @@ async function sshEnvironment(
   const hosts = join(home, 'known_hosts');
   await writeFile(hosts, knownHosts ?? '', { mode: 0o600 });
   const trust = knownHosts === undefined ? 'accept-new' : 'yes';
-  const command = `ssh -F /dev/null -o BatchMode=yes -o UserKnownHostsFile=${hosts} -o GlobalKnownHostsFile=/dev/null -o StrictHostKeyChecking=${trust}`;
+  // Keys of whoever runs the engine are nobody's who asks for a build: only those of an agent count.
+  const command = `ssh -F /dev/null -o IdentityFile=none -o BatchMode=yes -o UserKnownHostsFile=${hosts} -o GlobalKnownHostsFile=/dev/null -o StrictHostKeyChecking=${trust}`;
   const session = sshAgent === undefined ? undefined : await agentSession(sessions, sshAgent);
   if (session === undefined) return { GIT_SSH_COMMAND: command };
   const path = join(home, `agent-${randomBytes(4).toString('hex')}`);
