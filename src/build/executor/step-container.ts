@@ -15,6 +15,7 @@ import {
 import type { BuilderParts, NetworkMode, StepNetwork } from '../builder-parts.ts';
 import type { OperationContext } from '../operation.ts';
 import { emulatorFor } from '../platforms.ts';
+import { allowsDevice } from '../solver/entitlements.ts';
 import { emptyTree, type Tree } from '../tree.ts';
 import { MountTargets } from './mount-targets.ts';
 import { secretVariables } from './secrets.ts';
@@ -99,7 +100,9 @@ export async function openStepContainer(
   const mode = modes[request.network];
   if (mode === undefined) throw new TareError('InvalidArgument', `unknown network mode ${request.network}`);
   if (mode === 'host') requireAllowed(context, 'network.host');
-  if ((request.devices ?? []).length > 0) requireAllowed(context, 'device');
+  for (const { name } of request.devices ?? []) {
+    if (!allowsDevice((entitlement) => context.allows(entitlement), name)) requireAllowed(context, `device=${name}`);
+  }
   const emulator = emulatorFor(request.architecture, parts.facts.architecture);
   context.signal.throwIfAborted();
 

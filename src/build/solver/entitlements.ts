@@ -10,9 +10,11 @@ export function checkEntitlements(allowed: ReadonlySet<string>, { op }: Op): voi
   };
   if (op.value.network === NetMode.HOST) need('network.host');
   if (op.value.security === SecurityMode.INSECURE) need('security.insecure');
-  const allowsDevice = (name: string) =>
-    [...allowed].some((one) => one === 'device' || one === `device=${name}` || one === `device=name=${name}`);
   for (const { name } of op.value.cdiDevices) {
-    if (!allowsDevice(name)) need(`device=${name}`);
+    if (!allowsDevice((entitlement) => allowed.has(entitlement), name)) need(`device=${name}`);
   }
 }
+
+/** Whether all devices are allowed, or one by its name. */
+export const allowsDevice = (allows: (entitlement: string) => boolean, name: string): boolean =>
+  ['device', `device=${name}`, `device=name=${name}`].some(allows);

@@ -30,6 +30,7 @@ export interface Edge {
 const MAX_VERTICES = 50_000;
 const MAX_BYTES = 64 << 20;
 const MAX_OUTPUT = 10_000n;
+const MAX_ACTIONS = 10_000;
 
 /** Looks at an operation before it becomes part of a graph; may change it in place. @returns whether it did @throws {TareError} Forbidden … */
 export type OperationCheck = (op: Op) => boolean;
@@ -93,6 +94,7 @@ function link(definition: Definition, ops: ReadonlyMap<string, Op>, root: string
       throw new TareError('Unsupported', `vertex ${digest} has an operation that this builder does not know`);
     }
     const metadata = definition.metadata[digest];
+    requireBounded(digest, op);
     // By what the client wrote, not by what a policy makes of it.
     const name = nameOf(op, metadata);
     const inputs = op.inputs.map((input) => edgeOf(vertices, input));
@@ -106,6 +108,16 @@ function link(definition: Definition, ops: ReadonlyMap<string, Op>, root: string
     });
   }
   return vertices;
+}
+
+/** Outputs are lists by number, and each action of a file operation is looked at with all others. */
+function requireBounded(digest: string, { op }: Op): void {
+  const isExec = op.case === 'exec';
+  const making = isExec ? op.value.mounts : op.case === 'file' ? op.value.actions : [];
+  const far = making.find(({ output }) => output > MAX_OUTPUT);
+  if (far !== undefined) throw invalid(`${digest} makes an output ${far.output}: at most ${MAX_OUTPUT}`);
+  if (!isExec && making.length > MAX_ACTIONS)
+    throw invalid(`${digest} has ${making.length} file actions: at most ${MAX_ACTIONS}`);
 }
 
 function located<T>(vertex: Pick<Vertex, 'digest' | 'places'>, work: () => T): T {

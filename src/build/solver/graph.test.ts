@@ -1,0 +1,32 @@
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { expect, test } from 'vitest';
+import { DefinitionSchema, OpSchema } from '../../protocol/index.ts';
+import { digestOf } from '../../storage/index.ts';
+import { checkEntitlements } from './entitlements.ts';
+import { loadDefinition } from './graph.ts';
+
+function load(init: MessageInitShape<typeof OpSchema>) {
+  const op = toBinary(OpSchema, create(OpSchema, init));
+  const last = toBinary(OpSchema, create(OpSchema, { inputs: [{ digest: digestOf(op), index: 0n }] }));
+  return loadDefinition(create(DefinitionSchema, { def: [op, last] }));
+}
+
+const rm = (output: bigint) => ({
+  ...{ input: -1n, secondaryInput: -1n, output },
+  action: { case: 'rm' as const, value: { path: '/x' } },
+});
+
+test('outputs far away and too many file actions are refused', () => {
+  const exec = (output: bigint) => load({ op: { case: 'exec', value: { mounts: [{ dest: '/', output }] } } });
+  const file = (...outputs: bigint[]) => load({ op: { case: 'file', value: { actions: outputs.map(rm) } } });
+  expect(exec(3n)).toBeDefined();
+  expect(() => exec(4_294_967_294n)).toThrow(/makes an output 4294967294: at most 10000/);
+  expect(() => file(1n << 40n)).toThrow(/makes an output/);
+  expect(() => file(...Array<bigint>(10_001).fill(-1n))).toThrow(/10001 file actions/);
+});
+
+test.each(['device', 'device=v.com/c=one', 'device=name=v.com/c=one'])('the entitlement %s allows a device', (one) => {
+  const op = create(OpSchema, { op: { case: 'exec', value: { cdiDevices: [{ name: 'v.com/c=one' }] } } });
+  expect(() => checkEntitlements(new Set([one]), op)).not.toThrow();
+  expect(() => checkEntitlements(new Set(['device=v.com/c=two']), op)).toThrow(/device=v.com\/c=one is not allowed/);
+});
