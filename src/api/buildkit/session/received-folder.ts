@@ -8,6 +8,8 @@ const BUFFERED_BYTES = 8 << 20;
 const BUFFERED_ENTRIES = 16_384;
 /** What one folder may lie with at most: a reader that takes nothing while others wait breaks the transfer. */
 const MAX_BUFFERED_BYTES = 256 << 20;
+/** What an entry takes beside its texts. */
+const ENTRY_BYTES = 200;
 /** How long a client may take to say that it has seen the end. */
 const FAREWELL_MS = 2_000;
 
@@ -15,7 +17,7 @@ const FAREWELL_MS = 2_000;
 export class ReceivedFolder implements SentFolder {
   readonly entries: AsyncIterable<SentEntry>;
   readonly #call: MessageStream;
-  readonly #entries = new Inbox<SentEntry>(() => this.#wake());
+  readonly #entries = new Inbox<SentEntry>(() => this.#wake(), sizeOf);
   /** Contents asked for and not yet read to their ends. */
   readonly #files = new Map<number, Inbox<Uint8Array>>();
   readonly #pumped: Promise<void>;
@@ -88,6 +90,12 @@ export class ReceivedFolder implements SentFolder {
     if (type === PacketType.STAT) {
       if (entry) this.#entries.push(entry);
       else this.#entries.close();
+      // While a content is waited for, entries come in as well, and nobody takes them.
+      if (this.#entries.sizeBytes > MAX_BUFFERED_BYTES)
+        throw new TareError(
+          'InvalidArgument',
+          'the client names more and more files and does not send what was asked for: leave out what the build does not need, by .dockerignore',
+        );
     } else if (type === PacketType.DATA) {
       const file = this.#files.get(id);
       if (data.length === 0) file?.close();
@@ -115,16 +123,25 @@ export class ReceivedFolder implements SentFolder {
   }
 }
 
+function sizeOf({ path, linkname = '', xattrs = {} }: SentEntry): number {
+  const attributes = Object.entries(xattrs).reduce((sum, [name, value]) => sum + name.length + value.length, 0);
+  return ENTRY_BYTES + path.length + linkname.length + attributes;
+}
+
 /** A queue between one that puts in and one that takes out. */
 class Inbox<T> implements AsyncIterable<T>, AsyncIterator<T> {
   readonly #onWait: () => void;
+  readonly #sizeOf: (item: T) => number;
+  /** Of what lies here. */
+  sizeBytes = 0;
   #items: T[] = [];
   #next = 0;
   #end: { error: unknown } | undefined;
   #awaiting: { resolve(result: IteratorResult<T>): void; reject(error: unknown): void } | undefined;
 
-  constructor(onWait: () => void) {
+  constructor(onWait: () => void, sizeOf: (item: T) => number = () => 0) {
     this.#onWait = onWait;
+    this.#sizeOf = sizeOf;
   }
 
   get length(): number {
@@ -145,7 +162,10 @@ class Inbox<T> implements AsyncIterable<T>, AsyncIterator<T> {
     if (awaiting) {
       this.#awaiting = undefined;
       awaiting.resolve({ done: false, value: item });
-    } else this.#items.push(item);
+      return;
+    }
+    this.#items.push(item);
+    this.sizeBytes += this.#sizeOf(item);
   }
 
   /** @param error that the taker gets behind what is here; undefined: all came */
@@ -163,12 +183,14 @@ class Inbox<T> implements AsyncIterable<T>, AsyncIterator<T> {
     const rest = this.#items.slice(this.#next);
     this.#items = [];
     this.#next = 0;
+    this.sizeBytes = 0;
     return rest;
   }
 
   next(): Promise<IteratorResult<T>> {
     if (this.#next < this.#items.length) {
       const value = this.#items[this.#next++]!;
+      this.sizeBytes -= this.#sizeOf(value);
       if (this.#next === this.#items.length) {
         this.#items = [];
         this.#next = 0;
