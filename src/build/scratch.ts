@@ -22,11 +22,16 @@ export interface Scratch extends AsyncDisposable {
 export function makeScratch(execDirectory: string): Scratch {
   const folder = join(execDirectory, FOLDER);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const path = join(folder, randomBytes(8).toString('hex'));
-  // Locked before it is there: a sweep takes what nobody has locked.
-  const lock = tryFlock(path + LOCK)!;
+  let path: string;
+  let lock: FileLock | undefined;
+  // Locked before it is there: a sweep takes what nobody has locked, a lock's file too that was not locked yet.
+  do {
+    path = join(folder, randomBytes(8).toString('hex'));
+    lock = tryFlock(path + LOCK);
+  } while (lock === undefined);
+  const held = lock;
   mkdirSync(path, { mode: 0o700 });
-  return { path, [Symbol.asyncDispose]: () => remove(path, lock) };
+  return { path, [Symbol.asyncDispose]: () => remove(path, held) };
 }
 
 async function remove(path: string, lock: FileLock): Promise<void> {
