@@ -33,6 +33,9 @@ import { pickSession } from './sources/source-attributes.ts';
 import { emptyTree, type Tree } from './tree.ts';
 import { TreeFiles } from './tree-files.ts';
 
+/** Caches that one build may read; each is a question to a registry or the client. */
+const MAX_IMPORTS = 1_000;
+
 /** What the builder needs beside what its operations do. */
 export interface BuilderOptions extends BuilderParts {
   /** Steps that run at the same time, over all builds. */
@@ -214,6 +217,8 @@ class OpenBuilder implements Builder {
         for (const cache of caches) {
           const id = JSON.stringify(cache);
           if (imported.has(id)) continue;
+          if (imported.size >= MAX_IMPORTS)
+            throw new TareError('InvalidArgument', `a build that imports more than ${MAX_IMPORTS} caches`);
           imported.add(id);
           requireKnownCache(cache.type);
           // What goes wrong is shown there; the build goes on without it.

@@ -14,6 +14,10 @@ import { solveDetail } from './solve-detail.ts';
 /** References that one frontend may hold, and what their definitions may weigh. */
 const MAX_REFS = 10_000;
 const MAX_DEFINITION_BYTES = 256 << 20;
+/** Questions of one frontend that leave something with the build: what is shown of them, and what they looked at. */
+const MAX_QUESTIONS = 20_000;
+/** Of the name that a frontend gives its question; it is shown, and kept with the build. */
+const MAX_NAME = 1_000;
 /** Warnings of one frontend that are shown. */
 const MAX_WARNINGS = 1_000;
 
@@ -31,6 +35,7 @@ export class FrontendCalls implements AsyncDisposable {
   hasReturned = false;
   #definitionBytes = 0;
   #warnings = 0;
+  #questions = 0;
   readonly #return: { resolve(result: FrontendResult): void; reject(error: unknown): void };
 
   constructor(bridge: FrontendBridge) {
@@ -65,6 +70,7 @@ export class FrontendCalls implements AsyncDisposable {
   }
 
   async resolveImageConfig(request: gateway.ResolveImageConfigRequest): Promise<gateway.ResolveImageConfigResponse> {
+    this.#count();
     const store =
       request.ResolverType === 1
         ? { sessionID: request.SessionID || this.#bridge.sessionID, storeID: request.StoreID }
@@ -74,6 +80,7 @@ export class FrontendCalls implements AsyncDisposable {
   }
 
   async resolveSourceMeta(request: gateway.ResolveSourceMetaRequest): Promise<gateway.ResolveSourceMetaResponse> {
+    this.#count();
     const { identifier = '', attrs = {} } = request.Source ?? {};
     const [, scheme, ref] = /^(docker-image|oci-layout):\/\/(.+)$/s.exec(identifier) ?? [];
     // Of other sources there is nothing to tell.
@@ -94,6 +101,8 @@ export class FrontendCalls implements AsyncDisposable {
   }
 
   async solve(request: gateway.SolveRequest): Promise<gateway.SolveResponse> {
+    this.#count();
+    this.#requireRoom();
     const asked = this.#bridge.solve({
       ...(request.Definition && { definition: request.Definition }),
       ...(request.Frontend !== '' && { frontend: request.Frontend }),
@@ -139,6 +148,7 @@ export class FrontendCalls implements AsyncDisposable {
   }
 
   async newContainer(request: gateway.NewContainerRequest): Promise<gateway.NewContainerResponse> {
+    this.#count();
     await this.#withLeft(this.#containers.open(request, (id) => this.#find(id)));
     return create(gateway.NewContainerResponseSchema);
   }
@@ -215,13 +225,24 @@ export class FrontendCalls implements AsyncDisposable {
 
   #keep(ref: BridgeRef): BridgeRef {
     if (this.#refs.has(ref.id)) return ref;
-    if (this.#refs.size >= MAX_REFS)
-      throw new TareError('InvalidArgument', `a frontend that holds more than ${MAX_REFS} results`);
     this.#definitionBytes += (ref.definition?.def ?? []).reduce((sum, { length }) => sum + length, 0);
-    if (this.#definitionBytes > MAX_DEFINITION_BYTES)
-      throw new TareError('InvalidArgument', `a frontend that holds definitions of over ${MAX_DEFINITION_BYTES} bytes`);
+    this.#requireRoom();
     this.#refs.set(ref.id, ref);
     return ref;
+  }
+
+  /** The build keeps what was solved, too: whoever is at his bounds solves nothing more. */
+  #requireRoom(): void {
+    if (this.#refs.size >= MAX_REFS)
+      throw new TareError('InvalidArgument', `a frontend that holds more than ${MAX_REFS} results`);
+    if (this.#definitionBytes > MAX_DEFINITION_BYTES)
+      throw new TareError('InvalidArgument', `a frontend that holds definitions of over ${MAX_DEFINITION_BYTES} bytes`);
+  }
+
+  #count(): void {
+    this.#questions += 1;
+    if (this.#questions > MAX_QUESTIONS)
+      throw new TareError('InvalidArgument', `a frontend that asks more than ${MAX_QUESTIONS} questions`);
   }
 
   #find(id: string): BridgeRef {
@@ -262,7 +283,7 @@ function questionOf(
         ...(platform.OSVersion !== '' && { osVersion: platform.OSVersion }),
       },
     }),
-    logName: LogName,
+    logName: LogName.slice(0, MAX_NAME),
     sourcePolicies,
     ...(store && { store }),
   };
