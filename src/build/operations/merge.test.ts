@@ -109,3 +109,14 @@ test('a folder made over nothing hides nothing', async () => {
   });
   expect(await contents(await merge(base, linked))).toEqual({ 'etc/mine': 'mine', 'etc/theirs': 'theirs' });
 });
+
+test('a merge of merges of the same tree does not grow without end', async () => {
+  const merge = mergeOperation(undefined, create(MergeOpSchema, { inputs: [{ input: 0n }, { input: 0n }] }), {
+    inputs: [0],
+  });
+  let doubled: Tree = await tree((root) => writeFileSync(join(root, 'a'), 'a'));
+  const grow = async () => {
+    for (let times = 0; times < 30; times += 1) doubled = (await merge.run([doubled], context))[0]!;
+  };
+  await expect(grow()).rejects.toThrow(/a merge of 16384 layers: at most 10000/);
+});

@@ -22,6 +22,8 @@ test('outputs far away and too many file actions are refused', () => {
   expect(exec(3n)).toBeDefined();
   expect(() => exec(4_294_967_294n)).toThrow(/makes an output 4294967294: at most 10000/);
   expect(() => file(1n << 40n)).toThrow(/makes an output/);
+  const mounts = Array.from({ length: 1_001 }, (_, at) => ({ dest: `/${at}`, output: -1n }));
+  expect(() => load({ op: { case: 'exec', value: { mounts } } })).toThrow(/1001 mounts/);
   expect(() => file(...Array<bigint>(10_001).fill(-1n))).toThrow(/10001 file actions/);
 });
 

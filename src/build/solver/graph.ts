@@ -31,6 +31,7 @@ const MAX_VERTICES = 50_000;
 const MAX_BYTES = 64 << 20;
 const MAX_OUTPUT = 10_000n;
 const MAX_ACTIONS = 10_000;
+const MAX_MOUNTS = 1_000;
 
 /** Looks at an operation before it becomes part of a graph; may change it in place. @returns whether it did @throws {TareError} Forbidden … */
 export type OperationCheck = (op: Op) => boolean;
@@ -110,14 +111,15 @@ function link(definition: Definition, ops: ReadonlyMap<string, Op>, root: string
   return vertices;
 }
 
-/** Outputs are lists by number, and each action of a file operation is looked at with all others. */
+/** Outputs are lists by number, and each file action and each mount is looked at with all others. */
 function requireBounded(digest: string, { op }: Op): void {
   const isExec = op.case === 'exec';
   const making = isExec ? op.value.mounts : op.case === 'file' ? op.value.actions : [];
   const far = making.find(({ output }) => output > MAX_OUTPUT);
   if (far !== undefined) throw invalid(`${digest} makes an output ${far.output}: at most ${MAX_OUTPUT}`);
-  if (!isExec && making.length > MAX_ACTIONS)
-    throw invalid(`${digest} has ${making.length} file actions: at most ${MAX_ACTIONS}`);
+  const most = isExec ? MAX_MOUNTS : MAX_ACTIONS;
+  if (making.length > most)
+    throw invalid(`${digest} has ${making.length} ${isExec ? 'mounts' : 'file actions'}: at most ${most}`);
 }
 
 function located<T>(vertex: Pick<Vertex, 'digest' | 'places'>, work: () => T): T {
