@@ -209,3 +209,10 @@ test('a graph deeper than a stack is written', () => {
   for (let i = 0; i < 20_000; i += 1) output = file(output, [{ kind: 'mkdir', path: `/${i}`, mode: 0o755 }]);
   expect(marshal(output, linux).def).toHaveLength(20_002);
 });
+
+test('a graph whose operations together are too large is refused while it is written', () => {
+  const env = new Map([['A', 'x'.repeat(1 << 20)]]);
+  let root: Output | undefined = debian();
+  for (let at = 0; at < 100; at += 1) root = step(root, String(at), { env }).root;
+  expect(() => marshal(root, linux)).toThrow(/definition of the build has over 67108864 bytes/);
+});

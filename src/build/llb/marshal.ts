@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { clone, create, toBinary } from '@bufbuild/protobuf';
+import { TareError } from '../../errors/index.ts';
 import {
   type Definition,
   DefinitionSchema,
@@ -22,12 +23,16 @@ import {
 import type { LineRange } from '../progress.ts';
 import type { InputTable, OperationPlatform, Output, SourceMap, Vertex } from './vertex.ts';
 
+/** Larger ones are loaded by nobody: an environment that grows with each line is in each command that follows. */
+const MAX_BYTES = 64 << 20;
+
 /**
  * Writes the graph that an output depends on: every operation once, inputs first, and at last one without an operation, whose only input
  * is the output. Equal graphs give equal bytes, those of BuildKit's client.
  *
  * @param platform of operations that name none
  * @returns without operations for the empty tree
+ * @throws {TareError} InvalidArgument: it becomes too large
  */
 export function marshal(output: Output | undefined, platform: OperationPlatform): Definition {
   const definition = create(DefinitionSchema, { Source: create(SourceSchema) });
@@ -58,6 +63,7 @@ class Writer {
   readonly #digests = new Map<Vertex, string>();
   readonly #written = new Set<string>();
   readonly #sources = new Map<SourceMap, number>();
+  #sizeBytes = 0;
 
   constructor(definition: Definition, platform: OperationPlatform) {
     this.#definition = definition;
@@ -92,6 +98,9 @@ class Writer {
     if (vertex.notes.location !== undefined) this.#locate(digest, vertex.notes.location);
     if (this.#written.has(digest)) return;
     this.#written.add(digest);
+    this.#sizeBytes += bytes.length;
+    if (this.#sizeBytes > MAX_BYTES)
+      throw new TareError('InvalidArgument', `the definition of the build has over ${MAX_BYTES} bytes`);
     this.#definition.def.push(bytes);
   }
 
