@@ -1,4 +1,5 @@
 import { TareError } from '../../errors/index.ts';
+import { BoundedPattern } from '../bounded-pattern.ts';
 import type { CacheUsage } from '../build-types.ts';
 
 export type UsageFilter = (usage: CacheUsage) => boolean;
@@ -67,14 +68,13 @@ function unquote(text: string): string {
   }
 }
 
-/** A pattern may be made to take long. */
 const MAX_PATTERN = 256;
 
-function patternOf(text: string): RegExp {
+function patternOf(text: string): BoundedPattern {
   if (text.length > MAX_PATTERN)
     throw new TareError('InvalidArgument', `a filter pattern of ${text.length} characters: at most ${MAX_PATTERN}`);
   try {
-    return new RegExp(text);
+    return new BoundedPattern(text);
   } catch (error) {
     throw new TareError('InvalidArgument', `invalid filter pattern ${JSON.stringify(text)}`, { cause: error });
   }

@@ -1,6 +1,7 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { TareError } from '../../errors/index.ts';
 import type { control } from '../../protocol/index.ts';
+import { BoundedPattern } from '../bounded-pattern.ts';
 import { durationMs } from '../cache/usage-filter.ts';
 import { commaFields } from '../dockerfile/comma-fields.ts';
 
@@ -81,9 +82,9 @@ function momentMs(text: string, nowMs: number): number {
   return Number.isNaN(time) ? nowMs - durationMs(text) : time;
 }
 
-function patternOf(text: string): RegExp {
+function patternOf(text: string): BoundedPattern {
   try {
-    return new RegExp(text);
+    return new BoundedPattern(text);
   } catch (error) {
     throw new TareError('InvalidArgument', `invalid filter pattern ${JSON.stringify(text)}`, { cause: error });
   }

@@ -1,13 +1,11 @@
-import { type Context, createContext, Script } from 'node:vm';
 import { TareError } from '../../errors/index.ts';
 import { type Op, type SourceOp, sourcepolicy } from '../../protocol/index.ts';
+import { BoundedPattern } from '../bounded-pattern.ts';
 
 const { AttrMatch, MatchType, PolicyAction } = sourcepolicy;
 
 /** A source that is converted is looked at anew, but not more often. */
 const MAX_CONVERSIONS = 20;
-/** A pattern that takes longer for one text is one that takes forever: of such, one text would stop all other work. */
-const MAX_MATCHING_MS = 1_000;
 /** Of what a rule makes of an identifier: it may name the whole of it often, and be applied to what it made. */
 const MAX_TEMPLATE = 2_000;
 const MAX_IDENTIFIER = 16_000;
@@ -90,14 +88,14 @@ function compile({ action, selector, updates }: sourcepolicy.Rule): Rule {
     match: (source) => {
       if (!isMet.every((check) => check(source.attrs))) return undefined;
       if (source.identifier === identifier) return {};
-      const found = pattern && execute(pattern, source.identifier);
+      const found = pattern?.exec(source.identifier);
       return found ? { ...found.groups, ...found } : undefined;
     },
   };
 }
 
 /** @returns undefined: only the same identifier matches */
-function patternOf(identifier: string, type: sourcepolicy.MatchType): RegExp | undefined {
+function patternOf(identifier: string, type: sourcepolicy.MatchType): BoundedPattern | undefined {
   if (type === MatchType.EXACT) return undefined;
   if (type === MatchType.REGEX) return expression(identifier);
   if (type === MatchType.WILDCARD) return expression(`^${wildcard(identifier)}$`);
@@ -117,7 +115,7 @@ function constraint({ key, value, condition }: sourcepolicy.AttrConstraint) {
   const checks: Record<number, Check> = {
     [AttrMatch.EQUAL]: (attributes) => (attributes[key] ?? '') === value,
     [AttrMatch.NOTEQUAL]: (attributes) => (attributes[key] ?? '') !== value,
-    [AttrMatch.MATCHES]: (attributes) => execute(pattern!, attributes[key] ?? '') !== null,
+    [AttrMatch.MATCHES]: (attributes) => pattern!.test(attributes[key] ?? ''),
   };
   const check = checks[condition];
   if (check === undefined)
@@ -125,31 +123,10 @@ function constraint({ key, value, condition }: sourcepolicy.AttrConstraint) {
   return check;
 }
 
-function expression(text: string): RegExp {
+function expression(text: string): BoundedPattern {
   try {
-    return new RegExp(text, 's');
+    return new BoundedPattern(text, 's');
   } catch (error) {
     throw new TareError('InvalidArgument', `invalid source policy selector ${JSON.stringify(text)}`, { cause: error });
-  }
-}
-
-const execution = new Script('pattern.exec(text)');
-let context: Context | undefined;
-
-/** @throws {TareError} InvalidArgument: it would not end */
-function execute(pattern: RegExp, text: string): RegExpExecArray | null {
-  context ??= createContext({});
-  Object.assign(context, { pattern, text });
-  try {
-    return execution.runInContext(context, { timeout: MAX_MATCHING_MS }) as RegExpExecArray | null;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error;
-    throw new TareError(
-      'InvalidArgument',
-      `a source policy's pattern ${JSON.stringify(pattern.source.slice(0, 200))} takes too long: want a simpler one`,
-      { cause: error },
-    );
-  } finally {
-    Object.assign(context, { pattern: undefined, text: undefined });
   }
 }
