@@ -54,7 +54,10 @@ export class WireSession implements BuildSession, Disposable {
       settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
     });
     this.#session.on('error', () => {}); // 'close' follows
-    this.#session.once('connect', (session) => session.setLocalWindowSize(SESSION_WINDOW_BYTES));
+    this.#session.once('connect', (session) => {
+      // A client may be gone before it is told.
+      if (!session.destroyed) session.setLocalWindowSize(SESSION_WINDOW_BYTES);
+    });
     this.#session.once('close', () => ended.abort());
     // A client that has gone closes its side of the connection; ours stays half open.
     for (const gone of ['end', 'close']) connection.once(gone, () => this.#session.destroy());
