@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { BuildSession } from '../../build/index.ts';
 import { TareError } from '../../errors/index.ts';
 import { AwaitedMap } from './awaited-map.ts';
+import { belongsToCaller, ownerAtWork } from './belonging.ts';
 import { WireSession } from './session/wire-session.ts';
 
 /** A client opens its session and asks for its build at the same time, over two connections. */
@@ -11,7 +12,7 @@ const MAX_METHODS = 100;
 
 /** Sessions of clients that are there. */
 export class Sessions {
-  readonly #sessions = new AwaitedMap<WireSession>();
+  readonly #sessions = new AwaitedMap<{ session: WireSession; owner: string | undefined }>();
 
   /**
    * Takes a connection on which the client serves gRPC. Resolves when the client is gone.
@@ -32,23 +33,25 @@ export class Sessions {
       methods: new Set(methods.slice(0, MAX_METHODS)),
       sibling: (other, signal) => this.find(other, signal),
     });
-    this.#sessions.set(id, session);
+    const entry = { session, owner: ownerAtWork() };
+    this.#sessions.set(id, entry);
     if (!session.ended.aborted)
       await new Promise((resolve) => session.ended.addEventListener('abort', resolve, { once: true }));
-    this.#sessions.delete(id, session);
+    this.#sessions.delete(id, entry);
   }
 
-  /** @throws {TareError} NotFound: it did not come in time */
+  /** @throws {TareError} NotFound: it did not come in time, or is another caller's */
   async find(id: string, signal: AbortSignal): Promise<BuildSession> {
     if (id === '') return noSession;
-    const session = await this.#sessions.find(id, SESSION_WAIT_MS, signal);
-    if (!session) throw new TareError('NotFound', `no active session for ${id}: the client did not open it`);
-    return session;
+    const found = await this.#sessions.find(id, SESSION_WAIT_MS, signal);
+    if (!found || !belongsToCaller(found.owner))
+      throw new TareError('NotFound', `no active session for ${id}: the client did not open it`);
+    return found.session;
   }
 
   /** Ends all. */
   close(): void {
-    for (const session of this.#sessions.values()) session[Symbol.dispose]();
+    for (const { session } of this.#sessions.values()) session[Symbol.dispose]();
   }
 }
 
