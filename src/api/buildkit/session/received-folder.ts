@@ -25,6 +25,7 @@ export class ReceivedFolder implements SentFolder {
   #resume: (() => void) | undefined;
   #failure: unknown;
   #isDone = false;
+  readonly #farewell = Promise.withResolvers<void>();
 
   constructor(call: MessageStream) {
     this.#call = call;
@@ -57,7 +58,6 @@ export class ReceivedFolder implements SentFolder {
     if (isWhole && !this.#isDone) {
       try {
         await this.#call.send(encodeShort(PacketType.FIN, 0));
-        this.#call.end();
       } catch {
         // gone: nothing to say farewell to
       }
@@ -66,6 +66,9 @@ export class ReceivedFolder implements SentFolder {
     this.#wake();
     if (isWhole) {
       const late = new Promise<void>((resolve) => setTimeout(resolve, FAREWELL_MS).unref());
+      // It says farewell as well, and ends the call, for both of which the call must be there.
+      await Promise.race([this.#farewell.promise, this.#pumped, late]);
+      this.#call.end();
       await Promise.race([this.#pumped, late]);
     }
     this.#call[Symbol.dispose]();
@@ -105,7 +108,8 @@ export class ReceivedFolder implements SentFolder {
           throw new TareError('Internal', 'contents of a folder were asked for and not read');
         file.push(data);
       }
-    } else if (type === PacketType.ERR) {
+    } else if (type === PacketType.FIN) this.#farewell.resolve();
+    else if (type === PacketType.ERR) {
       throw new TareError('Internal', `the client: ${Buffer.from(data).toString('utf8').slice(0, 4096)}`);
     }
   }
