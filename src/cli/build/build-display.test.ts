@@ -111,7 +111,7 @@ test('raw: BuildKit’s names, texts in base64', () => {
 });
 
 const file = { filename: 'Dockerfile', data: bytes('FROM busybox\nRUN \\\n  false\nCMD x\n') };
-const ranges = [{ start: { line: 2, character: 0 }, end: { line: 3, character: 7 } }];
+const ranges = [{ start: { line: 2, character: 0 }, end: { line: 3, character: 0 } }];
 
 /** As errors of builds carry their place. */
 const placed = (where: typeof ranges) => Object.assign(new Error('exit code: 1'), { ranges: where, source: file });
