@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { FrontendBridge, FrontendResult } from '../../build/index.ts';
 import { type BuildService, frontendCalls } from '../../engine/index.ts';
+import { TareError } from '../../errors/index.ts';
 import { control, worker } from '../../protocol/index.ts';
 import { audited, type BuildAuditEntry } from './audit.ts';
 import { buildRequestOf, pruneOf } from './from-wire.ts';
@@ -88,8 +89,10 @@ async function solve(
   signal: AbortSignal,
 ): Promise<control.SolveResponse> {
   const asked = buildRequestOf(request);
-  const { promise: calls, resolve } = Promise.withResolvers<Awaited<ReturnType<typeof frontendCalls>>>();
+  const { promise: calls, resolve, reject } = Promise.withResolvers<Awaited<ReturnType<typeof frontendCalls>>>();
+  calls.catch(() => {}); // nobody may wait for them
   using _entry = running.add(asked.ref, { calls });
+  using _end = { [Symbol.dispose]: () => reject(new TareError('Unavailable', `the build ${asked.ref} is over`)) };
   const session = await sessions.find(request.Session, signal);
   // A client that names neither a frontend nor a graph is its own frontend.
   const isDriven = asked.frontend === undefined && (asked.definition?.def.length ?? 0) === 0;
