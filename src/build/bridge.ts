@@ -24,8 +24,8 @@ import type { OperationContext } from './operation.ts';
 import { runnablePlatforms } from './platforms.ts';
 import type { VertexWarning } from './progress.ts';
 import type { BuildGraph } from './solver/build-graph.ts';
-import type { Edge } from './solver/graph.ts';
-import { type SourcePolicyCheck, sourcePolicyCheck } from './solver/source-policy.ts';
+import type { Edge, GraphPolicy } from './solver/graph.ts';
+import { sourcePolicy } from './solver/source-policy.ts';
 import { VertexClock } from './solver/vertex-clock.ts';
 import { emptyTree, type Tree } from './tree.ts';
 import { TreeFiles } from './tree-files.ts';
@@ -40,7 +40,7 @@ export interface BridgeContext {
   /** The client's own. */
   bridge: Pick<FrontendBridge, 'resolveImageConfig' | 'solve'>;
   /** The client's source policies. */
-  policies: SourcePolicyCheck;
+  policy: GraphPolicy;
   /** @throws {TareError} NotFound: there is no such frontend */
   frontend(name: string, options: Readonly<Record<string, string>>): Promise<Frontend>;
   importCaches(caches: readonly TypedOptions[]): void;
@@ -102,7 +102,7 @@ export class SolvedRef extends TreeRef {
     asker: Asker,
     policies: readonly sourcepolicy.Policy[] = [],
   ) {
-    const edge = graph.load(definition, sourcePolicyCheck(policies));
+    const edge = graph.load(definition, sourcePolicy(policies));
     super(parts, async () => (edge === undefined ? emptyTree : await graph.tree(edge)), definition);
     this.edge = edge;
     this.asker = asker;
@@ -218,8 +218,8 @@ export class Bridge implements FrontendBridge {
   #converted(ref: string, { store, sourcePolicies = [] }: ImageConfigQuestion): string {
     const scheme = store === undefined ? 'docker-image://' : 'oci-layout://';
     const op = create(OpSchema, { op: { case: 'source', value: { identifier: `${scheme}${ref}` } } });
-    sourcePolicyCheck(sourcePolicies)(op);
-    this.#context.policies(op);
+    sourcePolicy(sourcePolicies).check(op);
+    this.#context.policy.check(op);
     const identifier = op.op.case === 'source' ? op.op.value.identifier : '';
     if (!identifier.startsWith(scheme))
       throw new TareError('Unsupported', `source policies make ${identifier} of the image ${ref}: want ${scheme}…`);

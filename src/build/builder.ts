@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { TareError } from '../errors/index.ts';
 import { hostPlatform } from '../image/index.ts';
-import type { Definition } from '../protocol/index.ts';
 import type { LayerName } from '../storage/index.ts';
 import { Attester } from './attestations/attested.ts';
 import { BuildEvidence } from './attestations/build-evidence.ts';
@@ -18,6 +17,7 @@ import { failedCommand } from './failed-command.ts';
 import type { Frontend, FrontendBridge, FrontendResult } from './frontend.ts';
 import { isBuiltInFrontend } from './gateway/built-in.ts';
 import { History } from './history/history.ts';
+import type { OuterBuild } from './operations/build.ts';
 import { operationFor } from './operations/operation-for.ts';
 import { runnablePlatforms } from './platforms.ts';
 import type { ProgressSink } from './progress.ts';
@@ -26,11 +26,11 @@ import type { CopyInto, RunIn } from './snapshots/snapshot-types.ts';
 import type { BuildGraph } from './solver/build-graph.ts';
 import { checkEntitlements } from './solver/entitlements.ts';
 import { canceled } from './solver/failure.ts';
+import type { GraphPolicy, Vertex } from './solver/graph.ts';
 import { Solver } from './solver/solver.ts';
-import { type SourcePolicyCheck, sourcePolicyCheck } from './solver/source-policy.ts';
+import { sourcePolicy } from './solver/source-policy.ts';
 import { layoutReader } from './sources/layout-reader.ts';
 import { pickSession } from './sources/source-attributes.ts';
-import { emptyTree, type Tree } from './tree.ts';
 import { TreeFiles } from './tree-files.ts';
 
 /** Caches that one build may read; each is a question to a registry or the client. */
@@ -64,7 +64,7 @@ class OpenBuilder implements Builder {
     this.#cache = new CacheStore({ db: parts.db, layers: parts.layers, now: () => parts.now() });
     this.#solver = new Solver({
       cache: this.#cache,
-      operationFor: (vertex, graph) => operationFor(parts, vertex, this.#outer(graph)),
+      operationFor: (vertex, graph) => operationFor(parts, vertex, this.#outer(graph, vertex)),
       locks: parts.locks,
       parallelism: parts.parallelism,
       now: () => parts.now(),
@@ -156,26 +156,24 @@ class OpenBuilder implements Builder {
     left: { isAny: boolean },
   ): Promise<BuildResult> {
     const entitlements = new Set(request.entitlements);
-    const ofClient = sourcePolicyCheck(request.sourcePolicies ?? []);
-    const policies: SourcePolicyCheck = (op) => {
-      const isConverted = ofClient(op);
-      if (op.op.case === 'source') request.mayUse?.(op.op.value.identifier);
-      return isConverted;
-    };
+    const policy = policyOf(request);
     await using graph = this.#solver.begin({
       sessions: [request.session],
       entitlements,
       limits: request.limits,
       progress,
       signal,
-      check: (op) => {
-        checkEntitlements(entitlements, op);
-        return policies(op);
+      policy: {
+        id: policy.id,
+        check: (op) => {
+          checkEntitlements(entitlements, op);
+          return policy.check(op);
+        },
       },
     });
     graph.keepsFailures = request.onFailure !== undefined;
     const cacheExports = readCacheExports(request);
-    const context = this.#bridgeContext(graph, request, policies);
+    const context = this.#bridgeContext(graph, request, policy);
     const attester = new Attester(context);
     for (const exporter of request.exporters) requireExporter(this.#parts, exporter);
     context.importCaches(request.cacheImports);
@@ -203,11 +201,11 @@ class OpenBuilder implements Builder {
     return await bridge.solve(definition === undefined ? {} : { definition });
   }
 
-  #bridgeContext(graph: BuildGraph, request: BuildRequest, policies: SourcePolicyCheck): BridgeContext {
+  #bridgeContext(graph: BuildGraph, request: BuildRequest, policy: GraphPolicy): BridgeContext {
     const imported = new Set<string>();
     const parts = this.#parts;
     const context: BridgeContext = {
-      ...{ parts, graph, request, policies, evidence: new BuildEvidence(parts.now()) },
+      ...{ parts, graph, request, policy, evidence: new BuildEvidence(parts.now()) },
       bridge: {
         solve: (asked) => new Bridge(context, '').solve(asked),
         resolveImageConfig: (ref, question) => new Bridge(context, '').resolveImageConfig(ref, question),
@@ -243,14 +241,11 @@ class OpenBuilder implements Builder {
     return context;
   }
 
-  #outer(graph: BuildGraph) {
+  #outer(graph: BuildGraph, vertex: Vertex): OuterBuild {
     const { layers } = this.#parts;
     return {
-      solve: async (definition: Definition) => {
-        const edge = graph.load(definition);
-        return edge === undefined ? emptyTree : await graph.tree(edge);
-      },
-      readFile: async (tree: Tree, path: string) => {
+      solve: (definition) => graph.nested(vertex, definition),
+      readFile: async (tree, path) => {
         await using files = await TreeFiles.open(layers, tree);
         return files.read(path);
       },
@@ -266,6 +261,21 @@ class OpenBuilder implements Builder {
     };
     this.#housekeeping = work().catch((error: unknown) => this.#parts.report('trimming the history of builds', error));
   }
+}
+
+/** What the client says of sources, and what its caller may use. */
+function policyOf({ ref, mayUse, sourcePolicies }: BuildRequest): GraphPolicy {
+  const ofClient = sourcePolicy(sourcePolicies);
+  if (mayUse === undefined) return ofClient;
+  return {
+    // What another one made of a graph that only shows on the way says nothing of who may use its sources.
+    id: [ref, ofClient.id].join(),
+    check: (op) => {
+      const isConverted = ofClient.check(op);
+      if (op.op.case === 'source') mayUse(op.op.value.identifier);
+      return isConverted;
+    },
+  };
 }
 
 const entitlementsOf = ({ network, isPrivileged, devices = [] }: RunIn): string[] => [

@@ -92,9 +92,9 @@ export class CallerGuard {
    * @returns asked of each of its sources; throws {TareError} Forbidden
    * @throws {TareError} Forbidden
    */
-  checkBuild(entitlements: readonly string[]): (identifier: string) => void {
+  checkBuild(entitlements: readonly string[]): ((identifier: string) => void) | undefined {
     const held = this.#held();
-    if (held === undefined) return () => {};
+    if (held === undefined) return undefined;
     const { rules } = held;
     if (entitlements.includes('security.insecure') && restrictsPrivileged(rules))
       throw refusal(held, 'deny-privileged', 'commands of the build may be privileged');

@@ -3,6 +3,7 @@ import { TareError } from '../../errors/index.ts';
 import { type BuildOp, type Definition, DefinitionSchema } from '../../protocol/index.ts';
 import { digestOf } from '../../storage/index.ts';
 import type { Operation } from '../operation.ts';
+import type { Vertex } from '../solver/graph.ts';
 import { emptyTree, type Tree } from '../tree.ts';
 
 /** What of the build that it is part of a build in a build needs. */
@@ -17,7 +18,7 @@ const LLB_BUILDER = -1n;
 const DEFAULT_FILE = '/buildkit.llb.definition';
 
 /** A graph inside of a graph: its definition is in the operation or in a file of an input, and is solved when it is needed. */
-export function buildOperation(outer: OuterBuild, op: BuildOp, vertex: { inputs: readonly unknown[] }): Operation {
+export function buildOperation(outer: OuterBuild, op: BuildOp, vertex: Pick<Vertex, 'inputs' | 'policy'>): Operation {
   if (op.builder !== LLB_BUILDER) {
     throw new TareError('Unsupported', `a build operation with builder ${op.builder}: only -1, a definition, is known`);
   }
@@ -25,12 +26,15 @@ export function buildOperation(outer: OuterBuild, op: BuildOp, vertex: { inputs:
     recordType: 'regular',
     description: 'build of a definition',
     cacheMap: async () => ({
-      digest: digestOf(JSON.stringify({ type: 'buildkit.build.v0', ...described(op) })),
+      digest: digestOf(JSON.stringify({ type: 'buildkit.build.v0', ...described(op), ...policyOf(vertex) })),
       dependencies: vertex.inputs.map(() => ({})),
     }),
     run: async (inputs) => [await outer.solve(await definitionOf(outer, op, inputs))],
   };
 }
+
+/** What was made under other policies does not count. */
+const policyOf = ({ policy: { id } }: Pick<Vertex, 'policy'>) => (id === '' ? {} : { policy: id });
 
 const described = ({ attrs, inputs, def }: BuildOp) => ({
   attrs: Object.entries(attrs).sort(),

@@ -3,12 +3,19 @@ import type { LayerName } from '../../storage/index.ts';
 import { ImportedKeys } from '../cache/imported-keys.ts';
 import type { CacheKey, KeySource } from '../cache/key.ts';
 import type { ImportedCache } from '../cache/remote/carried.ts';
-import type { Tree } from '../tree.ts';
+import { emptyTree, type Tree } from '../tree.ts';
 import { canceled } from './failure.ts';
-import { type Edge, loadDefinition, type OperationCheck, type Vertex, verticesOf } from './graph.ts';
+import { type Edge, type GraphPolicy, loadDefinition, noPolicy, type Vertex, verticesOf } from './graph.ts';
+import { NestedGraphs } from './nested-graphs.ts';
 import type { Member } from './shared-work.ts';
 import { SolveNode } from './solve-node.ts';
 import type { BuildScope, Solver } from './solver.ts';
+
+/** The first one's check comes first. */
+const joined = (...policies: readonly GraphPolicy[]): GraphPolicy => ({
+  id: policies.flatMap(({ id }) => (id === '' ? [] : [id])).join(),
+  check: (op) => policies.map(({ check }) => check(op)).includes(true),
+});
 
 const nothing: KeySource = { find: () => [], result: () => undefined, roots: () => [] };
 
@@ -20,6 +27,7 @@ export class BuildGraph implements AsyncDisposable {
   readonly signal: AbortSignal;
   readonly #stop = new AbortController();
   readonly #nodes = new Map<string, SolveNode>();
+  readonly #nested = new NestedGraphs();
   readonly #held = new AsyncDisposableStack();
   readonly #used = new Set<LayerName>();
   readonly #running = new Set<Promise<unknown>>();
@@ -36,16 +44,24 @@ export class BuildGraph implements AsyncDisposable {
   }
 
   /**
-   * @param check of this definition, before the build's own
+   * @param policy of this definition, before the build's own
    * @returns what a definition wants; undefined: the empty tree
-   * @throws as `loadDefinition`, and what the checks say
+   * @throws as `loadDefinition`, and what the policies say
    */
-  load(definition: Definition, check: OperationCheck = () => false): Edge | undefined {
-    const { check: ofBuild = () => false } = this.scope;
-    return loadDefinition(definition, (op) => {
-      const isChanged = check(op);
-      return ofBuild(op) || isChanged;
-    });
+  load(definition: Definition, policy = noPolicy): Edge | undefined {
+    const { policy: ofBuild = noPolicy } = this.scope;
+    return loadDefinition(definition, joined(policy, ofBuild));
+  }
+
+  /**
+   * The tree of a graph that a build operation of this one turned out to stand for; the same policies hold for it.
+   * @throws as `load` and `tree`; {TareError} InvalidArgument: it needs that operation itself, or stands too deep in others
+   */
+  async nested(by: Vertex, definition: Definition): Promise<Tree> {
+    const edge = loadDefinition(definition, by.policy);
+    if (edge === undefined) return emptyTree;
+    this.#nested.add(by, edge);
+    return await this.tree(edge);
   }
 
   /** Makes the tree of an edge, or finds it. Asking again costs nothing. @throws {VertexError} what failed */

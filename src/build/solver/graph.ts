@@ -18,6 +18,8 @@ export interface Vertex {
   readonly name: string;
   /** Lines that it was made from. */
   readonly places: readonly SourcePlace[];
+  /** For the graph that it stands for, if it is a build operation. */
+  readonly policy: GraphPolicy;
 }
 
 /** One output of a vertex. */
@@ -36,13 +38,22 @@ const MAX_MOUNTS = 1_000;
 /** Looks at an operation before it becomes part of a graph; may change it in place. @returns whether it did @throws {TareError} Forbidden … */
 export type OperationCheck = (op: Op) => boolean;
 
+/** What holds for a graph and for the graphs that its build operations stand for. */
+export interface GraphPolicy {
+  /** Equal for policies that want the same; empty: they want nothing. */
+  readonly id: string;
+  readonly check: OperationCheck;
+}
+
+export const noPolicy: GraphPolicy = { id: '', check: () => false };
+
 /**
  * Reads a definition: its last entry says which output of the one before is wanted.
  *
  * @returns undefined: nothing is wanted, the empty tree
  * @throws {TareError} InvalidArgument: a graph with a missing or unknown part; Unsupported: an operation that this builder does not have
  */
-export function loadDefinition(definition: Definition, check: OperationCheck = () => false): Edge | undefined {
+export function loadDefinition(definition: Definition, policy = noPolicy): Edge | undefined {
   if (definition.def.length > MAX_VERTICES) {
     throw invalid(`it has ${definition.def.length} vertices: at most ${MAX_VERTICES}`);
   }
@@ -60,7 +71,7 @@ export function loadDefinition(definition: Definition, check: OperationCheck = (
   const [wanted, ...others] = last.inputs;
   if (wanted === undefined) return undefined;
   if (others.length > 0) throw invalid(`its last vertex wants ${last.inputs.length} outputs: exactly one`);
-  const vertices = link(definition, ops, wanted.digest, check);
+  const vertices = link(definition, ops, wanted.digest, policy);
   return edgeOf(vertices, wanted);
 }
 
@@ -75,7 +86,7 @@ function decode(bytes: Uint8Array): Op {
 }
 
 /** Makes vertices of what the wanted one needs, inputs first. A digest cannot name what is made of itself, so there is no cycle. */
-function link(definition: Definition, ops: ReadonlyMap<string, Op>, root: string, check: OperationCheck) {
+function link(definition: Definition, ops: ReadonlyMap<string, Op>, root: string, policy: GraphPolicy) {
   const vertices = new Map<string, Vertex>();
   const placesOf = readPlaces(definition);
   const waiting = [root];
@@ -100,10 +111,12 @@ function link(definition: Definition, ops: ReadonlyMap<string, Op>, root: string
     const name = nameOf(op, metadata);
     const inputs = op.inputs.map((input) => edgeOf(vertices, input));
     const places = placesOf(digest);
-    const isChanged = located({ digest, places }, () => check(op));
+    const isChanged = located({ digest, places }, () => policy.check(op));
+    const known = isChanged || hasChanged(op, inputs) ? digestOf(changedOp(op, inputs)) : digest;
     vertices.set(digest, {
-      ...{ op, metadata, name, inputs },
-      digest: isChanged || hasChanged(op, inputs) ? digestOf(changedOp(op, inputs)) : digest,
+      ...{ op, metadata, name, inputs, policy },
+      // One definition is another graph under other policies.
+      digest: op.op.case === 'build' && policy.id !== '' ? digestOf(`${known} ${policy.id}`) : known,
       platform: op.platform,
       places,
     });

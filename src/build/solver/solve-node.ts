@@ -223,7 +223,9 @@ export class SolveNode {
     const contents = await this.#contentDigests(map);
     return await this.#guarded('', async () => {
       this.#clock.begin();
-      const isShared = this.operation.isEphemeral !== true && this.vertex.metadata?.ignoreCache !== true;
+      // A build in a build is made of parts of this one; what they do is shared.
+      const isNested = this.vertex.op.op.case === 'build';
+      const isShared = this.operation.isEphemeral !== true && this.vertex.metadata?.ignoreCache !== true && !isNested;
       const id = isShared ? workID(map, inputs, contents) : undefined;
       const work = this.#build.solver.works.join(id, this.#build.member(this.#clock.progress), (context) =>
         this.#perform(id, inputs, context),

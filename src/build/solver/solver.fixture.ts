@@ -1,18 +1,22 @@
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { type Definition, DefinitionSchema, OpSchema } from '../../protocol/index.ts';
 import { Database } from '../../state/index.ts';
 import { digestOf, type LayerName } from '../../storage/index.ts';
 import { CacheStore } from '../cache/store.ts';
 import type { Operation, OperationContext } from '../operation.ts';
+import { buildOperation } from '../operations/build.ts';
 import type { BuildProgress } from '../progress.ts';
 import type { Tree } from '../tree.ts';
-import { type Edge, loadDefinition, type Vertex } from './graph.ts';
+import type { BuildGraph } from './build-graph.ts';
+import { type Edge, type GraphPolicy, loadDefinition, type Vertex } from './graph.ts';
 import { type BuildScope, Solver } from './solver.ts';
 
 /** A vertex of a test: what it is called decides what it does. */
 export interface Step {
   name: string;
   inputs?: readonly Step[];
+  /** A graph in place of this step: of another one, or of what `SolverBench.files` has under its name. */
+  graph?: Step | 'file';
   ignoreCache?: boolean;
 }
 
@@ -25,10 +29,7 @@ export function definitionOf(step: Step): Definition {
     const known = digests.get(one);
     if (known !== undefined) return known;
     const inputs = (one.inputs ?? []).map((input) => ({ digest: add(input), index: 0n }));
-    const bytes = toBinary(
-      OpSchema,
-      create(OpSchema, { inputs, op: { case: 'source', value: { identifier: `test://${one.name}` } } }),
-    );
+    const bytes = toBinary(OpSchema, create(OpSchema, { inputs, op: opOf(one) }));
     const digest = digestOf(bytes);
     def.push(bytes);
     metadata[digest] = {
@@ -43,7 +44,14 @@ export function definitionOf(step: Step): Definition {
   return create(DefinitionSchema, { def, metadata });
 }
 
-export const edgeOf = (step: Step): Edge => loadDefinition(definitionOf(step))!;
+function opOf({ name, graph }: Step): MessageInitShape<typeof OpSchema>['op'] {
+  if (graph === undefined) return { case: 'source', value: { identifier: `test://${name}` } };
+  if (graph !== 'file') return { case: 'build', value: { builder: -1n, def: definitionOf(graph) } };
+  const inputs = { 'buildkit.llb.definition': { input: 0n } };
+  return { case: 'build', value: { builder: -1n, inputs, attrs: { 'llb.definition.filename': name } } };
+}
+
+export const edgeOf = (step: Step, policy?: GraphPolicy): Edge => loadDefinition(definitionOf(step), policy)!;
 
 /** What a test's step does beside making a layer of its own. */
 export interface Behaviour {
@@ -62,6 +70,8 @@ export class SolverBench implements AsyncDisposable {
   /** Digest of a layer's content, for layers of equal content. */
   readonly contents = new Map<LayerName, string>();
   readonly missing = new Set<LayerName>();
+  /** Definitions by the names of the steps whose graph is in a file. */
+  readonly files: Record<string, () => Step> = {};
   readonly db: Database;
   readonly cache: CacheStore;
   readonly solver: Solver;
@@ -77,7 +87,7 @@ export class SolverBench implements AsyncDisposable {
     });
     this.solver = new Solver({
       cache: this.cache,
-      operationFor: (vertex) => this.#operation(vertex),
+      operationFor: (vertex, graph) => this.#operation(vertex, graph),
       locks: { acquire: async () => ({ [Symbol.dispose]: () => {} }) },
       parallelism: () => parallelism,
       now: () => this.nowMs++,
@@ -98,7 +108,7 @@ export class SolverBench implements AsyncDisposable {
       progress: (update) => void progress.push(update),
       ...scope,
     });
-    return { tree: await build.tree(edgeOf(step)), progress };
+    return { tree: await build.tree(edgeOf(step, scope.policy)), progress };
   }
 
   /** Names of the steps that ran since this was asked last. */
@@ -110,8 +120,14 @@ export class SolverBench implements AsyncDisposable {
     this.db[Symbol.dispose]();
   }
 
-  #operation(vertex: Vertex): Operation {
+  #operation(vertex: Vertex, graph: BuildGraph): Operation {
     const { name } = vertex;
+    const { op } = vertex.op;
+    if (op.case === 'build') {
+      const solve = (definition: Definition) => graph.nested(vertex, definition);
+      const readFile = async (_: Tree, path: string) => toBinary(DefinitionSchema, definitionOf(this.files[path]!()));
+      return buildOperation({ solve, readFile }, op.value, vertex);
+    }
     const behaviour = this.behaviours[name] ?? {};
     const contentDigest = async (tree: Tree) =>
       digestOf(tree.layers.map((layer) => this.contents.get(layer) ?? layer).join());

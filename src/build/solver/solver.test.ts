@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { TareError } from '../../errors/index.ts';
+import type { Op } from '../../protocol/index.ts';
 import type { LayerName } from '../../storage/index.ts';
 import { VertexError } from '../vertex-error.ts';
 import { SolverBench, type Step } from './solver.fixture.ts';
@@ -273,4 +274,48 @@ test('a stage that is gone is not made again while others are only looked up', a
   expect(await bench.db.write((tx) => tx.run(forget))).toBe(1);
   expect((await bench.build(chain(stages))).tree).toEqual(tree);
   expect(bench.ran()).toEqual(['context']);
+});
+
+/** A graph that is read from what an input has. */
+const read = (name: string, from: Step = base): Step => ({ name, inputs: [from], graph: 'file' });
+
+test('a graph in a graph is made as a part of it, and found', async () => {
+  bench.files['outer'] = () => ({ name: 'nested', graph: install });
+  const { tree } = await bench.build(read('outer'));
+  expect(bench.ran()).toEqual(['base', 'install']);
+  expect((await bench.build(read('outer'))).tree).toEqual(tree);
+  expect(bench.ran()).toEqual([]);
+});
+
+test.each(['itself', 'another one that stands for it'])('a graph that stands for %s is refused', async (what) => {
+  const other = read('other');
+  bench.files['outer'] = () => ({ name: 'end', inputs: [what === 'itself' ? read('outer') : other] });
+  bench.files['other'] = () => read('outer');
+  await expect(bench.build(read('outer'))).rejects.toMatchObject({
+    kind: 'InvalidArgument',
+    message: expect.stringMatching(/^the graph that "\w+" \(sha256:\w+\) stands for needs its own result$/),
+  });
+});
+
+test('a graph that always names another one is refused', async () => {
+  let made = 0;
+  const next = (): Step => {
+    made += 1;
+    bench.files[`g${made}`] = next;
+    return read(`g${made}`);
+  };
+  await expect(bench.build(next())).rejects.toThrow('build operations in build operations: 64 deep, at most 64');
+});
+
+test('what holds for a graph holds for those in it, found or not', async () => {
+  bench.files['outer'] = () => ({ name: 'nested', graph: install });
+  await bench.build(read('outer'));
+  bench.ran();
+  const noInstall = (op: Op) => {
+    if (op.op.case === 'source' && op.op.value.identifier === 'test://install') throw new TareError('Forbidden', 'no');
+    return false;
+  };
+  const policy = { id: 'no install', check: noInstall };
+  await expect(bench.build(read('outer'), { policy })).rejects.toMatchObject({ kind: 'Forbidden', message: 'no' });
+  expect(bench.ran()).toEqual([]);
 });

@@ -6,7 +6,7 @@ import type { ProgressSink } from '../progress.ts';
 import type { BuildSession } from '../session.ts';
 import type { Tree } from '../tree.ts';
 import { BuildGraph } from './build-graph.ts';
-import type { OperationCheck, Vertex } from './graph.ts';
+import type { GraphPolicy, Vertex } from './graph.ts';
 import { SharedWorks } from './shared-work.ts';
 import { Slots } from './slots.ts';
 
@@ -29,8 +29,8 @@ export interface BuildScope {
   limits?: StepLimits | undefined;
   progress: ProgressSink;
   signal: AbortSignal;
-  /** Asked about each operation of the build's definitions. */
-  check?: OperationCheck;
+  /** For all of the build's definitions. */
+  policy?: GraphPolicy;
 }
 
 /** What several builds have in common while they run: equal steps run once. */

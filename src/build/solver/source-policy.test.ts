@@ -1,14 +1,14 @@
 import { create, fromJson, type JsonValue } from '@bufbuild/protobuf';
 import { describe, expect, test } from 'vitest';
 import { type Op, OpSchema, sourcepolicy } from '../../protocol/index.ts';
-import { sourcePolicyCheck } from './source-policy.ts';
+import { sourcePolicy } from './source-policy.ts';
 
 const policy = (...rules: JsonValue[]) => fromJson(sourcepolicy.PolicySchema, { rules });
 const source = (identifier: string, attrs: Record<string, string> = {}): Op =>
   create(OpSchema, { op: { case: 'source', value: { identifier, attrs } } });
 /** What policies make of a source. */
 function checked(policies: sourcepolicy.Policy[], op: Op): [boolean, string, Record<string, string>] {
-  const isChanged = sourcePolicyCheck(policies)(op);
+  const isChanged = sourcePolicy(policies).check(op);
   if (op.op.case !== 'source') throw new Error('a source no more');
   return [isChanged, op.op.value.identifier, op.op.value.attrs];
 }
@@ -19,7 +19,7 @@ const alpine = 'docker-image://docker.io/library/alpine:3';
 describe('source policies', () => {
   test('without rules, and for what is no source, nothing changes', () => {
     expect(checked([], source(alpine))).toEqual([false, alpine, {}]);
-    expect(sourcePolicyCheck([policy(denyAll)])(create(OpSchema, { op: { case: 'exec', value: {} } }))).toBe(false);
+    expect(sourcePolicy([policy(denyAll)]).check(create(OpSchema, { op: { case: 'exec', value: {} } }))).toBe(false);
   });
 
   test.each([
@@ -30,7 +30,7 @@ describe('source policies', () => {
     ['a missing attribute', { identifier: '*', constraints: [{ key: 'z', value: 'b', condition: 'NOTEQUAL' }] }],
     ['a pattern of an attribute', { identifier: '*', constraints: [{ key: 'a', value: '^b$', condition: 'MATCHES' }] }],
   ] as [string, JsonValue][])('matched by %s', (_, selector) => {
-    const deny = sourcePolicyCheck([policy({ action: 'DENY', selector })]);
+    const { check: deny } = sourcePolicy([policy({ action: 'DENY', selector })]);
     expect(() => deny(source(alpine, { a: 'b' }))).toThrow(`source denied by policy: "${alpine}"`);
     expect(deny(source('local://x', { a: 'c', z: 'b' }))).toBe(false);
   });
@@ -66,7 +66,7 @@ describe('source policies', () => {
     ['^(a+)+$', 'REGEX'],
     ['*a*a*a*a*a*a*a*a*a*a*a*a*b', 'WILDCARD'],
   ])('a pattern that does not end, %s, stops nobody', (identifier, matchType) => {
-    const slow = sourcePolicyCheck([policy({ action: 'DENY', selector: { identifier, matchType } })]);
+    const { check: slow } = sourcePolicy([policy({ action: 'DENY', selector: { identifier, matchType } })]);
     expect(() => slow(source(`${'a'.repeat(500)}!`))).toThrow(/takes too long/);
   });
 
@@ -86,11 +86,11 @@ describe('source policies', () => {
     expect(() => checked([policy({ action: 'CONVERT', selector: { identifier: 'a' } })], source('a'))).toThrow(
       /nothing/,
     );
-    expect(() => sourcePolicyCheck([policy({ action: 'DENY' })])).toThrow(/without a selector/);
+    expect(() => sourcePolicy([policy({ action: 'DENY' })])).toThrow(/without a selector/);
     const pattern = { identifier: '(', matchType: 'REGEX' };
-    expect(() => sourcePolicyCheck([policy({ action: 'DENY', selector: pattern })])).toThrow(/selector "\("/);
+    expect(() => sourcePolicy([policy({ action: 'DENY', selector: pattern })])).toThrow(/selector "\("/);
     const unknown = policy(denyAll);
     unknown.rules[0]!.action = 7 as sourcepolicy.PolicyAction;
-    expect(() => sourcePolicyCheck([unknown])).toThrow('unknown action 7');
+    expect(() => sourcePolicy([unknown])).toThrow('unknown action 7');
   });
 });

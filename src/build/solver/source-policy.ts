@@ -1,6 +1,9 @@
+import { toBinary } from '@bufbuild/protobuf';
 import { TareError } from '../../errors/index.ts';
-import { type Op, type SourceOp, sourcepolicy } from '../../protocol/index.ts';
+import { type SourceOp, sourcepolicy } from '../../protocol/index.ts';
+import { digestOf } from '../../storage/index.ts';
 import { BoundedPattern } from '../bounded-pattern.ts';
+import { type GraphPolicy, noPolicy, type OperationCheck } from './graph.ts';
 
 const { AttrMatch, MatchType, PolicyAction } = sourcepolicy;
 
@@ -10,9 +13,6 @@ const MAX_CONVERSIONS = 20;
 const MAX_TEMPLATE = 2_000;
 const MAX_IDENTIFIER = 16_000;
 
-/** Puts a source into another one's place where a policy wants that. @returns whether it did @throws {TareError} Forbidden: it is denied */
-export type SourcePolicyCheck = (op: Op) => boolean;
-
 interface Rule {
   action: sourcepolicy.PolicyAction;
   /** @returns parts of the identifier that the pattern has names or numbers for; undefined: it does not match */
@@ -21,12 +21,18 @@ interface Rule {
 }
 
 /**
- * What clients say of the sources of a build. The rules of a policy are asked in their order and the last one that denies or allows
+ * What clients say of the sources of a build: it puts a source into another one's place, or denies it (Forbidden). The rules of a policy are asked in their order and the last one that denies or allows
  * decides; each policy can deny.
  *
  * @throws {TareError} InvalidArgument: a rule that is not understood, which must not be passed over
  */
-export function sourcePolicyCheck(policies: readonly sourcepolicy.Policy[]): SourcePolicyCheck {
+export function sourcePolicy(policies: readonly sourcepolicy.Policy[] = []): GraphPolicy {
+  if (policies.length === 0) return noPolicy;
+  const encoded = policies.map((policy) => digestOf(toBinary(sourcepolicy.PolicySchema, policy)));
+  return { id: encoded.join(), check: checkOf(policies) };
+}
+
+function checkOf(policies: readonly sourcepolicy.Policy[]): OperationCheck {
   const compiled = policies.map(({ rules }) => rules.map(compile));
   return ({ op }) => {
     if (op.case !== 'source') return false;

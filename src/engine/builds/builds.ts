@@ -65,7 +65,7 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     const mayUse = parts.guard.checkBuild(request.entitlements);
     await deps.settle();
     mark();
-    return await (await builder()).build({ ...request, mayUse }, progress, signal);
+    return await (await builder()).build({ ...request, ...(mayUse && { mayUse }) }, progress, signal);
   };
   const workingDeps = { parts: deps.parts, images: deps.images, builder, asUser: deps.asUser };
   const working = () => import('./working/open-working.ts');
