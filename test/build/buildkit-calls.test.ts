@@ -71,6 +71,16 @@ describe('BuildKit’s calls', () => {
     await Promise.all([failed, session]);
   });
 
+  test('the progress of a build that is refused ends with it, asked for before or after', async () => {
+    const told = async () => {
+      for await (const _ of client.control.status({ Ref: 'a b' })) throw new Error('it said something');
+    };
+    const early = told();
+    await expect(client.control.solve({ Ref: 'a b', Frontend: 'dockerfile.v0' })).rejects.toThrow(/invalid name "a b"/);
+    await early;
+    await told();
+  });
+
   test('bad input is refused', async () => {
     const blob = `sha256:${'0'.repeat(64)}`;
     const first = (stream: AsyncIterable<unknown>) => stream[Symbol.asyncIterator]().next();
@@ -78,7 +88,6 @@ describe('BuildKit’s calls', () => {
     await expect(client.content.info({ digest: blob })).rejects.toMatchObject({ code: 5 });
     await expect(client.content.delete({ digest: blob })).rejects.toMatchObject({ code: 12 });
     await expect(client.control.solve({ Frontend: 'dockerfile.v0' })).rejects.toThrow(/without a Ref/);
-    await expect(client.control.solve({ Ref: 'a b', Frontend: 'dockerfile.v0' })).rejects.toThrow(/invalid name "a b"/);
     await expect(client.control.updateBuildHistory({ Ref: 'none', Delete: true })).rejects.toThrow(/no record/);
     const policy = { rules: [{ action: 0, selector: { identifier: '[', matchType: 2 } }] };
     await expect(

@@ -34,7 +34,9 @@ export function controlService(parts: ControlParts): Partial<ServiceImpl<typeof 
     solve: (request, { signal }) => audited(parts.audit, () => solve(parts, request, signal)),
 
     async *status({ Ref }, { signal }) {
-      yield* (await builds.history()).status(Ref, signal);
+      // Who refused the build tells why; the end of this stream is what clients wait for before they show it.
+      using over = parts.running.end(Ref);
+      yield* (await builds.history()).status(Ref, signal, over.signal);
     },
 
     async *session(messages, context: HandlerContext) {
@@ -88,11 +90,11 @@ async function solve(
   request: control.SolveRequest,
   signal: AbortSignal,
 ): Promise<control.SolveResponse> {
-  const asked = buildRequestOf(request);
   const { promise: calls, resolve, reject } = Promise.withResolvers<Awaited<ReturnType<typeof frontendCalls>>>();
   calls.catch(() => {}); // nobody may wait for them
-  using _entry = running.add(asked.ref, { calls });
-  using _end = { [Symbol.dispose]: () => reject(new TareError('Unavailable', `the build ${asked.ref} is over`)) };
+  using _entry = running.add(request.Ref, { calls });
+  using _end = { [Symbol.dispose]: () => reject(new TareError('Unavailable', `the build ${request.Ref} is over`)) };
+  const asked = buildRequestOf(request);
   const session = await sessions.find(request.Session, signal);
   // A client that names neither a frontend nor a graph is its own frontend.
   const isDriven = asked.frontend === undefined && (asked.definition?.def.length ?? 0) === 0;

@@ -1,10 +1,8 @@
 import type { BuildRequest, CachePrune, TypedOptions } from '../../build/index.ts';
-import { TareError } from '../../errors/index.ts';
 import type { control } from '../../protocol/index.ts';
 
 /** A client's request, but for what only this end has. */
 export function buildRequestOf(request: control.SolveRequest): Omit<BuildRequest, 'session' | 'drive'> {
-  if (request.Ref === '') throw new TareError('InvalidArgument', 'a build without a Ref: the client names it');
   const { Cache: cache } = request;
   return {
     ref: request.Ref,

@@ -24,9 +24,10 @@ export interface BuildHistory {
   events(question: HistoryQuestion, signal: AbortSignal): AsyncIterable<control.BuildHistoryEvent>;
   /**
    * How a build goes, to its end, or went. One that is about to begin is waited for a moment.
+   * @param over fires when what would have begun it has ended: if it never began, there is nothing to tell
    * @throws {TareError} NotFound; Unavailable: another process runs it
    */
-  status(ref: string, signal: AbortSignal): AsyncIterable<control.StatusResponse>;
+  status(ref: string, signal: AbortSignal, over?: AbortSignal): AsyncIterable<control.StatusResponse>;
   /** @throws {TareError} NotFound; Conflict: it runs */
   pin(ref: string, isPinned: boolean): Promise<void>;
   /** Removes a record with what only it keeps. @throws {TareError} NotFound; Conflict: it runs */

@@ -167,6 +167,8 @@ describe('the history of builds', () => {
     expect(await records(history)).toEqual([]);
     for await (const _ of history.status('inner', never)) throw new Error('it said nothing');
     await expect(history.status('inner2', AbortSignal.timeout(1)).next()).rejects.toMatchObject({ kind: 'NotFound' });
+    const refused = history.status('inner3', never, AbortSignal.timeout(1));
+    expect(await refused.next()).toMatchObject({ done: true });
   });
 
   test('what is old goes once there are many newer ones, but what is pinned stays', async () => {

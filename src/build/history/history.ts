@@ -114,7 +114,7 @@ export class History implements BuildHistory {
     }
   }
 
-  async *status(ref: string, signal: AbortSignal): AsyncGenerator<control.StatusResponse, void> {
+  async *status(ref: string, signal: AbortSignal, over?: AbortSignal): AsyncGenerator<control.StatusResponse, void> {
     const { db, content } = this.#parts;
     if (!this.#feeds.has(ref)) await this.settle();
     const record = findRecord(db, ref);
@@ -126,7 +126,8 @@ export class History implements BuildHistory {
       const problem = `build ${ref} runs in another process: its log is there once it is over`;
       throw new TareError('Unavailable', problem);
     }
-    const feed = this.#feeds.get(ref) ?? (await this.#awaited(ref, signal));
+    const feed = this.#feeds.get(ref) ?? (await this.#awaited(ref, signal, over));
+    if (feed === undefined) return;
     for await (const batch of feed.watch(signal)) yield statusMessage(batch);
   }
 
@@ -296,11 +297,12 @@ export class History implements BuildHistory {
     if (isMultiPlatform) delete record.Result;
   }
 
-  async #awaited(ref: string, signal: AbortSignal): Promise<StatusFeed> {
-    const late = AbortSignal.timeout(BEGIN_WAIT_MS);
-    await once(this.#begun, begin(ref), { signal: AbortSignal.any([signal, late]) }).catch(() => {});
+  /** @returns undefined: it will not begin */
+  async #awaited(ref: string, signal: AbortSignal, over?: AbortSignal): Promise<StatusFeed | undefined> {
+    const ends = [signal, AbortSignal.timeout(BEGIN_WAIT_MS), ...(over === undefined ? [] : [over])];
+    await once(this.#begun, begin(ref), { signal: AbortSignal.any(ends) }).catch(() => {});
     const feed = this.#feeds.get(ref);
-    if (feed === undefined) throw new TareError('NotFound', `no such job ${ref}`);
+    if (feed === undefined && over?.aborted !== true) throw new TareError('NotFound', `no such job ${ref}`);
     return feed;
   }
 

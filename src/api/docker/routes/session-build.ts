@@ -41,8 +41,12 @@ export class SessionBuilds {
       const options = { ...toBuildOptions(query, request), context };
       const ref = randomUUID();
       const client = await this.#connections.findSession(session, signal);
-      const following = isQuiet ? undefined : follow(engine, ref, tell, signal);
-      const { imageID } = await engine.builds.build(options, { ref, signal, session: client }).finally(() => following);
+      const over = new AbortController();
+      const following = isQuiet ? undefined : follow(engine, ref, tell, signal, over.signal);
+      const { imageID } = await engine.builds.build(options, { ref, signal, session: client }).finally(() => {
+        over.abort();
+        return following;
+      });
       if (imageID === undefined) return;
       tell(isQuiet ? { stream: `${imageID}\n` } : { id: 'moby.image.id', aux: { ID: imageID } });
     };
@@ -67,10 +71,11 @@ async function follow(
   ref: string,
   tell: (line: object) => void,
   signal: AbortSignal,
+  over: AbortSignal,
 ): Promise<void> {
   const { traceLine } = await import('../from-engine/build-trace.ts');
   try {
-    for await (const status of (await engine.builds.history()).status(ref, signal)) tell(traceLine(status));
+    for await (const status of (await engine.builds.history()).status(ref, signal, over)) tell(traceLine(status));
   } catch (error) {
     if (kindOf(error) !== 'NotFound' && !signal.aborted) throw error;
   }
