@@ -59,6 +59,8 @@ export interface BuildSession {
   readonly id: string;
   /** A key that stays the same for one client and folder from build to build, so that only what changed is sent. */
   readonly sharedKey: string;
+  /** Whom the client belongs to, where clients are told apart: what is kept for one is not shown to another, whatever its keys are. */
+  readonly owner?: string | undefined;
   /** Its folders are not those of the build before, whatever their times say: nothing of them is kept for the next. */
   readonly isOneTime?: boolean;
   /** Fires when the client is gone. */

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { peerCredentials } from '../linux/index.ts';
 
 /** Who asks an engine for something. */
@@ -9,8 +10,11 @@ export type Caller =
   /** Over TCP, unknown. */
   | { kind: 'address'; address: string };
 
-/** The caller at the other end of a connected unix socket. @throws {SyscallError} */
-export function peerOf(fd: number): Caller {
+/** The caller at the other end of a connected unix socket; undefined: it is closed. @throws {SyscallError} */
+export function peerOf(socket: Socket): Caller | undefined {
+  // The descriptor is not among its types.
+  const fd = (socket as Socket & { _handle?: { fd?: number } | null })._handle?.fd;
+  if (fd === undefined || fd < 0) return undefined;
   const { uid, gid, pid } = peerCredentials(fd);
   return { kind: 'user', uid, gid, pid };
 }

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSy
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AuditEntry } from '../../src/api/docker/index.ts';
+import { buildkitClient } from '../support/buildkit-client.ts';
 import { busybox, TestEngine } from '../support/engine.ts';
 import { RawConnection } from '../support/raw-connection.ts';
 
@@ -220,6 +221,12 @@ describe('builds', () => {
     expect(code).not.toBe(0);
     expect(stderr).toContain(`policy ${rule}: `);
     expect(stderr).toContain('does not let uid 0 do so');
+  });
+
+  test('BuildKit’s own socket knows its caller, too', async () => {
+    const { control } = buildkitClient(join(engine.execRoot, 'buildkitd.sock'));
+    const asked = { Ref: 'by-hand', Frontend: 'dockerfile.v0', Entitlements: ['security.insecure'] };
+    await expect(control.solve(asked)).rejects.toThrow(/policy deny-privileged: .* does not let uid 0 do so/);
   });
 
   test('what the rules leave is built, and told in the audit log without what may be secret', async () => {

@@ -12,7 +12,7 @@ const MAX_METHODS = 100;
 
 /** Sessions of clients that are there. */
 export class Sessions {
-  readonly #sessions = new AwaitedMap<{ session: WireSession; owner: string | undefined }>();
+  readonly #sessions = new AwaitedMap<WireSession>();
 
   /**
    * Takes a connection on which the client serves gRPC. Resolves when the client is gone.
@@ -30,14 +30,14 @@ export class Sessions {
     const session = new WireSession(connection, {
       id,
       sharedKey: headers['x-docker-expose-session-sharedkey'] ?? '',
+      owner: ownerAtWork(),
       methods: new Set(methods.slice(0, MAX_METHODS)),
       sibling: (other, signal) => this.find(other, signal),
     });
-    const entry = { session, owner: ownerAtWork() };
-    this.#sessions.set(id, entry);
+    this.#sessions.set(id, session);
     if (!session.ended.aborted)
       await new Promise((resolve) => session.ended.addEventListener('abort', resolve, { once: true }));
-    this.#sessions.delete(id, entry);
+    this.#sessions.delete(id, session);
   }
 
   /** @throws {TareError} NotFound: it did not come in time, or is another caller's */
@@ -46,12 +46,12 @@ export class Sessions {
     const found = await this.#sessions.find(id, SESSION_WAIT_MS, signal);
     if (!found || !belongsToCaller(found.owner))
       throw new TareError('NotFound', `no active session for ${id}: the client did not open it`);
-    return found.session;
+    return found;
   }
 
   /** Ends all. */
   close(): void {
-    for (const { session } of this.#sessions.values()) session[Symbol.dispose]();
+    for (const session of this.#sessions.values()) session[Symbol.dispose]();
   }
 }
 

@@ -26,10 +26,11 @@ let sessions = 0;
 /** One build: sends the folder, and says what was asked for and where it lies. */
 async function send(
   entries: readonly SentEntry[],
-  options: { keepsOpen?: boolean; attributes?: Record<string, string> } = {},
+  options: { keepsOpen?: boolean; attributes?: Record<string, string>; owner?: string } = {},
 ) {
   sessions += 1;
   const client = new ScriptedSession(`session ${sessions}`, () => entries);
+  client.owner = options.owner;
   const operation = localSource(parts, 'context', options.attributes ?? {});
   const context = contextOf([client.session]);
   const [tree] = await operation.run([], context);
@@ -68,6 +69,15 @@ test('a folder arrives as it was sent, and a second time nothing is asked for', 
   const second = await send(entries);
   expect(second.asked).toEqual([]);
   expect(second.layer).toBe(first.layer);
+});
+
+test('what one caller has sent is nothing that another one has', async () => {
+  const [one, other] = [{ owner: 'uid 1000' }, { owner: 'uid 1001' }];
+  const first = await send([entryOf('a')], one);
+  const second = await send([entryOf('a')], other);
+  expect(second.asked).toEqual(['a']);
+  expect(second.layer).not.toBe(first.layer);
+  expect((await send([entryOf('a')], one)).asked).toEqual([]);
 });
 
 test('only what changed is asked for, and what is gone goes', async () => {

@@ -80,7 +80,7 @@ async function receive(
   progress.status(id, { current });
   const ending = AbortSignal.any([signal, session.ended]);
   const held = await receiveKept(parts, {
-    key: `${name}:${hint}:${session.sharedKey}`,
+    key: JSON.stringify([session.owner ?? '', name, hint, session.sharedKey]),
     description: `local source for ${name}`,
     takesAll: differ === 'none',
     isKept: session.isOneTime !== true,

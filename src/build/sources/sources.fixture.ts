@@ -43,6 +43,7 @@ export class ScriptedSession {
   /** Paths whose content was asked for. */
   readonly asked: string[] = [];
   readonly filters: FolderFilter[] = [];
+  owner: string | undefined;
 
   constructor(
     id: string,

@@ -1,7 +1,8 @@
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { BuildApi, BuildApiOptions, BuildAuditEntry } from '../../api/buildkit/index.ts';
 import type { BuildSession } from '../../build/index.ts';
-import type { BuildService } from '../../engine/index.ts';
+import { type BuildService, peerOf, withinRequest } from '../../engine/index.ts';
 import { VERSION } from '../version.ts';
 
 /** BuildKit's protocol over connections of the Docker API and over a socket of its own; loaded when the first client comes. */
@@ -36,7 +37,11 @@ export class BuildFace implements AsyncDisposable {
   /** @throws {TareError} Conflict: the socket is in use */
   async listen(path: string): Promise<void> {
     const { listenForBuilds } = await import('../../api/buildkit/socket/index.ts');
-    this.#stack.use(await listenForBuilds(path, (connection) => this.serve(connection)));
+    const serve = async (connection: Socket) => {
+      const caller = peerOf(connection);
+      await withinRequest(caller === undefined ? {} : { caller }, () => this.serve(connection));
+    };
+    this.#stack.use(await listenForBuilds(path, serve));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -8,6 +8,7 @@ export function sessionWithUploads(
   return {
     id: session.id,
     sharedKey: session.sharedKey,
+    owner: session.owner,
     ended: session.ended,
     folder: (...args) => session.folder(...args),
     secret: (id) => session.secret(id),

@@ -27,6 +27,7 @@ const MAX_SECRET_BYTES = 500 << 10;
 export interface SessionIntroduction {
   id: string;
   sharedKey: string;
+  owner: string | undefined;
   /** Paths of what it serves: `/moby.filesync.v1.FileSync/DiffCopy` … */
   methods: ReadonlySet<string>;
   /** Finds other sessions. @throws {TareError} NotFound */
@@ -37,14 +38,16 @@ export interface SessionIntroduction {
 export class WireSession implements BuildSession, Disposable {
   readonly id: string;
   readonly sharedKey: string;
+  readonly owner: string | undefined;
   readonly ended: AbortSignal;
   readonly sibling: NonNullable<BuildSession['sibling']>;
   readonly #methods: ReadonlySet<string>;
   readonly #session: ClientHttp2Session;
 
-  constructor(connection: Duplex, { id, sharedKey, methods, sibling }: SessionIntroduction) {
+  constructor(connection: Duplex, { id, sharedKey, owner, methods, sibling }: SessionIntroduction) {
     this.id = id;
     this.sharedKey = sharedKey;
+    this.owner = owner;
     this.#methods = methods;
     this.sibling = sibling;
     const ended = new AbortController();

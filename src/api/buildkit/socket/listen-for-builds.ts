@@ -1,6 +1,5 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { TareError } from '../../../errors/index.ts';
 
 /** Of clients at a time. */
@@ -14,7 +13,7 @@ const MAX_CONNECTIONS = 1_000;
  */
 export async function listenForBuilds(
   path: string,
-  serve: (connection: Duplex) => Promise<void>,
+  serve: (connection: Socket) => Promise<void>,
 ): Promise<AsyncDisposable> {
   if (await answers(path))
     throw new TareError(

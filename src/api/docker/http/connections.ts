@@ -5,8 +5,8 @@ import type { Caller } from '../../../engine/index.ts';
 import { Gate } from './gate.ts';
 import type { Listener } from './listen.ts';
 
-/** Who is at the other end of a connected unix socket, by its descriptor. */
-export type PeerOf = (fd: number) => Caller;
+/** Who is at the other end of a connected unix socket. */
+export type PeerOf = (socket: Socket) => Caller | undefined;
 
 interface Connection {
   caller: Caller | undefined;
@@ -59,9 +59,7 @@ export class Connections {
       const name = [CN ?? []].flat().join(' ');
       return { kind: 'certificate', name, subject: formatSubject(certificate.subject), address };
     }
-    // The descriptor is not among net.Socket's types.
-    const fd = (socket as Socket & { _handle?: { fd?: number } | null })._handle?.fd;
-    return fd === undefined || fd < 0 ? undefined : this.#peerOf?.(fd);
+    return this.#peerOf?.(socket);
   }
 }
 
