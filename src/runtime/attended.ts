@@ -168,8 +168,16 @@ class FirstProcess {
     this.#hasEnded = hasEnded;
   }
 
+  async identity(): Promise<ProcessIdentity | undefined> {
+    for (; !this.#hasEnded(); await sleep(LOOK_MS)) {
+      const found = this.#look();
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
   /** @returns undefined: the runtime has not made it yet, or it has ended */
-  identity(): ProcessIdentity | undefined {
+  #look(): ProcessIdentity | undefined {
     if (this.#known !== undefined) return this.#known;
     const pid = Number(readOr(this.#pidFile, '0'));
     const stat = Number.isInteger(pid) && pid > 0 && !this.#hasEnded() ? readProcessStat(pid) : undefined;
@@ -180,7 +188,7 @@ class FirstProcess {
   }
 
   signal(number: number): boolean {
-    const found = this.identity();
+    const found = this.#look();
     return found !== undefined && signalProcess(found.pid, found.startTicks, number);
   }
 

@@ -35,13 +35,7 @@ export function openRuntime(options: RuntimeOptions): Runtime & Disposable {
       await runRuntime(execRoot, runtime, 'start', [id]);
     },
     kill: (id, runtime, signal, process) => kill(execRoot, id, runtime, signal, process),
-    async delete(id, runtime, force) {
-      try {
-        await runRuntime(execRoot, runtime, 'delete', force ? ['--force', id] : [id]);
-      } catch (error) {
-        if (!isAlreadyGone(error)) throw error;
-      }
-    },
+    delete: (id, runtime, force) => deleteContainer(execRoot, id, runtime, force),
     requireCheckpoints,
     checkpoint: (request) => checkpoint(execRoot, criuPath, request),
     async pause(id, runtime) {
@@ -98,6 +92,25 @@ function programOf(bundle: string): string {
     return String(config.process?.args?.[0] ?? '');
   } catch {
     return '';
+  }
+}
+
+/** How often a removal by force is tried, each time after another process took something of the container away. */
+const REMOVALS = 5;
+
+/**
+ * A runtime that stays with its container (`run`) outlives us and cleans up too: when both do it at once, the one that comes second to
+ * some file fails half-way. Asked again it finds nothing left to do.
+ */
+async function deleteContainer(execRoot: string, id: string, runtime: RuntimeBinary, force: boolean): Promise<void> {
+  for (let left = force ? REMOVALS : 1; left > 0; left -= 1) {
+    try {
+      await runRuntime(execRoot, runtime, 'delete', force ? ['--force', id] : [id]);
+      return;
+    } catch (error) {
+      if (isAlreadyGone(error)) return;
+      if (left === 1) throw error;
+    }
   }
 }
 

@@ -133,8 +133,11 @@ export interface AttendedProcess {
    * @throws {TareError} CommandNotFound, NotExecutable: it could not be run; Internal with the runtime's message
    */
   readonly ended: Promise<number>;
-  /** undefined: not there yet, or not any more. */
-  identity(): ProcessIdentity | undefined;
+  /**
+   * Once the runtime has recorded it, as `enter` needs it: the program runs before that.
+   * @returns undefined: it has ended
+   */
+  identity(): Promise<ProcessIdentity | undefined>;
   /** @returns false: there is nothing to signal (yet) */
   signal(number: number): boolean;
   /** SIGKILL, as soon as there is something to kill; with a container's first process all of its processes go. Then it ends. */
@@ -205,7 +208,7 @@ export interface Runtime {
    * its cgroup, and `delete` by force ends it.
    */
   run(request: RunRequest): Promise<AttendedProcess>;
-  /** Runs a further process in it, which does not outlive it. */
+  /** Runs a further process in it, which does not outlive it. Its first one's `identity` is known before. */
   enter(request: EnterRequest): Promise<AttendedProcess>;
   /** @param directory a bundle or an exec's folder */
   attach(directory: string): Promise<AttachStream>;

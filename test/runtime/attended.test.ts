@@ -130,7 +130,7 @@ describe.each<RuntimeBinary>([
   test('a further process enters, with streams of its own', async () => {
     const { attended, id, directory, spec } = await run(['/bin/sh', '-c', 'echo up; sleep 1000']);
     attended.stderr!.resume();
-    await new Promise((resolve) => attended.stdout.once('data', resolve));
+    await attended.identity();
     const folder = join(directory, 'one');
     mkdirSync(folder);
     const process = { ...spec.process, args: ['/bin/sh', '-c', 'cat; exit 4'] };
@@ -147,7 +147,7 @@ describe.each<RuntimeBinary>([
     const { attended, id } = await run(['/bin/sh', '-c', 'echo up; sleep 1000']);
     attended.stderr!.resume();
     await new Promise((resolve) => attended.stdout.once('data', resolve));
-    const { pid } = await eventually('the runtime has told its number', () => attended.identity() ?? false);
+    const { pid } = (await attended.identity())!;
     const monitor = execFileSync('ps', ['-o', 'ppid=', '-p', String(pid)], { encoding: 'utf8' }).trim();
     process.kill(Number(monitor), 'SIGKILL');
     await attended.ended.catch(() => undefined);
@@ -156,4 +156,21 @@ describe.each<RuntimeBinary>([
     await eventually('nothing of it is left', () => listPids(`${cgroupParent}/${id}`).length === 0);
     removeCgroup(`${cgroupParent}/${id}`);
   });
+});
+
+test('who loses a race with the runtime that cleans up too asks again', async () => {
+  const directory = join(root, 'racing');
+  mkdirSync(directory);
+  const program = join(directory, 'runtime');
+  const asked = join(directory, 'asked');
+  // As Debian's crun fails when the state goes away beneath it.
+  const lost = `echo 'cannot rm state directory \`x\`: No such file or directory' >&2; exit 1`;
+  writeFileSync(program, `#!/bin/sh\n[ -e ${asked} ] || { touch ${asked}; ${lost}; }\nexec /usr/bin/crun "$@"\n`, {
+    mode: 0o755,
+  });
+  const racing: RuntimeBinary = { name: 'crun', path: program, args: [] };
+  await runtime.delete('nobody', racing, true);
+  expect(existsSync(asked)).toBe(true);
+  rmSync(asked);
+  await expect(runtime.delete('nobody', racing, false)).rejects.toThrow('cannot rm state directory');
 });

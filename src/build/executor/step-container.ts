@@ -167,11 +167,16 @@ interface OpenStepState {
   network: StepNetwork;
 }
 
+interface FirstProcess {
+  process: AttendedProcess;
+  spec: OciSpec;
+}
+
 class OpenStep implements StepContainer {
   readonly #state: OpenStepState;
   readonly #targets: MountTargets;
   readonly #running = new Set<AttendedProcess>();
-  #first: { process: AttendedProcess; spec: OciSpec } | undefined;
+  #first: FirstProcess | undefined;
   #owned: AsyncDisposableStack | undefined;
   #entered = 0;
   #isClean = false;
@@ -200,7 +205,7 @@ class OpenStep implements StepContainer {
     const attended =
       this.#first === undefined
         ? await this.#startFirst(process, secretEnv, common)
-        : await this.#startBeside(this.#first.spec, process, secretEnv, common);
+        : await this.#startBeside(this.#first, process, secretEnv, common);
     this.#running.add(attended);
     const stop = () => void attended.kill();
     context.signal.addEventListener('abort', stop, { once: true });
@@ -266,7 +271,7 @@ class OpenStep implements StepContainer {
   }
 
   async #startBeside(
-    spec: OciSpec,
+    first: FirstProcess,
     process: StepProcess,
     secretEnv: readonly string[],
     common: { runtime: ReturnType<BuilderParts['runtimeBinary']>; terminal: boolean; stdin: boolean },
@@ -278,11 +283,12 @@ class OpenStep implements StepContainer {
       ...{ command: meta.args, env: [], workingDir: meta.cwd, tty: process.terminal },
       privileged: process.security === SecurityMode.INSECURE,
     };
-    const entering = buildExecProcess(spec.process, settings, user, parts.facts.capabilities);
+    const entering = buildExecProcess(first.spec.process, settings, user, parts.facts.capabilities);
     entering.env = stepEnvironment(meta, secretEnv, user?.home ?? '/', process.terminal);
     this.#entered += 1;
     const folder = join(directory, `process${this.#entered}`);
     mkdirSync(folder, { mode: 0o700 });
+    if ((await first.process.identity()) === undefined) throw new TareError('Conflict', 'the step has ended');
     return await parts.runtime.enter({ containerId: id, process: entering, directory: folder, ...common });
   }
 
