@@ -1,7 +1,6 @@
-import { once } from 'node:events';
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { type ErrorKind, kindOf, messageOf, TareError } from '../../../errors/index.ts';
-import { MessageReader, writeMessage } from '../session/grpc-call.ts';
+import { messageBatches, wroteMessage } from '../session/grpc-messages.ts';
 import type { MessageStream } from '../session/message-stream.ts';
 
 const UNKNOWN = 2;
@@ -32,17 +31,7 @@ export class ServedCall implements MessageStream {
 
   async send(...pieces: readonly Uint8Array[]): Promise<void> {
     this.#mustBeThere();
-    if (writeMessage(this.#stream, pieces) || !this.#stream.writableNeedDrain) return;
-    const closed = new AbortController();
-    const onClose = () => closed.abort();
-    this.#stream.once('close', onClose);
-    try {
-      await once(this.#stream, 'drain', { signal: closed.signal });
-    } catch {
-      throw this.#gone();
-    } finally {
-      this.#stream.off('close', onClose);
-    }
+    if (!(await wroteMessage(this.#stream, pieces))) throw this.#gone();
   }
 
   end(): void {
@@ -59,12 +48,8 @@ export class ServedCall implements MessageStream {
   }
 
   async *batches(): AsyncGenerator<Uint8Array[], void> {
-    const reader = new MessageReader(this.#path);
     try {
-      for await (const chunk of this.#stream as AsyncIterable<Buffer>) {
-        const messages = reader.push(chunk);
-        if (messages.length > 0) yield messages;
-      }
+      yield* messageBatches(this.#stream, this.#path);
     } catch (error) {
       throw error instanceof TareError ? error : this.#gone(error);
     }

@@ -1,13 +1,7 @@
-import { once } from 'node:events';
 import { type ClientHttp2Session, type ClientHttp2Stream, constants, type IncomingHttpHeaders } from 'node:http2';
-import type { Writable } from 'node:stream';
 import { type ErrorKind, TareError } from '../../../errors/index.ts';
+import { messageBatches, wroteMessage } from './grpc-messages.ts';
 import type { MessageStream } from './message-stream.ts';
-
-/** Of one message; a folder's entries and pieces of files are far smaller. */
-const MAX_MESSAGE_BYTES = 16 << 20;
-/** A message's flag (compressed or not) and length. */
-const PREFIX_BYTES = 5;
 
 /** An error that the other side told. */
 export class CallFailed extends TareError {
@@ -64,7 +58,7 @@ export class GrpcCall implements MessageStream {
 
   async send(...pieces: readonly Uint8Array[]): Promise<void> {
     if (this.#stream.destroyed || this.#stream.closed) throw await this.#failure();
-    if (!writeMessage(this.#stream, pieces) && this.#stream.writableNeedDrain) await this.#room();
+    if (!(await wroteMessage(this.#stream, pieces))) throw await this.#failure();
   }
 
   /** Nothing more will be sent. */
@@ -78,12 +72,8 @@ export class GrpcCall implements MessageStream {
    * @throws {TareError} what the other side says at its end, or Unavailable: it is gone
    */
   async *batches(): AsyncGenerator<Uint8Array[], void> {
-    const reader = new MessageReader(this.#path);
     try {
-      for await (const chunk of this.#stream as AsyncIterable<Buffer>) {
-        const messages = reader.push(chunk);
-        if (messages.length > 0) yield messages;
-      }
+      yield* messageBatches(this.#stream, this.#path);
     } catch (error) {
       if (error instanceof TareError) throw error;
       throw await this.#failure(error);
@@ -99,19 +89,6 @@ export class GrpcCall implements MessageStream {
 
   [Symbol.dispose](): void {
     if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_CANCEL);
-  }
-
-  async #room(): Promise<void> {
-    const closed = new AbortController();
-    const onClose = () => closed.abort();
-    this.#stream.once('close', onClose);
-    try {
-      await once(this.#stream, 'drain', { signal: closed.signal });
-    } catch {
-      throw await this.#failure();
-    } finally {
-      this.#stream.off('close', onClose);
-    }
   }
 
   async #failureOrNone(cause?: unknown): Promise<TareError | undefined> {
@@ -138,20 +115,6 @@ export class GrpcCall implements MessageStream {
       new TareError('Unavailable', `${this.#path}: the other side ended the call early`)
     );
   }
-}
-
-/** @returns false: wait until there is room for the next one */
-export function writeMessage(stream: Writable, pieces: readonly Uint8Array[]): boolean {
-  const prefix = Buffer.alloc(PREFIX_BYTES);
-  prefix.writeUInt32BE(
-    pieces.reduce((sum, piece) => sum + piece.length, 0),
-    1,
-  );
-  stream.cork();
-  let hasRoom = stream.write(prefix);
-  for (const piece of pieces) if (piece.length > 0) hasRoom = stream.write(piece);
-  stream.uncork();
-  return hasRoom;
 }
 
 /** Calls a method that takes and gives one message. */
@@ -189,63 +152,5 @@ function messageIn(headers: IncomingHttpHeaders): string {
     return decodeURIComponent(text);
   } catch {
     return text;
-  }
-}
-
-/** Cuts a stream into messages. */
-export class MessageReader {
-  readonly #path: string;
-  readonly #prefix = Buffer.alloc(PREFIX_BYTES);
-  #prefixLength = 0;
-  #message: Buffer | undefined;
-  #filled = 0;
-
-  constructor(path: string) {
-    this.#path = path;
-  }
-
-  push(chunk: Buffer): Uint8Array[] {
-    const messages: Uint8Array[] = [];
-    let at = 0;
-    while (at < chunk.length) {
-      if (this.#message === undefined) {
-        const taken = Math.min(PREFIX_BYTES - this.#prefixLength, chunk.length - at);
-        chunk.copy(this.#prefix, this.#prefixLength, at, at + taken);
-        this.#prefixLength += taken;
-        at += taken;
-        if (this.#prefixLength < PREFIX_BYTES) break;
-        const length = this.#length();
-        this.#prefixLength = 0;
-        if (chunk.length - at >= length) {
-          // Whole in here: no copy.
-          messages.push(chunk.subarray(at, at + length));
-          at += length;
-          continue;
-        }
-        this.#message = Buffer.allocUnsafe(length);
-        this.#filled = 0;
-      }
-      const taken = Math.min(this.#message.length - this.#filled, chunk.length - at);
-      chunk.copy(this.#message, this.#filled, at, at + taken);
-      this.#filled += taken;
-      at += taken;
-      if (this.#filled === this.#message.length) {
-        messages.push(this.#message);
-        this.#message = undefined;
-      }
-    }
-    return messages;
-  }
-
-  #length(): number {
-    if (this.#prefix[0] !== 0)
-      throw new TareError('Unsupported', `${this.#path}: messages come compressed, which nobody asked for`);
-    const length = this.#prefix.readUInt32BE(1);
-    if (length > MAX_MESSAGE_BYTES)
-      throw new TareError(
-        'InvalidArgument',
-        `${this.#path}: a message of ${length} bytes; ${MAX_MESSAGE_BYTES} are the most`,
-      );
-    return length;
   }
 }
