@@ -1,30 +1,15 @@
 import { mkdir } from 'node:fs/promises';
 import type { SentEntry, SentFolder } from '../../build/index.ts';
 import { TareError } from '../../errors/index.ts';
+import { AT_FDCWD, O_DIRECTORY, OpenFile, openAt, S_IFMT, S_IFREG, toByteString } from '../../linux/index.ts';
 import {
-  AT_FDCWD,
-  O_DIRECTORY,
-  OpenFile,
-  openAt,
-  S_IFBLK,
-  S_IFCHR,
-  S_IFDIR,
-  S_IFIFO,
-  S_IFLNK,
-  S_IFMT,
-  S_IFREG,
-  toByteString,
-} from '../../linux/index.ts';
-import { encodeHeader, endOfArchive, extractInto, padding, type TarEntryType } from '../../storage/index.ts';
-
-const types: Readonly<Record<number, TarEntryType>> = {
-  [S_IFREG]: 'file',
-  [S_IFDIR]: 'directory',
-  [S_IFLNK]: 'link',
-  [S_IFCHR]: 'character',
-  [S_IFBLK]: 'block',
-  [S_IFIFO]: 'fifo',
-};
+  encodeHeader,
+  endOfArchive,
+  extractInto,
+  packedTypes,
+  padding,
+  type TarEntryType,
+} from '../../storage/index.ts';
 
 /**
  * Puts what a builder sends into a folder of the user's, beside what is there. All of it becomes his own, whatever it was in the
@@ -55,7 +40,7 @@ async function* archiveOf(sent: SentFolder, signal: AbortSignal): AsyncGenerator
 }
 
 function typeOf({ mode, path }: SentEntry): TarEntryType {
-  const type = types[mode & S_IFMT];
+  const type = packedTypes[mode & S_IFMT];
   if (type !== undefined) return type;
   throw new TareError('InvalidArgument', `${JSON.stringify(path)} of the result is of no type that a folder can hold`);
 }

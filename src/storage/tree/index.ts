@@ -1,4 +1,4 @@
 export { ByteBudget } from './budget.ts';
 export { extractInto } from './extract-stream.ts';
-export { archiveOf, packEntry, packFolder, writeTar } from './pack.ts';
+export { archiveOf, packEntry, packedTypes, packFolder, writeTar } from './pack.ts';
 export { removeTree, removeTreeSync } from './remove.ts';

@@ -31,7 +31,8 @@ const PIECE_BYTES = 256 * 1024;
 /** How long reading may hold the event loop in one go. */
 const SLICE_MS = 4;
 
-export const packedTypes: Record<number, TarEntryType> = {
+/** What an archive calls the types of files, by their bits in the mode. */
+export const packedTypes: Readonly<Record<number, TarEntryType>> = {
   [S_IFREG]: 'file',
   [S_IFDIR]: 'directory',
   [S_IFLNK]: 'link',
