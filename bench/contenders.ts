@@ -1,8 +1,9 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
-import { basename, join } from 'node:path';
-import { dockerClient, TestEngine } from '../test/support/engine.ts';
-import { type ExecuteOptions, eventually, execute, type Result } from '../test/support/execute.ts';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { startDockerd } from '../test/support/dockerd.ts';
+import { TestEngine } from '../test/support/engine.ts';
+import { type ExecuteOptions, execute, type Result } from '../test/support/execute.ts';
 import { Namespaces } from '../test/support/namespaces.ts';
 import { client, Timer } from './timer.ts';
 
@@ -57,50 +58,19 @@ export async function openTare(face: 'docker' | 'in-process'): Promise<Contender
  */
 export async function openDocker(flags: readonly string[] = []): Promise<Contender | undefined> {
   if (!existsSync('/usr/sbin/dockerd')) return undefined;
-  // Two of them may be there at once.
-  const cgroupOf = (root: string) => `tare-bench-docker-${basename(root)}`;
-  const space = await Namespaces.open(cgroupOf);
-  const { root } = space;
-  const socket = join(root, 'docker.sock');
+  await using undo = new AsyncDisposableStack();
   try {
-    mkdirSync(join(root, 'config'));
-    symlinkSync(join(dockerClient, 'usr/libexec/docker/cli-plugins'), join(root, 'config', 'cli-plugins'));
-    // Its runtime files have fixed places below /run.
-    await space.run(['mount', '-t', 'tmpfs', 'tmpfs', '/run']);
-    const daemon = space.spawn([
-      'dockerd',
-      '--data-root',
-      join(root, 'data'),
-      '--exec-root',
-      '/run/docker',
-      '--pidfile',
-      '/run/docker.pid',
-      '--host',
-      `unix://${socket}`,
-      '--cgroup-parent',
-      `/${cgroupOf(root)}`,
-      '--log-level',
-      'error',
-      ...flags,
-    ]);
-    let log = '';
-    for (const stream of [daemon.stdout, daemon.stderr]) {
-      stream.on('data', (chunk: Buffer) => {
-        log = (log + chunk.toString()).slice(-4000);
-      });
-    }
-    await eventually('dockerd listens', () => {
-      if (daemon.exitCode !== null) throw new Error(`dockerd ended: ${log}`);
-      return existsSync(socket);
-    });
-    const env = { DOCKER_HOST: `unix://${socket}`, DOCKER_CONFIG: join(root, 'config') };
+    const { space, socket, cgroup, env } = await startDockerd('tare-bench-docker', () => flags);
+    undo.use(space);
     const timer = new Timer((argv) => space.spawn(argv));
     const cli: Contender['cli'] = (args, options) =>
       space.run([client, ...args], { ...options, env: { ...env, ...options?.env } });
+    const version = (await cli(['version', '--format', '{{.Server.Version}}'])).stdout.trim();
+    undo.move();
     return {
-      version: `Docker ${(await cli(['version', '--format', '{{.Server.Version}}'])).stdout.trim()}`,
+      version: `Docker ${version}`,
       socket,
-      cgroup: cgroupOf(root),
+      cgroup,
       host: { holderPid: space.pid, run: (argv) => space.run(argv) },
       cli,
       spawn: (args) => space.spawn([client, ...args], env),
@@ -111,7 +81,6 @@ export async function openDocker(flags: readonly string[] = []): Promise<Contend
       [Symbol.asyncDispose]: () => space[Symbol.asyncDispose](),
     };
   } catch (error) {
-    await space[Symbol.asyncDispose]();
     console.error(`Docker is not measured: ${error instanceof Error ? error.message : error}`);
     return undefined;
   }

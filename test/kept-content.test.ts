@@ -4,21 +4,12 @@ import { expect, test } from 'vitest';
 import { busybox, TestEngine } from './support/engine.ts';
 import { eventually } from './support/execute.ts';
 import { busyboxEntries, ociArchive } from './support/image.ts';
+import { random, seed } from './support/random.ts';
 import { startRegistry } from './support/registry.ts';
 import { tunnel } from './support/registry-tunnel.ts';
 import { tar } from './support/tar.ts';
 
 const kills = Math.ceil(Number(process.env['TARE_KILLS'] ?? 12) * 0.75);
-const seed = Number(process.env['TARE_SEED'] ?? Date.now() % 1e9);
-
-/** The same numbers for the same seed. */
-function random(from: number): () => number {
-  let state = from;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 
 const base = tar(busyboxEntries());
 const layerOf = (name: string, bytes: number) =>

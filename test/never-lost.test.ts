@@ -5,19 +5,10 @@ import { busybox, TestEngine } from './support/engine.ts';
 import { eventually } from './support/execute.ts';
 import { busyboxEntries, busyboxImage, dockerArchive } from './support/image.ts';
 import { hierarchies } from './support/namespaces.ts';
+import { random, seed } from './support/random.ts';
 import { tar } from './support/tar.ts';
 
 const kills = Number(process.env['TARE_KILLS'] ?? 12);
-const seed = Number(process.env['TARE_SEED'] ?? Date.now() % 1e9);
-
-/** The same numbers for the same seed. */
-function random(from: number): () => number {
-  let state = from;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 
 /** What the kernel and the disk hold of containers that are not among `alive`. */
 async function leftovers(engine: TestEngine, alive: readonly string[]): Promise<string[]> {

@@ -6,26 +6,17 @@ import { changesOf, type DiskChange, scanDisk } from './support/disk-recording.t
 import { TestEngine } from './support/engine.ts';
 import { ociArchive } from './support/image.ts';
 import { survivors, writeDisk } from './support/power-cut.ts';
+import { random, seed } from './support/random.ts';
 import { startRegistry } from './support/registry.ts';
 import { tunnel } from './support/registry-tunnel.ts';
 import { systemCalls, tracedCalls, traceFlags } from './support/system-calls.ts';
 import { type TarEntry, tar } from './support/tar.ts';
 
 const cuts = Number(process.env['TARE_POWER_CUTS'] ?? 9);
-const seed = Number(process.env['TARE_SEED'] ?? Date.now() % 1e9);
-
-/** The same numbers for the same seed. */
-function numbers(from: number): () => number {
-  let state = from;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 
 /** Bytes that do not compress. */
 const noise = (sizeBytes: number, from: number): Buffer => {
-  const next = numbers(from);
+  const next = random(from);
   return Buffer.from(Array.from({ length: sizeBytes }, () => Math.floor(next() * 256)));
 };
 
@@ -105,7 +96,7 @@ test(
         ],
       },
     ];
-    const next = numbers(seed);
+    const next = random(seed);
     for (const [index, { again, earlier, commands }] of scenarios.entries()) {
       const { root, changes } = await record(earlier, commands);
       // Otherwise the recording missed what it is about.

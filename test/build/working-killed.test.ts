@@ -4,19 +4,10 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { TestEngine } from '../support/engine.ts';
 import { eventually } from '../support/execute.ts';
+import { random, seed } from '../support/random.ts';
 import { buildLeftovers } from './build-leftovers.ts';
 
 const kills = Number(process.env['TARE_BUILD_KILLS'] ?? 4);
-const seed = Number(process.env['TARE_SEED'] ?? Date.now() % 1e9);
-
-/** The same numbers for the same seed. */
-function random(from: number): () => number {
-  let state = from;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 
 test(
   `steps and commits of a working container are killed at ${kills} points: it loses nothing (seed ${seed})`,

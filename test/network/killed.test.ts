@@ -3,18 +3,9 @@ import { call } from '../support/api-call.ts';
 import { busybox, TestEngine } from '../support/engine.ts';
 import { eventually } from '../support/execute.ts';
 import { restingHoldings } from '../support/holdings.ts';
+import { random, seed } from '../support/random.ts';
 
 const kills = Number(process.env['TARE_NETWORK_KILLS'] ?? 9);
-const seed = Number(process.env['TARE_SEED'] ?? Date.now() % 1e9);
-
-/** The same numbers for the same seed. */
-function random(from: number): () => number {
-  let state = from;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 
 /** Where a container is, as the kernel of its host has it and as the engine says. */
 interface Place {

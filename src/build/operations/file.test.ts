@@ -4,44 +4,19 @@ import { dirname, join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type FileAction, FileActionSchema, FileOpSchema } from '../../protocol/index.ts';
-import { type LayerStore, openLayerStore } from '../../storage/index.ts';
-import type { OperationContext } from '../operation.ts';
 import { emptyTree, type Tree } from '../tree.ts';
 import { fileOperation } from './file.ts';
+import { openTreeStore, quietContext, type TreeStore } from './tree-store.fixture.ts';
 
-const context: OperationContext = {
-  signal: new AbortController().signal,
-  progress: { log() {}, status() {}, warn() {} },
-  sessions: () => [],
-  allows: () => false,
-};
-
-let directory: string;
-let store: LayerStore & AsyncDisposable;
-let count = 0;
+let trees: TreeStore;
 
 beforeAll(async () => {
-  directory = execFileSync('mktemp', ['-d', '/tmp/tare-file-op.XXXXXX'], { encoding: 'utf8' }).trim();
-  store = await openLayerStore({
-    directory: join(directory, 'layers'),
-    snapshotDirectory: join(directory, 'snapshots'),
-  });
+  trees = await openTreeStore();
 });
 
-afterAll(async () => {
-  await store[Symbol.asyncDispose]();
-  execFileSync('rm', ['-rf', directory]);
-});
+afterAll(() => trees[Symbol.asyncDispose]());
 
-/** A tree of a function's making. */
-async function tree(work: (root: string) => void, base: Tree = emptyTree): Promise<Tree> {
-  count += 1;
-  const key = `made-${count}`;
-  await store.prepare(key, base.layers, { isTransient: true, isBare: true });
-  work(store.mount(key, { volatile: true }));
-  store.unmount(key);
-  return { layers: [...base.layers, await store.freeze(key)] };
-}
+const tree: TreeStore['tree'] = (...made) => trees.tree(...made);
 
 /** A tree of these files: a name that ends in a slash is a folder, one with an arrow a link. */
 const files = (...names: string[]): Promise<Tree> =>
@@ -55,9 +30,9 @@ const files = (...names: string[]): Promise<Tree> =>
   });
 
 async function listed(shown: Tree): Promise<string[]> {
-  const target = join(directory, 'shown');
+  const target = join(trees.directory, 'shown');
   mkdirSync(target, { recursive: true });
-  await using _mount = await store.mountTree(shown.layers, target);
+  await using _mount = await trees.store.mountTree(shown.layers, target);
   return execFileSync('find', ['.', '-mindepth', '1', '-printf', '%P%y %l\n'], { cwd: target, encoding: 'utf8' })
     .split('\n')
     .filter((line) => line !== '')
@@ -71,8 +46,8 @@ async function listed(shown: Tree): Promise<string[]> {
 }
 
 const run = async (actions: readonly FileAction[], ...inputs: Tree[]): Promise<Tree> => {
-  const operation = fileOperation({ layers: store }, create(FileOpSchema, { actions: [...actions] }), { inputs });
-  const outputs = await operation.run(inputs, context);
+  const operation = fileOperation({ layers: trees.store }, create(FileOpSchema, { actions: [...actions] }), { inputs });
+  const outputs = await operation.run(inputs, quietContext);
   return outputs[0]!;
 };
 
@@ -250,11 +225,11 @@ test.each([
     want: '/*.c not found',
   },
 ])('copy refuses $say', async ({ from, to, copy: [src, dest], more, want }) => {
-  const before = await store.localLayers();
+  const before = await trees.store.localLayers();
   const [base, source] = [await files(...to), await files(...from)];
   await expect(run([copy(src!, dest!, more)], base, source)).rejects.toThrow(want);
-  expect((await store.localLayers()).length).toBe(before.length + 2);
-  expect(await store.snapshots()).toEqual([]);
+  expect((await trees.store.localLayers()).length).toBe(before.length + 2);
+  expect(await trees.store.snapshots()).toEqual([]);
 });
 
 test('owners, modes, times and hard links', async () => {
@@ -277,8 +252,8 @@ test('owners, modes, times and hard links', async () => {
     plain,
     source,
   );
-  const target = join(directory, 'shown');
-  await using _mount = await store.mountTree(dressed.layers, target);
+  const target = join(trees.directory, 'shown');
+  await using _mount = await trees.store.mountTree(dressed.layers, target);
   const stat = (path: string) =>
     execFileSync('stat', ['-c', '%u:%g %a %h %Y', path], { cwd: target, encoding: 'utf8' }).trim();
   expect(stat('plain/a')).toBe('0:0 640 2 1000');
@@ -339,11 +314,11 @@ test('a chain of actions makes one layer', async () => {
 
 test('a copy is known by what it copies, and not by where that lay or when it was made', async () => {
   const operation = (op: FileAction) =>
-    fileOperation({ layers: store }, create(FileOpSchema, { actions: [op] }), { inputs: [{}, {}] });
+    fileOperation({ layers: trees.store }, create(FileOpSchema, { actions: [op] }), { inputs: [{}, {}] });
   const digest = async (op: FileAction, source: Tree) => {
-    const map = await operation(op).cacheMap(context);
+    const map = await operation(op).cacheMap(quietContext);
     expect(map.dependencies[0]).toEqual({});
-    return `${map.digest} ${await map.dependencies[1]!.contentDigest!(source, context)}`;
+    return `${map.digest} ${await map.dependencies[1]!.contentDigest!(source, quietContext)}`;
   };
   const [one, other] = [await files('a/x', 'a/y'), await files('b/a/x', 'b/a/y', 'c')];
   const more = await files('a/x', 'a/z');

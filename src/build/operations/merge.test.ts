@@ -1,52 +1,27 @@
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DiffOpSchema, MergeOpSchema } from '../../protocol/index.ts';
-import { type LayerStore, openLayerStore } from '../../storage/index.ts';
-import type { OperationContext } from '../operation.ts';
-import { emptyTree, type Tree } from '../tree.ts';
+import type { Tree } from '../tree.ts';
 import { diffOperation } from './diff.ts';
 import { mergeOperation } from './merge.ts';
+import { openTreeStore, quietContext, type TreeStore } from './tree-store.fixture.ts';
 
-const context: OperationContext = {
-  signal: new AbortController().signal,
-  progress: { log() {}, status() {}, warn() {} },
-  sessions: () => [],
-  allows: () => false,
-};
-
-let directory: string;
-let store: LayerStore & AsyncDisposable;
-let count = 0;
+let trees: TreeStore;
 
 beforeAll(async () => {
-  directory = execFileSync('mktemp', ['-d', '/tmp/tare-merge-op.XXXXXX'], { encoding: 'utf8' }).trim();
-  store = await openLayerStore({
-    directory: join(directory, 'layers'),
-    snapshotDirectory: join(directory, 'snapshots'),
-  });
+  trees = await openTreeStore();
 });
 
-afterAll(async () => {
-  await store[Symbol.asyncDispose]();
-  execFileSync('rm', ['-rf', directory]);
-});
+afterAll(() => trees[Symbol.asyncDispose]());
 
-async function tree(work: (root: string) => void, base: Tree = emptyTree): Promise<Tree> {
-  count += 1;
-  const key = `made-${count}`;
-  await store.prepare(key, base.layers, { isTransient: true, isBare: true });
-  work(store.mount(key, { volatile: true }));
-  store.unmount(key);
-  return { layers: [...base.layers, await store.freeze(key)] };
-}
+const tree: TreeStore['tree'] = (...made) => trees.tree(...made);
 
 async function contents({ layers }: Tree): Promise<Record<string, string>> {
-  const target = join(directory, 'shown');
+  const target = join(trees.directory, 'shown');
   mkdirSync(target, { recursive: true });
-  await using _mount = await store.mountTree(layers, target);
+  await using _mount = await trees.store.mountTree(layers, target);
   const names = readdirSync(target, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   return Object.fromEntries(
     names.map((entry) => [
@@ -58,11 +33,11 @@ async function contents({ layers }: Tree): Promise<Record<string, string>> {
 
 const diff = async (lower: Tree, upper: Tree): Promise<Tree> => {
   const op = create(DiffOpSchema, { lower: { input: 0n }, upper: { input: 1n } });
-  return (await diffOperation({ layers: store }, op, { inputs: [{}, {}] }).run([lower, upper], context))[0]!;
+  return (await diffOperation({ layers: trees.store }, op, { inputs: [{}, {}] }).run([lower, upper], quietContext))[0]!;
 };
 const merge = async (...trees: Tree[]): Promise<Tree> => {
   const op = create(MergeOpSchema, { inputs: trees.map((_, index) => ({ input: BigInt(index) })) });
-  return (await mergeOperation({}, op, { inputs: trees }).run(trees, context))[0]!;
+  return (await mergeOperation({}, op, { inputs: trees }).run(trees, quietContext))[0]!;
 };
 
 test('what a step changed is laid over another tree, deletions as well', async () => {
@@ -116,7 +91,7 @@ test('a merge of merges of the same tree does not grow without end', async () =>
   });
   let doubled: Tree = await tree((root) => writeFileSync(join(root, 'a'), 'a'));
   const grow = async () => {
-    for (let times = 0; times < 30; times += 1) doubled = (await merge.run([doubled], context))[0]!;
+    for (let times = 0; times < 30; times += 1) doubled = (await merge.run([doubled], quietContext))[0]!;
   };
   await expect(grow()).rejects.toThrow(/a merge of 16384 layers: at most 10000/);
 });

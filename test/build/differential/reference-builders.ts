@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { cache } from '../../support/built.ts';
+import { startDockerd } from '../../support/dockerd.ts';
 import { dockerClient } from '../../support/engine.ts';
-import { eventually, type Result } from '../../support/execute.ts';
+import type { Result } from '../../support/execute.ts';
 import { busyboxImage } from '../../support/image.ts';
 import { Namespaces } from '../../support/namespaces.ts';
 import type { Case } from './case.ts';
@@ -41,55 +42,20 @@ export async function openBuildKit(): Promise<ReferenceBuilder> {
 
 /** @param configuration `daemon.json` */
 export async function openDocker(configuration: object = {}): Promise<DockerEngine> {
-  const cgroupOf = (root: string) => `tare-test-docker-${basename(root)}`;
-  const space = await Namespaces.open(cgroupOf);
-  await using undo = new AsyncDisposableStack();
-  undo.use(space);
-  const { root } = space;
-  const socket = join(root, 'docker.sock');
-  mkdirSync(join(root, 'config'));
-  symlinkSync(join(dockerClient, 'usr/libexec/docker/cli-plugins'), join(root, 'config', 'cli-plugins'));
-  await space.run(['mount', '-t', 'tmpfs', 'tmpfs', '/run']);
-  writeFileSync(join(root, 'daemon.json'), JSON.stringify(configuration));
   const path = `${join(engine, 'usr/bin')}:${join(engine, 'usr/sbin')}:${process.env['PATH']}`;
-  const daemon = space.spawn(
-    [
-      'dockerd',
-      '--config-file',
-      join(root, 'daemon.json'),
-      '--data-root',
-      join(root, 'data'),
-      '--exec-root',
-      '/run/docker',
-      '--pidfile',
-      '/run/docker.pid',
-      '--host',
-      `unix://${socket}`,
-      '--cgroup-parent',
-      `/${cgroupOf(root)}`,
-      '--log-level',
-      'error',
-    ],
-    { PATH: path },
-  );
-  let log = '';
-  for (const stream of [daemon.stdout, daemon.stderr])
-    stream.on('data', (chunk: Buffer) => {
-      log = (log + chunk.toString()).slice(-4000);
-    });
-  await eventually('dockerd listens', () => {
-    if (daemon.exitCode !== null) throw new Error(`dockerd ended: ${log}`);
-    return existsSync(socket);
-  });
-  const env = { DOCKER_HOST: `unix://${socket}`, DOCKER_CONFIG: join(root, 'config') };
+  const configured = (root: string): string[] => {
+    const file = join(root, 'daemon.json');
+    writeFileSync(file, JSON.stringify(configuration));
+    return ['--config-file', file];
+  };
+  const { space, socket, env } = await startDockerd('tare-test-docker', configured, { PATH: path });
   const docker = (args: readonly string[], cwd?: string): Promise<Result> =>
     space.run([client, ...args], { env, timeoutMs: 120_000, ...(cwd === undefined ? {} : { cwd }) });
-  const owned = undo.move();
   return {
-    ...{ root, docker, host: `unix://${socket}` },
+    ...{ root: space.root, docker, host: `unix://${socket}` },
     run: (argv, options) => space.run(argv, options),
     spawn: (argv, variables) => space.spawn(argv, variables),
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+    [Symbol.asyncDispose]: () => space[Symbol.asyncDispose](),
   };
 }
 
