@@ -53,6 +53,8 @@ export interface BuildImages {
       progress(part: string, currentBytes: number, totalBytes: number): void;
     },
   ): Promise<PulledImage>;
+  /** The manifest of an image that is here, by a name or an id; undefined: there is none. @throws as `resolve` */
+  stored(ref: string): Promise<Descriptor | undefined>;
   /** A registry's repository, for pushing and for caches. */
   repository(ref: string, options: { insecure?: boolean; sessions: readonly BuildSession[] }): Promise<Repository>;
   /** Blobs that images here have a layer as, the bytes of which are stored; empty: none. */

@@ -174,6 +174,20 @@ describe('with another machine', () => {
     expect(JSON.parse(stdout)).toEqual([`${app}@${await digest('second')}`]);
   });
 
+  test('a cache inside of an image that no registry has', async () => {
+    const context = contextOf(first, 'FROM busybox:test\nRUN head -c 16 /dev/urandom > /stamp\n');
+    const name = `${registry.address}/nothing:inside`;
+    const inline = ['--build-arg', 'BUILDKIT_INLINE_CACHE=1', '--tag', name];
+    const made = await build(first, context, inline);
+    await first.cli(['builder', 'prune', '--all', '--force']);
+    for (const from of [name, made.id]) {
+      const again = await build(first, context, [...inline, '--cache-from', from]);
+      expect(Object.values(stepsOf(again.stderr))).toEqual(['CACHED']);
+      expect(again.id).toBe(made.id);
+      await first.cli(['builder', 'prune', '--all', '--force']);
+    }
+  });
+
   test('the layers of a base that is no image here stay for an image that is made of the cache', async () => {
     await registry.seed('base', 'test', { layers: [readFileSync(busyboxImage().rootfs)] });
     const context = contextOf(first, `FROM ${registry.address}/base:test\nRUN echo kept > /kept\n`);

@@ -12,6 +12,7 @@ import {
   MAX_MANIFEST_BYTES,
   type Manifest,
   type Progress,
+  parseAnyReference,
   parseImageConfig,
   parseManifest,
   parseReference,
@@ -32,7 +33,7 @@ import { knownLayers } from '../image-load.ts';
 import type { ImageParts } from '../image-parts.ts';
 import { recordWithVariants } from '../image-pulled.ts';
 import { everyImage, imageEvent, putName, type RecordedImage } from '../image-records.ts';
-import { findNamed } from '../image-resolve.ts';
+import { findNamed, resolveImage } from '../image-resolve.ts';
 import { variantFor } from '../image-variants.ts';
 import { recordPush } from '../push-records.ts';
 
@@ -61,6 +62,12 @@ export function openBuildImages(parts: BuildImageParts): BuildImages {
       return stored ?? (await resolveRemote(parts, reference, options));
     },
     pull: (ref, manifest, options) => pull(parts, checked(parts, ref), manifest, options),
+    stored: async (ref) => {
+      const image = imageHere(parts, ref);
+      if (image === undefined) return undefined;
+      await parts.trust?.checkRun(image, ref);
+      return (await parts.content.has(image.manifest.digest)) ? image.manifest : undefined;
+    },
     repository: async (ref, { insecure = false, sessions }) => {
       const reference = checked(parts, ref);
       const registries = await (insecure ? parts.insecureRegistries() : parts.registries());
@@ -95,6 +102,17 @@ function checked(parts: BuildImageParts, ref: string): Reference {
   const reference = withDefaultTag(parseReference(ref));
   parts.registryCheck?.()(reference);
   return reference;
+}
+
+function imageHere(parts: BuildImageParts, ref: string): RecordedImage | undefined {
+  const parsed = parseAnyReference(ref);
+  if ('name' in parsed) parts.registryCheck?.()(parsed.name);
+  try {
+    return resolveImage(parts.db, ref);
+  } catch (error) {
+    if (kindOf(error) === 'NotFound') return undefined;
+    throw error;
+  }
 }
 
 /** The first of the clients that knows somebody there. */

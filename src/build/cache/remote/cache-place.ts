@@ -6,8 +6,8 @@ import type { BuilderParts } from '../../builder-parts.ts';
 import type { Attributes } from '../../exporters/attributes.ts';
 import type { BuildSession } from '../../session.ts';
 
-/** Where a cache lies: a repository, or a folder at the client. */
-export interface CachePlace {
+/** Where a cache is read: an image that is here, a repository, or a folder at the client. */
+export interface CacheSource {
   /** For progress and errors: `registry:example.com/app:cache`. */
   readonly name: string;
   /** @throws {TareError} NotFound: there is no cache (yet) */
@@ -15,6 +15,10 @@ export interface CachePlace {
   /** A document by its digest, checked. */
   document(descriptor: Descriptor, limitBytes: number, signal: AbortSignal): Promise<Uint8Array>;
   blob(descriptor: Descriptor, offset: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
+}
+
+/** Where a cache can be written, too. */
+export interface CachePlace extends CacheSource {
   put(descriptor: Descriptor, bytes: (offset: number) => AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
   putRoot(mediaType: string, bytes: Buffer, signal: AbortSignal): Promise<Descriptor>;
 }
@@ -52,6 +56,24 @@ export async function registryPlace(
       await repository.putBlob(descriptor, bytes, { signal, from });
     },
     putRoot: (mediaType, bytes, signal) => repository.putManifest(name, mediaType, bytes, { signal }),
+  };
+}
+
+/** The cache inside of an image that is here; undefined: there is no such image. @param ref a name or an id */
+export async function storedPlace(
+  { images, content }: Pick<BuilderParts, 'images' | 'content'>,
+  ref: string,
+): Promise<CacheSource | undefined> {
+  const manifest = await images.stored(ref);
+  if (manifest === undefined) return undefined;
+  return {
+    name: `image:${ref}`,
+    root: async () => ({
+      mediaType: manifest.mediaType,
+      bytes: await content.read(manifest.digest, MAX_MANIFEST_BYTES),
+    }),
+    document: ({ digest }, limitBytes) => content.read(digest, limitBytes),
+    blob: ({ digest }, offset) => content.open(digest, offset),
   };
 }
 

@@ -26,7 +26,7 @@ import {
   parseCacheConfig,
   parseInlineRecords,
 } from './cache-config.ts';
-import { type CachePlace, localPlace, registryPlace } from './cache-place.ts';
+import { type CacheSource, localPlace, registryPlace, storedPlace } from './cache-place.ts';
 import type { CarriedRecord, ImportedCache, RemoteLayer, RemoteResult } from './carried.ts';
 import { requireKnownCache } from './export-cache.ts';
 
@@ -41,7 +41,9 @@ export const nameOfCache = ({ type, attributes }: TypedOptions): string =>
   type === 'local' ? `local:${attributes['src'] ?? ''}` : (attributes['ref'] ?? '');
 
 /**
- * Reads the records of another builder's cache; its layers stay where they are until a result is loaded.
+ * Reads the records of another builder's cache; its layers stay where they are until a result is loaded. Where the registry has no cache of
+ * this name, an image that is here may have one inside.
+ *
  * @throws {TareError} NotFound, Unavailable, Unauthorized: it can't be had; InvalidArgument: it is damaged or no cache
  */
 export async function importCache(
@@ -52,10 +54,14 @@ export async function importCache(
 ): Promise<ImportedCache> {
   requireKnownCache(type);
   const attributes = new Attributes(`cache import ${type}`, values);
-  const place =
-    type === 'local' ? localPlace(attributes, 'src', sessions[0]) : await registryPlace(parts, attributes, sessions);
+  const read = async (): Promise<ReadCache> => {
+    const place =
+      type === 'local' ? localPlace(attributes, 'src', sessions[0]) : await registryPlace(parts, attributes, sessions);
+    return { place, records: await readRecords(place, signal) };
+  };
+  const ref = type === 'local' ? undefined : values['ref'];
+  const { place, records } = ref === undefined ? await read() : await readOrStored(parts, ref, read, signal);
   warnOfUnknown(attributes, { progress });
-  const records = await readRecords(place, signal);
   return {
     name: place.name,
     records,
@@ -70,7 +76,29 @@ export async function importCache(
   };
 }
 
-async function readRecords(place: CachePlace, signal: AbortSignal): Promise<CarriedRecord<RemoteResult>[]> {
+interface ReadCache {
+  place: CacheSource;
+  records: CarriedRecord<RemoteResult>[];
+}
+
+/** @throws what the registry says, if nothing here is of use */
+async function readOrStored(
+  parts: ImportParts,
+  ref: string,
+  read: () => Promise<ReadCache>,
+  signal: AbortSignal,
+): Promise<ReadCache> {
+  const [asked] = await Promise.allSettled([read()]);
+  if (asked.status === 'fulfilled' && asked.value.records.length > 0) return asked.value;
+  signal.throwIfAborted();
+  const place = await storedPlace(parts, ref);
+  const records = place === undefined ? [] : await readRecords(place, signal);
+  if (place !== undefined && records.length > 0) return { place, records };
+  if (asked.status === 'rejected') throw asked.reason;
+  return asked.value;
+}
+
+async function readRecords(place: CacheSource, signal: AbortSignal): Promise<CarriedRecord<RemoteResult>[]> {
   const { mediaType, bytes } = await place.root(signal);
   const what = `cache ${place.name}`;
   const root = parseManifest(bytes, what, isIndexType(mediaType) || isManifestType(mediaType) ? mediaType : undefined);
@@ -94,7 +122,7 @@ async function readRecords(place: CachePlace, signal: AbortSignal): Promise<Carr
 }
 
 async function recordsOfManifest(
-  place: CachePlace,
+  place: CacheSource,
   manifest: Manifest,
   what: string,
   signal: AbortSignal,
@@ -126,7 +154,7 @@ async function recordsOfManifest(
 }
 
 async function recordsOfConfig(
-  place: CachePlace,
+  place: CacheSource,
   config: Descriptor,
   blobs: readonly Descriptor[],
   what: string,
@@ -142,7 +170,7 @@ async function recordsOfConfig(
  */
 async function bring(
   parts: ImportParts,
-  place: CachePlace,
+  place: CacheSource,
   { diffID, descriptor }: RemoteLayer,
   { signal, progress }: Pick<OperationContext, 'signal' | 'progress'>,
 ): Promise<void> {
