@@ -38,7 +38,7 @@ const MAX_ID = 2 ** 31 - 1;
 export function ownershipOf(text: string): llb.Ownership | undefined {
   if (text === '') return undefined;
   const owner = (part: string): llb.Owner => {
-    if (part === 'root') return 0;
+    if (part === 'root' || part === '') return 0;
     return /^\d+$/.test(part) && Number(part) <= MAX_ID ? Number(part) : part;
   };
   const colon = text.indexOf(':');

@@ -158,12 +158,17 @@ async function madeFile(owner: ChownOpt | undefined, timestamp: bigint, open: Op
   };
 }
 
+/** @throws {TareError} InvalidArgument: a name where no tree could have it */
 async function ownerName(opt: UserOpt | undefined, open: OpenRef): Promise<OwnerName | undefined> {
   switch (opt?.user.case) {
     case 'byID':
       return { id: opt.user.value };
-    case 'byName':
-      return { name: opt.user.value.name, tree: await open(opt.user.value.input) };
+    case 'byName': {
+      const { name, input } = opt.user.value;
+      if (input < 0n)
+        throw invalid(`there are no users where nothing is yet: use the number of ${JSON.stringify(name)}`);
+      return { name, tree: await open(input), isOptional: true };
+    }
     default:
       return undefined;
   }

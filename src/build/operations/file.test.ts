@@ -245,11 +245,19 @@ test('owners, modes, times and hard links', async () => {
     writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0::/:/bin/sh\napp:x:1000:1001::/:/bin/sh\n');
     writeFileSync(join(root, 'etc/group'), 'staff:x:50:\n');
   });
-  const owner = { user: { user: { case: 'byName', value: { name: 'app', input: 0n } } } };
+  const named = (name: string, input = 0n) => ({ user: { case: 'byName' as const, value: { name, input } } });
+  const owner = { user: named('app') };
   const plain = await run([copy('/d', '/plain')], base, source);
+  // Names that are not there, as BuildKit has them.
+  const missing = named('nobody-here');
+  const owned = async (path: string, whose: object, to: Tree) =>
+    await run([copy('/d', path, { owner: whose })], to, source);
+  const ownGroup = await owned('/own-group', { ...owner, group: missing }, plain);
+  const ofRoot = await owned('/of-root', { user: missing }, ownGroup);
+  const ofStaff = await owned('/of-staff', { user: missing, group: named('staff') }, ofRoot);
   const dressed = await run(
     [copy('/d', '/dressed', { owner, modeStr: 'u=rwX,go=', timestamp: 5_000_000_000n })],
-    plain,
+    ofStaff,
     source,
   );
   const target = join(trees.directory, 'shown');
@@ -259,9 +267,11 @@ test('owners, modes, times and hard links', async () => {
   expect(stat('plain/a')).toBe('0:0 640 2 1000');
   expect(stat('dressed/b')).toBe('1000:1001 600 2 5');
   expect(stat('dressed')).toMatch(/^1000:1001 700 \d+ 5$/);
-  const unknown = { user: { user: { case: 'byName', value: { name: 'nobody-here', input: 0n } } } };
-  await expect(run([copy('/d', '/x', { owner: unknown })], base, source)).rejects.toThrow(
-    'unable to find user nobody-here',
+  expect(stat('own-group/a')).toBe('1000:1001 640 2 1000');
+  expect(stat('of-root/a')).toBe('0:0 640 2 1000');
+  expect(stat('of-staff/a')).toBe('0:50 640 2 1000');
+  await expect(run([copy('/d', '/x', { owner: { user: named('app', -1n) } })], base, source)).rejects.toThrow(
+    'there are no users where nothing is yet: use the number of "app"',
   );
 });
 

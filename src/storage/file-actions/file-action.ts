@@ -1,5 +1,8 @@
-/** Who is to own what an action makes: a number, or a name in a tree's /etc/passwd or /etc/group. */
-export type OwnerName = { id: number } | { name: string; tree: number };
+/**
+ * Who is to own what an action makes: a number, or a name in a tree's /etc/passwd or /etc/group. Of an optional name that is not there, a user is
+ * root, and a group the user's own.
+ */
+export type OwnerName = { id: number } | { name: string; tree: number; isOptional?: boolean };
 
 /** What all actions that make something say of it. */
 export interface MadeFile {

@@ -10,29 +10,24 @@ const LIMIT_BYTES = 4 * 1024 * 1024;
 /**
  * The ids that an action's owner means; a user without a group brings his own.
  * @returns undefined: it names none
- * @throws {TareError} InvalidArgument: a name that the tree does not have
+ * @throws {TareError} InvalidArgument: a name that the tree does not have, and must
  */
 export function ownerOf({ user, group }: MadeFile): { uid: number; gid: number } | undefined {
   if (user === undefined && group === undefined) return undefined;
-  const owner = { uid: 0, gid: 0 };
-  if (user !== undefined) {
-    if ('id' in user) Object.assign(owner, { uid: user.id, gid: user.id });
-    else {
-      const [uid, gid] = idsOf(user, 'passwd', 'user');
-      Object.assign(owner, { uid, gid });
-    }
-  }
-  if (group !== undefined) owner.gid = 'id' in group ? group.id : idsOf(group, 'group', 'group')[0]!;
-  return owner;
+  const [uid = 0, own = 0] =
+    user === undefined ? [] : 'id' in user ? [user.id, user.id] : idsOf(user, 'passwd', 'user');
+  const [gid = own] = group === undefined ? [] : 'id' in group ? [group.id] : idsOf(group, 'group', 'group');
+  return { uid, gid };
 }
 
-/** Fields of a line are separated by colons: name, password, id, and for a user the id of his group. */
-function idsOf({ name, tree }: Extract<OwnerName, { name: string }>, file: string, what: string): number[] {
+/** Fields of a line are separated by colons: name, password, id, and for a user the id of his group. @returns none: it may be missing */
+function idsOf({ name, tree, isOptional }: Extract<OwnerName, { name: string }>, file: string, what: string): number[] {
   for (const line of textIn(tree, `etc/${file}`).split('\n')) {
     const [found, , ...ids] = line.split(':');
     if (found !== name || !/^\d+$/.test(ids[0] ?? '')) continue;
     return ids.slice(0, 2).map((id) => (/^\d+$/.test(id) ? Number(id) : 0));
   }
+  if (isOptional === true) return [];
   throw new TareError(
     'InvalidArgument',
     `unable to find ${what} ${name}: no matching entries in ${file} file; use its number, or a ${what} that the image has`,

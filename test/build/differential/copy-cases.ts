@@ -82,6 +82,12 @@ export const copyCases: readonly Case[] = [
       'FROM busybox:test\nRUN mkdir -p /etc && echo "app:x:501:502::/:/bin/sh" >> /etc/passwd && echo "grp:x:777:" >> /etc/group\nCOPY --chown=app src/a.txt /one\nCOPY --chown=app:grp src/a.txt /two\n',
   },
   {
+    name: 'COPY --chown by names that the image does not have',
+    files: tree,
+    dockerfile:
+      'FROM busybox:test\nRUN mkdir -p /etc && echo "own:x:501:502::/:/bin/sh" >> /etc/passwd && echo "grp:x:777:" >> /etc/group\nCOPY --chown=own:none src/a.txt /1\nCOPY --chown=none src/a.txt /2\nCOPY --chown=none:grp src/a.txt /3\nADD --chown=33:none src/a.txt /4\nCOPY --chown=33: src/a.txt /5\nCOPY --chown=:grp src/a.txt /6\nUSER none\nWORKDIR /7\n',
+  },
+  {
     name: 'COPY --chmod by number',
     files: tree,
     dockerfile: 'FROM busybox:test\nCOPY --chmod=640 src /d\nCOPY --chmod=0755 src/a.txt /e\n',
