@@ -179,7 +179,7 @@ export interface LayerStore {
   openTree(names: readonly LayerName[]): Promise<OpenTree>;
   /**
    * A digest of parts of a tree: names beneath each part, types, modes, owners, attributes, targets of links, contents; not times.
-   * Files are hashed in a thread, and what is known of a file that did not change is remembered beside its layer.
+   * Files are hashed in a thread; what is known of a file that did not change is remembered beside its layer, and so are answers.
    * @throws {TareError} NotFound: a part, or a layer, is not there
    */
   contentDigest(

@@ -330,6 +330,33 @@ export function localLayersContract(driver: 'overlay' | 'vfs'): void {
     await expect(b.store.thaw(back, 'again')).rejects.toMatchObject({ kind: 'Conflict' });
   });
 
+  test(`${driver}: what was found of a layer's contents is remembered, and what is no answer is not`, async () => {
+    await using b = await bench();
+    const layer = await b.change([], (root) => {
+      mkdirSync(join(root, 'd'));
+      writeFileSync(join(root, 'd', 'f'), 'f');
+    });
+    const digest = (path: string) => b.store.contentDigest([layer], [{ path }]);
+    const [whole, part] = [await digest('/'), await digest('/d')];
+    expect(whole).not.toBe(part);
+    expect(await b.store.contentDigest([layer], [{ path: '/' }], { isRootless: true })).not.toBe(whole);
+    const known = join(b.path, 'layers', layer.replace(':', '-'), 'content-digests');
+    const questions = readFileSync(known, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '').length;
+    expect(questions).toBe(3);
+    await expect(digest('/absent')).rejects.toMatchObject({ kind: 'NotFound' });
+    expect([await digest('/'), await digest('/d')]).toEqual([whole, part]);
+    expect(
+      readFileSync(known, 'utf8')
+        .split('\n')
+        .filter((line) => line !== ''),
+    ).toHaveLength(3);
+    // Cut off in the middle of a line.
+    writeFileSync(known, readFileSync(known, 'utf8').replaceAll('sha256:', 'sha').slice(0, 100));
+    expect([await digest('/'), await digest('/d')]).toEqual([whole, part]);
+  });
+
   test(`${driver}: a difference, laid over the first tree, gives the second`, async () => {
     await using b = await bench();
     const first = await b.layer(folder('d'), file('d/a', 'a'), file('d/gone', 'x'), file('f', 'file'));

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { AT_FDCWD, O_DIRECTORY, OpenFile, openAt, toByteString } from '../../linux/index.ts';
 import type { DerivedBlobs } from '../content-store.ts';
 import type { ContentSelector } from '../contents/content-selector.ts';
+import { KnownContents } from '../contents/known-contents.ts';
 import { type DiffID, type Digest, DigestMismatch, isLocalLayer, type LayerName, type LocalLayer } from '../digest.ts';
 import type { ContentOptions, Layer, SealOptions, SealTarget } from '../layer-store.ts';
 import { type LayerStack, rootOf } from '../snapshot-driver.ts';
@@ -183,8 +184,16 @@ export class LayerSet implements AsyncDisposable {
     const { paths } = stack;
     const layers = paths.map((files) => ({ files, index: join(dirname(files), CONTENTS) }));
     const { userXattrs } = this.#options;
-    const root = isRootless ? undefined : rootOf(stack);
-    return await this.pool.run<string>({ type: 'contents', request: { layers, userXattrs, root, selectors } }, signal);
+    const request = { layers, userXattrs, root: isRootless ? undefined : rootOf(stack), selectors };
+    const top = names.at(-1);
+    if (top === undefined) return await this.pool.run<string>({ type: 'contents', request }, signal);
+    const folder = dirname(this.folders.real(this.local.whole(top) ?? top));
+    const known = new KnownContents(join(folder, 'content-digests'), names, request);
+    const before = known.find();
+    if (before !== undefined) return before;
+    const digest = await this.pool.run<string>({ type: 'contents', request }, signal);
+    known.keep(digest);
+    return digest;
   }
 
   /** @param files an absent folder to make the layer in */
