@@ -4,7 +4,7 @@
  *     node scripts/build.ts [--out FOLDER]
  *
  * FOLDER (default: dist) gets
- *   tare.cjs     answers `--version`, turns the compile cache on, loads the next one
+ *   tare.cjs     answers `--version`, loads the others with their kept code (src/cli/bundles.ts)
  *   program.cjs  the command line: small, because every command reads it
  *   engine.cjs   all that a command reaches by `import()` and that needs more than src/cli: read only when a command runs
  *                the engine in its own process, serves it, or is its keeper
@@ -17,7 +17,8 @@
  * The files are written to a folder beside FOLDER that then takes its place: a command that starts meanwhile sees all of
  * the old files or all of the new ones.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
@@ -104,10 +105,16 @@ function boundaries(self: string, behindDoor: ReadonlySet<string>): Plugin {
         if (source === entry.errors) return { path: './errors.cjs', external: true };
         if (kind !== 'dynamic-import') return undefined;
         if (source === entry.program) return { path: './program.cjs', external: true };
-        if (source === entry.credentials) return { path: './credentials.cjs', external: true };
+        if (source === entry.credentials) return { path: './credentials.cjs', namespace: 'bundle' };
         if (self !== 'engine' && behindDoor.has(source)) return { path: source, namespace: 'engine' };
         return undefined;
       });
+      // By `require`, which is the loader's: Node.js, asked by `import()`, would load the bundle a second time.
+      context.onLoad({ filter: /.*/, namespace: 'bundle' }, ({ path }) => ({
+        contents: `module.exports = require(${JSON.stringify(path)});`,
+        loader: 'js',
+      }));
+      context.onResolve({ filter: /^\.\//, namespace: 'bundle' }, ({ path }) => ({ path, external: true }));
       context.onLoad({ filter: /.*/, namespace: 'engine' }, ({ path }) => ({
         contents: `module.exports = require('./engine.cjs')[${JSON.stringify(path)}]();`,
         loader: 'js',
@@ -163,6 +170,25 @@ async function behindDoor(): Promise<Set<string>> {
   return new Set(targets);
 }
 
+/**
+ * A name for what the bundles of a folder contain.
+ *
+ * @throws a bundle is not ASCII: they are read as such, which spares decoding and half of the memory
+ */
+function buildOf(folder: string): string {
+  const hash = createHash('sha256');
+  for (const name of readdirSync(folder).sort()) {
+    const text = readFileSync(join(folder, name), 'latin1');
+    const found = /[^\x00-\x7f]/.exec(text);
+    if (found !== null) {
+      const near = text.slice(Math.max(0, found.index - 40), found.index + 40);
+      throw new Error(`${name} is not ASCII: write the character as \\u and its number in the source of …${near}…`);
+    }
+    hash.update(`${name}\0${text.length}\0${text}`);
+  }
+  return hash.digest('hex').slice(0, 16);
+}
+
 const { values } = parseArgs({ options: { out: { type: 'string', default: join(home, 'dist') } } });
 const out = resolve(values.out);
 const fresh = `${out}.new-${process.pid}`;
@@ -174,6 +200,7 @@ try {
     build({
       ...shared,
       ...options,
+      define: { ...shared.define, ...options.define },
       outfile: join(fresh, `${name}.cjs`),
       plugins: [...more, boundaries(name, door), workersPlugin, packagesPlugin],
     });
@@ -183,7 +210,6 @@ try {
     return `exports[${path}] = () => require(${JSON.stringify(`./${source}`)});`;
   });
   await Promise.all([
-    bundle('tare', { entryPoints: [entry.tare] }),
     bundle('program', { entryPoints: [entry.program] }),
     bundle('credentials', { entryPoints: [entry.credentials], banner: withUrl }, [unusedPlugin]),
     build({ ...shared, entryPoints: [entry.errors], outfile: join(fresh, 'errors.cjs') }),
@@ -207,6 +233,7 @@ try {
       }),
     ),
   );
+  await bundle('tare', { entryPoints: [entry.tare], define: { BUILD: JSON.stringify(buildOf(fresh)) } });
   // The bundles are CommonJS inside a package of ES modules.
   writeFileSync(join(fresh, 'package.json'), '{ "type": "commonjs" }\n');
   try {

@@ -8,12 +8,16 @@ import { type Parsed, parse } from './parse.ts';
 import type { Client } from './transport/client.ts';
 import { VERSION } from './version.ts';
 
-/** Runs one command line and ends the process with its exit code. */
-export async function main(argv: string[]): Promise<void> {
+/**
+ * Runs one command line and ends the process with its exit code.
+ *
+ * @param begins told which command it is, before that is loaded
+ */
+export async function main(argv: string[], begins: (command: string) => void = () => {}): Promise<void> {
   // What a command waits for may hold nothing that keeps Node.js alive; it would end with 0 in the middle of the command.
   setInterval(() => {}, 2 ** 30);
   // A closed pipe (`tare logs x | head -1`) ends us quietly, as it ends other programs.
-  process.exit(await run(argv));
+  process.exit(await run(argv, begins));
 }
 
 /**
@@ -21,7 +25,7 @@ export async function main(argv: string[]): Promise<void> {
  *
  * @returns the exit code: docker's (0, 1, 125 for a command line or engine failure of run, 126, 127, or the program's)
  */
-async function run(argv: string[]): Promise<number> {
+async function run(argv: string[], begins: (command: string) => void): Promise<number> {
   let debug = false;
   try {
     const globals = parse(globalOptions, argv, false);
@@ -32,6 +36,7 @@ async function run(argv: string[]): Promise<number> {
     }
     const found = find(globals.args);
     if (found === undefined || globals.values.help) return await showHelp(globals.args);
+    begins(found.path);
     return await dispatch(found.path, found.entry, found.rest, globals.values);
   } catch (error) {
     if (isClosedPipe(error)) return 141;

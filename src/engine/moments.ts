@@ -4,10 +4,10 @@ const units: Record<string, number> = { ns: 1e-9, us: 1e-6, µs: 1e-6, ms: 1e-3,
 
 /** Seconds of a Go duration such as `1h30m`; undefined when it is none. */
 export function parseDuration(text: string): number | undefined {
-  const match = /^([+-]?)((?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+)$/.exec(text);
+  const match = /^([+-]?)((?:\d+(?:\.\d*)?(?:ns|us|\u00b5s|ms|s|m|h))+)$/.exec(text);
   if (match === null) return text === '0' ? 0 : undefined;
   let seconds = 0;
-  for (const [, number, unit] of match[2]!.matchAll(/(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)/g)) {
+  for (const [, number, unit] of match[2]!.matchAll(/(\d+(?:\.\d*)?)(ns|us|\u00b5s|ms|s|m|h)/g)) {
     seconds += Number(number) * units[unit!]!;
   }
   return match[1] === '-' ? -seconds : seconds;

@@ -6,10 +6,10 @@ const units: Record<string, number> = { ns: 1, us: 1e3, µs: 1e3, μs: 1e3, ms: 
 /** Go's time.ParseDuration in nanoseconds; undefined when it is none: `1h30m`, `1.5s`, `-10ms`, `0`. */
 export function parseDuration(text: string): number | undefined {
   if (/^[+-]?0$/.test(text)) return 0;
-  const parts = /^([+-]?)((?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)$/.exec(text);
+  const parts = /^([+-]?)((?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+)$/.exec(text);
   if (!parts) return undefined;
   let total = 0;
-  for (const [, number, unit] of parts[2]!.matchAll(/([\d.]+)(ns|us|µs|μs|ms|s|m|h)/g))
+  for (const [, number, unit] of parts[2]!.matchAll(/([\d.]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)/g))
     total += Number(number) * units[unit!]!;
   return Math.round(parts[1] === '-' ? -total : total);
 }
