@@ -16,7 +16,17 @@ interface Look {
   /** Undefined: nothing may be recorded of it. */
   key: CacheKey | undefined;
   found: FoundResult | undefined;
+  /** By the contents of its inputs it may have more keys; they would have to be made first, and what is made of it may be known without. */
+  isOpen: boolean;
 }
+
+/** What an output was looked up by at first. */
+interface FirstLook {
+  inputs: readonly (readonly CacheKey[])[];
+  key: CacheKey;
+}
+
+const nothing: Look = { key: undefined, found: undefined, isOpen: false };
 
 /** One vertex in one build. */
 export class SolveNode {
@@ -25,6 +35,8 @@ export class SolveNode {
   readonly #build: BuildGraph;
   readonly #clock: VertexClock;
   readonly #looks = new Map<number, Promise<Look>>();
+  readonly #firsts = new Map<number, FirstLook>();
+  readonly #deepLooks = new Map<number, Promise<Look>>();
   readonly #trees = new Map<number, Promise<Tree>>();
   #map: Promise<CacheMap> | undefined;
   #alternatives: readonly CacheKey[] | undefined;
@@ -42,12 +54,15 @@ export class SolveNode {
 
   /** By what an output is known, as far as it was looked for. */
   async key(output: number): Promise<CacheKey | undefined> {
-    return (await this.#look(output)).key;
+    return (await this.#deepest(output)).key;
   }
 
-  /** The same, and other keys by which whatever is made of it may be known. */
-  async #keys(output: number): Promise<readonly CacheKey[]> {
-    const key = await this.key(output);
+  #deepest(output: number): Promise<Look> {
+    return this.#deepLooks.get(output) ?? this.#look(output);
+  }
+
+  /** The key of a look, and other keys by which whatever is made of the output may be known. */
+  async #keysOf({ key }: Look, output: number): Promise<readonly CacheKey[]> {
     if (key === undefined) return [];
     this.#alternatives ??= ((await this.cacheMap()).alternatives ?? []).map(
       (digest) => new CacheKey(outputDigest(digest, output), []),
@@ -67,7 +82,8 @@ export class SolveNode {
   /** As far as it was found or made: nothing is done for it. */
   async known(output: number): Promise<Tree | undefined> {
     const tree = this.#trees.get(output);
-    return tree === undefined ? (await this.#looks.get(output))?.found?.tree : await tree;
+    if (tree !== undefined) return await tree;
+    return (await (this.#deepLooks.get(output) ?? this.#looks.get(output)))?.found?.tree;
   }
 
   /** What it resolved to: known once it was looked for. */
@@ -87,13 +103,65 @@ export class SolveNode {
     return this.#map;
   }
 
+  /** By what is known without making anything, if that leads anywhere. */
   #look(output: number): Promise<Look> {
-    return once(this.#looks, output, () => this.#find(output));
+    return once(this.#looks, output, async () => {
+      const map = await this.cacheMap();
+      if (this.operation.isEphemeral === true) return nothing;
+      const inputs = await this.#keysOfInputs(map, (node, position) => node.#look(position));
+      const key = new CacheKey(outputDigest(map.digest, output), linksOf(map, inputs));
+      this.#firsts.set(output, { inputs, key });
+      if (this.#isIgnored) return await this.#deepLook(output);
+      const found = await this.#known(key);
+      if (found !== undefined) return this.#hit(key, found);
+      return (await this.#isRecorded(key)) ? { key, found, isOpen: true } : await this.#deepLook(output);
+    });
   }
 
-  async #find(output: number): Promise<Look> {
-    const map = await this.cacheMap();
-    if (this.operation.isEphemeral === true) return { key: undefined, found: undefined };
+  /** Also by the contents of inputs, which are made for it. */
+  #deepLook(output: number): Promise<Look> {
+    return once(this.#deepLooks, output, async () => {
+      const map = await this.cacheMap();
+      const first = this.#firsts.get(output)!;
+      const inputs = await this.#keysOfInputs(map, (node, position) => node.#lookFully(position));
+      const { key: known } = equalKeys(inputs, first.inputs)
+        ? first
+        : { key: new CacheKey(first.key.digest, linksOf(map, inputs)) };
+      if (known !== first.key && !this.#isIgnored) {
+        const found = await this.#known(known);
+        if (found !== undefined) return this.#hit(known, found);
+      }
+      const contents = await this.#contentDigests(map);
+      const key = new CacheKey(
+        known.digest,
+        known.inputs.map((links, position) => {
+          const content = contents[position];
+          return content === undefined ? links : [...links, { selector: '', key: contentKey(content) }];
+        }),
+      );
+      if (!isWhole(key)) return nothing;
+      const isByContent = contents.some((content) => content !== undefined);
+      const found = isByContent && !this.#isIgnored ? await this.#known(key) : undefined;
+      if (found === undefined) return { key, found, isOpen: false };
+      // From now on the inputs' own keys lead there too.
+      if (found.tree !== undefined) await this.#build.solver.parts.cache.link(key);
+      return this.#hit(key, found);
+    });
+  }
+
+  async #lookFully(output: number): Promise<Look> {
+    const look = await this.#look(output);
+    return look.isOpen ? await this.#deepLook(output) : look;
+  }
+
+  get #isIgnored(): boolean {
+    return this.vertex.metadata?.ignoreCache === true;
+  }
+
+  async #keysOfInputs(
+    map: CacheMap,
+    look: (node: SolveNode, output: number) => Promise<Look>,
+  ): Promise<readonly (readonly CacheKey[])[]> {
     const nodes = this.vertex.inputs.map((input) => this.#build.node(input.vertex));
     let isDone = false;
     void Promise.any(nodes.map((node) => node.#missed.promise)).then(
@@ -103,35 +171,13 @@ export class SolveNode {
       },
       () => {},
     );
-    const inputs = await Promise.all(nodes.map((node, position) => node.#keys(this.vertex.inputs[position]!.output)));
-    isDone = true;
-    const isIgnored = this.vertex.metadata?.ignoreCache === true;
-    const links = inputs.map((keys, position): KeyLink[] => {
-      const { selector = '' } = map.dependencies[position]!;
-      return keys.map((key) => ({ selector, key }));
+    const keys = nodes.map(async (node, position) => {
+      const { output } = this.vertex.inputs[position]!;
+      return await node.#keysOf(await look(node, output), output);
     });
-    const digest = outputDigest(map.digest, output);
-    if (!isIgnored) {
-      const key = new CacheKey(digest, links);
-      const found = await this.#known(key);
-      if (found !== undefined) return this.#hit(key, found);
-    }
-    const contents = await this.#contentDigests(map);
-    const key = new CacheKey(
-      digest,
-      links.map((known, position) => {
-        const content = contents[position];
-        return content === undefined ? known : [...known, { selector: '', key: contentKey(content) }];
-      }),
-    );
-    const isWhole = key.inputs.every((known) => known.length > 0);
-    if (!isWhole) return { key: undefined, found: undefined };
-    if (isIgnored || contents.every((content) => content === undefined)) return { key, found: undefined };
-    const found = await this.#known(key);
-    if (found === undefined) return { key, found };
-    // From now on the inputs' own keys lead there too.
-    if (found.tree !== undefined) await this.#build.solver.parts.cache.link(key);
-    return this.#hit(key, found);
+    const all = await Promise.all(keys);
+    isDone = true;
+    return all;
   }
 
   /**
@@ -152,7 +198,7 @@ export class SolveNode {
 
   #hit(key: CacheKey, found: FoundResult): Look {
     this.#clock.end({ isCached: true });
-    return { key, found };
+    return { key, found, isOpen: false };
   }
 
   async #known(key: CacheKey): Promise<FoundResult | undefined> {
@@ -161,6 +207,12 @@ export class SolveNode {
       if (found !== undefined) return found;
     }
     return undefined;
+  }
+
+  /** Whether anything was ever recorded by this key, or of what is made of it. */
+  async #isRecorded(key: CacheKey): Promise<boolean> {
+    if (!isWhole(key) || key.inputs.length === 0) return false;
+    return (await this.#build.sources()).some((source) => idsIn(source, key).length > 0);
   }
 
   /** By position; undefined: the content of that input does not count. */
@@ -179,7 +231,7 @@ export class SolveNode {
   }
 
   async #findOrRun(output: number): Promise<Tree> {
-    const { key, found } = await this.#look(output);
+    const { key, found } = await this.#lookFully(output);
     const loaded = found && (await this.#load(key!, found));
     if (loaded !== undefined) return loaded;
     this.#run ??= watched(this.#make());
@@ -251,7 +303,7 @@ export class SolveNode {
   async #madeMeanwhile(): Promise<readonly Tree[] | undefined> {
     const trees: Tree[] = [];
     for (const output of this.#looks.keys()) {
-      const { key } = await this.#look(output);
+      const { key } = await this.#deepest(output);
       if (key === undefined) return undefined;
       // Asked anew: what a source answered before is remembered in the key.
       const again = new CacheKey(key.digest, key.inputs);
@@ -273,10 +325,9 @@ export class SolveNode {
 
   /** Outputs differ in nothing but their number: one that nobody looked for has the inputs of one that somebody did. */
   async #keyToSave(output: number): Promise<CacheKey | undefined> {
-    const asked = this.#looks.get(output);
-    if (asked !== undefined) return (await asked).key;
-    const any = [...this.#looks.values()][0];
-    const key = any && (await any).key;
+    if (this.#looks.has(output)) return await this.key(output);
+    const any = [...this.#looks.keys()][0];
+    const key = any === undefined ? undefined : await this.key(any);
     return key && new CacheKey(outputDigest((await this.cacheMap()).digest, output), key.inputs);
   }
 
@@ -304,6 +355,17 @@ export class SolveNode {
     }
   }
 }
+
+const linksOf = ({ dependencies }: CacheMap, inputs: readonly (readonly CacheKey[])[]): KeyLink[][] =>
+  inputs.map((keys, position) => {
+    const { selector = '' } = dependencies[position]!;
+    return keys.map((key) => ({ selector, key }));
+  });
+
+const equalKeys = (some: readonly (readonly CacheKey[])[], others: readonly (readonly CacheKey[])[]): boolean =>
+  some.every((keys, position) => keys.length === others[position]!.length && keys[0] === others[position]![0]);
+
+const isWhole = (key: CacheKey): boolean => key.inputs.every((links) => links.length > 0);
 
 /** Equal for work that gives equal trees, whatever led to it. */
 const workID = (map: CacheMap, inputs: readonly Tree[], contents: readonly (string | undefined)[]): string =>

@@ -242,6 +242,43 @@ test('a graph a thousand vertices deep is no matter', async () => {
 const chain = (stages: readonly Step[]): Step =>
   stages.reduce((below, stage) => ({ name: `copy of ${stage.name}`, inputs: [below, stage] }), base);
 
+test('what a found result is made of is not made again, whatever stands between', async () => {
+  sends('a');
+  const stage: Step = { name: 'stage', inputs: [copy] };
+  const other: Step = { name: 'other', inputs: [{ name: 'from', inputs: [base, stage] }] };
+  bench.behaviours['from'] = { byContent: [1] };
+  bench.behaviours['again'] = { byContent: [1] };
+  const last: Step = { name: 'last', inputs: [{ name: 'again', inputs: [base, other] }] };
+  const { tree } = await bench.build(last);
+  bench.ran();
+  await bench.db.write((tx) => tx.run(`DELETE FROM build_results WHERE layers NOT LIKE '%local:last%'`));
+  expect((await bench.build(last)).tree).toEqual(tree);
+  expect(bench.ran()).toEqual(['context']);
+  // What is made of it is made of what is there.
+  await bench.build({ name: 'more', inputs: [last] });
+  expect(bench.ran()).toEqual(['context', 'more']);
+});
+
+test('what was known of other contents does not hide what is known of these', async () => {
+  let content = 'other';
+  const made = async () => {
+    const layer = `local:${bench.nowMs++}` as LayerName;
+    bench.contents.set(layer, content);
+    return [{ layers: [layer] }];
+  };
+  bench.behaviours['one'] = { run: made };
+  bench.behaviours['two'] = { run: made };
+  bench.behaviours['from'] = { byContent: [0] };
+  const of = (name: string): Step => ({ name: 'from', inputs: [{ name, inputs: [base] }] });
+  await bench.build(of('two'));
+  await bench.db.write((tx) => tx.run('DELETE FROM build_results'));
+  content = 'same';
+  const { tree } = await bench.build({ name: 'last', inputs: [of('one')] });
+  bench.ran();
+  expect((await bench.build({ name: 'last', inputs: [of('two')] })).tree).toEqual(tree);
+  expect(bench.ran()).toEqual(['two']);
+});
+
 test('stages that are copied one after the other are made side by side', async () => {
   const stages = ['s1', 's2', 's3', 's4'].map((name): Step => ({ name, inputs: [base] }));
   const { promise: all, resolve } = Promise.withResolvers<void>();
