@@ -97,6 +97,7 @@ export const engineOptions = {
     completes: 'directories',
   },
   'registry-mirror': { type: 'list', help: 'Mirror of docker.io that is asked first (https://HOST[:PORT])' },
+  'runtime-arg': { type: 'list', help: 'Argument that a runtime is called with before all others (NAME=ARGUMENT)' },
   'signature-policy': {
     type: 'string',
     help: "Policy of who must have signed images, in place of the machine's and the user's policy.json",

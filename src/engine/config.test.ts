@@ -158,3 +158,17 @@ test('how long events are kept is said by the file and by flags, and passed on',
   for (const eventsMaxAge of ['0', 'soon', '1ms', '-1h']) expect(() => load('', { eventsMaxAge })).toThrow(/max-age/);
   for (const eventsMaxSize of ['0', '1k', 'big']) expect(() => load('', { eventsMaxSize })).toThrow(/max-size/);
 });
+
+test('arguments of a runtime reach the processes that open the same engine', () => {
+  const file = '[runtimes.own]\npath = "/bin/own"\nruntimeArgs = ["--one", "--two=a=b"]';
+  const config = load(file, { defaultRuntime: 'own', runtimeArgs: ['own=-v'] });
+  const own = { name: 'own', path: '/bin/own', args: ['--one', '--two=a=b', '-v'] };
+  expect(config.runtimes).toContainEqual(own);
+  const words = configArguments(config);
+  const given = (name: string) => words.flatMap((word, index) => (words[index - 1] === name ? [word] : []));
+  const flags = { addRuntimes: given('--add-runtime'), runtimeArgs: given('--runtime-arg') };
+  expect(load(file, { defaultRuntime: 'own', ...flags }).runtimes).toContainEqual(own);
+  expect(load('', { defaultRuntime: 'own', ...flags }).runtimes).toContainEqual(own);
+  for (const bad of ['none=-v', 'own', '=x'])
+    expect(() => load(file, { runtimeArgs: [bad] })).toThrow(`invalid runtime argument "${bad}": want NAME=ARGUMENT`);
+});

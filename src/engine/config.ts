@@ -99,6 +99,8 @@ export interface ConfigFlags {
   defaultRuntime?: string;
   /** `name=path`. */
   addRuntimes?: string[];
+  /** `name=argument`. */
+  runtimeArgs?: string[];
   storageDriver?: string;
   enableIPv6?: boolean;
   bridgeSubnet?: string;
@@ -139,17 +141,7 @@ export function loadConfig(
 ): EngineConfig {
   const folders = own ?? machineFolders;
   const file = readConfigFile(flags.configFile, folders.configFile);
-  const runtimes = new Map(wellKnownRuntimes().map((runtime) => [runtime.name, runtime]));
-  for (const [name, entry] of Object.entries(file.runtimes ?? {})) {
-    runtimes.set(name, { name, path: entry.path, args: entry.runtimeArgs ?? [] });
-  }
-  for (const text of flags.addRuntimes ?? []) {
-    const [name, path] = text.split(/=(.*)/s);
-    if (!name || !path) {
-      throw new TareError('InvalidArgument', `invalid runtime ${JSON.stringify(text)}: want NAME=PATH`);
-    }
-    runtimes.set(name, { name, path, args: [] });
-  }
+  const runtimes = knownRuntimes(flags, file);
   const defaultRuntime =
     flags.defaultRuntime ??
     file['default-runtime'] ??
@@ -200,6 +192,39 @@ export function loadConfig(
   };
 }
 
+/** The well-known ones that are installed, those of the file, those of the flags: of one name the last counts. */
+function knownRuntimes(flags: ConfigFlags, file: ConfigFile): Map<string, RuntimeBinary> {
+  const runtimes = new Map(wellKnownRuntimes().map((runtime) => [runtime.name, runtime]));
+  for (const [name, entry] of Object.entries(file.runtimes ?? {})) {
+    runtimes.set(name, { name, path: entry.path, args: entry.runtimeArgs ?? [] });
+  }
+  for (const text of flags.addRuntimes ?? []) {
+    const [name, path] = splitOnce(text);
+    if (!name || !path) {
+      throw new TareError('InvalidArgument', `invalid runtime ${JSON.stringify(text)}: want NAME=PATH`);
+    }
+    runtimes.set(name, { name, path, args: [] });
+  }
+  for (const text of flags.runtimeArgs ?? []) {
+    const [name, argument] = splitOnce(text);
+    const runtime = runtimes.get(name);
+    if (argument === undefined || runtime === undefined) {
+      throw new TareError(
+        'InvalidArgument',
+        `invalid runtime argument ${JSON.stringify(text)}: want NAME=ARGUMENT with one of ${[...runtimes.keys()].join(', ')}`,
+      );
+    }
+    runtimes.set(name, { ...runtime, args: [...runtime.args, argument] });
+  }
+  return runtimes;
+}
+
+/** @returns what stands before and behind the first `=`; undefined: there is none */
+function splitOnce(text: string): [string, string | undefined] {
+  const [name = '', value] = text.split(/=(.*)/s);
+  return [name, value];
+}
+
 function cdiFolders(flags: ConfigFlags, file: ConfigFile): string[] {
   const given = [...(file['cdi-spec-dirs'] ?? []), ...(flags.cdiFolders ?? [])];
   return given.length === 0 ? [...standardCdiFolders] : given.map((folder) => resolve(folder));
@@ -208,10 +233,10 @@ function cdiFolders(flags: ConfigFlags, file: ConfigFile): string[] {
 /** @throws {TareError} InvalidArgument: a driver or an option that it has not */
 function logDefaults(flags: ConfigFlags, file: ConfigFile): EngineConfig['logConfig'] {
   const given = (flags.logOptions ?? []).map((text): [string, string] => {
-    const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
-    if (name === undefined)
+    const [name, value] = splitOnce(text);
+    if (name === '' || value === undefined)
       throw new TareError('InvalidArgument', `invalid log-opt ${JSON.stringify(text)}: want NAME=VALUE`);
-    return [name, value ?? ''];
+    return [name, value];
   });
   const logConfig = {
     type: flags.logDriver ?? file['log-driver'] ?? 'json-file',
@@ -298,9 +323,11 @@ export const configArguments = (config: EngineConfig): string[] => [
   config.defaultRuntime,
   '--storage-driver',
   config.storageDriver,
-  ...config.runtimes
-    .filter((runtime) => runtime.args.length === 0)
-    .flatMap(({ name, path }) => ['--add-runtime', `${name}=${path}`]),
+  ...config.runtimes.flatMap(({ name, path, args }) => [
+    '--add-runtime',
+    `${name}=${path}`,
+    ...args.flatMap((argument) => ['--runtime-arg', `${name}=${argument}`]),
+  ]),
   ...(config.enableIPv6 ? ['--ipv6'] : []),
   ...(config.bridgeSubnet === undefined ? [] : ['--bip', config.bridgeSubnet]),
   ...networkArguments(config.network),

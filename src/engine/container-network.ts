@@ -2,6 +2,7 @@ import { TareError } from '../errors/index.ts';
 import { bandwidthFor, type ConnectRequest, type Endpoint, type NetworkRecord } from '../network/index.ts';
 import type { NewEvent } from '../state/index.ts';
 import { networkEvent } from './events.ts';
+import { exposedPorts } from './exposed-ports.ts';
 import type { EngineParts } from './parts.ts';
 import type { ContainerRecord, EndpointRequest } from './types.ts';
 
@@ -57,7 +58,7 @@ export function publicationWarnings(
  */
 export function publications(
   host: Pick<ContainerRecord['host'], 'portBindings' | 'publishAllPorts'>,
-  exposedPorts: readonly string[],
+  exposed: readonly string[],
 ): Publication[] {
   const result: Publication[] = [];
   for (const [key, bindings] of Object.entries(host.portBindings)) {
@@ -68,8 +69,10 @@ export function publications(
     }
   }
   if (!host.publishAllPorts) return result;
-  for (const key of exposedPorts) {
-    for (const { port, protocol } of expandExposed(key)) {
+  for (const key of exposed) {
+    const ports = exposedPorts(key);
+    if (ports === undefined) throw new TareError('InvalidArgument', `invalid port specification: "${key}"`);
+    for (const { port, protocol } of ports) {
       if ((host.portBindings[`${port}/${protocol}`] ?? []).length > 0) continue;
       result.push({ hostIp: '', hostPort: 0, hostPortEnd: 0, containerPort: port, protocol });
     }
@@ -83,14 +86,6 @@ function parseContainerPort(key: string): { port: number; protocol: Publication[
     throw new TareError('InvalidArgument', `invalid port specification: "${key}": want tcp, udp or sctp`);
   }
   return { port: parsePort(number, key), protocol };
-}
-
-function expandExposed(key: string): { port: number; protocol: Publication['protocol'] }[] {
-  const [range = '', protocol = 'tcp'] = key.split('/');
-  const [first = '', last = first] = range.split('-');
-  const { port: from, protocol: checked } = parseContainerPort(`${first}/${protocol}`);
-  const to = parsePort(last, key);
-  return Array.from({ length: Math.max(to - from, 0) + 1 }, (_, index) => ({ port: from + index, protocol: checked }));
 }
 
 function parseHostPort(text: string): [first: number, last: number] {

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf, TareError } from '../errors/index.ts';
 import { tryFlock } from '../linux/index.ts';
-import { type NameServer, openNetworkService } from '../network/index.ts';
+import { type NameServer, type NetworkService, openNetworkService } from '../network/index.ts';
 import { openRuntime, readHostFacts, SeccompCache, watchExits } from '../runtime/index.ts';
 import { Database, Locks, trimEvents } from '../state/index.ts';
 import { type Change, openContentStore, openLayerStore, openVolumeDirectories } from '../storage/index.ts';
@@ -30,7 +30,7 @@ import { createImageService } from './images.ts';
 import { Intents } from './intents.ts';
 import { keeperLives, keeperStarter } from './keeper-process.ts';
 import { KeeperWork } from './keeper-work.ts';
-import { linksOf } from './links.ts';
+import { linkPassages, linksOf } from './links.ts';
 import { rewriteNameFiles } from './live-name-files.ts';
 import { isUp } from './liveness.ts';
 import { rotateContainerLog, shipContainerLog, shippingDriverOf, watchLogSizes } from './log-keeping.ts';
@@ -140,7 +140,7 @@ export class Engine implements EngineServices, AsyncDisposable {
       }),
     );
     const content = opening.use(await openContentStore(join(dataRoot, 'content'), layers.tars));
-    const networks = opening.use(
+    const networks: NetworkService & Disposable = opening.use(
       await openNetworkService({
         ...{ db, locks, execRoot, instance },
         ...(config.network.pools === undefined ? {} : { defaultPools: config.network.pools }),
@@ -153,6 +153,7 @@ export class Engine implements EngineServices, AsyncDisposable {
         ...{ cni: config.network.cni, ownsCni: config.network.ownsCni },
         defaultOptions: config.network.defaultOptions,
         containerName: (id) => store.find(id)?.name ?? id.slice(0, 12),
+        passages: () => linkPassages({ db, store, networks }),
         report,
       }),
     );

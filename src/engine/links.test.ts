@@ -34,3 +34,12 @@ test.each([
 ])('variables of a link: %s', (_, exposedPorts, env, want) => {
   expect(linkVariables('/web/db', '10.0.0.2', { exposedPorts, env })).toEqual(want);
 });
+
+test('what an image exposes and means nothing is no variable', () => {
+  const exposedPorts = ['1-4000000000/tcp', '80 } ; flush ruleset', '0/tcp', '9-8/udp', '70000', '7/TCP', '7/sctp'];
+  const variables = linkVariables('/web/db', '10.0.0.2', { exposedPorts, env: [] });
+  expect(variables.filter((text) => /_PORT=/.test(text))).toEqual([
+    'DB_PORT=sctp://10.0.0.2:7',
+    'DB_PORT_7_SCTP_PORT=7',
+  ]);
+});

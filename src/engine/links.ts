@@ -1,6 +1,7 @@
 import { TareError } from '../errors/index.ts';
-import type { Endpoint } from '../network/index.ts';
+import type { Endpoint, Passage } from '../network/index.ts';
 import type { Database, Transaction } from '../state/index.ts';
+import { type ExposedPort, exposedPorts } from './exposed-ports.ts';
 import { writeHosts } from './generated-files.ts';
 import { isUp } from './liveness.ts';
 import type { EngineParts } from './parts.ts';
@@ -99,7 +100,7 @@ export const linksTo = (db: Reader, childId: string): Link[] =>
  * Removes one link, named as `ps` shows it, and leaves the containers.
  * @throws {TareError} NotFound: there is none of this name
  */
-export async function removeLink(parts: Pick<EngineParts, 'db' | 'store'>, name: string): Promise<void> {
+export async function removeLink(parts: Pick<EngineParts, 'db' | 'store' | 'networks'>, name: string): Promise<void> {
   const [parent = '', alias = '', ...more] = name.replace(/^\//, '').split('/');
   if (parent === '' || alias === '' || more.length > 0) {
     // Docker's words for what names the container itself.
@@ -110,6 +111,18 @@ export async function removeLink(parts: Pick<EngineParts, 'db' | 'store'>, name:
     tx.run('DELETE FROM container_links WHERE parent_id = ? AND alias = ?', id, alias),
   );
   if (removed === 0) throw new TareError('NotFound', `No such link: ${name}`);
+  await parts.networks.settlePassages();
+}
+
+/** Ports that links open where the default network keeps its containers apart: those that the linked container exposes. */
+export function linkPassages({ db, store, networks }: Pick<EngineParts, 'db' | 'store' | 'networks'>): Passage[] {
+  const links = linksOf(db);
+  if (links.length === 0) return [];
+  const networkId = networks.get('bridge').id;
+  return links.flatMap(({ parentId, childId }) => {
+    const ports = allExposed(store.find(childId)?.config.exposedPorts ?? []);
+    return ports.length === 0 ? [] : [{ networkId, from: parentId, to: childId, ports }];
+  });
 }
 
 /** What a container finds of another one that it is linked to. */
@@ -190,9 +203,9 @@ export function linkVariables(
   child: Pick<ContainerRecord['config'], 'exposedPorts' | 'env'>,
 ): string[] {
   const prefix = path.split('/').at(-1)!.toUpperCase().replaceAll('-', '_');
-  const ports = child.exposedPorts.flatMap(singlePorts).sort(byNumber);
-  const at = ({ port, protocol }: Port) => `${protocol}://${address}:${port}`;
-  const named = ({ port, protocol }: Port) => `${prefix}_PORT_${port}_${protocol.toUpperCase()}`;
+  const ports = allExposed(child.exposedPorts).sort(byNumber);
+  const at = ({ port, protocol }: ExposedPort) => `${protocol}://${address}:${port}`;
+  const named = ({ port, protocol }: ExposedPort) => `${prefix}_PORT_${port}_${protocol.toUpperCase()}`;
   const variables = ports[0] === undefined ? [] : [`${prefix}_PORT=${at(ports[0])}`];
   for (const range of contiguous(ports)) {
     const [first, last] = [range[0]!, range.at(-1)!];
@@ -219,22 +232,14 @@ export function linkVariables(
   return [...variables, `${prefix}_NAME=${path}`, ...own.map((variable) => `${prefix}_ENV_${variable}`)];
 }
 
-interface Port {
-  port: number;
-  protocol: string;
-}
+/** Those of an image that mean nothing are left out. */
+const allExposed = (keys: readonly string[]): ExposedPort[] => keys.flatMap((key) => exposedPorts(key) ?? []);
 
-function singlePorts(key: string): Port[] {
-  const [range = '', protocol = 'tcp'] = key.split('/');
-  const [first = 0, last = first] = range.split('-').map(Number);
-  return Array.from({ length: Math.max(last - first, 0) + 1 }, (_, index) => ({ port: first + index, protocol }));
-}
-
-const byNumber = (a: Port, b: Port): number => a.port - b.port || a.protocol.localeCompare(b.protocol);
+const byNumber = (a: ExposedPort, b: ExposedPort): number => a.port - b.port || a.protocol.localeCompare(b.protocol);
 
 /** Runs of two or more neighbouring ports of one protocol. */
-function contiguous(ports: readonly Port[]): Port[][] {
-  const runs: Port[][] = [];
+function contiguous(ports: readonly ExposedPort[]): ExposedPort[][] {
+  const runs: ExposedPort[][] = [];
   for (const port of ports) {
     const open = runs.find((run) => run.at(-1)!.protocol === port.protocol && run.at(-1)!.port === port.port - 1);
     if (open === undefined) runs.push([port]);

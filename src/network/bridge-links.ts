@@ -49,6 +49,7 @@ export class BridgeLinks implements Disposable {
     setSysctl(`net/ipv6/conf/${name}/disable_ipv6`, network.enableIPv6 ? '0' : '1');
     // 127.0.0.1 reaches published ports by way of the bridge; the table's guard chain keeps everybody else off 127/8.
     setSysctl(`net/ipv4/conf/${name}/route_localnet`, '1');
+    if (network.name === 'bridge') answerBetweenPorts(network);
     for (const { subnet, gateway } of network.ipam) {
       // The host is no neighbour of an isolated network.
       if (gatewayMode(network, parseSubnet(subnet).family) === 'isolated') continue;
@@ -193,6 +194,17 @@ function bridgedFramesAreFiltered(): boolean {
     // The module is not loaded.
     return false;
   }
+}
+
+/**
+ * The default network may have links between containers that are kept apart: where their ports are isolated, the host answers for
+ * each of them, and what they send each other passes our rules (RFC 3069, section 2.1). Links are of IPv4 alone then.
+ */
+function answerBetweenPorts({ bridge, icc }: NetworkRecord): void {
+  const isNeeded = !icc && !bridgedFramesAreFiltered();
+  setSysctl(`net/ipv4/conf/${bridge}/proxy_arp_pvlan`, isNeeded ? '1' : '0');
+  // At once, not after up to 0.8 seconds.
+  if (isNeeded) setSysctl(`net/ipv4/neigh/${bridge}/proxy_delay`, '0');
 }
 
 const IPV6_LINKS = '/proc/sys/net/ipv6/conf';

@@ -24,6 +24,7 @@ import { keepHostFirewallOpen, leaveHostFirewall, noBridges, type OpenBridges } 
 import { keepLegacyFirewallOpen } from './legacy-firewall.ts';
 import { nameServersOf } from './named-networks.ts';
 import { isGuarded } from './network-options.ts';
+import { type Passage, passageSets } from './passages.ts';
 import { findNetwork, listEndpoints, listNetworks } from './records.ts';
 import {
   bridgeTableCommands,
@@ -31,12 +32,14 @@ import {
   deleteTableCommands,
   emptyTableCommands,
   fragmentCommands,
+  type NamedSet,
   type Publication,
   portKey,
   portSetOf,
   publicationsOf,
   publishCommands,
   type Remnants,
+  setCommands,
   type TableContents,
   tableCommands,
   tableContents,
@@ -59,12 +62,23 @@ export class Firewall implements Disposable {
   #seenGeneration = -1;
   readonly #guard: BridgeGuard;
 
+  readonly #passages: () => readonly Passage[];
   readonly #report: (subject: string, error: unknown) => void;
   /** Tables of the host that nobody else may change, as was told. */
   readonly #closed = new Set<string>();
 
-  /** @param report told of what of the host's firewall stays closed */
-  constructor(db: Database, locks: Locks, table: string, report: (subject: string, error: unknown) => void = () => {}) {
+  /**
+   * @param passages what passes between containers that are kept apart
+   * @param report told of what of the host's firewall stays closed
+   */
+  constructor(
+    db: Database,
+    locks: Locks,
+    table: string,
+    passages: () => readonly Passage[],
+    report: (subject: string, error: unknown) => void = () => {},
+  ) {
+    this.#passages = passages;
     this.#report = report;
     this.#db = db;
     this.#locks = locks;
@@ -125,15 +139,16 @@ export class Firewall implements Disposable {
     ports: readonly Publication[],
     isRecorded: () => boolean,
     forget: () => Promise<void>,
-    leaving?: { bridge: string; endpoint: Endpoint },
+    leaving?: { network: NetworkRecord; endpoint: Endpoint },
   ): Promise<void> {
     const isGoverned = leaving !== undefined && this.#isGoverned(leaving.endpoint);
-    if (ports.length === 0 && !isGoverned) return await forget();
+    const isLinked = leaving !== undefined && this.#hasPassages(leaving.network);
+    if (ports.length === 0 && !isGoverned && !isLinked) return await forget();
     using _lock = await this.#locks.acquire('network-rules');
     if (!isRecorded()) return;
     let isStale = false;
     try {
-      const release = isGoverned ? this.#releaseCommands(leaving.bridge, leaving.endpoint) : '';
+      const release = isGoverned ? this.#releaseCommands(leaving.network, leaving.endpoint) : '';
       this.#context().run(`${release}${withdrawCommands(this.#table, ports)}`);
     } catch (error) {
       if (!(error instanceof NftablesError)) throw error;
@@ -141,8 +156,21 @@ export class Firewall implements Disposable {
     }
     this.#forgetFlows(ports);
     await forget();
-    if (isStale && this.exists) this.#rewrite();
-    else if (isGoverned) this.#writeNeighbours();
+    if (isStale && this.exists) return this.#rewrite();
+    if (isGoverned) this.#writeNeighbours();
+    // Before somebody else has the address.
+    if (isLinked) this.#writePassages();
+  }
+
+  /** Lets a newcomer's links through, on a network that keeps its containers apart: before its link is made. */
+  async link(network: NetworkRecord): Promise<void> {
+    if (this.#hasPassages(network)) await this.settlePassages();
+  }
+
+  /** What passes between containers that are kept apart has changed. */
+  async settlePassages(): Promise<void> {
+    using _lock = await this.#locks.acquire('network-rules');
+    if (this.exists) this.#writePassages();
   }
 
   /** Puts the policies of an endpoint, and of its network, in force for it: before its link is made. */
@@ -331,7 +359,22 @@ export class Firewall implements Disposable {
       this.#bridgeNetworks(),
       listEndpoints(this.#db).flatMap(publicationsOf),
       governedSubjects(this.#db).map((governed) => egressFragment(governed, now)),
+      this.#passageSets(),
     );
+  }
+
+  #hasPassages({ id, icc }: NetworkRecord): boolean {
+    return !icc && this.#passages().some(({ networkId }) => networkId === id);
+  }
+
+  #passageSets(): NamedSet[] {
+    const apart = new Set(this.#bridgeNetworks().flatMap(({ id, icc }) => (icc ? [] : [id])));
+    const passages = apart.size === 0 ? [] : this.#passages().filter(({ networkId }) => apart.has(networkId));
+    return passageSets(passages, passages.length === 0 ? [] : listEndpoints(this.#db));
+  }
+
+  #writePassages(): void {
+    this.#apply(setCommands(this.#table, this.#passageSets()));
   }
 
   /** Chains and sets of policies that hold for nobody now. */
@@ -351,11 +394,10 @@ export class Firewall implements Disposable {
   }
 
   /** Commands that take an endpoint out of the policies' sets, and with a container's last one its policy. */
-  #releaseCommands(bridge: string, endpoint: Endpoint): string {
+  #releaseCommands(network: NetworkRecord, endpoint: Endpoint): string {
     const { containerId } = endpoint;
     const isContainers = findPolicy(this.#db, containerId) !== undefined;
-    const isHeld = isGuarded(findNetwork(this.#db, endpoint.networkId));
-    const keys = isHeld ? endpointKeys(bridge, endpoint, isContainers) : [];
+    const keys = isGuarded(network) ? endpointKeys(network.bridge, endpoint, isContainers) : [];
     const elements = keys.map(([set, key]) => `delete element inet ${this.#table} ${set} { ${key} }\n`).join('');
     const isLast = listEndpoints(this.#db, { containerId }).every(({ id }) => id === endpoint.id);
     if (!isContainers || !isLast) return elements;

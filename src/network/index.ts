@@ -24,6 +24,7 @@ export { checkEndpoint } from './endpoint-check.ts';
 export { hasNames, nameServersOf } from './named-networks.ts';
 export * from './names/index.ts';
 export * from './network-service.ts';
+export type { Passage } from './passages.ts';
 export type { DefaultNetwork } from './predefined.ts';
 export { selectionText, selects } from './publish.ts';
 export type { PortReach } from './reach.ts';

@@ -7,6 +7,7 @@ import type { NetworkDriver } from './drivers/network-driver.ts';
 import type { EgressService } from './egress/index.ts';
 import type { Firewall } from './firewall.ts';
 import type { Namespaces } from './namespaces.ts';
+import type { Passage } from './passages.ts';
 
 /** What the use cases of this folder work with. */
 export interface NetworkDeps {
@@ -21,6 +22,8 @@ export interface NetworkDeps {
   defaultOptions: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** How messages call a container. */
   containerName(id: string): string;
+  /** What passes between containers of a network that keeps them apart. */
+  passages(): readonly Passage[];
   pools: readonly AddressPool[];
   links: BridgeLinks;
   firewall: Firewall;

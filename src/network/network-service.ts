@@ -130,6 +130,8 @@ export interface NetworkService {
   reach(containerId: string, port: number, protocol: PortMapping['protocol']): PortReach[];
   /** All endpoints of a container, or of a network. */
   endpoints(of: { containerId?: string; networkId?: string }): Endpoint[];
+  /** What passes between containers that are kept apart, as the service is told, has changed. */
+  settlePassages(): Promise<void>;
   /** What containers may reach. */
   readonly egress: EgressService;
   /** Every published port of this engine, for the keeper's reservations. */

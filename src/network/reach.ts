@@ -28,7 +28,7 @@ export function reach(deps: NetworkDeps, containerId: string, port: number, prot
   const found = joined.flatMap(({ endpoint, network }) => {
     const ports = endpoint.ports.filter((one) => one.containerPort === port && one.protocol === protocol);
     return network.driver === 'bridge'
-      ? bridged(deps, network, { ...endpoint, ports }, port)
+      ? bridged(deps, network, { ...endpoint, ports }, { port, protocol })
       : [unbridged(network, endpoint, port)];
   });
   if (found.length > 0) return found;
@@ -53,7 +53,12 @@ function unbridged(network: NetworkRecord, endpoint: Endpoint, port: number): Po
   };
 }
 
-function bridged(deps: NetworkDeps, network: NetworkRecord, endpoint: Endpoint, port: number): PortReach[] {
+function bridged(
+  deps: NetworkDeps,
+  network: NetworkRecord,
+  endpoint: Endpoint,
+  { port, protocol }: { port: number; protocol: Protocol },
+): PortReach[] {
   const table = `table inet ${deps.instance}`;
   const chain = `${table}, chain bridged`;
   const direct = addressesOf(endpoint).map((address) => hostText(address, port));
@@ -65,6 +70,7 @@ function bridged(deps: NetworkDeps, network: NetworkRecord, endpoint: Endpoint, 
       ? `${chain}: iifname . oifname @within accept (frames within the bridge pass no rule at all without br_netfilter)`
       : 'the network was made with enable_icc=false: its bridge ports are isolated from each other',
   };
+  const linked = linkedTo(deps, network, endpoint, { port, protocol });
   const host = addressesOf(endpoint).map((address): PortReach => {
     const isIsolated = gatewayMode(network, isIPv6(address) ? 6 : 4) === 'isolated';
     return {
@@ -82,10 +88,35 @@ function bridged(deps: NetworkDeps, network: NetworkRecord, endpoint: Endpoint, 
   }
   return [
     siblings,
+    ...linked,
     ...host,
     ...addressesOf(endpoint).map((address) => byOwnAddress(chain, network, endpoint, hostText(address, port))),
     ...published(deps, table, endpoint),
   ];
+}
+
+/** Containers that reach the port although the network keeps its containers apart. */
+function linkedTo(
+  deps: NetworkDeps,
+  network: NetworkRecord,
+  { containerId, ipv4 }: Endpoint,
+  wanted: { port: number; protocol: Protocol },
+): PortReach[] {
+  if (network.icc || ipv4 === '') return [];
+  return deps
+    .passages()
+    .filter(
+      ({ networkId, to, ports }) =>
+        networkId === network.id &&
+        to === containerId &&
+        ports.some(({ port, protocol }) => port === wanted.port && protocol === wanted.protocol),
+    )
+    .map(({ from }) => ({
+      who: `container ${deps.containerName(from)}, which is linked to it`,
+      isReachable: true,
+      by: [hostText(ipv4.split('/', 1)[0] as string, wanted.port)],
+      rule: `table inet ${deps.instance}, chain bridged: ip saddr . ip daddr . meta l4proto . th dport @linked4 accept`,
+    }));
 }
 
 /** What comes from elsewhere straight to the container's address. */

@@ -3,6 +3,7 @@ import { clientAddressChains } from './client-address.ts';
 import type { Endpoint, NetworkRecord, PortMapping } from './driver.ts';
 import { type EgressFragment, egressChain, sharedSets } from './egress/rules.ts';
 import { gatewayMode, sourceAddress } from './network-options.ts';
+import { passageSets } from './passages.ts';
 import { isWildcard, RESERVATION_MARK } from './published-ports.ts';
 import { STAND_IN_MARK } from './socket-marks.ts';
 import { parseSubnet } from './subnet.ts';
@@ -102,9 +103,10 @@ export function tableContents(
   networks: readonly NetworkRecord[],
   ports: readonly Publication[],
   policies: readonly EgressFragment[],
+  passages: readonly NamedSet[] = passageSets([], []),
 ): TableContents {
   const shared = policies.flatMap((policy) => policy.shared);
-  const common = [...namedSets(networks, ports), ...sharedSets()].map((set) => ({
+  const common = [...namedSets(networks, ports), ...passages, ...sharedSets()].map((set) => ({
     ...set,
     elements: [...new Set([...set.elements, ...shared.flatMap(([name, text]) => (name === set.name ? [text] : []))])],
   }));
@@ -254,6 +256,8 @@ const chains: Chain[] = [
       'oifname @internal drop',
       'oifname != @bridges accept',
       'ct status dnat accept comment "published"',
+      'ip saddr . ip daddr . meta l4proto . th dport @linked4 accept comment "linked"',
+      'ip6 saddr . ip6 daddr . meta l4proto . th dport @linked6 accept comment "linked"',
       'ip daddr . meta l4proto . th dport @routed4 accept comment "published, without NAT"',
       'ip6 daddr . meta l4proto . th dport @routed6 accept comment "published, without NAT"',
       'oifname @pingable4 icmp type echo-request accept',
@@ -334,14 +338,11 @@ function writeCommands(place: string, { sets, chains }: TableContents, remnants:
     ...remnants.chains.map((name) => `delete chain ${place} ${name}\n`),
     ...remnants.sets.map((name) => `delete set ${place} ${name}\n`),
   ];
-  const filled = written
-    .filter(({ elements }) => elements.length > 0)
-    .map(({ name, elements }) => `add element ${place} ${name} { ${elements.join(', ')} }\n`);
   return [
     declaration(place, { sets, chains }),
     ...flushed,
     ...chains.map((chain) => chainCommands(place, chain)),
-    ...filled,
+    ...elementCommands(place, written),
   ].join('');
 }
 
@@ -360,6 +361,18 @@ export function fragmentCommands(table: string, { sets, chains, shared }: Egress
     ...elements.map(([name, text]) => `add element inet ${table} ${name} { ${text} }\n`),
   ].join('');
 }
+
+/** Sets whose elements are written while the rest of the table stays. */
+export const setCommands = (table: string, sets: readonly NamedSet[]): string =>
+  [
+    ...sets.map(({ kind, name }) => `flush ${kind} inet ${table} ${name}\n`),
+    ...elementCommands(`inet ${table}`, sets),
+  ].join('');
+
+const elementCommands = (place: string, sets: readonly NamedSet[]): string[] =>
+  sets
+    .filter(({ elements }) => elements.length > 0)
+    .map(({ name, elements }) => `add element ${place} ${name} { ${elements.join(', ')} }\n`);
 
 function declaration(place: string, { sets, chains }: TableContents): string {
   const declared = [

@@ -15,6 +15,7 @@ import { everyNetwork, lookUpNetwork } from './look-up.ts';
 import { Namespaces } from './namespaces.ts';
 import type { NetworkDeps } from './network-deps.ts';
 import type { NetworkService } from './network-service.ts';
+import type { Passage } from './passages.ts';
 import { type DefaultNetwork, ensurePredefined } from './predefined.ts';
 import { publish, unpublish } from './publish.ts';
 import { reach } from './reach.ts';
@@ -44,6 +45,8 @@ export interface NetworkServiceOptions {
   report?: (subject: string, error: unknown) => void;
   /** How long addresses stay open that a name was answered with. */
   egressTimes?: EgressTimes;
+  /** What passes between containers of a network that keeps them apart; nothing by default. */
+  passages?: () => readonly Passage[];
   /** How messages call a container; by its short id by default. */
   containerName?: (id: string) => string;
 }
@@ -56,7 +59,8 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
   if (options.report !== undefined) onDamage(db, options.report);
   using owned = new DisposableStack();
   const links = owned.use(new BridgeLinks());
-  const firewall = owned.use(new Firewall(db, locks, instance, options.report));
+  const passages = options.passages ?? (() => []);
+  const firewall = owned.use(new Firewall(db, locks, instance, passages, options.report));
   const hostAddresses = () => links.route.addresses().map(({ address }) => address);
   const egress = createEgressService({
     ...{ db, firewall, hostAddresses },
@@ -71,7 +75,7 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
     defaultOptions: options.defaultOptions ?? {},
     containerName: options.containerName ?? ((id) => id.slice(0, 12)),
     pools: poolsFor(options.defaultPools, instance),
-    ...{ links, firewall, egress },
+    ...{ links, firewall, egress, passages },
     namespaces: new Namespaces(options.execRoot),
     cni: new CniCatalogue(options.cni ?? standardCniPaths),
     drivers: {} as NetworkDeps['drivers'],
@@ -101,6 +105,7 @@ export async function openNetworkService(options: NetworkServiceOptions): Promis
           .map((port) => ({ ...port, containerId, containerIp: containerAddress(port.hostIp, ipv4, ipv6) })),
       ),
     egress,
+    settlePassages: () => firewall.settlePassages(),
     watchRules: async () => {
       const isUsed = firewall.exists || listEndpoints(db).some(({ hostInterface }) => hostInterface !== '');
       if (!isUsed) return false;

@@ -133,3 +133,23 @@ describe('links', () => {
     await docker('network', 'rm', 'own');
   });
 });
+
+describe('links between containers that are kept apart', () => {
+  const engine = withEngine({ face: 'docker', serve: ['--icc=false'] });
+
+  test('open what the linked container exposes until they are removed', async () => {
+    const docker = async (...args: string[]) => (await engine().docker(args)).stdout.trim();
+    const serve = 'nc -ll -p 80 -e echo spoken & nc -ll -p 81 -e echo spoken & wait';
+    await docker('run', '-d', '--init', '--name', 'store', '--expose', '80', busybox, 'sh', '-c', serve);
+    await docker('run', '-d', '--init', '--name', 'app', '--link', 'store:data', busybox, 'sleep', '600');
+    const ask = (port: number) => docker('exec', 'app', 'sh', '-c', `nc -w 1 data ${port} < /dev/null || echo closed`);
+    await eventually('the open port answers', async () => (await ask(80)) === 'spoken');
+    expect(await ask(81)).toBe('closed');
+    expect(await docker('exec', 'store', 'sh', '-c', 'nc 127.0.0.1 81 < /dev/null')).toBe('spoken');
+    await docker('restart', '--time', '0', 'store');
+    await eventually('it answers where it is now', async () => (await ask(80)) === 'spoken');
+    await docker('rm', '--link', '/app/data');
+    expect(await ask(80)).toBe('closed');
+    await docker('rm', '-f', 'app', 'store');
+  });
+});

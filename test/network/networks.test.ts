@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { RouteSocket } from '../../src/linux/index.ts';
-import type { CreateNetwork, Endpoint, NetworkService, PortRequest } from '../../src/network/index.ts';
+import type { CreateNetwork, Endpoint, NetworkService, Passage, PortRequest } from '../../src/network/index.ts';
 import { NetworkLab, Peer } from '../support/network-lab.ts';
 
 const kills = Number(process.env['TARE_NETWORK_KILLS'] ?? 12);
@@ -51,9 +51,14 @@ afterEach(async () => {
   }
 });
 
-async function start(containerId: string, networkId = 'bridge', ports: PortRequest[] = []): Promise<[Endpoint, Peer]> {
-  const netns = service.createNamespace(containerId);
-  const endpoint = await service.connect({ containerId, networkId, netns, ports });
+async function start(
+  containerId: string,
+  networkId = 'bridge',
+  ports: PortRequest[] = [],
+  by = service,
+): Promise<[Endpoint, Peer]> {
+  const netns = by.createNamespace(containerId);
+  const endpoint = await by.connect({ containerId, networkId, netns, ports });
   const peer = new Peer(netns);
   await Promise.all([peer.serve('tcp', 80), peer.serve('tcp', 81)]);
   return [endpoint, peer];
@@ -101,6 +106,43 @@ describe.each([1, 0])('isolation, with bridge-nf-call-iptables=%d', (bridgeNetfi
     expect(await peerB.ask('tcp', lab.hostAddress, 8080)).toBe(a.gatewayIpv4);
     expect(await peerA.ask('tcp', lab.hostAddress, 8080)).toBe(a.gatewayIpv4);
     expect(await peerB.ask('tcp', lab.outsideAddress, 7000)).toBe(lab.hostAddress);
+  });
+
+  test('links let exposed ports through between containers that are kept apart', async () => {
+    const networkId = service.get('bridge').id;
+    const port = (number: number) => ({ port: number, protocol: 'tcp' as const });
+    let passages: Passage[] = [{ networkId, from: 'b', to: 'a', ports: [port(79), port(80), port(80)] }];
+    const defaultNetwork = { icc: false };
+    using apart = await lab.openService({ defaultNetwork, passages: () => passages });
+    const [a, peerA] = await start('a', 'bridge', [], apart);
+    const [b, peerB] = await start('b', 'bridge', [], apart);
+    const [, peerC] = await start('c', 'bridge', [], apart);
+    await using _a = peerA;
+    await using _b = peerB;
+    await using _c = peerC;
+    const closed = /timeout|EHOSTUNREACH/;
+    expect(await peerB.ask('tcp', ip(a.ipv4), 80)).toBe(ip(b.ipv4));
+    expect(await peerB.ask('tcp', ip(a.ipv4), 81, 400)).toMatch(closed);
+    expect(await peerA.ask('tcp', ip(b.ipv4), 80, 400)).toMatch(closed);
+    expect(await peerC.ask('tcp', ip(a.ipv4), 80, 400)).toMatch(closed);
+    expect(apart.reach('a', 80, 'tcp')).toContainEqual(
+      expect.objectContaining({ who: 'container b, which is linked to it', isReachable: true }),
+    );
+    const linked = passages;
+    passages = [];
+    await apart.settlePassages();
+    expect(await peerB.ask('tcp', ip(a.ipv4), 80, 400)).toMatch(closed);
+    passages = linked;
+    await apart.settlePassages();
+    const rules = 'nft list set inet tare-1ab00000 linked4';
+    expect(await lab.sh(rules)).toContain(`${ip(b.ipv4)} . ${ip(a.ipv4)} . tcp . 79-80`);
+    // Whoever has the address next is not linked.
+    await apart.disconnect('a', networkId);
+    expect(await lab.sh(rules)).not.toContain('elements');
+    await apart.reconcile(() => false);
+    await apart.teardown();
+    // As the others have it.
+    using _usual = await lab.openService({ defaultNetwork: { icc: true } });
   });
 
   test('a container cannot send under an address that is not of its network', async () => {

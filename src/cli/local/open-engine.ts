@@ -26,6 +26,7 @@ export function configFrom(values: EngineValues): EngineConfig {
       execRoot: values['exec-root'],
       defaultRuntime: values['default-runtime'],
       addRuntimes: values['add-runtime'].length > 0 ? values['add-runtime'] : undefined,
+      runtimeArgs: values['runtime-arg'],
       storageDriver: values['storage-driver'],
       enableIPv6: values.ipv6 || undefined,
       bridgeSubnet: values.bip,

@@ -76,6 +76,7 @@ export class BridgeDriver implements NetworkDriver {
     }
     // Before its first packet.
     await firewall.govern(endpoint);
+    await firewall.link(network);
     await firewall.admit(network, endpoint);
     links.attach(network, bridge, endpoint, request.netns);
     await firewall.publish(publicationsOf(endpoint));
@@ -97,7 +98,7 @@ export class BridgeDriver implements NetworkDriver {
     const isRecorded = () => db.get('SELECT 1 FROM endpoints WHERE id = ?', endpoint.id) !== undefined;
     // What the kernel has of its attempts goes with its rules.
     await collectAttempts({ db, firewall }, [endpoint.containerId, network.id]);
-    await firewall.withdraw(publicationsOf(endpoint), isRecorded, forget, { bridge: network.bridge, endpoint });
+    await firewall.withdraw(publicationsOf(endpoint), isRecorded, forget, { network, endpoint });
   }
 
   async leave(): Promise<void> {}
