@@ -22,8 +22,8 @@ import type { ContainerRecord, MountPoint } from './types.ts';
 export interface ContainerRoot {
   /** For messages. */
   id: string;
-  /** A process of the container, 0 when none runs. While one does, its own view of the tree is used. */
-  pid: number;
+  /** A process of the container, 0 when none runs now. While one does, its own view of the tree is used. */
+  pid(): number;
   readonlyRoot: boolean;
   mounts: readonly Pick<MountPoint, 'destination' | 'readWrite'>[];
   /** What is mounted in it when it runs, kept ready until disposal. */
@@ -41,7 +41,7 @@ export function rootOf(
 ): ContainerRoot {
   return {
     id: record.id,
-    pid: isContainerAlive(record) ? record.state.pid : 0,
+    pid: () => (isContainerAlive(record) ? record.state.pid : 0),
     readonlyRoot: record.host.readonlyRootfs,
     mounts: record.mounts,
     hold: () => holdSources(parts, record),
@@ -89,10 +89,13 @@ async function openTogether(layers: LayerStore, id: string, binds: readonly Root
  * was mounted since; else put together anew.
  */
 export async function openView(where: ContainerRoot): Promise<OpenRoot> {
-  if (where.pid > 0) {
+  const pid = where.pid();
+  if (pid > 0) {
     try {
-      const fd = openAt(AT_FDCWD, `/proc/${where.pid}/root`, O_PATH | O_DIRECTORY);
-      return { fd, [Symbol.dispose]: () => closeSync(fd) };
+      const fd = openAt(AT_FDCWD, `/proc/${pid}/root`, O_PATH | O_DIRECTORY);
+      // Asked again: had it ended in between, the number, and the root that was opened, could be any other process's.
+      if (where.pid() === pid) return { fd, [Symbol.dispose]: () => closeSync(fd) };
+      closeSync(fd);
     } catch (error) {
       // It ended since the record was read.
       if (!(error instanceof SyscallError && /^(ENOENT|ESRCH)$/.test(error.code))) throw error;

@@ -32,7 +32,7 @@ beforeAll(async () => {
     { source: join(base, 'frozen'), subpath: '', destination: '/frozen', readOnly: true },
   ];
   where = {
-    ...{ id: 'c', pid: 0, readonlyRoot: false, mounts: [volume, frozen] },
+    ...{ id: 'c', pid: () => 0, readonlyRoot: false, mounts: [volume, frozen] },
     hold: async () => ({ binds, [Symbol.asyncDispose]: async () => undefined }),
     open: (wanted) => layers.openRoot('c', wanted),
     owner: () => ({ uid: 33, gid: 34 }),
@@ -127,6 +127,13 @@ test('an export has the root without its volumes, and nothing stays mounted', as
 });
 
 test('a running process shows its own tree', async () => {
-  const own = { ...where, pid: process.pid };
+  const own = { ...where, pid: () => process.pid };
   expect(await statPath(own, join(base, 'volume/in-volume'))).toMatchObject({ sizeBytes: 6 });
+});
+
+test('what took the number of a process that has ended is not looked at', async () => {
+  let asked = 0;
+  const ended = { ...where, pid: () => (asked++ === 0 ? process.pid : 0) };
+  expect(await statPath(ended, '/etc/file')).toMatchObject({ sizeBytes: 4 });
+  expect(asked).toBe(2);
 });

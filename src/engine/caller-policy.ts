@@ -59,6 +59,17 @@ export class CallerGuard {
     if (privileged && restrictsPrivileged(held.rules)) throw refusal(held, 'deny-privileged', 'the exec is privileged');
   }
 
+  /**
+   * Whether the caller at work may take a container up from a folder of the host's. What processes are then is in its files, and
+   * whoever wrote them may have made them privileged.
+   * @throws {TareError} Forbidden
+   */
+  checkRestore(directory: string): void {
+    const held = this.#held();
+    if (held !== undefined && restrictsPrivileged(held.rules))
+      throw refusal(held, 'deny-privileged', `a checkpoint in ${directory} may hold privileged processes`);
+  }
+
   /** Whether a volume's options show no folder of the host that the caller at work may not bind. @throws {TareError} Forbidden */
   checkVolume(volume: Pick<VolumeRecord, 'name' | 'options'>): void {
     const held = this.#held();

@@ -61,6 +61,7 @@ export function createContainerService(parts: EngineParts, hub: AttachHub): Cont
     create: (request) => createContainer(parts, request),
     start: async (ref, options) => {
       const { checkpoint } = options ?? {};
+      if (checkpoint?.directory !== undefined) parts.guard.checkRestore(checkpoint.directory);
       await startContainer(parts, reachable(ref, checkpoint?.directory), checkpoint && { checkpoint });
     },
     checkpoint: async (ref, request) => await createCheckpoint(parts, reachable(ref, request.directory), request),

@@ -160,7 +160,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     const runtime = opening.use(openRuntime({ execRoot, criuPath: config.criuPath }));
     const volumes = new Volumes({
       ...{ db, locks, store },
-      mayCreate: (volume) => guard.checkVolume(volume),
+      mayUse: (volume) => guard.checkVolume(volume),
       directories: await openVolumeDirectories(join(dataRoot, 'volumes')),
     });
     const guard = new CallerGuard({ config, facts, store, volumes });

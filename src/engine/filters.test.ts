@@ -25,6 +25,15 @@ test('parseTime names what it cannot read', () => {
   expect(() => parseTime('yesterday')).toThrow(/invalid time "yesterday"/);
 });
 
+test('a name filter ends', () => {
+  const name = 'a'.repeat(200);
+  expect(matchesName(name, ['^a+$'])).toBe(true);
+  expect(matchesName(name, ['b', `${'a?'.repeat(150)}${'a'.repeat(150)}`])).toBe(true);
+  expect(matchesName(name, ['(a+)+b$'])).toBe(false);
+  expect(matchesName(name, ['('])).toBe(false);
+  expect(() => matchesName(name, ['(a+)\\1+'])).toThrow(/may not end/);
+});
+
 const labels = { app: 'web', tier: 'front' };
 test.each([
   [{ label: ['app'] }, true],

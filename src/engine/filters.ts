@@ -1,4 +1,5 @@
 import { TareError } from '../errors/index.ts';
+import { BoundedPattern } from '../storage/index.ts';
 import { parseTime } from './moments.ts';
 import type { Filters } from './types.ts';
 
@@ -35,18 +36,24 @@ export function filterTime(filters: Filters, createdMs: number): boolean {
 
 /**
  * A filter's value as docker matches names: a regular expression, found anywhere, else the text itself.
- * Bounded, since it comes from a client and may be made to backtrack.
+ * @throws {TareError} InvalidArgument: an expression that may not end
  */
 export function matchesName(name: string, patterns: readonly string[] | undefined): boolean {
   if (patterns === undefined || patterns.length === 0) return true;
   return patterns.some((pattern) => {
-    if (pattern.length > 256) return name === pattern;
-    try {
-      return new RegExp(pattern).test(name);
-    } catch {
-      return name === pattern;
-    }
+    const expression = expressionOf(pattern);
+    return expression === undefined ? name === pattern : expression.test(name);
   });
+}
+
+/** @returns undefined: the text is none */
+function expressionOf(text: string): BoundedPattern | undefined {
+  try {
+    return new BoundedPattern(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
 }
 
 /** Whether a filter says true; docker takes `1` and `true`. */

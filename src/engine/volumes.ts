@@ -21,7 +21,7 @@ export interface VolumeDeps {
   store: ContainerStore;
   directories: VolumeDirectories;
   /** Whether the caller at work may have such a volume. @throws {TareError} Forbidden */
-  mayCreate?(volume: VolumeRecord): void;
+  mayUse?(volume: VolumeRecord): void;
 }
 
 /** Volumes of the local driver: a record and a folder each. The record is written first and deleted first. */
@@ -39,7 +39,7 @@ export class Volumes implements VolumeService {
     const existing = request.name ? this.find(request.name) : undefined;
     if (existing !== undefined) return existing;
     const record = this.newRecord(request.name || '', request.labels ?? {}, request.options);
-    this.#deps.mayCreate?.(record);
+    this.#deps.mayUse?.(record);
     using _lock = await this.#deps.locks.acquire(`volume:${record.name}`);
     try {
       await this.#deps.db.write((tx) => insertVolume(tx, record));
@@ -176,10 +176,12 @@ export class Volumes implements VolumeService {
   }
 
   export(name: string): AsyncIterable<Uint8Array> {
+    this.#deps.mayUse?.(this.get(name));
     return exportVolume(this, name);
   }
 
   async import(name: string, tar: AsyncIterable<Uint8Array>): Promise<void> {
+    this.#deps.mayUse?.(this.get(name));
     await importVolume(this, name, tar);
   }
 

@@ -30,6 +30,7 @@ beforeAll(async () => {
     '1000',
   ]);
   await engine.tare(['run', '-d', '--name', 'weak', '-v', `${srv}/inside:/data`, busybox, 'sleep', '1000']);
+  await engine.tare(['volume', 'create', '-o', 'type=none', '-o', 'o=bind', '-o', 'device=/etc', 'shown']);
   auditLog = join(engine.root, 'audit.log');
   const config = join(engine.root, 'tare.toml');
   writeFileSync(
@@ -98,6 +99,15 @@ describe('docker asks for what its caller may not have', () => {
     const { code, stderr } = await docker(args);
     expect(code).not.toBe(0);
     expect(stderr).toContain(`policy ${rule}: `);
+  });
+
+  test('what shows a folder of the host, or takes processes from one', async () => {
+    const refused = async (method: string, path: string) => (await engine.api<{ message: string }>(method, path)).body;
+    const shown = '/v1.51/tare/volumes/shown/archive';
+    expect((await refused('GET', shown)).message).toContain('policy allowed-bind-sources: volume shown shows /etc');
+    expect((await refused('PUT', shown)).message).toContain('policy allowed-bind-sources: ');
+    const start = `/v1.51/containers/weak/start?checkpoint=made&checkpoint-dir=${encodeURIComponent(srv)}`;
+    expect((await refused('POST', start)).message).toContain(`policy deny-privileged: a checkpoint in ${srv}`);
   });
 
   test('attach', async () => {

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { ErrorKind } from '../../errors/index.ts';
 import { TareError } from '../../errors/index.ts';
 import { createApi } from './api.ts';
@@ -281,6 +281,40 @@ test.each([
   const { status, text } = await ask({}, method, path);
   expect(status).toBe(want);
   expect(JSON.parse(text).message).toMatch(message);
+});
+
+test('a document that comes drop by drop is waited for a minute', async () => {
+  vi.useFakeTimers();
+  try {
+    const body = (async function* () {
+      yield Buffer.from('{');
+      await new Promise(() => {});
+    })();
+    const handled = createApi(fakeEngine({}), { version: '' }).handle({
+      ...{ method: 'POST', path: '/containers/create', query: new URLSearchParams(), body },
+      headers: { 'content-type': 'application/json' },
+      signal: new AbortController().signal,
+    });
+    await vi.advanceTimersByTimeAsync(60_000);
+    const response = await handled;
+    expect(response.status).toBe(400);
+    expect(Buffer.from(response.body as Uint8Array).toString()).toContain('not complete after 60 seconds');
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test.each([
+  ['GET', '/_ping', false],
+  ['HEAD', '/v1.44/_ping', false],
+  ['DELETE', '/images/far/_ping', true],
+  ['GET', '/nothing/_ping', true],
+])('%s %s is told in the audit log: %s', async (method, path, want) => {
+  const told: string[] = [];
+  const api = createApi(fakeEngine({}), { version: '', audit: ({ route }) => told.push(route) });
+  const request = { method, path, query: new URLSearchParams(), headers: {}, body: (async function* () {})() };
+  await api.handle({ ...request, signal: new AbortController().signal });
+  expect(told.length === 1).toBe(want);
 });
 
 test('which requests may take over their connection', () => {

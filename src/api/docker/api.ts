@@ -85,18 +85,19 @@ export function createApi(engine: EngineServices, options: ApiOptions): Api {
         options.logger?.error({ err: error, status: response.status }, message);
       }
     }
+    const found = routeOf(request);
     if (options.observe !== undefined) {
       options.observe({
         method: request.method,
-        route: routeOf(request)?.path ?? '',
+        route: found?.path ?? '',
         status: response.status,
         seconds: (performance.now() - started) / 1000,
         traceparent: request.headers['traceparent'],
       });
     }
-    if (options.audit !== undefined && !request.path.endsWith('/_ping')) {
+    if (options.audit !== undefined && found?.path !== '/_ping') {
       const times = { startedMs, endedMs: Date.now() };
-      options.audit(auditEntry(request, routeOf(request), { ...response, refusal }, times, context.subject));
+      options.audit(auditEntry(request, found, { ...response, refusal }, times, context.subject));
     }
     return { ...response, headers: { ...common, ...response.headers } };
   }

@@ -1,5 +1,5 @@
 import { TareError } from '../../errors/index.ts';
-import { BoundedPattern } from '../bounded-pattern.ts';
+import { BoundedPattern } from '../../storage/index.ts';
 import type { CacheUsage } from '../build-types.ts';
 
 export type UsageFilter = (usage: CacheUsage) => boolean;

@@ -1,7 +1,7 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { TareError } from '../../errors/index.ts';
 import type { control } from '../../protocol/index.ts';
-import { BoundedPattern } from '../bounded-pattern.ts';
+import { BoundedPattern } from '../../storage/index.ts';
 import { durationMs } from '../cache/usage-filter.ts';
 import { commaFields } from '../dockerfile/comma-fields.ts';
 

@@ -65,9 +65,9 @@ describe('source policies', () => {
   test.each([
     ['^(a+)+$', 'REGEX'],
     ['*a*a*a*a*a*a*a*a*a*a*a*a*b', 'WILDCARD'],
-  ])('a pattern that does not end, %s, stops nobody', (identifier, matchType) => {
-    const { check: slow } = sourcePolicy([policy({ action: 'DENY', selector: { identifier, matchType } })]);
-    expect(() => slow(source(`${'a'.repeat(500)}!`))).toThrow(/takes too long/);
+  ])('a pattern that others would match forever, %s, stops nobody', (identifier, matchType) => {
+    const text = `${'a'.repeat(500)}!`;
+    expect(checked([policy({ action: 'DENY', selector: { identifier, matchType } })], source(text))[1]).toBe(text);
   });
 
   test('what is converted does not grow without end', () => {

@@ -1,8 +1,7 @@
 import { toBinary } from '@bufbuild/protobuf';
 import { TareError } from '../../errors/index.ts';
 import { type SourceOp, sourcepolicy } from '../../protocol/index.ts';
-import { digestOf } from '../../storage/index.ts';
-import { BoundedPattern } from '../bounded-pattern.ts';
+import { BoundedPattern, digestOf } from '../../storage/index.ts';
 import { type GraphPolicy, noPolicy, type OperationCheck } from './graph.ts';
 
 const { AttrMatch, MatchType, PolicyAction } = sourcepolicy;

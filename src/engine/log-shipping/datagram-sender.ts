@@ -26,10 +26,17 @@ export class UdpSender implements DatagramSender {
     try {
       const { address } = await lookup(this.#host);
       const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+      using opening = new DisposableStack();
+      opening.defer(() => socket.close());
       // "Connection refused" of an earlier datagram is told to a later one: it says nothing of that one.
       socket.on('error', () => undefined);
       socket.unref();
-      await new Promise<void>((resolve) => socket.connect(this.#port, address, resolve));
+      // No route there, for one. node:dgram tells it to whom its types have for success alone.
+      const failure = await new Promise<Error | undefined>((resolve) =>
+        socket.connect(this.#port, address, resolve as () => void),
+      );
+      if (failure) throw failure;
+      opening.move();
       this.#socket = socket;
     } catch (error) {
       throw new TareError('Unavailable', `dial udp ${this.#host}:${this.#port}: ${messageOf(error)}`, { cause: error });

@@ -1,4 +1,5 @@
 import { TareError } from '../../errors/index.ts';
+import { BoundedPattern } from '../../storage/index.ts';
 
 /** What a container's lines may say of where they come from. */
 export interface LogSource {
@@ -55,7 +56,7 @@ export function parseTag(template = '{{.ID}}'): (source: LogSource) => string {
 
 /**
  * The labels and variables that `labels`, `labels-regex`, `env` and `env-regex` choose, in the order labels, variables.
- * @throws {TareError} InvalidArgument: no regular expression
+ * @throws {TareError} InvalidArgument: no regular expression, or one that may not end
  */
 export function chosenAttributes(options: Readonly<Record<string, string>>): (source: LogSource) => [string, string][] {
   const labels = chooser(options, 'labels');
@@ -73,9 +74,9 @@ function chooser(options: Readonly<Record<string, string>>, option: 'labels' | '
   const names = new Set((options[option] ?? '').split(',').filter((name) => name !== ''));
   const pattern = options[`${option}-regex`];
   if (pattern === undefined || pattern === '') return (name) => names.has(name);
-  let expression: RegExp;
+  let expression: BoundedPattern;
   try {
-    expression = new RegExp(pattern);
+    expression = new BoundedPattern(pattern);
   } catch (error) {
     throw new TareError('InvalidArgument', `log opt ${option}-regex: ${(error as Error).message}`);
   }

@@ -87,8 +87,10 @@ class Answers {
     return {
       /** @throws {TareError} Unavailable: another answer than asked for, or none */
       async arrival() {
-        const late = sleep(ACK_MS, undefined, { ref: false });
+        const waiting = new AbortController();
+        const late = sleep(ACK_MS, undefined, { ref: false, signal: waiting.signal }).catch(() => undefined);
         const answer = await Promise.race([arrived.promise, late]);
+        waiting.abort();
         if (answer === chunk) return;
         const why =
           answer === undefined ? `no acknowledgement within ${ACK_MS / 1000} s` : 'it acknowledged something else';

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import { TareError } from '../../errors/index.ts';
 import { parseDuration } from '../moments.ts';
 import { chosenAttributes, parseTag } from './description.ts';
@@ -109,13 +109,28 @@ function tlsFiles(options: Options): { ca?: string; cert?: string; key?: string 
     const path = options[option];
     if (path === undefined || path === '') return undefined;
     try {
-      return readFileSync(path, 'utf8');
+      return readPem(path);
     } catch (error) {
       throw refused(option, (error as Error).message);
     }
   };
   const [ca, cert, key] = [file('syslog-tls-ca-cert'), file('syslog-tls-cert'), file('syslog-tls-key')];
   return { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) };
+}
+
+const MAX_PEM_BYTES = 1024 * 1024;
+
+/** Whoever may create containers names the file: it may be a pipe, which nobody opens at its other end, or have no end. */
+function readPem(path: string): string {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const status = fstatSync(fd);
+    if (!status.isFile() || status.size > MAX_PEM_BYTES)
+      throw new Error(`${path} is no regular file of ${MAX_PEM_BYTES} bytes at most`);
+    return readFileSync(fd, 'utf8');
+  } finally {
+    closeSync(fd);
+  }
 }
 
 export interface GelfOptions {

@@ -92,11 +92,9 @@ class Delivery {
   #bytes = 0;
   #savedAt = 0;
   #saved = '';
-  readonly #stopped: Promise<void>;
 
   constructor(shipment: Shipment) {
     this.#shipment = shipment;
-    this.#stopped = new Promise((resolve) => shipment.stop.addEventListener('abort', () => resolve(), { once: true }));
   }
 
   async add(entry: LogEntry): Promise<void> {
@@ -128,7 +126,7 @@ class Delivery {
     for (let pauseMs = FIRST_RETRY_MS; this.#batch.length > 0 && !stop.aborted; ) {
       try {
         // A collector may take a connection and then nothing more.
-        await Promise.race([sink.send(this.#batch), this.#stopped]);
+        await unlessStopped(sink.send(this.#batch), stop);
         break;
       } catch (error) {
         // A collector that is away for hours is told of once.
@@ -140,6 +138,18 @@ class Delivery {
     }
     this.#batch = [];
     this.#bytes = 0;
+  }
+}
+
+/** Resolves with the work, or when there is no time left; a signal that lives long keeps nothing of it. */
+async function unlessStopped(work: Promise<void>, stop: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const stopped = () => resolve();
+  stop.addEventListener('abort', stopped, { once: true });
+  try {
+    await Promise.race([work, promise]);
+  } finally {
+    stop.removeEventListener('abort', stopped);
   }
 }
 

@@ -1,8 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { queryObjects } from 'node:v8';
 import { gunzipSync, inflateSync } from 'node:zlib';
 import { decodeMulti, type ExtData, encode } from '@msgpack/msgpack';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -11,6 +13,7 @@ import { fieldName } from './journald.ts';
 import { shippedLines } from './lines.ts';
 import { openSink, requireCollector } from './open-sink.ts';
 import { checkShippingOptions, type ShippingDriver } from './options.ts';
+import { ship } from './shipment.ts';
 import type { ShippedLine } from './sink.ts';
 
 const source: LogSource = {
@@ -304,4 +307,49 @@ test.each<[ShippingDriver, Record<string, string>, string]>([
   ['journald', { 'env-regex': '(' }, 'env-regex'],
 ])('%s %j is refused', (driver, options, words) => {
   expect(() => checkShippingOptions(driver, options)).toThrow(words);
+});
+
+test('a collector that no route leads to is asked again, not taken for one that listens', async () => {
+  // Broadcasts are forbidden to a socket that did not ask for them: the connect fails at once.
+  const sink = openSink('gelf', source, { 'gelf-address': 'udp://255.255.255.255:12201' });
+  resources.use(sink);
+  await expect(sink.connect()).rejects.toThrow(/dial udp 255\.255\.255\.255:12201: /);
+  await expect(sink.send([line('x')])).rejects.toMatchObject({ kind: 'Unavailable' });
+});
+
+test('files of TLS are regular ones, and small', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tare-pem-'));
+  resources.defer(() => rmSync(folder, { recursive: true }));
+  const pipe = join(folder, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  for (const path of [pipe, '/dev/zero', folder]) {
+    const options = { 'syslog-address': 'tcp+tls://127.0.0.1:1', 'syslog-tls-ca-cert': path };
+    expect(() => checkShippingOptions('syslog', options)).toThrow(/syslog-tls-ca-cert: .*no regular file/);
+  }
+});
+
+test('what was sent leaves nothing behind in memory', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tare-ship-'));
+  resources.defer(() => rmSync(folder, { recursive: true }));
+  const logPath = join(folder, 'container.log');
+  const batches = 100;
+  writeFileSync(logPath, `${time} stdout F ${'x'.repeat(1000)}\n`.repeat(260 * batches));
+  let sent = 0;
+  const sink = {
+    connect: async () => {},
+    send: async () => {
+      sent += 1;
+    },
+    async [Symbol.asyncDispose]() {},
+  };
+  const stop = new AbortController();
+  const promises = () => queryObjects(Promise, { format: 'count' });
+  const before = promises();
+  await ship({
+    ...{ logPath, cursorPath: join(folder, 'cursor'), sink, stop: stop.signal, ended: AbortSignal.abort() },
+    report: (error) => expect(error).toBeUndefined(),
+  });
+  expect(sent).toBeGreaterThanOrEqual(batches);
+  expect(promises() - before).toBeLessThan(batches / 2);
+  stop.abort();
 });

@@ -3,6 +3,7 @@ import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { queryObjects } from 'node:v8';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { EngineServices } from '../../../engine/index.ts';
 import { TareError } from '../../../errors/index.ts';
@@ -303,4 +304,52 @@ test('tcp on a free port', async () => {
   const answer = await fetch(`${serving.addresses[0]?.replace('tcp:', 'http:')}/_ping`);
   expect(await answer.text()).toBe('OK');
   expect(answer.headers.get('server')).toBe('Tare/1.2.3 (linux)');
+});
+
+test('who closes lets what is being answered end, and breaks off the rest', async () => {
+  const finish = Promise.withResolvers<{ exitCode: number; error: string }>();
+  const never = new Promise<never>(() => {});
+  const wait = async (id: string) => (id === 'slow' ? await finish.promise : await never);
+  const path = join(directory, 'api.sock');
+  const engine = fakeEngine({ containers: { inspect: async (id: string) => view({ id }), wait } });
+  const serving = await serve(createApi(engine, { version: '0.0.0' }), [{ path }]);
+  const ask = (id: string) => new RawClient(path, `POST /containers/${id}/wait HTTP/1.1\r\nHost: d\r\n\r\n`);
+  const [slow, stuck] = [ask('slow'), ask('stuck')];
+  await Promise.all([slow.until('200 OK'), stuck.until('200 OK')]);
+  const closed = serving.close(1_000);
+  finish.resolve({ exitCode: 7, error: '' });
+  expect(await slow.until('"StatusCode":7')).toContain('200 OK');
+  await closed;
+  await expect.poll(() => stuck.socket.closed || stuck.isEnded).toBe(true);
+  expect(stuck.received).not.toContain('StatusCode');
+  for (const { socket } of [slow, stuck]) socket.destroy();
+});
+
+test('output that a client takes slowly leaves nothing behind in memory', async () => {
+  const pieces = 60;
+  // As much as one write takes.
+  const chunk = new Uint8Array(256 * 1024);
+  let passed = 0;
+  const session = {
+    tty: true,
+    output: (async function* () {
+      for (; passed < pieces; passed += 1) yield { stream: 'stdout' as const, chunk };
+      await new Promise(() => {});
+    })(),
+    write: async () => {},
+    closeStdin: () => {},
+    async [Symbol.asyncDispose]() {},
+  };
+  const path = await serveFake({ containers: { attach: async () => session } });
+  const promises = () => queryObjects(Promise, { format: 'count' });
+  const client = connect(path);
+  const before = promises();
+  client.write(`POST /containers/x/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: d\r\n\r\n`);
+  let bytes = 0;
+  client.on('data', (got: Buffer) => {
+    bytes += got.length;
+  });
+  await expect.poll(() => bytes, { timeout: 40_000 }).toBeGreaterThanOrEqual(pieces * chunk.length);
+  expect(promises() - before).toBeLessThan(pieces / 2);
+  client.destroy();
 });

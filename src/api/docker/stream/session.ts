@@ -46,7 +46,7 @@ export async function pumpSession(
     for await (const chunk of output) {
       if (duplex.destroyed) break;
       const encoded = encode(chunk);
-      if (encoded.length > 0 && !duplex.write(encoded)) await Promise.race([drained(duplex), gone]);
+      if (encoded.length > 0 && !duplex.write(encoded)) await drained(duplex);
     }
   } finally {
     await dispose();
@@ -69,8 +69,16 @@ function forwardInput(duplex: Duplex, session: AttachSession): () => Promise<voi
   return () => written;
 }
 
+/** Resolves when the client has taken what was written, or is gone. */
 function drained(duplex: Duplex): Promise<void> {
-  return new Promise((resolve) => duplex.once('drain', resolve));
+  return new Promise((resolve) => {
+    const done = () => {
+      duplex.off('drain', done).off('close', done);
+      resolve();
+    };
+    if (duplex.destroyed) resolve();
+    else duplex.once('drain', done).once('close', done);
+  });
 }
 
 /** Ends our half, then waits for the client's: closing with unread input would reset the connection and lose output. */

@@ -62,6 +62,9 @@ function refuseForeignFields(body: ResourceFields): void {
   }
 }
 
+/** What docker's engine does not look at in an update. */
+const fixed = new Set<string>(['devices', 'deviceCgroupRules', 'ulimits'] satisfies (keyof Resources)[]);
+
 /** Only what an update names: zero values mean "leave it". */
 export function toResourceChange(body: UpdateBody): Partial<Resources> & {
   restartPolicy?: ReturnType<typeof toRestartPolicy>;
@@ -72,6 +75,7 @@ export function toResourceChange(body: UpdateBody): Partial<Resources> & {
     const isGiven = Array.isArray(value)
       ? value.length > 0
       : value !== 0 && value !== '' && value !== null && value !== false;
+    if (fixed.has(name)) continue;
     // For processes 0 has a meaning of its own: no limit.
     if (isGiven || (name === 'pidsLimit' && value !== null)) change[name] = value;
   }

@@ -171,6 +171,12 @@ test('an update holds only what it names', () => {
     restartPolicy: { name: 'no', maximumRetryCount: 0 },
   });
   expect(toResourceChange(decodeJson(updateBody, {}))).toEqual({});
+  const fixed = {
+    Devices: [{ PathOnHost: '/dev/sda' }],
+    DeviceCgroupRules: ['a *:* rwm'],
+    Ulimits: [{ Name: 'nofile' }],
+  };
+  expect(toResourceChange(decodeJson(updateBody, fixed))).toEqual({});
 });
 
 test.each([
