@@ -5,15 +5,13 @@ import { BridgeGuard } from './bridge-guard.ts';
 import type { Endpoint, NetworkRecord } from './driver.ts';
 import { cutForbiddenFlows } from './egress/flows.ts';
 import { followedNetworks, governedSubjects } from './egress/governed.ts';
-import { type HeldAttempt, heldAttempts } from './egress/held-attempts.ts';
+import { HeldInKernel } from './egress/held-in-kernel.ts';
 import { neighbourContents } from './egress/neighbours.ts';
 import { type EgressSubject, type FollowedName, findPolicy } from './egress/records.ts';
 import {
   EGRESS_PREFIX,
   egressFragment,
   endpointKeys,
-  type HeldKind,
-  heldSet,
   memberElement,
   nameSet,
   opens,
@@ -61,6 +59,8 @@ export class Firewall implements Disposable {
   /** Of the rules when {@link watch} last found them, or made them, whole. */
   #seenGeneration = -1;
   readonly #guard: BridgeGuard;
+  /** What the kernel has of policies' attempts. */
+  readonly held: HeldInKernel;
 
   readonly #passages: () => readonly Passage[];
   readonly #report: (subject: string, error: unknown) => void;
@@ -84,6 +84,7 @@ export class Firewall implements Disposable {
     this.#locks = locks;
     this.#table = table;
     this.#guard = new BridgeGuard(db, table, this.#state, () => this.#context());
+    this.held = new HeldInKernel(this.#state, () => this.#context(), { inet: table, bridge: this.#neighbours });
   }
 
   [Symbol.dispose](): void {
@@ -213,34 +214,6 @@ export class Firewall implements Disposable {
   cutForbiddenFlows(hostAddresses: ReadonlySet<string>): void {
     this.#conntrack ??= openConntrack();
     cutForbiddenFlows(this.#db, this.#conntrack, hostAddresses);
-  }
-
-  /** What the kernel has of a policy's attempts; none when the rules were flushed. */
-  heldAttempts(subject: EgressSubject, kind: HeldKind): HeldAttempt[] {
-    return ([4, 6] as const).flatMap((family) =>
-      [true, false].flatMap((hasPorts) =>
-        (['inet', 'bridge'] as const).flatMap((table) =>
-          this.#listHeld(
-            `${table} ${this.#nameOf(table)} ${heldSet(subject, kind, family, hasPorts)}`,
-            kind === 'denied',
-          ),
-        ),
-      ),
-    );
-  }
-
-  /** Forgets what the kernel has of a policy's attempts. */
-  dropHeldAttempts(subject: EgressSubject): void {
-    const held = (['denied', 'learned'] as const).flatMap((kind) =>
-      ([4, 6] as const).flatMap((family) => [true, false].map((hasPorts) => heldSet(subject, kind, family, hasPorts))),
-    );
-    const commands = (['inet', 'bridge'] as const).flatMap((family) =>
-      this.#state
-        .setNames(family, this.#nameOf(family))
-        .filter((name) => held.includes(name))
-        .map((name) => `flush set ${family} ${this.#nameOf(family)} ${name}\n`),
-    );
-    if (commands.length > 0) this.#context().run(commands.join(''));
   }
 
   /** Holds an endpoint to its own addresses, from before its link is there. */
@@ -411,17 +384,6 @@ export class Firewall implements Disposable {
       ...chains.map((name) => `delete chain inet ${this.#table} ${name}\n`),
       ...sets.map((name) => `delete set inet ${this.#table} ${name}\n`),
     ].join('');
-  }
-
-  #listHeld(set: string, isDenied: boolean): HeldAttempt[] {
-    let listed: unknown;
-    try {
-      listed = this.#context().list(`list set ${set}`);
-    } catch (error) {
-      if (error instanceof NftablesError) return [];
-      throw error;
-    }
-    return heldAttempts(listed, isDenied);
   }
 
   #bridgeNetworks() {

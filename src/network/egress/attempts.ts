@@ -27,7 +27,7 @@ export async function collectAttempts(
   );
   for (const { subject, policy } of subjects) {
     const kinds = policy.otherwise === 'learn' ? (['denied', 'learned'] as const) : (['denied'] as const);
-    const held = kinds.flatMap((kind) => deps.firewall.heldAttempts(subject, kind));
+    const held = kinds.flatMap((kind) => deps.firewall.held.attempts(subject, kind));
     const seen = held.flatMap((attempt) => seenAttempt(attempt, subject, owners)).slice(0, MAX_WRITTEN);
     if (seen.length > 0 && hasNews(deps.db, subject, seen)) {
       await deps.db.write((tx) => addAttempts(tx, subject.id, seen));

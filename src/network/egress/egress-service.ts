@@ -80,7 +80,7 @@ export function createEgressService(deps: EgressDeps): EgressService {
       return listAttempts(db, subject.id);
     },
     clear: async (subject) => {
-      firewall.dropHeldAttempts(subject);
+      firewall.held.drop(subject);
       await db.write((tx) => dropAttempts(tx, subject.id));
     },
     openNames: (id) => {
