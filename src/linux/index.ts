@@ -37,6 +37,7 @@ export * from './policy-route.ts';
 export * from './process.ts';
 export * from './process-tree.ts';
 export * from './read-in-root.ts';
+export { sealedCopy } from './sealed-copy.ts';
 export * from './seccomp-filter.ts';
 export * from './seqpacket.ts';
 export * from './socket-spread.ts';

@@ -38,6 +38,8 @@ const ALL_SIGNALS = Buffer.alloc(SIGSET_BYTES, 0xff);
 export interface SpawnRequest {
   /** Absolute path; no search. */
   path: string;
+  /** What it is called as; its path unless given. */
+  name?: string;
   /** Without the program's own name. */
   args: readonly string[];
   /** The whole environment, as NAME=VALUE. */
@@ -72,7 +74,7 @@ export function spawnProcess(request: SpawnRequest): number {
       addDescriptors(actions, request.descriptors ?? new Map());
       checkReturned(actionsChdir(actions, '/'), 'posix_spawn_file_actions_addchdir_np');
       const pid = [0];
-      const argv = [request.path, ...request.args, null];
+      const argv = [request.name ?? request.path, ...request.args, null];
       const result = posixSpawn(pid, request.path, actions, attributes, argv, [...request.env, null]);
       checkReturned(result, 'posix_spawn', request.path);
       return pid[0]!;

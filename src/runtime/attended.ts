@@ -18,6 +18,7 @@ import { CHILD_ENVIRONMENT, pipeReader, reap } from './child.ts';
 import { runtimeError } from './oci-errors.ts';
 import { runtimeArgs, runtimeUnavailable } from './oci-runtime.ts';
 import type { AttendedProcess, AttendedRequest, EnterRequest, ProcessIdentity, RunRequest } from './runtime.ts';
+import { runtimeProgram } from './runtime-program.ts';
 
 const ALIVE_FD = 3;
 const SIGKILL = 9;
@@ -145,9 +146,11 @@ function start(
   const output = terminal ? {} : { stdout: reader(1), stderr: reader(2) };
   const alive = reader(ALIVE_FD);
   for (const [index, fd] of held.entries()) descriptors.set(ALIVE_FD + 1 + index, fd);
+  const program = runtimeProgram(runtime.path, ALIVE_FD + 1 + held.length);
+  for (const [to, fd] of program.descriptors) descriptors.set(to, fd);
   let pid: number;
   try {
-    pid = spawnOnHost({ path: runtime.path, args, env: CHILD_ENVIRONMENT, descriptors });
+    pid = spawnOnHost({ path: program.path, name: runtime.path, args, env: CHILD_ENVIRONMENT, descriptors });
   } catch (error) {
     throw runtimeUnavailable(runtime, error);
   }

@@ -33,7 +33,7 @@ export async function requireCheckpoints(runtime: RuntimeBinary): Promise<void> 
   if (program === 'runc') return;
   let why = 'it has no checkpoint and restore that this engine knows';
   if (program === 'crun') {
-    const { output } = await runToEnd(runtime.path, ['--version']);
+    const { output } = await runToEnd({ path: runtime.path, args: ['--version'] });
     if (/\+CRIU\b/.test(output)) return;
     why = 'it was built without CRIU';
   }

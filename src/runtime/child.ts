@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openPipe, reapProcess, spawnProcess } from '../linux/index.ts';
+import { openPipe, reapProcess, type SpawnRequest, spawnProcess } from '../linux/index.ts';
 
 /** Enough for any runtime's error; a runtime that says more is cut. */
 const OUTPUT_BYTES = 64 * 1024;
@@ -28,23 +28,19 @@ export function pipeReader(fd: number): Socket {
  * @returns exit code (128 + signal when one ended it) and the start of what it wrote to standard output and error
  * @throws {SyscallError} it can't be executed
  */
-export async function runToEnd(
-  path: string,
-  args: readonly string[],
-  env: readonly string[] = CHILD_ENVIRONMENT,
-): Promise<{ exitCode: number; output: string }> {
+export async function runToEnd({
+  env = CHILD_ENVIRONMENT,
+  descriptors = new Map(),
+  ...program
+}: Omit<SpawnRequest, 'env'> & { env?: readonly string[] }): Promise<{ exitCode: number; output: string }> {
   const { readFd, writeFd } = openPipe();
   const reader = pipeReader(readFd);
   let pid: number;
   try {
     pid = spawnProcess({
-      path,
-      args,
+      ...program,
       env,
-      descriptors: new Map([
-        [1, writeFd],
-        [2, writeFd],
-      ]),
+      descriptors: new Map([...descriptors, [1, writeFd], [2, writeFd]]),
     });
   } catch (error) {
     reader.destroy();

@@ -7,10 +7,12 @@ import { restoreOptions } from './checkpoint.ts';
 import { CHILD_ENVIRONMENT, pipeReader, reap } from './child.ts';
 import { runtimeArgs } from './oci-runtime.ts';
 import type { CreateRequest, ExecRequest, ProcessIdentity, RuntimeBinary } from './runtime.ts';
+import { runtimeProgram } from './runtime-program.ts';
 
 const SYNC_FD = 3;
 const START_FD = 4;
 const ATTACH_FD = 5;
+const RUNTIME_FD = 6;
 const LINE_BYTES = 64 * 1024;
 
 /** A line of conmon's sync pipe: `{"pid": N}` or, in the newer API, `{"data": N}`, and perhaps a message. */
@@ -19,10 +21,10 @@ export interface SyncMessage {
   message: string;
 }
 
-/** conmon's command line for `RUNTIME create`, or `RUNTIME restore`. */
-export function createArgs(execRoot: string, request: CreateRequest): string[] {
+/** What conmon is told for `RUNTIME create`, or `RUNTIME restore`, but of the runtime itself. */
+export function createArgs(request: CreateRequest): string[] {
   const args = [
-    ...commonArgs(execRoot, request.id, request.bundle, request.runtime),
+    ...commonArgs(request.id, request.bundle),
     '--container-pidfile',
     join(request.bundle, 'pidfile'),
     '--exit-dir',
@@ -49,11 +51,11 @@ export function createArgs(execRoot: string, request: CreateRequest): string[] {
   return args;
 }
 
-/** conmon's command line for `RUNTIME exec`. Its exit file is named after the container, so each exec has a folder of its own. */
-export function execArgs(execRoot: string, request: ExecRequest, attach: boolean): string[] {
+/** What conmon is told for `RUNTIME exec`. Its exit file is named after the container, so each exec has a folder of its own. */
+export function execArgs(request: ExecRequest, attach: boolean): string[] {
   const { directory } = request;
   const args = [
-    ...commonArgs(execRoot, request.containerId, directory, request.runtime),
+    ...commonArgs(request.containerId, directory),
     '--api-version',
     '1',
     '--exec',
@@ -71,7 +73,7 @@ export function execArgs(execRoot: string, request: ExecRequest, attach: boolean
   return args;
 }
 
-function commonArgs(execRoot: string, id: string, bundle: string, runtime: RuntimeBinary): string[] {
+function commonArgs(id: string, bundle: string): string[] {
   return [
     '--cid',
     id,
@@ -83,9 +85,6 @@ function commonArgs(execRoot: string, id: string, bundle: string, runtime: Runti
     bundle,
     '--full-attach',
     '--no-sync-log', // a sync of the log at each exit costs more than the exit
-    '--runtime',
-    runtime.path,
-    ...runtimeArgs(execRoot, runtime).flatMap((arg) => ['--runtime-arg', arg]),
   ];
 }
 
@@ -102,6 +101,15 @@ function stdioArgs(terminal: boolean, stdin: boolean, keepOpen: boolean): string
   return args;
 }
 
+export interface ConmonOptions {
+  conmonPath: string;
+  execRoot: string;
+  runtime: RuntimeBinary;
+  /** Whether the runtime begins with `release` only. */
+  waits: boolean;
+  env?: readonly string[];
+}
+
 /** A conmon just started, before it has said whether its runtime succeeded. */
 export class ConmonStart implements Disposable {
   readonly sync: SyncReader;
@@ -109,15 +117,16 @@ export class ConmonStart implements Disposable {
   #startFd: number | undefined;
 
   /** @throws {TareError} Unavailable: conmon can't be run */
-  constructor(conmonPath: string, args: readonly string[], options: { waits: boolean; env?: readonly string[] }) {
+  constructor(args: readonly string[], options: ConmonOptions) {
+    const { conmonPath, execRoot, runtime } = options;
+    const program = runtimeProgram(runtime.path, RUNTIME_FD);
     const sync = openPipe();
     const start = options.waits ? openPipe() : undefined;
     this.sync = new SyncReader(pipeReader(sync.readFd));
     // Standard error goes to the same pipe: conmon's own complaints come before any message, and are not JSON.
-    const descriptors = new Map([
-      [2, sync.writeFd],
-      [SYNC_FD, sync.writeFd],
-    ]);
+    const descriptors = new Map([[2, sync.writeFd], [SYNC_FD, sync.writeFd], ...program.descriptors]);
+    const runtimeWords = runtimeArgs(execRoot, runtime).flatMap((arg) => ['--runtime-arg', arg]);
+    const words = [...args, '--runtime', program.path, ...runtimeWords];
     const env = [...(options.env ?? CHILD_ENVIRONMENT), `_OCI_SYNCPIPE=${SYNC_FD}`];
     if (start !== undefined) {
       descriptors.set(START_FD, start.readFd);
@@ -130,7 +139,7 @@ export class ConmonStart implements Disposable {
     // The runtime will move the new process: by then the kernel is ready.
     expectCgroupMove();
     try {
-      this.#launcherPid = spawnOnHost({ path: conmonPath, args, env, descriptors });
+      this.#launcherPid = spawnOnHost({ path: conmonPath, args: words, env, descriptors });
     } catch (error) {
       this.sync.close();
       this.#closeStart();

@@ -29,7 +29,10 @@ export class ExecStarter implements Disposable {
     mkdirSync(join(directory, 'exit'), { recursive: true, mode: 0o700 });
     writeFileSync(join(directory, 'process.json'), JSON.stringify(request.process), { mode: 0o600 });
     await using cleanup = new AsyncDisposableStack();
-    const conmon = new ConmonStart(this.#conmonPath, execArgs(this.#execRoot, request, request.attach), {
+    const conmon = new ConmonStart(execArgs(request, request.attach), {
+      conmonPath: this.#conmonPath,
+      execRoot: this.#execRoot,
+      runtime: request.runtime,
       waits: request.attach,
     });
     cleanup.use(conmon);

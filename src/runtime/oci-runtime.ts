@@ -4,6 +4,9 @@ import { SyscallError } from '../linux/index.ts';
 import { runToEnd } from './child.ts';
 import { type RuntimeVerb, runtimeError } from './oci-errors.ts';
 import type { RuntimeBinary } from './runtime.ts';
+import { runtimeProgram } from './runtime-program.ts';
+
+const RUNTIME_FD = 3;
 
 /** Arguments before the verb: the runtime's own, then the folder of its state, apart for each engine. */
 export function runtimeArgs(execRoot: string, runtime: RuntimeBinary): string[] {
@@ -27,7 +30,9 @@ export async function runRuntime(
   env?: readonly string[],
 ): Promise<string> {
   const words = [...runtimeArgs(execRoot, runtime), verb, ...args];
-  const { exitCode, output } = await runToEnd(runtime.path, words, env).catch((error: unknown) => {
+  const { path, descriptors } = runtimeProgram(runtime.path, RUNTIME_FD);
+  const request = { path, name: runtime.path, args: words, descriptors: new Map(descriptors), ...(env && { env }) };
+  const { exitCode, output } = await runToEnd(request).catch((error: unknown) => {
     throw runtimeUnavailable(runtime, error);
   });
   if (exitCode !== 0) throw runtimeError(verb, runtime.name, output);

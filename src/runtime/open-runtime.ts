@@ -70,7 +70,8 @@ async function create(
 ): Promise<{ container: ProcessIdentity; monitor: ProcessIdentity }> {
   const { bundle, restore } = request;
   const env = restore === undefined ? {} : { env: criuEnvironment(criuPath) };
-  using conmon = new ConmonStart(conmonPath, createArgs(execRoot, request), { waits: false, ...env });
+  const { runtime } = request;
+  using conmon = new ConmonStart(createArgs(request), { conmonPath, execRoot, runtime, waits: false, ...env });
   try {
     const { value: pid, message } = await conmon.sync.next();
     if (pid <= 0 && restore !== undefined) {

@@ -1,14 +1,15 @@
 import { closeSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { openPipe, readProcessStat, signalProcess, spawnOnHost } from '../linux/index.ts';
 import { CHILD_ENVIRONMENT, pipeReader, reap } from './child.ts';
 import { runtimeError } from './oci-errors.ts';
 import { runtimeArgs, runtimeUnavailable } from './oci-runtime.ts';
-import type { InsideEnd, InsideRequest } from './runtime.ts';
+import type { InsideEnd, InsideRequest, RuntimeBinary } from './runtime.ts';
+import { runtimeProgram } from './runtime-program.ts';
 
 const ALIVE_FD = 3;
-const COMM_BYTES = 15;
+const RUNTIME_FD = 4;
 
 /** See `Runtime.runInside`. */
 export async function runInside(execRoot: string, request: InsideRequest): Promise<InsideEnd> {
@@ -16,16 +17,16 @@ export async function runInside(execRoot: string, request: InsideRequest): Promi
   makeFolder(directory);
   const [processFile, pidFile, logFile] = ['process.json', 'pidfile', 'log'].map((name) => join(directory, name));
   // Whoever ran one here before may have been killed meanwhile.
-  killStarted(pidFile!, runtime.path);
+  killStarted(pidFile!);
   for (const old of [pidFile!, logFile!]) rmSync(old, { force: true });
   writeFileSync(processFile!, JSON.stringify(request.process), { mode: 0o600 });
   const files = ['--process', processFile!, '--pid-file', pidFile!];
   const args = [...runtimeArgs(execRoot, runtime), '--log', logFile!, 'exec', ...files, containerId];
-  const started = start(runtime.path, args, (error) => runtimeUnavailable(runtime, error));
+  const started = start(runtime, args);
   let isLate = false;
   const timer = setTimeout(() => {
     isLate = true;
-    if (!killStarted(pidFile!, runtime.path)) process.kill(started.pid, 'SIGKILL');
+    if (!killStarted(pidFile!)) process.kill(started.pid, 'SIGKILL');
   }, request.timeoutMs);
   try {
     const output = keepStart(started.output, request.outputBytes);
@@ -59,23 +60,26 @@ interface Started {
   alive: Socket;
 }
 
-function start(path: string, args: readonly string[], unavailable: (error: unknown) => unknown): Started {
+function start(runtime: RuntimeBinary, args: readonly string[]): Started {
   // An input that has ended, and is no file of the host's: crun gives the streams to the container's user.
   const [input, output, alive] = [openPipe(), openPipe(), openPipe()];
   closeSync(input.writeFd);
   const readers = { output: pipeReader(output.readFd), alive: pipeReader(alive.readFd) };
+  const { path, descriptors: own } = runtimeProgram(runtime.path, RUNTIME_FD);
   const descriptors = new Map([
+    ...own,
     [0, input.readFd],
     [1, output.writeFd],
     [2, output.writeFd],
     [ALIVE_FD, alive.writeFd],
   ]);
   try {
-    return { pid: spawnOnHost({ path, args, env: CHILD_ENVIRONMENT, descriptors }), ...readers };
+    const request = { path, name: runtime.path, args, env: CHILD_ENVIRONMENT, descriptors };
+    return { pid: spawnOnHost(request), ...readers };
   } catch (error) {
     readers.output.destroy();
     readers.alive.destroy();
-    throw unavailable(error);
+    throw runtimeUnavailable(runtime, error);
   } finally {
     for (const fd of [input.readFd, output.writeFd, alive.writeFd]) closeSync(fd);
   }
@@ -101,13 +105,12 @@ function closed(pipe: Socket): Promise<void> {
   });
 }
 
-/** @returns false: nothing runs by this file, or nothing that is surely the runtime's child */
-function killStarted(pidFile: string, runtimePath: string): boolean {
+/** @returns false: nothing runs by this file, or nothing that is surely the child of a runtime that we started so */
+function killStarted(pidFile: string): boolean {
   const pid = Number(readOr(pidFile, '0'));
   const stat = Number.isInteger(pid) && pid > 0 ? readProcessStat(pid) : undefined;
   if (stat === undefined) return false;
-  const parent = readOr(`/proc/${stat.parentPid}/comm`, '').trimEnd();
-  if (parent !== basename(runtimePath).slice(0, COMM_BYTES)) return false;
+  if (!readOr(`/proc/${stat.parentPid}/cmdline`, '').split('\0').includes(pidFile)) return false;
   return signalProcess(pid, stat.startTicks, 9);
 }
 

@@ -101,10 +101,9 @@ describe.each([crun, runc])('$name', (binary) => {
 
   test('a terminal has the size it is given, and one stream', async () => {
     await using bench = new ContainerBench(binary);
-    const container = await bench.create(['sh', '-c', 'read line; stty size; echo err >&2'], {
-      terminal: true,
-      stdin: true,
-    });
+    // The monitor takes sizes and input from different places, in an order of its own.
+    const script = 'read line; until stty size | grep "33 111"; do sleep 0.01; done 2>/dev/null; echo err >&2';
+    const container = await bench.create(['sh', '-c', script], { terminal: true, stdin: true });
     await using stream = await bench.runtime.attach(container.bundle);
     await bench.start(container);
     await bench.runtime.resize(container.bundle, 33, 111);
@@ -126,6 +125,18 @@ describe.each([crun, runc])('$name', (binary) => {
     expect(await bench.runtime.waitExec(request.directory, request.execId, process)).toBe(code);
     // As a process that did not start it learns it, from the file.
     expect(await bench.runtime.waitExec(request.directory, request.execId, process)).toBe(code);
+  });
+
+  test('a container and an exec have no descriptors of ours, however often the runtime has run', async () => {
+    await using bench = new ContainerBench(binary);
+    for (const _ of ['from the file', 'from its copy']) {
+      const container = await bench.run(['sleep', '60']);
+      // Of the one who looks, the fourth is the folder that it reads.
+      const request = bench.execRequest(container, ['sh', '-c', 'echo /proc/1/fd/* && ls /proc/self/fd'], {});
+      const { stream } = await bench.runtime.exec(request);
+      const { stdout } = await collect(stream!);
+      expect(stdout).toBe('/proc/1/fd/0 /proc/1/fd/1 /proc/1/fd/2\n0\n1\n2\n3\n');
+    }
   });
 });
 
