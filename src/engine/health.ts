@@ -34,10 +34,20 @@ export function healthTimes(check: NonNullable<ContainerRecord['config']['health
   };
 }
 
-/** How long until the next probe: while starting, within the start period, the start interval counts. */
+/** The most that a container's first probe comes before its time, and the part of it. */
+const LEAD_MS = 100;
+const LEAD = 0.1;
+
+/**
+ * How long until the next probe: while starting, within the start period, the start interval counts.
+ *
+ * The first, of a container that runs since 0 ms, comes a little early: who waits for health looks every second or half second from
+ * the start on, and would miss its answer by just what the probe takes.
+ */
 export function nextProbeMs(times: HealthTimes, status: Health['status'], runningMs: number): number {
   const isStarting = status === 'starting' && runningMs < times.startPeriodMs;
-  return isStarting ? Math.min(times.startIntervalMs, times.startPeriodMs - runningMs + 1) : times.intervalMs;
+  const ms = isStarting ? Math.min(times.startIntervalMs, times.startPeriodMs - runningMs + 1) : times.intervalMs;
+  return runningMs === 0 ? ms - Math.min(LEAD_MS, ms * LEAD) : ms;
 }
 
 /** The program of a health check. */

@@ -100,10 +100,11 @@ describe('health', () => {
   });
 
   test.each<[Health['status'], number, number]>([
-    ['starting', 0, 200],
+    ['starting', 0, 180],
+    ['starting', 200, 200],
     ['starting', 4900, 101],
     ['starting', 6000, 1000],
-    ['healthy', 0, 1000],
+    ['healthy', 200, 1000],
   ])('next probe when %s after %d ms', (status, runningMs, want) =>
     expect(nextProbeMs(times, status, runningMs)).toBe(want),
   );
