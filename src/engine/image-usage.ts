@@ -1,14 +1,16 @@
+import type { Digest } from '../storage/index.ts';
 import { type KeptByBuilds, keptByBuilds } from './builds/kept-by-builds.ts';
 import { isImageMounted } from './image-mounts.ts';
 import type { ImageParts } from './image-parts.ts';
 import { everyImage, type ImageOutline } from './image-records.ts';
 import type { ImageUsage } from './types.ts';
 
-/** What images occupy: blobs as they came, and unpacked layers. What builds alone keep is listed with their cache. */
+/** What images occupy: blobs as they came, and unpacked layers. What builds alone keep does not count. */
 export async function storedBytes({ db, content, layers }: StoredWith): Promise<number> {
   const kept = keptByBuilds(db, layers);
-  const own = everyImage(db).flatMap((image) => image.layers);
-  const [blobs, diffIDs] = [new Set(own.map(({ digest }) => digest)), new Set(own.map(({ diffID }) => diffID))];
+  const images = everyImage(db);
+  const blobs = new Set(images.flatMap(blobsOf));
+  const diffIDs = new Set(images.flatMap(({ layers }) => layers.map(({ diffID }) => diffID)));
   let bytes = 0;
   for await (const { digest, sizeBytes } of content.walk()) {
     if (blobs.has(digest) || !kept.blobs.has(digest)) bytes += sizeBytes;
@@ -18,6 +20,11 @@ export async function storedBytes({ db, content, layers }: StoredWith): Promise<
   }
   return bytes;
 }
+
+const blobsOf = ({ id, manifest, index, signatures, layers }: ImageOutline): Digest[] => [
+  id,
+  ...[manifest, ...(index === undefined ? [] : [index]), ...signatures, ...layers].map(({ digest }) => digest),
+];
 
 type StoredWith = Pick<ImageParts, 'db' | 'content' | 'layers'>;
 

@@ -2,7 +2,7 @@ import type { Database } from '../../state/index.ts';
 import type { LayerName, LayerStore } from '../../storage/index.ts';
 import { layersOfBuilds } from '../image-collect.ts';
 
-/** What the build cache keeps, whatever becomes of images. */
+/** What the build cache and the history of builds keep, whatever becomes of images. */
 export interface KeptByBuilds {
   /** By diffID. */
   layers: ReadonlySet<string>;
@@ -14,6 +14,10 @@ export function keptByBuilds(db: Pick<Database, 'all'>, layers: Pick<LayerStore,
   const names = [...layersOfBuilds(db)] as LayerName[];
   return {
     layers: new Set(names.flatMap((name) => layers.diffIDOf(name) ?? [])),
-    blobs: new Set(db.all<{ digest: string }>('SELECT DISTINCT digest FROM build_blobs').map(({ digest }) => digest)),
+    blobs: new Set(
+      db
+        .all<{ digest: string }>('SELECT digest FROM build_blobs UNION SELECT digest FROM build_history_blobs')
+        .map(({ digest }) => digest),
+    ),
   };
 }
