@@ -1,47 +1,57 @@
+import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import { createServer, type IncomingHttpHeaders, request } from 'node:http';
+import { connect, createServer, type Socket } from 'node:net';
 
-interface Answer {
-  status: number;
-  headers: IncomingHttpHeaders;
-  body: Buffer;
-}
+const END_OF_HEADERS = '\r\n\r\n';
+/** An engine that is quiet for so long has said all. */
+const QUIET_MS = 300;
 
 /**
- * A server that answers each request as the engine answered it the first time, at once: what docker's client takes by itself for an
- * answer of that size.
+ * A server that answers each request, known by its first line, with the bytes that the engine answered the first time, at once: what
+ * docker's client takes by itself for an answer of that size. For requests without a body.
  *
  * @param path of its socket
  * @param socketPath of the engine
  */
 export async function replay(path: string, socketPath: string): Promise<AsyncDisposable> {
-  const answers = new Map<string, Promise<Answer>>();
-  const ask = (method: string, url: string, headers: IncomingHttpHeaders): Promise<Answer> => {
-    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-    const asking = request({ socketPath, method, path: url, headers: { host: headers.host } }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on('data', (chunk: Buffer) => chunks.push(chunk));
-      response.once('end', () => {
-        resolve({ status: response.statusCode!, headers: response.headers, body: Buffer.concat(chunks) });
+  const answers = new Map<string, Buffer>();
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('error', () => {}); // the client goes as it likes
+    let asked = '';
+    socket.on('data', (chunk: Buffer) => {
+      asked += chunk.toString('latin1');
+      if (!asked.endsWith(END_OF_HEADERS)) return;
+      const request = asked;
+      asked = '';
+      const key = request.slice(0, request.indexOf('\r\n'));
+      const known = answers.get(key);
+      if (known !== undefined) return void socket.write(known);
+      void bytesOfAnswer(socketPath, request).then((answer) => {
+        answers.set(key, answer);
+        socket.write(answer);
       });
     });
-    asking.once('error', reject).end();
-    return promise;
-  };
-  const server = createServer(async ({ method = 'GET', url = '/', headers }, response) => {
-    const key = `${method} ${url}`;
-    const answer = answers.get(key) ?? ask(method, url, headers);
-    answers.set(key, answer);
-    const { status, headers: said, body } = await answer;
-    const { connection: _, 'transfer-encoding': _encoding, ...kept } = said;
-    response.writeHead(status, kept).end(body);
   });
   rmSync(path, { force: true });
   await new Promise<void>((resolve) => server.listen(path, resolve));
   return {
     [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
+      for (const socket of sockets) socket.destroy();
       server.close();
+      await once(server, 'close');
     },
   };
+}
+
+async function bytesOfAnswer(socketPath: string, request: string): Promise<Buffer> {
+  const socket = connect(socketPath);
+  const chunks: Buffer[] = [];
+  socket.write(request, 'latin1');
+  socket.setTimeout(QUIET_MS, () => socket.end());
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await once(socket, 'close');
+  return Buffer.concat(chunks);
 }
