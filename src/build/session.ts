@@ -18,6 +18,14 @@ export interface SentEntry {
   xattrs?: Readonly<Record<string, Uint8Array>>;
 }
 
+/** An entry that need not be looked into by who has its bytes already. */
+export interface PackedEntry {
+  /** Of one kind, equal bytes are equal entries. */
+  readonly bytes: Uint8Array;
+  /** Call it before the next batch is asked for. @throws {TareError} InvalidArgument: the bytes are no entry */
+  unpack(): SentEntry;
+}
+
 /** What of a folder is wanted; patterns as in `.dockerignore`. */
 export interface FolderFilter {
   includePatterns?: readonly string[];
@@ -32,6 +40,8 @@ export interface FolderFilter {
 export interface SentFolder extends AsyncDisposable {
   /** Read once, wholly, before or while contents are asked for. */
   readonly entries: AsyncIterable<SentEntry>;
+  /** The same, several at a time: one of both is read. What their bytes are depends on the kind. */
+  readonly packed?: { readonly kind: string; readonly batches: AsyncIterable<readonly PackedEntry[]> };
   /** Content of the regular file at this position among the entries; several may be open at once. */
   read(index: number): AsyncIterable<Uint8Array>;
   /** Where it lies on this machine, for a receiver that may read the files by itself: entries' paths are relative to it. */

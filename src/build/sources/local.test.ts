@@ -26,10 +26,11 @@ let sessions = 0;
 /** One build: sends the folder, and says what was asked for and where it lies. */
 async function send(
   entries: readonly SentEntry[],
-  options: { keepsOpen?: boolean; attributes?: Record<string, string>; owner?: string } = {},
+  options: { keepsOpen?: boolean; attributes?: Record<string, string>; owner?: string; kind?: string } = {},
 ) {
   sessions += 1;
   const client = new ScriptedSession(`session ${sessions}`, () => entries);
+  client.kind = options.kind;
   client.owner = options.owner;
   const operation = localSource(parts, 'context', options.attributes ?? {});
   const context = contextOf([client.session]);
@@ -78,6 +79,83 @@ test('what one caller has sent is nothing that another one has', async () => {
   expect(second.asked).toEqual(['a']);
   expect(second.layer).not.toBe(first.layer);
   expect((await send([entryOf('a')], one)).asked).toEqual([]);
+});
+
+test('an entry that was sent as these bytes before is not looked into', async () => {
+  const entries = ['a', 'd', 'd/1', 'd/2', 'd/3', 'e', 'f'].map((path) =>
+    path === 'd' ? folderOf(path) : entryOf(path, path === 'd/3' ? { linkname: 'd/1' } : {}),
+  );
+  const first = await send(entries, { kind: 'one' });
+  expect(first.client.unpacked).toEqual(entries.map(({ path }) => path));
+  const second = await send(entries, { kind: 'one' });
+  expect([second.client.unpacked, second.layer]).toEqual([[], first.layer]);
+  // Bytes of another kind mean something else.
+  const other = await send(entries, { kind: 'another' });
+  expect([other.client.unpacked.length, other.layer]).toEqual([entries.length, first.layer]);
+  await send(entries, { kind: 'one' });
+
+  const changed = entries
+    .with(2, entryOf('d/1', { modifiedNs: 1_000_000_000n }))
+    .with(5, entryOf('e', { mode: 0o100600 }));
+  const third = await send(changed, { kind: 'one' });
+  // The link leads to another file now.
+  expect(third.client.unpacked).toEqual(['d/1', 'd/3', 'e']);
+  expect(third.asked).toEqual(['d/1', 'e']);
+  const at = (path: string) => lstatSync(join(third.folder, path));
+  expect([at('d/1').mtimeMs, at('d/3').ino]).toEqual([1000, at('d/1').ino]);
+  expect(at('d').mtimeMs).toBe(1_600_000_000_000);
+  expect((await send(changed, { kind: 'one' })).client.unpacked).toEqual([]);
+
+  // A folder's time alone changes no file.
+  const touched = changed.with(1, folderOf('d', { modifiedNs: 5_000_000_000n }));
+  const fourth = await send(touched, { kind: 'one' });
+  expect([fourth.client.unpacked, fourth.layer]).toEqual([['d'], third.layer]);
+  expect((await send(touched, { kind: 'one' })).client.unpacked).toEqual([]);
+  const fifth = await send(touched.slice(0, -1).toSpliced(3, 1), { kind: 'one' });
+  // Behind what is gone.
+  expect(fifth.client.unpacked).toEqual(['d/3']);
+  expect(readdirSync(fifth.folder, { recursive: true }).sort()).toEqual(['a', 'd', 'd/1', 'd/3', 'e']);
+  expect(lstatSync(join(fifth.folder, 'd')).mtimeMs).toBe(5000);
+});
+
+test('whatever comes, goes and changes, the folder is what was sent last', async () => {
+  // A sequence of numbers that is always the same.
+  let state = 7;
+  const below = (limit: number): number => {
+    state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
+    return Math.floor((state / 2_147_483_648) * limit);
+  };
+  const paths = ['a', 'b', 'b/1', 'b/2', 'b/c', 'b/c/1', 'b/c/2', 'b!', 'b-', 'd', 'd/1', 'd/2', 'e', 'f'];
+  const folders = new Set(['b', 'b/c', 'd']);
+  const now = new Map(paths.map((path) => [path, 1n]));
+  for (let round = 0; round < 24; round += 1) {
+    for (let changes = below(4); changes > 0; changes -= 1) {
+      const path = paths[below(paths.length)]!;
+      if (now.get(path) !== undefined && below(2) === 0) {
+        for (const one of paths) if (one === path || one.startsWith(`${path}/`)) now.delete(one);
+      } else now.set(path, BigInt(1 + below(3)));
+      // A folder may have become a file.
+      if (now.has(path) && folders.has(path) && below(4) === 0)
+        for (const one of paths) if (one.startsWith(`${path}/`)) now.delete(one);
+    }
+    for (const path of paths)
+      if (path.includes('/') && !now.has(path.slice(0, path.lastIndexOf('/')))) now.delete(path);
+    const isFolder = (path: string) => folders.has(path) && [...now.keys()].some((one) => one.startsWith(`${path}/`));
+    const entries = paths
+      .filter((path) => now.has(path))
+      .map((path) => (isFolder(path) ? folderOf : entryOf)(path, { modifiedNs: now.get(path)! * 1_000_000_000n }));
+    const { folder } = await send(entries, { kind: 'one' });
+    const found = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+    expect(found.sort()).toEqual(entries.map(({ path }) => path).sort());
+    for (const { path, mode, modifiedNs } of entries) {
+      const status = lstatSync(join(folder, path));
+      expect([path, status.mode]).toEqual([path, mode]);
+      if (status.isFile()) {
+        expect([path, status.mtimeMs]).toEqual([path, Number(modifiedNs / 1_000_000n)]);
+        expect(readFileSync(join(folder, path), 'utf8')).toBe(path);
+      }
+    }
+  }
 });
 
 test('only what changed is asked for, and what is gone goes', async () => {

@@ -5,7 +5,7 @@ import { Database, Locks } from '../../state/index.ts';
 import { openContentStore, openLayerStore } from '../../storage/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import type { OperationContext } from '../operation.ts';
-import type { BuildSession, FolderFilter, SentEntry, SentFolder } from '../session.ts';
+import type { BuildSession, FolderFilter, PackedEntry, SentEntry, SentFolder } from '../session.ts';
 
 /** What sources need of a builder, over real stores. Also for other parts' tests; outside of images. */
 export type SourceParts = BuilderParts & { root: string } & AsyncDisposable;
@@ -42,6 +42,10 @@ export class ScriptedSession {
   readonly #read: (path: string) => AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
   /** Paths whose content was asked for. */
   readonly asked: string[] = [];
+  /** What it packs entries as; undefined: it does not. */
+  kind: string | undefined;
+  /** Paths of packed entries that were looked into. */
+  readonly unpacked: string[] = [];
   readonly filters: FolderFilter[] = [];
   owner: string | undefined;
 
@@ -68,19 +72,37 @@ export class ScriptedSession {
     const paths: string[] = [];
     const { asked } = this;
     const [entries, read] = [this.#entries, this.#read];
+    const sent = async function* () {
+      for await (const entry of entries()) {
+        paths.push(entry.path);
+        yield entry;
+      }
+    };
     return {
-      entries: (async function* () {
-        for await (const entry of entries()) {
-          paths.push(entry.path);
-          yield entry;
-        }
-      })(),
+      entries: sent(),
+      ...(this.kind === undefined ? {} : { packed: { kind: this.kind, batches: this.#packed(sent()) } }),
       read: async function* (index) {
         asked.push(paths[index]!);
         yield* read(paths[index]!);
       },
       [Symbol.asyncDispose]: async () => {},
     };
+  }
+
+  async *#packed(entries: AsyncIterable<SentEntry>): AsyncGenerator<readonly PackedEntry[]> {
+    let batch: PackedEntry[] = [];
+    for await (const entry of entries) {
+      const text = JSON.stringify(entry, (_key, value) => (typeof value === 'bigint' ? `${value}` : value));
+      const unpack = () => {
+        this.unpacked.push(entry.path);
+        return entry;
+      };
+      batch.push({ bytes: Buffer.from(text), unpack });
+      if (batch.length < 3) continue;
+      yield batch;
+      batch = [];
+    }
+    if (batch.length > 0) yield batch;
   }
 
   get session(): BuildSession {

@@ -1,7 +1,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
 import { goModeOf, stat, unixModeOf, wire } from '../../../protocol/index.ts';
-import { decodePacket, encodeDataHead, encodeEntry, encodeShort, PacketType } from './packet.ts';
+import { decodePacket, decodeStat, encodeDataHead, encodeEntry, encodeShort, PacketType, statIn } from './packet.ts';
 
 const entry = {
   path: 'a/é/b',
@@ -32,15 +32,28 @@ test.each([entry.modifiedNs, 0n, -1n, -62_135_596_800_000_000_000n + (1n << 64n)
     const sent = create(wire.PacketSchema, {
       stat: create(stat.StatSchema, { path: 'f', mode: 0o644, modTime: BigInt.asIntN(64, modTime) }),
     });
-    expect(decodePacket(toBinary(wire.PacketSchema, sent)).entry?.modifiedNs).toBe(BigInt.asIntN(64, modTime));
+    expect(decodeStat(decodePacket(toBinary(wire.PacketSchema, sent)).stat!).modifiedNs).toBe(
+      BigInt.asIntN(64, modTime),
+    );
   },
 );
 
 test('an entry is read back as it was written', () => {
-  expect(decodePacket(encodeEntry(entry)).entry).toEqual({
-    ...entry,
-    xattrs: { 'user.key': Buffer.from([1, 2, 255]) },
-  });
+  const { stat } = decodePacket(encodeEntry(entry));
+  expect(decodeStat(stat!)).toEqual({ ...entry, xattrs: { 'user.key': Buffer.from([1, 2, 255]) } });
+});
+
+test('the bytes of an entry are found without reading it, and only where nothing else is in the packet', () => {
+  const long = { ...entry, path: 'x'.repeat(300) };
+  for (const one of [entry, long]) {
+    const packet = encodeEntry(one);
+    expect(Buffer.from(statIn(packet)!)).toEqual(Buffer.from(decodePacket(packet).stat!));
+    expect(statIn(Buffer.concat([packet, encodeShort(PacketType.FIN, 0)]))).toBeUndefined();
+    expect(statIn(packet.subarray(0, 20))).toBeUndefined();
+  }
+  expect(statIn(encodeShort(PacketType.FIN, 0))).toBeUndefined();
+  expect(statIn(new Uint8Array(0))).toBeUndefined();
+  expect(statIn(Uint8Array.of(0x12, 0xff, 0xff, 0xff, 0xff, 0xff))).toBeUndefined();
 });
 
 test('a piece of a file follows its head', () => {

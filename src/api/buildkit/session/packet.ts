@@ -8,7 +8,8 @@ export const PacketType = { STAT: 0, REQ: 1, DATA: 2, FIN: 3, ERR: 4 } as const;
 /** A packet of fsutil's protocol. Read and written by hand: these are the many messages of a build. */
 export interface Packet {
   type: number;
-  entry: SentEntry | undefined;
+  /** Of an entry: `decodeStat` reads it. */
+  stat: Uint8Array | undefined;
   id: number;
   data: Uint8Array;
 }
@@ -17,12 +18,12 @@ const nothing = new Uint8Array(0);
 
 /** @throws {TareError} InvalidArgument: not a packet */
 export function decodePacket(bytes: Uint8Array): Packet {
-  const packet: Packet = { type: 0, entry: undefined, id: 0, data: nothing };
+  const packet: Packet = { type: 0, stat: undefined, id: 0, data: nothing };
   const reader = new Reader(bytes);
   while (!reader.atEnd) {
     const tag = reader.varint();
     if (tag === 0x08) packet.type = reader.varint();
-    else if (tag === 0x12) packet.entry = decodeStat(reader.bytes());
+    else if (tag === 0x12) packet.stat = reader.bytes();
     else if (tag === 0x18) packet.id = reader.varint();
     else if (tag === 0x22) packet.data = reader.bytes();
     else reader.skip(tag);
@@ -30,7 +31,22 @@ export function decodePacket(bytes: Uint8Array): Packet {
   return packet;
 }
 
-function decodeStat(bytes: Buffer): SentEntry {
+/** The bytes of the entry in a packet that is nothing else; undefined: it is to be decoded as a whole. */
+export function statIn(packet: Uint8Array): Uint8Array | undefined {
+  if (packet[0] !== 0x12) return undefined;
+  let length = 0;
+  let factor = 1;
+  for (let at = 1; at < 5; at += 1) {
+    const byte = packet[at] ?? 0;
+    length += (byte & 0x7f) * factor;
+    if (byte < 0x80) return at + 1 + length === packet.length ? packet.subarray(at + 1) : undefined;
+    factor *= 128;
+  }
+  return undefined;
+}
+
+/** @throws {TareError} InvalidArgument: not an entry */
+export function decodeStat(bytes: Uint8Array): SentEntry {
   const entry: SentEntry = { path: '', mode: 0, uid: 0, gid: 0, sizeBytes: 0, modifiedNs: 0n };
   const reader = new Reader(bytes);
   let xattrs: Record<string, Uint8Array> | undefined;

@@ -1,7 +1,7 @@
-import type { SentEntry, SentFolder } from '../../../build/index.ts';
+import type { PackedEntry, SentEntry, SentFolder } from '../../../build/index.ts';
 import { TareError } from '../../../errors/index.ts';
 import type { MessageStream } from './message-stream.ts';
-import { decodePacket, encodeShort, type Packet, PacketType } from './packet.ts';
+import { decodePacket, decodeStat, encodeShort, type Packet, PacketType, statIn } from './packet.ts';
 
 /** What may lie here unread before the client has to wait; more only while somebody waits for what comes behind it. */
 const BUFFERED_BYTES = 8 << 20;
@@ -10,14 +10,17 @@ const BUFFERED_ENTRIES = 16_384;
 const MAX_BUFFERED_BYTES = 256 << 20;
 /** What an entry takes beside its texts. */
 const ENTRY_BYTES = 200;
+const SLAB_BYTES = 64 * 1024;
 /** How long a client may take to say that it has seen the end. */
 const FAREWELL_MS = 2_000;
 
 /** A folder that a client sends by fsutil's protocol, over a call of `FileSync.DiffCopy`. */
 export class ReceivedFolder implements SentFolder {
   readonly entries: AsyncIterable<SentEntry>;
+  readonly packed: NonNullable<SentFolder['packed']>;
   readonly #call: MessageStream;
-  readonly #entries = new Inbox<SentEntry>(() => this.#wake(), sizeOf);
+  readonly #entries = new Inbox<PackedEntry>(() => this.#wake(), sizeOf);
+  readonly #slab = new Slab();
   /** Contents asked for and not yet read to their ends. */
   readonly #files = new Map<number, Inbox<Uint8Array>>();
   readonly #pumped: Promise<void>;
@@ -29,8 +32,13 @@ export class ReceivedFolder implements SentFolder {
 
   constructor(call: MessageStream) {
     this.#call = call;
-    this.entries = this.#entries;
+    this.packed = { kind: 'fsutil', batches: this.#batches() };
+    this.entries = unpacked(this.packed.batches);
     this.#pumped = this.#pump();
+  }
+
+  async *#batches(): AsyncGenerator<readonly PackedEntry[], void> {
+    for (let batch = await this.#entries.all(); batch.length > 0; batch = await this.#entries.all()) yield batch;
   }
 
   async *read(index: number): AsyncGenerator<Uint8Array, void> {
@@ -78,7 +86,11 @@ export class ReceivedFolder implements SentFolder {
   async #pump(): Promise<void> {
     try {
       for await (const batch of this.#call.batches()) {
-        for (const message of batch) this.#take(decodePacket(message));
+        for (const message of batch) {
+          const stat = statIn(message);
+          if (stat === undefined) this.#take(decodePacket(message));
+          else this.#name(stat);
+        }
         if (this.#mustWait()) await new Promise<void>((resolve) => (this.#resume = resolve));
       }
       throw new TareError('Unavailable', 'the client ended before its folder was sent');
@@ -89,16 +101,10 @@ export class ReceivedFolder implements SentFolder {
     }
   }
 
-  #take({ type, entry, id, data }: Packet): void {
+  #take({ type, stat, id, data }: Packet): void {
     if (type === PacketType.STAT) {
-      if (entry) this.#entries.push(entry);
+      if (stat) this.#name(stat);
       else this.#entries.close();
-      // While a content is waited for, entries come in as well, and nobody takes them.
-      if (this.#entries.sizeBytes > MAX_BUFFERED_BYTES)
-        throw new TareError(
-          'InvalidArgument',
-          'the client names more and more files and does not send what was asked for: leave out what the build does not need, by .dockerignore',
-        );
     } else if (type === PacketType.DATA) {
       const file = this.#files.get(id);
       if (data.length === 0) file?.close();
@@ -114,6 +120,16 @@ export class ReceivedFolder implements SentFolder {
     }
   }
 
+  #name(stat: Uint8Array): void {
+    this.#entries.push(new StatEntry(this.#slab.copy(stat)));
+    // While a content is waited for, entries come in as well, and nobody takes them.
+    if (this.#entries.sizeBytes > MAX_BUFFERED_BYTES)
+      throw new TareError(
+        'InvalidArgument',
+        'the client names more and more files and does not send what was asked for: leave out what the build does not need, by .dockerignore',
+      );
+  }
+
   /** Somebody may wait for what lies behind the unread, so it waits only if nobody does. */
   #mustWait(): boolean {
     if (this.#isDone || (this.#buffered <= BUFFERED_BYTES && this.#entries.length <= BUFFERED_ENTRIES)) return false;
@@ -127,9 +143,40 @@ export class ReceivedFolder implements SentFolder {
   }
 }
 
-function sizeOf({ path, linkname = '', xattrs = {} }: SentEntry): number {
-  const attributes = Object.entries(xattrs).reduce((sum, [name, value]) => sum + name.length + value.length, 0);
-  return ENTRY_BYTES + path.length + linkname.length + attributes;
+const sizeOf = ({ bytes }: PackedEntry): number => ENTRY_BYTES + bytes.length;
+
+async function* unpacked(batches: AsyncIterable<readonly PackedEntry[]>): AsyncGenerator<SentEntry, void> {
+  for await (const batch of batches) for (const entry of batch) yield entry.unpack();
+}
+
+class StatEntry implements PackedEntry {
+  readonly bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+
+  unpack(): SentEntry {
+    return decodeStat(this.bytes);
+  }
+}
+
+/** Copies of small things side by side: a piece of the stream would be kept whole by one entry that came in it. */
+class Slab {
+  #bytes = Buffer.allocUnsafeSlow(0);
+  #used = 0;
+
+  copy(bytes: Uint8Array): Uint8Array {
+    if (bytes.length > SLAB_BYTES / 16) return Uint8Array.from(bytes);
+    if (this.#used + bytes.length > this.#bytes.length) {
+      this.#bytes = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      this.#used = 0;
+    }
+    const start = this.#used;
+    this.#bytes.set(bytes, start);
+    this.#used += bytes.length;
+    return this.#bytes.subarray(start, this.#used);
+  }
 }
 
 /** A queue between one that puts in and one that takes out. */
@@ -189,6 +236,13 @@ class Inbox<T> implements AsyncIterable<T>, AsyncIterator<T> {
     this.#next = 0;
     this.sizeBytes = 0;
     return rest;
+  }
+
+  /** All that lies here, or the next one; nothing: no more will come. */
+  async all(): Promise<T[]> {
+    if (this.length > 0) return this.drop();
+    const { value, done } = await this.next();
+    return done === true ? [] : [value as T, ...this.drop()];
   }
 
   next(): Promise<IteratorResult<T>> {

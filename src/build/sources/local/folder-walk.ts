@@ -22,11 +22,15 @@ import {
   toByteString,
 } from '../../../linux/index.ts';
 import { type FolderMatch, PatternMatcher } from '../../../storage/index.ts';
-import type { FolderFilter, SentEntry } from '../../session.ts';
+import type { FolderFilter, PackedEntry, SentEntry } from '../../session.ts';
 import { followLinks } from './follow-links.ts';
 
 /** How long a walk may hold the event loop in one go. */
 const SLICE_MS = 8;
+const BATCH_ENTRIES = 512;
+/** What is told of a file beside its path. */
+const STATUS_BYTES = 44;
+const SLAB_BYTES = 64 * 1024;
 
 interface WalkedFolder {
   path: string;
@@ -41,7 +45,8 @@ interface WalkedFolder {
 
 /**
  * The entries of a folder on this machine that a filter lets pass, in the order in which folders are sent. A folder that does not
- * pass is told of when something in it does.
+ * pass is told of when something in it does. The bytes of an entry are its path and what the kernel says of it, with the time when
+ * anything of it changed last, which nobody can set.
  *
  * @throws {TareError} InvalidArgument: a pattern, or a name that is not UTF-8; Conflict: the folder changed under the walk
  */
@@ -49,11 +54,11 @@ export async function* walkFolder(
   directory: string,
   filter: FolderFilter,
   signal: AbortSignal,
-): AsyncGenerator<SentEntry> {
+): AsyncGenerator<readonly PackedEntry[]> {
   using walk = new Walk(directory, filter);
   let until = performance.now() + SLICE_MS;
-  for (const entry of walk.entries()) {
-    if (entry !== undefined) yield entry;
+  for (const batch of walk.batches()) {
+    if (batch.length > 0) yield batch;
     if (performance.now() < until) continue;
     signal.throwIfAborted();
     await setImmediate();
@@ -69,6 +74,12 @@ class Walk implements Disposable {
   readonly #way: WalkedFolder[] = [];
   /** The first name of each file with several. */
   readonly #links = new Map<bigint, string>();
+  #batch: PackedEntry[] = [];
+  /** Names that were looked at since the last batch. */
+  #steps = 0;
+  /** Bytes of entries, side by side. */
+  #slab = Buffer.allocUnsafeSlow(0);
+  #used = 0;
 
   constructor(directory: string, { includePatterns = [], excludePatterns = [], followPaths = [] }: FolderFilter) {
     this.#root = new OpenFile(openAt(AT_FDCWD, toByteString(directory), O_DIRECTORY));
@@ -85,21 +96,23 @@ class Walk implements Disposable {
     }
   }
 
-  /** undefined: one that is not sent. */
-  *entries(): Generator<SentEntry | undefined> {
+  /** Some may be empty. While one is looked at, the folders are open that its entries lie in. */
+  *batches(): Generator<readonly PackedEntry[]> {
     const top = this.#enter(this.#root.fd, '.', '', undefined, undefined, statusAt(this.#root.fd, '.'));
     top.isTold = true;
     for (let folder = this.#way.at(-1); folder !== undefined; folder = this.#way.at(-1)) {
       const name = folder.names.pop();
-      if (name === undefined) {
-        this.#way.pop()!.file[Symbol.dispose]();
-        continue;
-      }
-      yield* this.#visit(folder, name);
+      if (name !== undefined) this.#visit(folder, name);
+      this.#steps += 1;
+      if (name !== undefined && this.#steps < BATCH_ENTRIES) continue;
+      yield this.#batch;
+      this.#batch = [];
+      this.#steps = 0;
+      if (name === undefined) this.#way.pop()!.file[Symbol.dispose]();
     }
   }
 
-  *#visit(folder: WalkedFolder, name: ByteString): Generator<SentEntry | undefined> {
+  #visit(folder: WalkedFolder, name: ByteString): void {
     const status = statusOf(folder.file.fd, name);
     if (status === undefined || status.type === S_IFSOCK) return;
     const path = folder.path === '' ? textOf(name) : `${folder.path}/${textOf(name)}`;
@@ -114,15 +127,11 @@ class Walk implements Disposable {
         if (around.isTold) continue;
         around.isTold = true;
         const parent = around.path.slice(around.path.lastIndexOf('/') + 1);
-        yield this.#entry(
-          this.#way[this.#way.indexOf(around) - 1]!.file.fd,
-          toByteString(parent),
-          around.path,
-          around.status,
-        );
+        const { fd } = this.#way[this.#way.indexOf(around) - 1]!.file;
+        this.#tell(fd, toByteString(parent), around.path, around.status);
       }
-      yield this.#entry(folder.file.fd, name, path, status);
-    } else yield undefined;
+      this.#tell(folder.file.fd, name, path, status);
+    }
     if (!isFolder || (!isIncluded && !this.#mayHold(path)) || (isExcluded && this.#exclude?.hasExceptions !== true))
       return;
     const opened = this.#enter(folder.file.fd, name, path, included, excluded, status);
@@ -156,8 +165,34 @@ class Walk implements Disposable {
     });
   }
 
-  #entry(dirfd: number, name: ByteString, path: string, status: FileStatus): SentEntry {
-    const linkname = this.#linkname(dirfd, name, path, status);
+  #tell(dirfd: number, name: ByteString, path: string, status: FileStatus): void {
+    const linkname = this.#firstName(path, status);
+    const bytes = this.#bytesOf(path, status, linkname);
+    this.#batch.push({ bytes, unpack: () => this.#entry(dirfd, name, path, status, linkname) });
+  }
+
+  /** What an entry is known by from one walk to the next. */
+  #bytesOf(path: string, status: FileStatus, linkname = ''): Uint8Array {
+    const text = `${path}\0${status.fileSystem}\0${linkname}`;
+    const most = STATUS_BYTES + text.length * 3;
+    if (this.#used + most > this.#slab.length) {
+      this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, most));
+      this.#used = 0;
+    }
+    const [slab, start] = [this.#slab, this.#used];
+    slab.writeUInt32LE(status.mode, start);
+    slab.writeUInt32LE(status.deviceMajor, start + 4);
+    slab.writeUInt32LE(status.deviceMinor, start + 8);
+    slab.writeBigUInt64LE(status.inode, start + 12);
+    slab.writeDoubleLE(status.sizeBytes, start + 20);
+    slab.writeBigInt64LE(status.modifyNs, start + 28);
+    slab.writeBigInt64LE(status.changeNs, start + 36);
+    this.#used = start + STATUS_BYTES + slab.write(text, start + STATUS_BYTES);
+    return slab.subarray(start, this.#used);
+  }
+
+  #entry(dirfd: number, name: ByteString, path: string, status: FileStatus, firstName: string | undefined): SentEntry {
+    const linkname = status.type === S_IFLNK ? textOf(readLinkAt(dirfd, name)) : firstName;
     const xattrs = xattrsOf(dirfd, name);
     return {
       path,
@@ -174,8 +209,8 @@ class Walk implements Disposable {
     };
   }
 
-  #linkname(dirfd: number, name: ByteString, path: string, { type, links, inode }: FileStatus): string | undefined {
-    if (type === S_IFLNK) return textOf(readLinkAt(dirfd, name));
+  /** Of a file with several names, if it is not this one. */
+  #firstName(path: string, { type, links, inode }: FileStatus): string | undefined {
     if (type !== S_IFREG || links < 2) return undefined;
     const first = this.#links.get(inode);
     if (first === undefined) this.#links.set(inode, path);

@@ -95,8 +95,8 @@ async function receiveInto(
   const found = use.isNew ? undefined : IndexReader.open(path, thisBoot());
   const isThere = found !== undefined && (await parts.layers.has(found.layer));
   using before = isThere ? found : closed(found);
-  using after = new IndexWriter(path);
   await using sent = await request.send();
+  using after = new IndexWriter(path, sent.packed?.kind ?? 'none');
   let isOpen = false;
   let isBusy = false;
   await using undo = new AsyncDisposableStack();
@@ -121,6 +121,8 @@ async function receiveInto(
     throw error;
   }
   if (!isOpen && before !== undefined) {
+    // Times of folders, which change nothing.
+    if (after.isBegun) after.publish(before.layer, thisBoot());
     await use.record({ sizeBytes: received.sizeBytes });
     return { layer: before.layer, received };
   }

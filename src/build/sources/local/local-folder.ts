@@ -38,18 +38,23 @@ export async function openLocalFolder(
       throw new TareError('Forbidden', `cannot read the folder ${path}: permission denied`, { cause });
     throw new TareError('NotFound', `unable to prepare context: path ${JSON.stringify(path)} not found`, { cause });
   }
-  /** Of regular files, by their position. */
+  /** Of regular files, by their position; where a receiver reads them by itself there are none. */
   const paths = new Map<number, string>();
+  const batches = walkFolder(path, filter, signal);
   const entries = async function* () {
     let index = 0;
-    for await (const entry of walkFolder(path, filter, signal)) {
-      if ((entry.mode & S_IFMT) === S_IFREG && entry.linkname === undefined) paths.set(index, entry.path);
-      index += 1;
-      yield entry;
+    for await (const batch of batches) {
+      for (const packed of batch) {
+        const entry = packed.unpack();
+        if ((entry.mode & S_IFMT) === S_IFREG && entry.linkname === undefined) paths.set(index, entry.path);
+        index += 1;
+        yield entry;
+      }
     }
   };
   return {
     entries: entries(),
+    packed: { kind: 'status', batches },
     directory: path,
     read: (index) => readFile(root.fd, paths.get(index), signal),
     [Symbol.asyncDispose]: async () => root[Symbol.dispose](),

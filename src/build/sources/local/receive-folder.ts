@@ -1,7 +1,15 @@
 import { TareError } from '../../../errors/index.ts';
 import { fromByteString, S_IFCHR, S_IFDIR, S_IFREG, S_IFSOCK } from '../../../linux/index.ts';
-import type { SentFolder } from '../../session.ts';
-import { type IndexLine, type IndexReader, type IndexWriter, isFolderLine, lineOf } from './folder-index.ts';
+import type { PackedEntry, SentEntry, SentFolder } from '../../session.ts';
+import {
+  type IndexLine,
+  type IndexReader,
+  type IndexWriter,
+  isFolderLine,
+  isLinkLine,
+  lineOf,
+  sizeOfLine,
+} from './folder-index.ts';
 import type { FolderWriter } from './folder-writer.ts';
 import { type CheckedEntry, comparePaths, EntryChecker } from './sent-entry.ts';
 
@@ -48,6 +56,35 @@ export async function receiveFolder(sent: SentFolder, options: ReceiveOptions): 
   }
 }
 
+/** Files whose contents are to be asked for, in their order. An array's `shift` moves all that is behind it. */
+class Waiting {
+  #files: { index: number; entry: CheckedEntry }[] = [];
+  #first = 0;
+
+  get length(): number {
+    return this.#files.length - this.#first;
+  }
+
+  push(file: { index: number; entry: CheckedEntry }): void {
+    this.#files.push(file);
+  }
+
+  take(): { index: number; entry: CheckedEntry } {
+    const file = this.#files[this.#first]!;
+    this.#first += 1;
+    if (this.#first * 2 > this.#files.length) {
+      this.#files = this.#files.slice(this.#first);
+      this.#first = 0;
+    }
+    return file;
+  }
+
+  clear(): void {
+    this.#files = [];
+    this.#first = 0;
+  }
+}
+
 class Receiving {
   readonly #sent: SentFolder;
   readonly #options: ReceiveOptions;
@@ -56,12 +93,19 @@ class Receiving {
   /** Folders to be given their times again once nothing more goes into them. */
   readonly #touched = new Map<string, bigint>();
   /** Folders on the way to the entry in turn. */
-  readonly #way: CheckedEntry[] = [];
+  readonly #way: Pick<CheckedEntry, 'path' | 'modifiedNs'>[] = [];
+  readonly #checker = new EntryChecker();
+  /** Entries that came. */
+  #count = 0;
+  /** All of them are those of the last sending so far, and none was looked into. */
+  #isSame = true;
+  /** Bytes of entries mean what they meant the last time. */
+  readonly #mayMatch: boolean;
   /** After all files, since one may be of a file that still comes. */
   readonly #hardLinks: { path: string; target: string }[] = [];
   /** Files that became others: hard links to them are made again. */
   readonly #renewed = new Set<string>();
-  readonly #waiting: { index: number; entry: CheckedEntry }[] = [];
+  readonly #waiting = new Waiting();
   readonly #reads = new Set<Promise<void>>();
   #failure: { error: unknown } | undefined;
   #wake = () => {};
@@ -69,33 +113,29 @@ class Receiving {
   constructor(sent: SentFolder, options: ReceiveOptions) {
     this.#sent = sent;
     this.#options = options;
+    const { before, takesAll } = options;
+    this.#mayMatch = before !== undefined && !takesAll && sent.packed?.kind === before.kind;
   }
 
   async run(): Promise<Received> {
-    const { signal, after } = this.#options;
-    const checker = new EntryChecker();
-    let index = -1;
-    for await (const sent of this.#sent.entries) {
-      index += 1;
-      if (index >= MAX_ENTRIES)
-        throw new TareError(
-          'InvalidArgument',
-          `the folder that was sent has more than ${MAX_ENTRIES} entries: leave out what the build does not need, by .dockerignore`,
-        );
-      if (signal.aborted || this.#failure !== undefined) this.#check();
-      const entry = checker.check(sent);
-      // They mean nothing without the process that listens there.
-      if (entry.type === S_IFSOCK) continue;
-      refuseWhiteout(entry);
-      const line = lineOf(entry);
-      after.write(line);
-      this.#received.entries += 1;
-      if (entry.type === S_IFREG) this.#received.sizeBytes += entry.sizeBytes;
-      while (this.#way.length > 0 && !entry.path.startsWith(`${this.#way.at(-1)!.path}/`)) this.#way.pop();
-      const isKept = await this.#merge(entry, line);
-      if (!isKept) await this.#make(entry, index);
-      if (entry.type === S_IFDIR) this.#way.push(entry);
-      while (this.#waiting.length > MAX_WAITING) await this.#progress();
+    for await (const batch of this.#sent.packed?.batches ?? eachAlone(this.#sent.entries)) {
+      this.#check();
+      let at = 0;
+      if (this.#isSame) {
+        at = this.#passSame(batch);
+        if (at === batch.length) continue;
+        this.#catchUp();
+      }
+      for (; at < batch.length; at += 1) {
+        if (this.#takeKnown(batch[at]!)) continue;
+        await this.#take(batch[at]!);
+        while (this.#waiting.length > MAX_WAITING) await this.#progress();
+      }
+    }
+    if (this.#isSame) {
+      const { before } = this.#options;
+      if (before?.line === undefined) return { entries: this.#count, files: 0, sizeBytes: before?.sizeBytes ?? 0 };
+      this.#catchUp();
     }
     await this.#removeUntil(undefined);
     while (this.#reads.size > 0 || this.#waiting.length > 0) await this.#progress();
@@ -106,9 +146,94 @@ class Receiving {
     return this.#received;
   }
 
+  /** Steps over entries that are those of the last sending. @returns how many they are */
+  #passSame(batch: readonly PackedEntry[]): number {
+    const { before } = this.#options;
+    let count = 0;
+    if (this.#mayMatch) {
+      while (count < batch.length && before!.isSentAs(batch[count]!.bytes)) {
+        before!.advance();
+        count += 1;
+      }
+    }
+    this.#count += count;
+    return count;
+  }
+
+  /** The first that is not: what was stepped over is taken for what it is. */
+  #catchUp(): void {
+    this.#isSame = false;
+    const { before } = this.#options;
+    before?.rewind();
+    for (let left = this.#count; left > 0; left -= 1) this.#keepInTurn();
+  }
+
+  /** @returns whether it is the entry in turn of the last sending, and lies there as it was sent */
+  #takeKnown({ bytes }: PackedEntry): boolean {
+    const { before } = this.#options;
+    if (!this.#mayMatch || !before!.isSentAs(bytes)) return false;
+    // What it is linked to may be another file now.
+    if (this.#renewed.size > 0 && isLinkLine(before!.line!)) return false;
+    this.#next();
+    this.#keepInTurn();
+    return true;
+  }
+
+  #keepInTurn(): void {
+    const { before, after } = this.#options;
+    const line = before!.line!;
+    const isFolder = isFolderLine(line);
+    const sizeBytes = sizeOfLine(line);
+    this.#checker.checkPlace(line.path, isFolder);
+    this.#enter(line.path, isFolder ? before!.folderNs : undefined);
+    after.copy(before!.record, sizeBytes);
+    this.#received.entries += 1;
+    this.#received.sizeBytes += sizeBytes;
+    before!.advance();
+  }
+
+  /** @returns the position among the entries */
+  #next(): number {
+    if (this.#count >= MAX_ENTRIES)
+      throw new TareError(
+        'InvalidArgument',
+        `the folder that was sent has more than ${MAX_ENTRIES} entries: leave out what the build does not need, by .dockerignore`,
+      );
+    this.#count += 1;
+    return this.#count - 1;
+  }
+
+  async #take(packed: PackedEntry): Promise<void> {
+    const index = this.#next();
+    if (this.#options.signal.aborted || this.#failure !== undefined) this.#check();
+    const entry = this.#checker.check(packed.unpack());
+    // They mean nothing without the process that listens there.
+    if (entry.type === S_IFSOCK) return;
+    refuseWhiteout(entry);
+    const line = lineOf(entry);
+    const sizeBytes = entry.type === S_IFREG ? entry.sizeBytes : 0;
+    this.#options.after.write(line, entry, sizeBytes, packed.bytes);
+    this.#received.entries += 1;
+    this.#received.sizeBytes += sizeBytes;
+    this.#leave(entry.path);
+    const isKept = await this.#merge(entry, line);
+    if (!isKept) await this.#make(entry, index);
+    if (entry.type === S_IFDIR) this.#way.push(entry);
+  }
+
+  #leave(path: string): void {
+    while (this.#way.length > 0 && !path.startsWith(`${this.#way.at(-1)!.path}/`)) this.#way.pop();
+  }
+
+  /** @param modifiedNs of a folder */
+  #enter(path: string, modifiedNs: bigint | undefined): void {
+    this.#leave(path);
+    if (modifiedNs !== undefined) this.#way.push({ path, modifiedNs });
+  }
+
   /** Waits for what is under way, whose results nobody wants any more. */
   async rest(): Promise<void> {
-    this.#waiting.length = 0;
+    this.#waiting.clear();
     this.#failure ??= { error: new TareError('Unavailable', 'receiving a folder was given up') };
     await Promise.allSettled(this.#reads);
     await this.#writer?.[Symbol.asyncDispose]();
@@ -182,7 +307,7 @@ class Receiving {
 
   #begin(): void {
     while (this.#reads.size < READS && this.#waiting.length > 0 && this.#failure === undefined) {
-      const { index, entry } = this.#waiting.shift()!;
+      const { index, entry } = this.#waiting.take();
       const read = this.#read(index, entry)
         .catch((error: unknown) => {
           this.#failure ??= { error };
@@ -246,6 +371,11 @@ class Receiving {
     this.#writer ??= await this.#options.open();
   }
 }
+
+async function* eachAlone(entries: AsyncIterable<SentEntry>): AsyncGenerator<readonly PackedEntry[]> {
+  for await (const entry of entries) yield [{ bytes: nothing, unpack: () => entry }];
+}
+const nothing = new Uint8Array(0);
 
 /** In a layer, a character device 0:0 hides what lies below. */
 function refuseWhiteout({ type, deviceMajor, deviceMinor, path }: CheckedEntry): void {

@@ -1,6 +1,7 @@
 import { TareError } from '../../../errors/index.ts';
 import {
   type ByteString,
+  fromByteString,
   S_IFBLK,
   S_IFCHR,
   S_IFDIR,
@@ -64,15 +65,9 @@ export class EntryChecker {
   /** @throws {TareError} InvalidArgument: the path and what is wrong with it */
   check(entry: SentEntry): CheckedEntry {
     const path = checkPath(entry.path);
-    if (comparePaths(this.#last, path) >= 0) throw refused(entry.path, `it comes after ${JSON.stringify(this.#last)}`);
-    const slash = path.lastIndexOf('/');
-    const parent = slash === -1 ? '' : path.slice(0, slash);
-    while (this.#folders.length > 0 && this.#folders.at(-1) !== parent) this.#folders.pop();
-    if (parent !== '' && this.#folders.length === 0) throw refused(entry.path, 'its folder was not sent before it');
-    this.#last = path;
     const type = entry.mode & S_IFMT;
     if (!types.has(type)) throw refused(entry.path, `its mode ${entry.mode.toString(8)} is of no known type`);
-    if (type === S_IFDIR) this.#folders.push(path);
+    this.checkPlace(path, type === S_IFDIR);
     return {
       ...{ path, type, permissions: entry.mode & 0o7777 },
       uid: checkID(entry, entry.uid),
@@ -84,6 +79,22 @@ export class EntryChecker {
       deviceMinor: entry.deviceMinor ?? 0,
       xattrs: checkXattrs(entry),
     };
+  }
+
+  /**
+   * Of an entry that was checked before, whether it may come here.
+   * @throws {TareError} InvalidArgument: the path and what is wrong with it
+   */
+  checkPlace(path: ByteString, isFolder: boolean): void {
+    if (comparePaths(this.#last, path) >= 0)
+      throw refused(fromByteString(path), `it comes after ${JSON.stringify(this.#last)}`);
+    const slash = path.lastIndexOf('/');
+    const parent = slash === -1 ? '' : path.slice(0, slash);
+    while (this.#folders.length > 0 && this.#folders.at(-1) !== parent) this.#folders.pop();
+    if (parent !== '' && this.#folders.length === 0)
+      throw refused(fromByteString(path), 'its folder was not sent before it');
+    this.#last = path;
+    if (isFolder) this.#folders.push(path);
   }
 
   #target(entry: SentEntry, type: number): ByteString | undefined {
