@@ -6,7 +6,7 @@ import { eventually } from './support/execute.ts';
 import { throughEveryFace, withEngine } from './support/faces.ts';
 
 const server = (page: string) => ['sh', '-c', `mkdir /p && echo ${page} > /p/index.html && exec httpd -f -p 80 -h /p`];
-const fetch = (url: string) => ['curl', '--silent', '--show-error', '--fail', '--max-time', '5', url];
+const fetch = (url: string) => ['curl', '--silent', '--show-error', '--fail', '--max-time', '30', url];
 
 /** Addresses, links, firewall elements and namespaces of containers, which must all be gone with them. */
 async function plumbing(engine: TestEngine): Promise<{ links: string[]; published: string; namespaces: string[] }> {

@@ -119,7 +119,9 @@ describe('an attached exec', () => {
 
   test('on a terminal: its size, and the detach keys', async () => {
     const terminal = { tty: true, attachStdin: true, detachKeys: 'ctrl-x,x' };
-    const id = await execs.create(container.id, config(['sh', '-c', 'stty size; exec cat'], terminal));
+    // crun sets the size while the program begins.
+    const script = 'until stty size 2>/dev/null; do :; done; exec cat';
+    const id = await execs.create(container.id, config(['sh', '-c', script], terminal));
     const session = await execs.start(id, { detach: false, consoleSize: [31, 77] });
     const output = session!.output[Symbol.asyncIterator]();
     expect(Buffer.from((await output.next()).value!.chunk).toString()).toBe('31 77\r\n');

@@ -77,7 +77,7 @@ test(
       expect(new Set(addresses).size).toBe(Math.floor((containers - number - 1) / networks) + 1);
     }
     const [first, last] = [name((containers - 1) % networks), name(containers - 1)];
-    expect((await engine.cli(['exec', first, 'ping', '-c', '1', '-W', '5', last])).stdout).toContain(
+    expect((await engine.cli(['exec', first, 'ping', '-c', '1', '-W', '30', last])).stdout).toContain(
       '1 packets received',
     );
     const [stranger] = [name(containers - 2)];

@@ -31,7 +31,7 @@ throughEveryFace('drivers of networks', (engine) => {
     await cli(...run, 'two', '--ip', '10.90.0.7', busybox, 'sleep', '60');
     const address = (await cli('exec', 'one', 'ip', '-4', '-o', 'address', 'show', 'eth0')).stdout;
     expect(address).toContain('inet 10.90.0.129/24');
-    expect((await cli('exec', 'one', 'ping', '-c', '1', '-W', '2', '10.90.0.7')).stdout).toContain(
+    expect((await cli('exec', 'one', 'ping', '-c', '1', '-W', '30', '10.90.0.7')).stdout).toContain(
       '1 packets received',
     );
     expect((await cli('exec', 'one', 'ip', 'route')).stdout).toContain('default via 10.90.0.254 dev eth0');

@@ -8,7 +8,7 @@ const server = (page: string) => [
   '-c',
   `mkdir -p /p && echo ${page} > /p/index.html && exec httpd -f -p 80 -h /p`,
 ];
-const fetch = (url: string) => ['curl', '--silent', '--show-error', '--fail', '--max-time', '3', url];
+const fetch = (url: string) => ['curl', '--silent', '--show-error', '--fail', '--max-time', '30', url];
 
 // docker's own client has no such commands.
 describe.each(['tare', 'in-process'] as const)('ports of a running container, through %s', (face) => {
