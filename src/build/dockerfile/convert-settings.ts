@@ -6,7 +6,7 @@ import { type Conversion, notesOf, platformOf } from './conversion.ts';
 import { withShell } from './convert-run.ts';
 import { ownershipOf } from './copy-words.ts';
 import { durationText, quoted, quotedList, quotedNumber } from './go-format.ts';
-import { record, setVariable } from './image-document.ts';
+import { record, setVariable, withEntries } from './image-document.ts';
 import type {
   ArgInstruction,
   CommandLine,
@@ -56,7 +56,7 @@ function applySetting(conversion: Conversion, stage: StageBuild, instruction: In
         instruction,
         pairs.map(([key]) => key),
       );
-      config.Labels = { ...config.Labels, ...Object.fromEntries(pairs) };
+      config.Labels = withEntries(config.Labels, pairs);
       return `LABEL ${pairs.map(([key, value]) => `${key}=${value}`).join(' ')}`;
     }
     case 'arg':
@@ -90,13 +90,19 @@ function applySetting(conversion: Conversion, stage: StageBuild, instruction: In
           stage.checks?.port(instruction, word, read);
           return read.ports;
         });
-      config.ExposedPorts = { ...config.ExposedPorts, ...Object.fromEntries(ports.map((port) => [port, {}])) };
+      config.ExposedPorts = withEntries(
+        config.ExposedPorts,
+        ports.map((port) => [port, {}] as const),
+      );
       return `EXPOSE [${ports.join(' ')}]`;
     }
     case 'volume': {
       const paths = instruction.paths.map(expand);
       if (paths.includes('')) throw invalid('VOLUME specified can not be an empty string');
-      config.Volumes = { ...config.Volumes, ...Object.fromEntries(paths.map((path) => [path, {}])) };
+      config.Volumes = withEntries(
+        config.Volumes,
+        paths.map((path) => [path, {}] as const),
+      );
       return `VOLUME [${paths.join(' ')}]`;
     }
     case 'stopsignal':

@@ -29,6 +29,26 @@ test.each([
   expect(made.config.config).toMatchObject(config);
 });
 
+test('thousands of settings take no time for each other', async () => {
+  const count = 9_500;
+  const lines = (many: number, instruction: (at: number) => string) =>
+    Array.from({ length: many }, (_, at) => instruction(at));
+  const before = process.cpuUsage();
+  const made = await make(
+    [
+      ...['FROM scratch', ...lines(count, (at) => `LABEL l${at}=${at}`), ...lines(count, (at) => `VOLUME /${at}`)],
+      ...[...lines(900, (at) => `ENV E${at}=${at}`), 'ENV E5=new', 'LABEL __proto__=own'],
+    ].join('\n'),
+  );
+  const { user, system } = process.cpuUsage(before);
+  // Copied for each line, they took over twenty.
+  expect((user + system) / 1e6).toBeLessThan(10);
+  const { Env, Labels, Volumes } = made.config.config as Record<string, object>;
+  expect(Env).toHaveLength(901);
+  expect(Env).toContain('E5=new');
+  expect([Labels, Volumes].map((map) => Object.keys(map!).length)).toEqual([count + 1, count]);
+});
+
 const execOf = async (dockerfile: string, build?: TestBuild) => {
   const { ops } = await make(dockerfile, build);
   const op = ops.findLast((candidate) => candidate.op.case === 'exec')!.op;

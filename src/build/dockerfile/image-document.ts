@@ -64,11 +64,41 @@ export const variablesOf = (config: ImageProcessConfig): [string, string][] =>
     return equals < 0 ? [entry, ''] : [entry.slice(0, equals), entry.slice(equals + 1)];
   });
 
+/** Where variables stand in lists of this file's own: a Dockerfile may set thousands. */
+const placesIn = new WeakMap<readonly string[], Map<string, number>>();
+
 export function setVariable(config: ImageProcessConfig, key: string, value: string): void {
-  config.Env ??= [];
-  const known = config.Env.findIndex((entry) => entry === key || entry.startsWith(`${key}=`));
-  if (known >= 0) config.Env[known] = `${key}=${value}`;
-  else config.Env.push(`${key}=${value}`);
+  const [list, places] = ownVariables(config);
+  const known = places.get(key);
+  if (known === undefined) places.set(key, list.push(`${key}=${value}`) - 1);
+  else list[known] = `${key}=${value}`;
+}
+
+function ownVariables(config: ImageProcessConfig): [string[], Map<string, number>] {
+  const known = config.Env && placesIn.get(config.Env);
+  if (known !== undefined) return [config.Env!, known];
+  const places = new Map<string, number>();
+  // Of two of a name the first one counts, as it did in the list.
+  for (const [place, [key]] of variablesOf(config).entries()) if (!places.has(key)) places.set(key, place);
+  config.Env = [...(config.Env ?? [])];
+  placesIn.set(config.Env, places);
+  return [config.Env, places];
+}
+
+/** Maps of this file's own. */
+const ownMaps = new WeakSet<object>();
+
+/** A map of the document with more in it, or other values: the same one if it came from here. */
+export function withEntries<T>(
+  map: Record<string, T> | undefined,
+  entries: Iterable<readonly [string, T]>,
+): Record<string, T> {
+  const own = map !== undefined && ownMaps.has(map) ? map : { ...map };
+  ownMaps.add(own);
+  // Any name is one, `__proto__` as well.
+  for (const [key, value] of entries)
+    Object.defineProperty(own, key, { value, configurable: true, enumerable: true, writable: true });
+  return own;
 }
 
 /** The document as it goes to an exporter: fields in Go's order, maps by their keys, so that equal images have equal bytes. */

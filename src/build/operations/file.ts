@@ -1,8 +1,9 @@
 import { TareError } from '../../errors/index.ts';
-import type { FileAction, FileOp } from '../../protocol/index.ts';
+import type { FileOp } from '../../protocol/index.ts';
 import type { ContentSelector } from '../../storage/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import type { CacheDependency, Operation } from '../operation.ts';
+import { describedActions } from '../solver/vertex-name.ts';
 import type { Tree } from '../tree.ts';
 import { ChangedTrees } from './changed-trees.ts';
 import { fileDigest, selectorDigest } from './file-key.ts';
@@ -17,7 +18,7 @@ export function fileOperation(
   const selectors = fileSelectors(op, vertex.inputs.length);
   return {
     recordType: 'regular',
-    description: op.actions.map(describe).join(', '),
+    description: describedActions(op.actions),
     cacheMap: async () => ({
       digest: fileDigest(op, vertex.inputs.length),
       dependencies: vertex.inputs.map((_, position) => dependencyOf(layers, selectors.get(position))),
@@ -54,21 +55,4 @@ function dependencyOf(
       }
     },
   };
-}
-
-function describe({ action }: FileAction): string {
-  switch (action.case) {
-    case 'copy':
-      return `copy ${action.value.src} ${action.value.dest}`;
-    case 'mkfile':
-      return `mkfile ${action.value.path}`;
-    case 'mkdir':
-      return `mkdir ${action.value.path}`;
-    case 'rm':
-      return `rm ${action.value.path}`;
-    case 'symlink':
-      return `symlink ${action.value.newpath} -> ${action.value.oldpath}`;
-    default:
-      return 'nothing';
-  }
 }

@@ -16,6 +16,24 @@ const rm = (output: bigint) => ({
   action: { case: 'rm' as const, value: { path: '/x' } },
 });
 
+test('what has no name of its own is called by what it does, as BuildKit calls it', () => {
+  const { vertex } = load({
+    op: {
+      case: 'file',
+      value: {
+        actions: [
+          { ...rm(-1n), action: { case: 'symlink', value: { oldpath: '/target', newpath: '/link' } } },
+          { ...rm(0n), action: { case: 'copy', value: { src: '/a', dest: '/b' } } },
+        ],
+      },
+    },
+  })!;
+  expect(vertex.name).toBe('symlink /link -> /target, copy /a /b');
+  expect(load({ op: { case: 'diff', value: { lower: { input: -1n }, upper: { input: -1n } } } })!.vertex.name).toBe(
+    'diff scratch -> scratch',
+  );
+});
+
 test('outputs far away and too many file actions are refused', () => {
   const exec = (output: bigint) => load({ op: { case: 'exec', value: { mounts: [{ dest: '/', output }] } } });
   const file = (...outputs: bigint[]) => load({ op: { case: 'file', value: { actions: outputs.map(rm) } } });

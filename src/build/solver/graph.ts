@@ -107,9 +107,13 @@ function link(definition: Definition, ops: ReadonlyMap<string, Op>, root: string
     }
     const metadata = definition.metadata[digest];
     requireBounded(digest, op);
-    // By what the client wrote, not by what a policy makes of it.
-    const name = nameOf(op, metadata);
     const inputs = op.inputs.map((input) => edgeOf(vertices, input));
+    // By what the client wrote, not by what a policy makes of it.
+    const name = nameOf(
+      op,
+      metadata,
+      inputs.map(({ vertex }) => vertex.name),
+    );
     const places = placesOf(digest);
     const isChanged = located({ digest, places }, () => policy.check(op));
     const known = isChanged || hasChanged(op, inputs) ? digestOf(changedOp(op, inputs)) : digest;

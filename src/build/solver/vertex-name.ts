@@ -2,22 +2,24 @@ import type { FileAction, Op, OpMetadata } from '../../protocol/index.ts';
 
 const MAX_NAME = 4096;
 
-/** What users read of a vertex: what its maker calls it, else what it does. */
-export const nameOf = (op: Op, metadata: OpMetadata | undefined): string =>
-  (metadata?.description['llb.customname'] ?? describe(op)).slice(0, MAX_NAME);
+/** What users read of a vertex: what its maker calls it, else what it does. @param inputNames of its inputs, in order */
+export const nameOf = (op: Op, metadata: OpMetadata | undefined, inputNames: readonly string[]): string =>
+  (metadata?.description['llb.customname'] ?? described(op, inputNames)).slice(0, MAX_NAME);
 
-function describe({ op, inputs }: Op): string {
+function described({ op }: Op, inputNames: readonly string[]): string {
+  const inputName = (input: bigint | undefined) =>
+    input === undefined || input < 0n ? 'scratch' : `(${inputNames[Number(input)] ?? ''})`;
   switch (op.case) {
     case 'exec':
       return (op.value.meta?.args ?? []).join(' ');
     case 'source':
       return op.value.identifier;
     case 'file':
-      return op.value.actions.map(describeAction).join(', ');
+      return describedActions(op.value.actions);
     case 'merge':
-      return `merge (${inputs.map(({ digest }) => digest).join(', ')})`;
+      return `merge (${inputNames.join(', ')})`;
     case 'diff':
-      return `diff (${inputs.map(({ digest }) => digest).join(' -> ')})`;
+      return `diff ${inputName(op.value.lower?.input)} -> ${inputName(op.value.upper?.input)}`;
     case 'build':
       return 'build';
     default:
@@ -25,7 +27,10 @@ function describe({ op, inputs }: Op): string {
   }
 }
 
-function describeAction({ action }: FileAction): string {
+/** What file actions do, in one line. */
+export const describedActions = (actions: readonly FileAction[]): string => actions.map(describedAction).join(', ');
+
+function describedAction({ action }: FileAction): string {
   switch (action.case) {
     case 'copy':
       return `copy ${action.value.src} ${action.value.dest}`;
@@ -36,7 +41,7 @@ function describeAction({ action }: FileAction): string {
     case 'rm':
       return `rm ${action.value.path}`;
     case 'symlink':
-      return `symlink ${action.value.oldpath} -> ${action.value.newpath}`;
+      return `symlink ${action.value.newpath} -> ${action.value.oldpath}`;
     default:
       return 'unknown action';
   }
