@@ -8,7 +8,8 @@ const QUIET_MS = 300;
 
 /**
  * A server that answers each request, known by its first line, with the bytes that the engine answered the first time, at once: what
- * docker's client takes by itself for an answer of that size. For requests without a body.
+ * docker's client takes by itself for an answer of that size. For requests without a body, and for PUT with chunks, which are taken in
+ * and dropped.
  *
  * @param path of its socket
  * @param socketPath of the engine
@@ -21,7 +22,17 @@ export async function replay(path: string, socketPath: string): Promise<AsyncDis
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => {}); // the client goes as it likes
     let asked = '';
+    let isPut = false;
     socket.on('data', (chunk: Buffer) => {
+      if (isPut) {
+        if (!endsInLastChunk(chunk)) return;
+        isPut = false;
+        return void socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
+      }
+      if (asked === '' && chunk.toString('latin1', 0, 4) === 'PUT ') {
+        isPut = true;
+        return;
+      }
       asked += chunk.toString('latin1');
       if (!asked.endsWith(END_OF_HEADERS)) return;
       const request = asked;
@@ -46,11 +57,18 @@ export async function replay(path: string, socketPath: string): Promise<AsyncDis
   };
 }
 
+const endsInLastChunk = (bytes: Buffer): boolean => bytes.toString('latin1', bytes.length - 5) === '0\r\n\r\n';
+
 async function bytesOfAnswer(socketPath: string, request: string): Promise<Buffer> {
   const socket = connect(socketPath);
   const chunks: Buffer[] = [];
   socket.write(request, 'latin1');
-  socket.setTimeout(QUIET_MS, () => socket.end());
+  socket.setTimeout(QUIET_MS, () => {
+    const isChunked = /^transfer-encoding: chunked/im.test(chunks[0]?.toString('latin1', 0, 4096) ?? '');
+    // It has not begun, or a large answer goes on.
+    if (chunks.length === 0 || (isChunked && !endsInLastChunk(chunks.at(-1)!))) socket.setTimeout(QUIET_MS);
+    else socket.end();
+  });
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
   await once(socket, 'close');
   return Buffer.concat(chunks);

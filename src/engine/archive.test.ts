@@ -1,8 +1,21 @@
 import { execFileSync } from 'node:child_process';
-import { lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { encodeHeader, endOfArchive, type LayerStore, openLayerStore, padding, readTar } from '../storage/index.ts';
 import { type ContainerRoot, exportRoot, readArchive, statPath, writeArchive } from './archive.ts';
 
@@ -45,9 +58,9 @@ afterAll(async () => {
   rmSync(base, { recursive: true, force: true });
 });
 
-async function names(tar: AsyncIterable<Uint8Array>): Promise<string[]> {
+async function names(tar: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<string[]> {
   const all: string[] = [];
-  for await (const { header } of readTar(tar)) all.push(header.path);
+  for await (const { header } of readTar(Readable.from(tar))) all.push(header.path);
   return all;
 }
 
@@ -79,6 +92,78 @@ test.each([
 ])('readArchive of $path', async ({ path, want }) => {
   expect(await names((await readArchive(where, path)).tar)).toEqual(want);
 });
+
+describe('a large archive', () => {
+  let server: Server;
+  const folder = () => join(base, 'volume/large');
+
+  beforeAll(async () => {
+    mkdirSync(folder());
+    writeFileSync(join(folder(), 'big'), Buffer.alloc(3_000_001, 'what is in it '));
+    for (let i = 0; i < 300; i++) writeFileSync(join(folder(), `file${i}`), `${i}\n`.repeat(i));
+    server = createServer({ pauseOnConnect: true });
+    await new Promise<void>((resolve) => server.listen(join(base, 'socket'), resolve));
+  });
+
+  afterAll(() => {
+    server.close();
+    rmSync(folder(), { recursive: true });
+  });
+
+  /** Both ends of a connection; nobody reads yet. */
+  async function connection(): Promise<{ near: Socket; far: Socket; fd: number }> {
+    const accepted = once(server, 'connection') as Promise<[Socket]>;
+    const far = connect(join(base, 'socket')).pause();
+    const [near] = await accepted;
+    return { near, far, fd: (near as Socket & { _handle: { fd: number } })._handle.fd };
+  }
+
+  test('is the same when a thread writes it to a socket, as it is or in blocks', async () => {
+    const whole = await buffer((await readArchive(where, '/data/large')).tar);
+    expect(await names([whole])).toHaveLength(302);
+    for (const isChunked of [false, true]) {
+      const { near, far, fd } = await connection();
+      const received = buffer(isChunked ? unchunked(far) : far);
+      const { tar } = await readArchive(where, '/data/large');
+      await tar.sendTo!({ fd, isChunked }, new AbortController().signal);
+      near.end(isChunked ? '0\r\n\r\n' : '');
+      expect((await received).equals(whole)).toBe(true);
+    }
+  });
+
+  test('is given up when the reader is gone, and when it is not wanted any more', async () => {
+    const gone = await connection();
+    gone.far.destroy();
+    const { tar } = await readArchive(where, '/data/large');
+    await expect(tar.sendTo!({ fd: gone.fd, isChunked: true }, new AbortController().signal)).rejects.toThrow('EPIPE');
+    const { near, far, fd } = await connection();
+    const controller = new AbortController();
+    const sending = (await readArchive(where, '/data/large')).tar.sendTo!({ fd, isChunked: true }, controller.signal);
+    far.once('readable', () => controller.abort());
+    await expect(sending).rejects.toThrow('ECANCELED');
+    for (const socket of [gone.near, near, far]) socket.destroy();
+  });
+
+  test('that is not read leaves nothing open', async () => {
+    const { tar } = await readArchive(where, '/data/large');
+    const open = () => readdirSync('/proc/self/fd').length;
+    const before = open();
+    await tar[Symbol.asyncIterator]().return?.();
+    expect(open()).toBeLessThan(before);
+  });
+});
+
+/** RFC 9112, section 7.1, without trailers. */
+async function* unchunked(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const bytes = await buffer(source);
+  for (let at = 0; ; ) {
+    const end = bytes.indexOf('\r\n', at);
+    const size = Number.parseInt(bytes.toString('latin1', at, end), 16);
+    if (size === 0) return;
+    yield bytes.subarray(end + 2, end + 2 + size);
+    at = end + 2 + size + 2;
+  }
+}
 
 test.each([
   { path: '/none', kind: 'NotFound', message: /Could not find the file \/none in container c/ },

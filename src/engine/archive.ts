@@ -3,21 +3,18 @@ import {
   type ByteString,
   fromByteString,
   O_DIRECTORY,
-  O_NOFOLLOW,
   O_PATH,
   OpenFile,
-  openAt,
   openAt2,
   readLinkAt,
-  S_IFDIR,
   S_IFLNK,
   SyscallError,
   statusAt,
   toByteString,
 } from '../linux/index.ts';
-import { archiveOf, extractInto, packEntry, packFolder, writeTar } from '../storage/index.ts';
+import { archiveOf, extractInto, packTree, sendTree, writeTar } from '../storage/index.ts';
 import { type ContainerRoot, openView, pathInside, requireWritable } from './archive-root.ts';
-import type { PathStat } from './types.ts';
+import type { BulkBytes, PathStat } from './types.ts';
 
 export { type ContainerRoot, rootOf } from './archive-root.ts';
 
@@ -34,21 +31,30 @@ export async function statPath(where: ContainerRoot, path: string): Promise<Path
   });
 }
 
+/** A larger archive is worth a thread of its own. */
+const SMALL_BYTES = 256 * 1024;
+
 /**
  * A tar of a path: a file under its name, a folder with all in it, its name first. What the container does meanwhile can
  * change what is read, never where: each step is taken from an open folder and follows no link. What is gone when its turn comes is left
  * out.
  *
+ * @returns a small archive is whole already; a large one is read once, by either way
  * @throws {TareError} NotFound: no such path; Conflict: it became another thing meanwhile
  */
-export async function readArchive(
-  where: ContainerRoot,
-  path: string,
-): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array> }> {
+export async function readArchive(where: ContainerRoot, path: string): Promise<{ stat: PathStat; tar: BulkBytes }> {
   using opened = new DisposableStack();
   const root = opened.use(await openView(where));
   const found = opened.use(find(where, root.fd, path));
   const stat = still(path, () => statOf(root.fd, found));
+  const small = await beginning(found, path);
+  if (small !== undefined)
+    return {
+      stat,
+      tar: (async function* () {
+        yield small;
+      })(),
+    };
   const resources = opened.move();
   const tar = (async function* () {
     try {
@@ -59,7 +65,31 @@ export async function readArchive(
       resources.dispose();
     }
   })();
-  return { stat, tar: disposeUnread(tar, resources) };
+  return {
+    stat,
+    tar: {
+      ...disposeUnread(tar, resources),
+      async sendTo(socket, signal) {
+        using _resources = resources;
+        await sendTree({ fd: found.parentFd, name: found.name, path: nameOf(found) }, socket, signal);
+      },
+    },
+  };
+}
+
+/** An archive that is small. @returns undefined: it is not */
+async function beginning(found: Found, path: string): Promise<Buffer | undefined> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const piece of archiveOf(pack(found))) {
+      size += pieces.push(piece) && piece.length;
+      if (size >= SMALL_BYTES) return undefined;
+    }
+  } catch (error) {
+    throw changed(error, path);
+  }
+  return Buffer.concat(pieces);
 }
 
 /**
@@ -181,16 +211,10 @@ function linkTarget(rootFd: number, parentFd: number, name: ByteString): string 
   }
 }
 
-function* pack({ parentFd, name, base }: Found): Generator<Buffer, void, void> {
-  const links = new Map<string, ByteString>();
-  const isFolder = statusAt(parentFd, name).type === S_IFDIR;
-  // Docker calls the entries of `/` absolute.
-  const path = base === '/' ? '' : toByteString(base);
-  yield* packEntry(parentFd, name, isFolder ? `${path}/` : path, links);
-  if (!isFolder) return;
-  using folder = new OpenFile(openAt(parentFd, name, O_DIRECTORY | O_NOFOLLOW));
-  yield* packFolder(folder.fd, `${path}/`, links);
-}
+/** What the entry is called in the archive: docker calls the entries of `/` absolute. */
+const nameOf = ({ base }: Found): ByteString => (base === '/' ? '' : toByteString(base));
+
+const pack = (found: Found) => packTree(found.parentFd, found.name, nameOf(found));
 
 function openFolder(where: ContainerRoot, rootFd: number, path: string): OpenFile {
   try {

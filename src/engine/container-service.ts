@@ -1,7 +1,7 @@
 import type { CgroupUsage } from '../linux/index.ts';
 import type { PortMapping, PortSelection } from '../network/index.ts';
 import type { ContainerConfig, HostConfig, Resources, RestartPolicyName } from '../runtime/index.ts';
-import type { Change } from '../storage/index.ts';
+import type { Change, SocketTarget } from '../storage/index.ts';
 import type { CheckpointPlace, CheckpointRequest } from './checkpoints/checkpoint-types.ts';
 import type { ContainerView, CreateContainer } from './container-types.ts';
 import type { Filters, PruneReport } from './filter-types.ts';
@@ -115,6 +115,12 @@ export interface PathStat {
   linkTarget: string;
 }
 
+/** Bytes that may know a shorter way than through the main thread. */
+export interface BulkBytes extends AsyncIterable<Uint8Array> {
+  /** Instead of reading them: has them all written to a socket. Nothing else may be written there meanwhile. */
+  sendTo?(socket: SocketTarget, signal: AbortSignal): Promise<void>;
+}
+
 export interface ContainerService {
   create(request: CreateContainer): Promise<{ id: string; warnings: string[] }>;
   /** @throws {TareError} NotModified: already running */
@@ -191,7 +197,7 @@ export interface ContainerService {
   export(ref: string): AsyncIterable<Uint8Array>;
   statPath(ref: string, path: string): Promise<PathStat>;
   /** A tar of the path; a directory comes with its name as the first entry. */
-  readArchive(ref: string, path: string): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array> }>;
+  readArchive(ref: string, path: string): Promise<{ stat: PathStat; tar: BulkBytes }>;
   /** Unpacks a tar (possibly compressed) into an existing directory. */
   writeArchive(
     ref: string,

@@ -43,5 +43,6 @@ export * from './seqpacket.ts';
 export * from './socket-spread.ts';
 export * from './sockets.ts';
 export * from './spawn.ts';
+export * from './stream-socket.ts';
 export { UnixDatagramSocket } from './unix-datagram.ts';
 export * from './xattr.ts';

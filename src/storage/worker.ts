@@ -6,6 +6,7 @@ import type { FileActionRequest } from './file-actions/file-action.ts';
 import type { PackRequest } from './layers/pack-layer.ts';
 import type { UnpackRequest } from './layers/unpack.ts';
 import type { AssembleRequest } from './roots/assemble-request.ts';
+import type { SendRequest } from './tree/send-tree.ts';
 import type { VolumeSource } from './volumes/volume-source.ts';
 
 export type WorkerOrder =
@@ -13,6 +14,7 @@ export type WorkerOrder =
   | { type: 'pack'; request: PackRequest }
   | { type: 'contents'; request: ContentRequest }
   | { type: 'files'; request: FileActionRequest }
+  | { type: 'send'; request: SendRequest }
   | { type: 'cancel' }
   | { type: 'assemble'; request: AssembleRequest }
   | { type: 'mount'; request: { source: VolumeSource; target: string } };

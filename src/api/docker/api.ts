@@ -1,4 +1,4 @@
-import { type EngineServices, type RequestContext, withinRequest } from '../../engine/index.ts';
+import { type BulkBytes, type EngineServices, type RequestContext, withinRequest } from '../../engine/index.ts';
 import { messageOf, TareError } from '../../errors/index.ts';
 import { type AuditEntry, auditEntry } from './audit.ts';
 import { errorResponse } from './errors.ts';
@@ -129,8 +129,10 @@ function within(context: RequestContext, response: ApiResponse): ApiResponse {
   return changed;
 }
 
-function stepsWithin(context: RequestContext, body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+function stepsWithin(context: RequestContext, body: BulkBytes): BulkBytes {
+  const { sendTo } = body;
   return {
+    ...(sendTo && { sendTo: (socket, signal) => withinRequest(context, () => sendTo(socket, signal)) }),
     [Symbol.asyncIterator]() {
       const steps = withinRequest(context, () => body[Symbol.asyncIterator]());
       return {

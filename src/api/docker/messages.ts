@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { Caller } from '../../engine/index.ts';
+import type { BulkBytes, Caller } from '../../engine/index.ts';
 
 /** One request, free of any HTTP library. */
 export interface ApiRequest {
@@ -22,7 +22,7 @@ export interface ApiResponse {
   status: number;
   headers: Record<string, string>;
   /** An iterable that throws after its first chunk cannot be answered with a status any more: the connection breaks. */
-  body?: Uint8Array | AsyncIterable<Uint8Array>;
+  body?: Uint8Array | BulkBytes;
   /**
    * Takes over the connection once status and headers are out (attach, exec start). Resolves when both directions are
    * done and everything was written; the duplex has been ended by then.

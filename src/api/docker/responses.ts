@@ -1,3 +1,4 @@
+import type { BulkBytes } from '../../engine/index.ts';
 import type { ApiResponse } from './messages.ts';
 import { jsonLines } from './stream/json-lines.ts';
 import type { ApiVersion } from './version.ts';
@@ -27,11 +28,7 @@ export function text(value: string, headers: Record<string, string> = {}): ApiRe
   };
 }
 
-export function bytes(
-  body: AsyncIterable<Uint8Array>,
-  type: string,
-  headers: Record<string, string> = {},
-): ApiResponse {
+export function bytes(body: BulkBytes, type: string, headers: Record<string, string> = {}): ApiResponse {
   return { status: 200, headers: { 'content-type': type, ...headers }, body };
 }
 

@@ -1,4 +1,5 @@
 export { ByteBudget } from './budget.ts';
 export { extractInto } from './extract-stream.ts';
-export { archiveOf, packEntry, packedTypes, packFolder, writeTar } from './pack.ts';
+export { archiveOf, packEntry, packedTypes, packFolder, packTree, writeTar } from './pack.ts';
 export { removeTree, removeTreeSync } from './remove.ts';
+export { type SocketTarget, sendTree } from './send-tree.ts';

@@ -7,6 +7,7 @@ import {
   getXattrAt,
   listXattrs,
   listXattrsAt,
+  O_DIRECTORY,
   O_NOFOLLOW,
   O_PATH,
   O_RDONLY,
@@ -41,6 +42,12 @@ export const packedTypes: Readonly<Record<number, TarEntryType>> = {
   [S_IFIFO]: 'fifo',
 };
 
+/** Where the bytes of a file are read to: room for some of so many. */
+export type Room = (sizeBytes: number) => Buffer;
+
+/** Each piece has memory of its own. */
+const ownRoom: Room = (sizeBytes) => Buffer.allocUnsafe(Math.min(PIECE_BYTES, sizeBytes));
+
 /** Names under which files with several names were packed first, by file system and inode. */
 export type PackedLinks = Map<string, ByteString>;
 
@@ -56,6 +63,7 @@ export function* packEntry(
   name: ByteString,
   path: ByteString,
   links: PackedLinks,
+  room: Room = ownRoom,
 ): Generator<Buffer, boolean, void> {
   const status = statusIfAny(fd, name);
   const type = status && packedTypes[status.type];
@@ -70,7 +78,7 @@ export function* packEntry(
     links.set(key, path);
   }
   if (type === 'file') {
-    yield* packFile(fd, name, path);
+    yield* packFile(fd, name, path, room);
     return false;
   }
   const header = ifStill(() => ({
@@ -90,7 +98,12 @@ export function* packEntry(
  * @param path of the folder in the archive, '' or ending in a slash
  * @throws {TareError} InvalidArgument: a path is too long for anybody to unpack it
  */
-export function* packFolder(fd: number, path: ByteString, links: PackedLinks): Generator<Buffer, void, void> {
+export function* packFolder(
+  fd: number,
+  path: ByteString,
+  links: PackedLinks,
+  room: Room = ownRoom,
+): Generator<Buffer, void, void> {
   using descent = new Descent(fd);
   const frames = [{ path, waiting: waitingIn(fd) }];
   for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
@@ -101,7 +114,7 @@ export function* packFolder(fd: number, path: ByteString, links: PackedLinks): G
       continue;
     }
     requirePathLength(frame.path + name);
-    if (!(yield* packEntry(descent.fd, name, frame.path + name, links))) continue;
+    if (!(yield* packEntry(descent.fd, name, frame.path + name, links, room))) continue;
     try {
       descent.enter(name);
     } catch (error) {
@@ -120,7 +133,27 @@ const waitingIn = (fd: number): ByteString[] =>
     .sort()
     .reverse();
 
-function* packFile(fd: number, name: ByteString, path: ByteString): Generator<Buffer, void, void> {
+/**
+ * A name and, if it is a folder, all in it.
+ *
+ * @param path its name in the archive, '' for a folder whose entries are absolute there
+ * @param room for files' bytes: a piece that lies in it is good until the next is asked for
+ */
+export function* packTree(
+  fd: number,
+  name: ByteString,
+  path: ByteString,
+  room: Room = ownRoom,
+): Generator<Buffer, void, void> {
+  const links: PackedLinks = new Map();
+  const isFolder = statusAt(fd, name).type === S_IFDIR;
+  yield* packEntry(fd, name, isFolder ? `${path}/` : path, links, room);
+  if (!isFolder) return;
+  using folder = new OpenFile(openAt(fd, name, O_DIRECTORY | O_NOFOLLOW));
+  yield* packFolder(folder.fd, `${path}/`, links, room);
+}
+
+function* packFile(fd: number, name: ByteString, path: ByteString, room: Room): Generator<Buffer, void, void> {
   using found = nodeIfAny(fd, name);
   if (found === undefined) return;
   // Looked at before it is opened: a process in the tree may put a device there, whose very opening does something.
@@ -132,7 +165,7 @@ function* packFile(fd: number, name: ByteString, path: ByteString): Generator<Bu
   const xattrs = (named ? ifStill(() => packedXattrs(fd, name)) : undefined) ?? new Map();
   yield encodeHeader({ ...packedStatus(status), path, type: 'file', sizeBytes, xattrs });
   for (let offset = 0; offset < sizeBytes; ) {
-    const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, sizeBytes - offset));
+    const piece = room(sizeBytes - offset);
     const read = readSync(file.fd, piece, 0, piece.length, offset);
     // Shortened meanwhile: the header has promised the bytes.
     if (read === 0) piece.fill(0);

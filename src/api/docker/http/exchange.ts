@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { BulkBytes } from '../../../engine/index.ts';
 import { messageOf } from '../../../errors/index.ts';
 import type { ApiLogger, ApiResponse } from '../messages.ts';
 import { drainRest } from './drain.ts';
@@ -37,7 +39,9 @@ export async function exchange(
   }
 }
 
-async function send(body: AsyncIterable<Uint8Array>, response: ServerResponse, gone: AbortSignal): Promise<void> {
+async function send(body: BulkBytes, response: ServerResponse, gone: AbortSignal): Promise<void> {
+  const fd = body.sendTo === undefined ? undefined : await idleDescriptor(response.socket);
+  if (fd !== undefined) return await body.sendTo!({ fd, isChunked: response.chunkedEncoding }, gone);
   let isCorked = false;
   for await (const chunk of body) {
     if (gone.aborted) return;
@@ -52,6 +56,15 @@ async function send(body: AsyncIterable<Uint8Array>, response: ServerResponse, g
     }
     if (!response.write(chunk)) await once(response, 'drain', { signal: gone });
   }
+}
+
+/** A connection's descriptor, once all that was given to it is written. @returns undefined: it is encrypted, or not this answer's turn */
+async function idleDescriptor(socket: Socket | null): Promise<number | undefined> {
+  if (socket === null || 'encrypted' in socket) return undefined;
+  await new Promise((resolve) => socket.write('', resolve));
+  // The descriptor is not among net.Socket's types.
+  const fd = (socket as Socket & { _handle?: { fd?: number } | null })._handle?.fd;
+  return fd === undefined || fd < 0 ? undefined : fd;
 }
 
 /** Lets go of a body that nobody will read. */

@@ -3,7 +3,6 @@ import { TareError } from '../../../errors/index.ts';
 import { pathStatHeader } from '../from-engine/path-stat.ts';
 import { bytes, empty } from '../responses.ts';
 import { route } from '../routing.ts';
-import { begin } from '../stream/begin.ts';
 
 const STAT_HEADER = 'x-docker-container-path-stat';
 
@@ -24,7 +23,7 @@ export const containerFileRoutes = [
     query: T.Object({ path: T.String() }),
     async handler({ engine, params, query }) {
       const { stat, tar } = await engine.containers.readArchive(params.id, required(query.path));
-      return bytes(await begin(tar), 'application/x-tar', { [STAT_HEADER]: pathStatHeader(stat) });
+      return bytes(tar, 'application/x-tar', { [STAT_HEADER]: pathStatHeader(stat) });
     },
   }),
 
