@@ -55,8 +55,8 @@ const shared: BuildOptions = {
   legalComments: 'none',
   metafile: true,
   logLevel: 'warning',
-  // Resolved at run time: it loads the .node file that lies beside it.
-  external: ['koffi'],
+  // Native code: loaded at run time.
+  external: ['koffi', '@koromix/*'],
   // What CommonJS has instead of import.meta.
   define: { 'import.meta.url': 'bundleUrl', 'import.meta.dirname': '__dirname', 'import.meta.filename': '__filename' },
 };
@@ -74,6 +74,29 @@ const workersPlugin: Plugin = {
       });
       return { contents, loader: 'ts' };
     });
+  },
+};
+
+/**
+ * The foreign functions without what koffi's package has around them, which for two deprecated ways of calling reads eight files and
+ * looks at the program's own headers.
+ */
+const nativePlugin: Plugin = {
+  name: 'native',
+  setup(context) {
+    context.onResolve({ filter: /^koffi$/ }, ({ path, namespace }) =>
+      namespace === 'native' ? { path, external: true } : { path, namespace: 'native' },
+    );
+    context.onLoad({ filter: /.*/, namespace: 'native' }, () => ({
+      contents: `
+        const of = 'linux-' + process.arch;
+        try {
+          module.exports = require('@koromix/koffi-' + of + '/' + of.replace('-', '_') + '/koffi.node');
+        } catch {
+          module.exports = require('koffi');
+        }`,
+      loader: 'js',
+    }));
   },
 };
 
@@ -202,7 +225,7 @@ try {
       ...options,
       define: { ...shared.define, ...options.define },
       outfile: join(fresh, `${name}.cjs`),
-      plugins: [...more, boundaries(name, door), workersPlugin, packagesPlugin],
+      plugins: [...more, boundaries(name, door), nativePlugin, workersPlugin, packagesPlugin],
     });
   // Evaluated when asked for, so that the keeper does not load what only the daemon needs.
   const engine = [...door].map((source) => {

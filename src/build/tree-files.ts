@@ -36,7 +36,7 @@ export class TreeFiles implements AsyncDisposable {
   }
 
   static async open(layers: Pick<LayerStore, 'openTree'>, tree: Tree): Promise<TreeFiles> {
-    return new TreeFiles(await layers.openTree(tree.layers));
+    return new TreeFiles(await layers.openTree(tree.layers, { isPlain: tree.isRootless === true }));
   }
 
   /** @throws {TareError} NotFound; InvalidArgument: no file, or larger than 16 MiB without a range */

@@ -230,8 +230,8 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     return this.#driver.written(this.#snapshots.path(key));
   }
 
-  async openTree(names: readonly LayerName[]): Promise<OpenTree> {
-    return await this.#shown.open(names);
+  async openTree(...asked: Parameters<LayerStore['openTree']>): Promise<OpenTree> {
+    return await this.#shown.open(...asked);
   }
 
   contentDigest(...asked: Parameters<LayerStore['contentDigest']>): Promise<string> {

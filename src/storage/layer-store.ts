@@ -42,6 +42,11 @@ export interface MountOptions {
   readOnly?: boolean;
 }
 
+export interface TreeOptions {
+  /** No layer has marks of what is removed below it: one by itself is the tree, and nothing is mounted. */
+  isPlain?: boolean;
+}
+
 /** An opened tree; disposing gives it up. */
 export interface OpenTree extends AsyncDisposable {
   /** O_PATH descriptor of its root folder. */
@@ -176,7 +181,7 @@ export interface LayerStore {
    * crash leaves no mount. The caller keeps the layers from being removed.
    * @throws {TareError} NotFound: a layer is missing
    */
-  openTree(names: readonly LayerName[]): Promise<OpenTree>;
+  openTree(names: readonly LayerName[], options?: TreeOptions): Promise<OpenTree>;
   /**
    * A digest of parts of a tree: names beneath each part, types, modes, owners, attributes, targets of links, contents; not times.
    * Files are hashed in a thread; what is known of a file that did not change is remembered beside its layer, and so are answers.

@@ -357,6 +357,21 @@ export function localLayersContract(driver: 'overlay' | 'vfs'): void {
     expect([await digest('/'), await digest('/d')]).toEqual([whole, part]);
   });
 
+  test(`${driver}: a tree is opened, merged, or as the folder of the one plain layer that it is`, async () => {
+    await using b = await bench();
+    const sent = await b.change([], (root) => writeFileSync(join(root, 'sent'), 'a'));
+    const removed = await b.change([sent], (root) => rmSync(join(root, 'sent')));
+    const shown = async (layers: readonly LayerName[], isPlain: boolean) => {
+      await using tree = await b.store.openTree(layers, { isPlain });
+      return readdirSync(`/proc/self/fd/${tree.fd}`);
+    };
+    expect(await shown([sent], true)).toEqual(['sent']);
+    expect(await shown([sent], false)).toEqual(['sent']);
+    expect(await shown([sent, removed], true)).toEqual([]);
+    expect(await shown([], true)).toEqual([]);
+    expect(readdirSync(join(b.path, 'snapshots'))).toEqual([]);
+  });
+
   test(`${driver}: a difference, laid over the first tree, gives the second`, async () => {
     await using b = await bench();
     const first = await b.layer(folder('d'), file('d/a', 'a'), file('d/gone', 'x'), file('f', 'file'));

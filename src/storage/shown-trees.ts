@@ -12,7 +12,7 @@ import {
   unmountIfMounted,
 } from '../linux/index.ts';
 import type { LayerName } from './digest.ts';
-import type { OpenTree } from './layer-store.ts';
+import type { OpenTree, TreeOptions } from './layer-store.ts';
 import type { LayerSet } from './layers/layer-set.ts';
 import type { SnapshotDriver } from './snapshot-driver.ts';
 import { SHOWN, type SnapshotFolders } from './snapshot-folders.ts';
@@ -30,8 +30,11 @@ export class ShownTrees {
   }
 
   /** Opens layers merged, at no place of the file tree. */
-  async open(names: readonly LayerName[]): Promise<OpenTree> {
+  async open(names: readonly LayerName[], { isPlain = false }: TreeOptions = {}): Promise<OpenTree> {
     const stack = this.#layers.stack(names, { isBare: true });
+    const [files] = stack.paths;
+    if (isPlain && files !== undefined && stack.paths.length === 1)
+      return new OpenFile(openAt(AT_FDCWD, toByteString(files), O_PATH | O_DIRECTORY));
     const directory = this.#snapshots.hidden(this.#layers.life.id);
     const place = join(directory, SHOWN);
     try {

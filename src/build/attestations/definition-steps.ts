@@ -1,4 +1,4 @@
-import { clone, type DescMessage, fromBinary, type MessageShape } from '@bufbuild/protobuf';
+import { type DescMessage, fromBinary, type MessageShape } from '@bufbuild/protobuf';
 import { isReflectList, isReflectMap, isReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
 import { type Definition, LocationsSchema, type Op, OpSchema } from '../../protocol/index.ts';
 import { digestOf } from '../../storage/index.ts';
@@ -53,9 +53,8 @@ function inOrder(ops: ReadonlyMap<string, Op>, wanted: string): string[] {
   return [...ordered];
 }
 
-/** Without inputs, which are told by step, and without what a client keeps to itself. */
-function shownOp(op: Op): object {
-  const shown = clone(OpSchema, op);
+/** Without inputs, which are told by step, and without what a client keeps to itself: both are taken out of the operation. */
+function shownOp(shown: Op): object {
   shown.inputs = [];
   if (shown.op.case === 'source') {
     const source = shown.op.value;

@@ -1,4 +1,4 @@
-import { digestOf } from '../../storage/index.ts';
+import { digestOf, type LayerName } from '../../storage/index.ts';
 import type { Tree } from '../tree.ts';
 
 /** One of the keys that may stand at an input of another. */
@@ -42,8 +42,11 @@ export interface FoundResult {
 export interface KeySource {
   /** @returns the names that it has for a key, whose inputs it was asked for before; none: it does not know it */
   find(key: CacheKey): readonly string[];
-  /** The newest usable result of any of these; undefined: there is none any more. */
-  result(ids: readonly string[]): FoundResult | undefined;
+  /**
+   * The newest usable result of any of these; undefined: there is none any more.
+   * @param present layers that the asker saw to be there, and keeps there; more are added
+   */
+  result(ids: readonly string[], present?: Set<LayerName>): FoundResult | undefined;
   /** What may stand at the inputs of a name and has none itself: sources, and contents that a build did not ask by. */
   roots(id: string): readonly RootLink[];
 }

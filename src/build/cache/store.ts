@@ -47,14 +47,17 @@ export class CacheStore implements KeySource {
     return findIDs(this.#db, key, (input) => idsIn(this, input));
   }
 
-  result(ids: readonly string[]): FoundResult | undefined {
+  result(ids: readonly string[], present = new Set<LayerName>()): FoundResult | undefined {
     const rows = ids.flatMap((id) =>
       this.#db.all<ResultRow>('SELECT id, layers, created_ms FROM build_results WHERE key_id = ?', id),
     );
     for (const row of rows.sort((a, b) => b.created_ms - a.created_ms || b.id - a.id)) {
       const layers = JSON.parse(row.layers) as LayerName[];
       // Power took a layer, or somebody removed it: the record is of no use, and goes with the next pruning.
-      if (this.#layers.missing(layers).length === 0) return { tree: { layers }, createdMs: row.created_ms };
+      const unseen = layers.filter((layer) => !present.has(layer));
+      if (this.#layers.missing(unseen).length > 0) continue;
+      for (const layer of unseen) present.add(layer);
+      return { tree: { layers }, createdMs: row.created_ms };
     }
     return undefined;
   }

@@ -60,6 +60,10 @@ export function changeRecord(
 export const removeRecord = (tx: Transaction, ref: string): boolean =>
   tx.run('DELETE FROM build_history WHERE ref = ?', ref) > 0;
 
+/** Whether there are builds that `trimRecords` may forget: it takes longer to find those. */
+export const hasOldRecords = (db: Pick<Database, 'get'>, nowMs: number): boolean =>
+  db.get('SELECT 1 FROM build_history WHERE completed_ms < ? LIMIT 1', nowMs - MAX_AGE_MS) !== undefined;
+
 /** Forgets old builds that nobody pinned. @returns how many */
 export function trimRecords(tx: Transaction, nowMs: number): number {
   return tx.run(

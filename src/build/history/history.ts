@@ -14,6 +14,7 @@ import { type RecordFilter, recordFilter } from './history-filter.ts';
 import {
   changeRecord,
   findRecord,
+  hasOldRecords,
   putRecord,
   recordedBuilds,
   removeRecord,
@@ -166,7 +167,7 @@ export class History implements BuildHistory {
   async trim(): Promise<boolean> {
     const { db, now } = this.#parts;
     await this.settle();
-    return (await db.write((tx) => trimRecords(tx, now()))) > 0;
+    return hasOldRecords(db, now()) && (await db.write((tx) => trimRecords(tx, now()))) > 0;
   }
 
   /** How these builds are on record, at most so many. */

@@ -32,6 +32,8 @@ export class BuildGraph implements AsyncDisposable {
   readonly #used = new Set<LayerName>();
   readonly #running = new Set<Promise<unknown>>();
   readonly #imports: Promise<KeySource>[] = [];
+  /** Layers that were seen to be there: none goes while a build holds the content. */
+  readonly presentLayers = new Set<LayerName>();
   /** Layers were made that no record keeps: they may be collected after the build. */
   hasLeftovers = false;
   /** Somebody may look into what a failed command leaves. */

@@ -203,7 +203,7 @@ export class SolveNode {
 
   async #known(key: CacheKey): Promise<FoundResult | undefined> {
     for (const source of await this.#build.sources()) {
-      const found = source.result(idsIn(source, key));
+      const found = source.result(idsIn(source, key), this.#build.presentLayers);
       if (found !== undefined) return found;
     }
     return undefined;
@@ -318,6 +318,8 @@ export class SolveNode {
     for (const [output, tree] of trees.entries()) {
       if (tree === undefined) continue;
       const key = await this.#keyToSave(output);
+      // Who sent a folder holds it, and keeps it or takes it away.
+      if (this.operation.isEphemeral === true) continue;
       if (key === undefined) this.#build.hasLeftovers = true;
       else await this.#build.solver.parts.cache.save(key, tree, this.#madeBy(inputs));
     }

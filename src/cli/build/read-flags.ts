@@ -29,7 +29,7 @@ export function readFlags(
   const epoch = flags['source-date-epoch'] ?? env['SOURCE_DATE_EPOCH'];
   const question = questionOf(flags);
   return {
-    context: contextOf(context, streams.input),
+    context: contextOf(context, streams),
     // Read by planBuild's caller when it is standard input.
     ...(flags.file === undefined || flags.file === '-'
       ? {}
@@ -78,8 +78,8 @@ function questionOf({ call, check }: Flags): string | undefined {
   return questions[name];
 }
 
-function contextOf(text: string, input: AsyncIterable<Uint8Array>): BuildOptions['context'] {
-  if (text === '-') return { stream: input };
+function contextOf(text: string, streams: { input: AsyncIterable<Uint8Array> }): BuildOptions['context'] {
+  if (text === '-') return { stream: streams.input };
   if (/^(https?|git|ssh):\/\//.test(text) || /^git@[^:]+:/.test(text) || /^github\.com\//.test(text))
     return { url: text };
   if (!existsSync(text)) throw new UsageError(`unable to prepare context: path ${JSON.stringify(text)} not found`);

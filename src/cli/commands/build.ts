@@ -24,7 +24,7 @@ export default command({
   async run(context, flags, [path]) {
     const { readFlags } = await import('../build/read-flags.ts');
     const options: BuildOptions = {
-      ...readFlags(flags, path!, { input: process.stdin, output: standardOutput }),
+      ...readFlags(flags, path!, standardStreams),
       ...(flags.file === '-' ? { dockerfile: { bytes: await readInput() } } : {}),
     };
     const display = await openDisplay(context, flags);
@@ -76,6 +76,14 @@ const standardOutput: NonNullable<BuildOutput['destination']> = {
     if (!process.stdout.write(chunk)) await once(process.stdout, 'drain');
   },
   async end() {},
+};
+
+const standardStreams = {
+  // Made when it is first asked for, which few builds do.
+  get input() {
+    return process.stdin;
+  },
+  output: standardOutput,
 };
 
 /** A shell where a command failed. Whatever becomes of it, the build's own failure is what is told. */

@@ -43,6 +43,7 @@ export function parseDockerOptions(options: DockerOptions): ParsedDockerOptions 
       const lower = domain.toLowerCase();
       const host = lower.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
       if (hosts.has(lower)) return true;
+      if (networks.rules.length === 0) return false;
       // Names are not resolved: whoever answers for DNS must not turn the check of certificates off.
       return isIPv4(host) ? networks.check(host) : isIPv6(host) && networks.check(host, 'ipv6');
     },

@@ -20,7 +20,8 @@ function hostnameOf(domain: string): string {
 export function isLoopback(domain: string): boolean {
   const name = hostnameOf(domain);
   if (name === 'localhost' || name.endsWith('.localhost')) return true;
-  const family = isIP(name);
+  // Whether a name is an IPv6 address is a question that takes Node.js 4 ms, the first time.
+  const family = name.includes(':') ? isIP(name) : isIPv4(name) ? 4 : 0;
   return family !== 0 && loopback.check(name, family === 4 ? 'ipv4' : 'ipv6');
 }
 
