@@ -1,4 +1,4 @@
-import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { project } from '../support/built.ts';
@@ -13,6 +13,15 @@ import { tunnel } from '../support/registry-tunnel.ts';
 const program = join(project, 'node_modules/@devcontainers/cli/devcontainer.js');
 /** Of the user `app` in the image. */
 const APP_ID = 1000;
+/**
+ * The command line begins `docker events` and then `docker run`, and waits for the start in what the former prints. On a busy machine
+ * the former may connect after the container has started, and it waits for ever, with every engine: so `events` is asked for all that
+ * happened since the command began.
+ */
+const eventsSinceBegin = `#!/bin/sh
+[ "$1" != events ] || { shift; set -- events --since "$BEGUN" "$@"; }
+exec ${join(dockerClient, 'usr/bin/docker')} "$@"
+`;
 /** Stands for the image's name, which is known when its registry is. */
 const image_ = 'IMAGE';
 /** As a devcontainer.json asks for it. */
@@ -37,6 +46,9 @@ describe('@devcontainers/cli', { ...shows({ client: '@devcontainers/cli' }), tim
     });
     engine = stack.use(await TestEngine.start({ image: false }));
     stack.use(await tunnel(engine, registry.port));
+    mkdirSync(join(engine.root, 'bin'));
+    writeFileSync(join(engine.root, 'bin/docker'), eventsSinceBegin);
+    chmodSync(join(engine.root, 'bin/docker'), 0o755);
   });
   afterAll(() => stack.disposeAsync());
 
@@ -61,9 +73,10 @@ describe('@devcontainers/cli', { ...shows({ client: '@devcontainers/cli' }), tim
       ...options,
       env: {
         ...engine.clientEnvironment,
-        PATH: `${join(dockerClient, 'usr/bin')}:${process.env['PATH']}`,
+        PATH: `${join(engine.root, 'bin')}:${join(dockerClient, 'usr/bin')}:${process.env['PATH']}`,
         HOME: engine.root,
         TMPDIR: engine.root,
+        BEGUN: String(Date.now() / 1000),
         ...options.env,
       },
     });
