@@ -125,7 +125,14 @@ async function connect(
   using _lock = await deps.locks.acquire(`container:${id}`);
   const record = deps.store.get(id);
   refuseConnection(network, record, request);
-  if (!isUp(record)) return await recordConnection(deps, network, id, request);
+  const isRecorded = record.networking.some((other) => names(other.network, network));
+  if (!isUp(record)) {
+    // As docker has it: what was said of this network at first stays, and nobody is told.
+    if (!isRecorded) await recordConnection(deps, network, id, request);
+    return;
+  }
+  if (isRecorded)
+    throw new TareError('Forbidden', `endpoint with name ${record.name} already exists in network ${network.name}`);
 
   const endpoint = await deps.networks.connect({
     containerId: id,
@@ -168,9 +175,6 @@ function refuseConnection(
       'InvalidArgument',
       'container cannot be connected to multiple networks with one of the networks in private (none) mode',
     );
-  }
-  if (record.networking.some((other) => names(other.network, network))) {
-    throw new TareError('Forbidden', `endpoint with name ${record.name} already exists in network ${network.name}`);
   }
   checkEndpoint(network, request);
   if (!predefined.has(network.name)) return;

@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -27,6 +29,24 @@ async function seedReaper(registry: TestRegistry): Promise<void> {
   });
 }
 
+/** What carries ports of the test's machine into containers: an SSH server that root may enter by the password `root`. */
+async function seedForwarder(registry: TestRegistry): Promise<void> {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const password = execFileSync('openssl', ['passwd', '-6', 'root'], { encoding: 'utf8' }).trim();
+  const settings = ['HostKey /etc/ssh/key', 'PermitRootLogin yes', 'PasswordAuthentication yes', 'GatewayPorts yes'];
+  await seedDebianImage(registry, 'testcontainers/sshd:1', {
+    layers: ['base', 'sshd'],
+    files: [
+      { path: 'etc/passwd', content: 'root:x:0:0:root:/root:/bin/sh\nsshd:x:102:65534::/run/sshd:/bin/false\n' },
+      { path: 'etc/shadow', content: `root:${password}:19000:0:99999:7:::\n`, mode: 0o600 },
+      { path: 'etc/ssh/key', content: privateKey.export({ type: 'sec1', format: 'pem' }), mode: 0o600 },
+      { path: 'etc/ssh/sshd_config', content: `${settings.join('\n')}\n`, mode: 0o600 },
+      { path: 'run/sshd', type: 'directory', mode: 0o755 },
+    ],
+    config: { Cmd: ['/usr/sbin/sshd', '-D', '-e'], ExposedPorts: { '22/tcp': {} } },
+  });
+}
+
 describe('testcontainers', { ...shows({ client: 'testcontainers' }), timeout: 240_000 }, () => {
   let engine: TestEngine;
   let environment: Record<string, string>;
@@ -34,6 +54,7 @@ describe('testcontainers', { ...shows({ client: 'testcontainers' }), timeout: 24
   beforeAll(async () => {
     const registry = stack.use(await startRegistry());
     await seedReaper(registry);
+    await seedForwarder(registry);
     await registry.seed('testcontainers/served', '1', { layers: [tar(busyboxEntries())], compression: 'none' });
     engine = stack.use(await TestEngine.start());
     stack.use(await tunnel(engine, registry.port));
@@ -46,6 +67,7 @@ describe('testcontainers', { ...shows({ client: 'testcontainers' }), timeout: 24
       TMPDIR: temporary,
       REGISTRY: registry.address,
       RYUK_CONTAINER_IMAGE: `${registry.address}/testcontainers/ryuk:1`,
+      SSHD_CONTAINER_IMAGE: `${registry.address}/testcontainers/sshd:1`,
       TESTCONTAINERS_RYUK_RECONNECTION_TIMEOUT: '1s',
       // No process uses the reaper of one before it, which may be about to go.
       TESTCONTAINERS_RYUK_TEST_LABEL: 'true',

@@ -1,6 +1,8 @@
 /** testcontainers, unmodified, against the engine of DOCKER_HOST and the registry of REGISTRY. Each case has a reaper of its own. */
 import { deepEqual, equal, match, notEqual, ok, rejects } from 'node:assert/strict';
 import { mkdtempSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -14,6 +16,7 @@ import {
   Network,
   PullPolicy,
   type StartedTestContainer,
+  TestContainers,
   Wait,
 } from 'testcontainers';
 import { busybox } from '../support/image.ts';
@@ -304,6 +307,19 @@ export const cases: Record<string, () => Promise<void>> = {
       GenericContainer.fromDockerfile(context, 'my.Dockerfile').withBuildArgs({ WORD: '', BASE: busybox }).build(),
       /Failed to build image/,
     );
+  },
+
+  'exposeHostPorts: a server of the test answers in containers, on networks of theirs too': async () => {
+    const server = createServer((_, response) => response.end('from the test\n'));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    await TestContainers.exposeHostPorts(port);
+    await using network = await new Network().start();
+    await using plain = await idle().start();
+    await using own = await idle().withNetwork(network).start();
+    const ask = ['wget', '-q', '-O', '-', `http://host.testcontainers.internal:${port}/`];
+    for (const container of [plain, own]) equal((await container.exec(ask)).output, 'from the test\n');
+    server.close();
   },
 
   'reuse: the same container for the same options': async () => {

@@ -120,6 +120,10 @@ test('a stopped container keeps the wish for its next start', async () => {
   await networks.connect('mine', 'stopped', nothing);
   expect(kernel.endpoints({ networkId: kernel.get('mine').id })).toEqual([]);
   expect(store.get('stopped').networking.map(({ network }) => network)).toEqual(['bridge', 'mine']);
+  // Once more is no error, as with docker, and changes nothing.
+  await networks.connect('mine', 'stopped', { ...nothing, aliases: ['other'] });
+  await networks.connect('bridge', 'stopped', nothing);
+  expect(store.get('stopped').networking).toMatchObject([{ network: 'bridge' }, { network: 'mine', aliases: [] }]);
   await networks.disconnect('mine', 'stopped', false);
   expect(store.get('stopped').networking.map(({ network }) => network)).toEqual(['bridge']);
 });

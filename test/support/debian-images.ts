@@ -6,7 +6,7 @@ import type { TarEntry } from './tar.ts';
 import { tar } from './tar.ts';
 
 /** A layer of Debian's packages, made by scripts/debian-layers. `base` has the C library and busybox. */
-export type DebianLayer = 'base' | 'postgres' | 'redis' | 'python' | 'nginx';
+export type DebianLayer = 'base' | 'postgres' | 'redis' | 'python' | 'nginx' | 'sshd';
 
 const layer = (name: DebianLayer): Buffer => readFileSync(join(cache, 'debian-layers', `${name}.tar`));
 
