@@ -77,12 +77,19 @@ describe('tare build at a daemon', () => {
     expect(stderr).toMatch(/^#\d+ \[made 2\/3\] RUN --network=none echo/m);
     const { stdout } = await engine().run(['sh', '-c', `cd ${dest} && find . -type f | sort && cat out/made`]);
     expect(stdout).toBe('./out/a, b.txt\n./out/made\n./out/ö\nx\n');
-    const quiet = ['build', '--quiet', '--tag', 'at:daemon', '--iidfile', iid, '--metadata-file', metadata, folder];
+    const said = ['--build-arg', 'WORD=hush'];
+    const told = ['--iidfile', iid, '--metadata-file', metadata];
+    const quiet = ['build', '--quiet', '--tag', 'at:daemon', ...said, ...told, folder];
     const id = (await remote(quiet)).stdout;
     expect(readFileSync(iid, 'utf8')).toBe(id.trim());
-    expect(JSON.parse(readFileSync(metadata, 'utf8'))).toMatchObject({ 'image.name': 'at:daemon' });
+    const text = readFileSync(metadata, 'utf8');
+    expect(JSON.parse(text)).toMatchObject({
+      'image.name': 'at:daemon',
+      'buildx.build.provenance': { materials: [{ uri: expect.stringContaining('pkg:docker/busybox@test') }] },
+    });
+    expect(text).not.toMatch(/hush|llbDefinition/);
     expect((await remote(['images', '--quiet', '--no-trunc', 'at:daemon'])).stdout).toBe(id);
-    expect((await here(['build', '--quiet', '--tag', 'at:daemon', folder])).stdout).toBe(id);
+    expect((await here(['build', '--quiet', '--tag', 'at:daemon', ...said, folder])).stdout).toBe(id);
   });
 
   test('secrets, an agent, an archive and a Dockerfile on standard input, a layout, a cache', async () => {

@@ -51,7 +51,8 @@ export default command({
       };
       if (namedHost(context.globals, process.env) !== undefined) {
         const { buildAt } = await import('../local/remote-build.ts');
-        outcome = await buildAt(await context.connect(), options, watch);
+        const wantsProvenance = flags['metadata-file'] !== undefined;
+        outcome = await buildAt(await context.connect(), options, watch, { wantsProvenance });
       } else {
         const { buildHere } = await import('../local/build.ts');
         outcome = await buildHere(context.globals, options, watch);

@@ -7,11 +7,14 @@ export async function buildAt(
   client: Client,
   options: BuildOptions,
   { progress = () => {}, signal = new AbortController().signal, onFailure }: BuildWatch,
+  { wantsProvenance }: { wantsProvenance: boolean },
 ): Promise<BuildOutcome> {
   await using side = await openClientSide(options, { asUser: true }, signal);
   const daemon = {
     open: (path: string, headers: Readonly<Record<string, string | readonly string[]>>) =>
       client.upgrade(path, { headers: { ...headers, upgrade: 'h2c' } }),
   };
-  return await side.finish(await buildRemotely(daemon, side, progress, signal, onFailure));
+  const build = { ...side, wantsProvenance };
+  const { provenance, ...result } = await buildRemotely(daemon, build, progress, signal, onFailure);
+  return { ...(await side.finish(result)), ...(provenance && { provenance }) };
 }

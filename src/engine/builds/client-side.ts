@@ -40,7 +40,7 @@ export async function openClientSide(
     isFolder: (id) => Object.hasOwn(outputs, id) && 'folder' in outputs[id]!,
     finish: async (result) => {
       await nameLocalCaches(plan.request.cacheExports, result.exporterResponse);
-      // What it was made of, the daemon's record of the build tells.
+      // What it was made of, the daemon’s record of the build tells those who ask.
       return outcomeOf({ ...result, provenance: new Map(), isMultiPlatform: false });
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

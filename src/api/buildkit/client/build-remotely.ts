@@ -3,11 +3,13 @@ import { type ClientHttp2Session, connect } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { BuildRequest, BuildResult, FailedCommand, ProgressSink } from '../../../build/index.ts';
+import type { BuildOutcome } from '../../../engine/index.ts';
 import { TareError } from '../../../errors/index.ts';
 import { control } from '../../../protocol/index.ts';
 import { CallFailed, GrpcCall } from '../session/grpc-call.ts';
 import { driveBuild } from './drive-build.ts';
 import { progressOf } from './progress-of.ts';
+import { recordedProvenance } from './recorded-provenance.ts';
 import { RemoteBuildFailed } from './remote-failure.ts';
 import { type ServedSession, serveSession, sessionMethods } from './serve-session.ts';
 import { solve, solveRequest } from './solve.ts';
@@ -18,7 +20,9 @@ const WINDOW_BYTES = 4 << 20;
 const FAREWELL_MS = 3000;
 
 /** What comes back of a build. */
-export type RemoteResult = Pick<BuildResult, 'exporterResponse' | 'metadata'>;
+export interface RemoteResult extends Pick<BuildResult, 'exporterResponse' | 'metadata'> {
+  provenance?: NonNullable<BuildOutcome['provenance']>;
+}
 
 /** A way to a daemon: connections that it turns into HTTP/2. */
 export interface DaemonConnections {
@@ -28,6 +32,8 @@ export interface DaemonConnections {
 /** A build for a daemon, with the session that it may ask. */
 export interface RemoteBuild extends ServedSession {
   request: Omit<BuildRequest, 'session' | 'ref' | 'drive' | 'onFailure'>;
+  /** The daemon is asked how it was made. */
+  wantsProvenance?: boolean;
 }
 
 /**
@@ -62,9 +68,12 @@ export async function buildRemotely(
   const told = followProgress(http2, ref, progress);
   const isQuestion = request.frontendOptions?.['requestid'] !== undefined;
   try {
-    if (isQuestion || onFailure !== undefined) return await driveBuild(http2, build, ref, signal, onFailure);
-    const { ExporterResponse } = await solve(http2, solveRequest(build, ref), signal);
-    return { exporterResponse: ExporterResponse, metadata: new Map() };
+    const isDriven = isQuestion || onFailure !== undefined;
+    const result = isDriven
+      ? await driveBuild(http2, build, ref, signal, onFailure)
+      : await solved(http2, build, ref, signal);
+    if (isQuestion || build.wantsProvenance !== true) return result;
+    return { ...result, provenance: await recordedProvenance(http2, ref, signal) };
   } catch (error) {
     signal.throwIfAborted();
     if (failures.length > 0) throw failures[0];
@@ -72,6 +81,16 @@ export async function buildRemotely(
   } finally {
     await Promise.race([told, new Promise((resolve) => setTimeout(resolve, FAREWELL_MS).unref())]);
   }
+}
+
+async function solved(
+  http2: ClientHttp2Session,
+  build: RemoteBuild,
+  ref: string,
+  signal: AbortSignal,
+): Promise<RemoteResult> {
+  const { ExporterResponse } = await solve(http2, solveRequest(build, ref), signal);
+  return { exporterResponse: ExporterResponse, metadata: new Map() };
 }
 
 function openHttp2(connection: Duplex): ClientHttp2Session {
