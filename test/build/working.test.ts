@@ -186,6 +186,29 @@ test('no link leads a copy out of a container, a context or an image', async () 
   await tare('rm', c, other);
 });
 
+test('instructions that an image has for those who begin with it are done', async () => {
+  const files = folderWith({ f: 'of the context\n', kept: 'not asked for' });
+  const c = await told('from', 'busybox:test');
+  const triggers = ['ENV A=one', 'RUN --network=none echo $A > /ran', 'COPY f /copied'];
+  await tare('config', ...triggers.flatMap((one) => ['--onbuild', one]), c);
+  await tare('commit', '--rm', c, 'triggers:test');
+  const before = await told('images', '--all', '--quiet');
+  expect((await refused('from', 'triggers:test')).stderr).toMatch(/"\/f": not found.*--contextdir names the folder/);
+  const next = await tare('from', '--contextdir', files, 'triggers:test');
+  expect(next.stderr).toMatch(/RUN --network=none echo one > \/ran/);
+  const name = next.stdout.trim();
+  expect(name).toBe('triggers-working-container');
+  const shown = await tare('run', '--network', 'none', '--in', name, 'sh', '-c', 'echo $A; cat /ran /copied');
+  expect(shown.stdout).toBe('one\none\nof the context\n');
+  // What was made for it alone is nobody else's.
+  expect(await told('images', '--all', '--quiet')).toBe(before);
+  const id = await told('commit', '--rm', name);
+  expect(await told('image', 'inspect', '--format', '{{json .Config.OnBuild}} {{.Config.Env}}', id)).toMatch(
+    /^null \[.*A=one\]$/,
+  );
+  await tare('rmi', id, 'triggers:test');
+});
+
 test('what it was made of stays as long as it does', async () => {
   await tare('tag', 'busybox:test', 'base:test');
   const c = await told('from', 'base:test');

@@ -11,8 +11,13 @@ const pulls = ['always', 'missing', 'never'] as const;
 export default command({
   usage: '[OPTIONS] IMAGE | scratch | --list',
   description:
-    'Makes a working container: the files of an image, or none, to be changed by copy, add, run and mount, with a config to be changed by config, until commit makes an image of it. It prints the name of it. Works in this process, on the engine of this machine.',
+    'Makes a working container: the files of an image, or none, to be changed by copy, add, run and mount, with a config to be changed by config, until commit makes an image of it. ONBUILD instructions of the image are done first, with files of --contextdir alone. It prints the name of it. Works in this process, on the engine of this machine.',
   options: {
+    contextdir: {
+      type: 'string',
+      help: 'Folder of what ONBUILD instructions of the image copy',
+      completes: 'directories',
+    },
     format: { type: 'string', help: 'Format the list using a Go template, or json' },
     json: { type: 'bool', help: 'List working containers with their configs as one JSON document' },
     list: { type: 'bool', help: 'List working containers instead of making one' },
@@ -42,11 +47,14 @@ export default command({
     if (pull === undefined)
       throw new UsageError(`invalid value ${JSON.stringify(options.pull)} for --pull: one of ${pulls.join(', ')}`);
     using interrupted = interruption();
+    const { PlainDisplay } = await import('../build/plain-display.ts');
+    const display = new PlainDisplay(context.err);
     const name = await withBuilds(context.globals, async (builds) => {
       const container = await builds.from(image, {
         ...(options.name === undefined ? {} : { name: options.name }),
         ...(options.platform === undefined ? {} : { platform: options.platform }),
-        ...{ pull, signal: interrupted.signal },
+        ...(options.contextdir === undefined ? {} : { contextFolder: options.contextdir }),
+        ...{ pull, signal: interrupted.signal, progress: (progress) => display.show(progress) },
       });
       return container.name;
     });

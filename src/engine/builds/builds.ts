@@ -67,27 +67,28 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     mark();
     return await (await builder()).build({ ...request, ...(mayUse && { mayUse }) }, progress, signal);
   };
-  const workingDeps = { parts: deps.parts, images: deps.images, builder, asUser: deps.asUser };
+  const build: BuildService['build'] = async (options, watch = {}) => {
+    const { progress = () => {}, signal = new AbortController().signal, onFailure } = watch;
+    mark();
+    const [{ nameLocalCaches, planBuild }, { openLocalSession }, { sessionWithUploads }] = await Promise.all([
+      import('./plan-build.ts'),
+      import('./local-session.ts'),
+      import('./session-with-uploads.ts'),
+    ]);
+    await using plan = await planBuild(deps.parts, options, signal);
+    await using own = openLocalSession({ ...plan.session, asUser: deps.asUser });
+    const session = watch.session === undefined ? own : sessionWithUploads(watch.session, plan.session.uploads ?? {});
+    const { ref = randomUUID() } = watch;
+    const request = { ...plan.request, ref, session, ...(onFailure && { onFailure }) };
+    const result = await solve(request, progress, signal);
+    await nameLocalCaches(plan.request.cacheExports, result.exporterResponse);
+    return outcomeOf(result);
+  };
+  const workingDeps = { parts: deps.parts, images: deps.images, builder, build, asUser: deps.asUser };
   const working = () => import('./working/open-working.ts');
   return {
     solve,
-    build: async (options, watch = {}) => {
-      const { progress = () => {}, signal = new AbortController().signal, onFailure } = watch;
-      mark();
-      const [{ nameLocalCaches, planBuild }, { openLocalSession }, { sessionWithUploads }] = await Promise.all([
-        import('./plan-build.ts'),
-        import('./local-session.ts'),
-        import('./session-with-uploads.ts'),
-      ]);
-      await using plan = await planBuild(deps.parts, options, signal);
-      await using own = openLocalSession({ ...plan.session, asUser: deps.asUser });
-      const session = watch.session === undefined ? own : sessionWithUploads(watch.session, plan.session.uploads ?? {});
-      const { ref = randomUUID() } = watch;
-      const request = { ...plan.request, ref, session, ...(onFailure && { onFailure }) };
-      const result = await solve(request, progress, signal);
-      await nameLocalCaches(plan.request.cacheExports, result.exporterResponse);
-      return outcomeOf(result);
-    },
+    build,
     usage: async (filters = []) => (hasBuildCache(config) ? await (await cache()).usage(filters) : []),
     buildByInstruction: async (options, tell, signal) => {
       mark();

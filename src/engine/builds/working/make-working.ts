@@ -10,6 +10,7 @@ import {
 import type { Platform } from '../../../storage/index.ts';
 import type { RecordedImage } from '../../image-records.ts';
 import { newContainerID, parseContainerName } from '../../names.ts';
+import { withTriggersDone } from './base-triggers.ts';
 import type { WorkingDeps } from './working-deps.ts';
 import { insertWorking, keyOf, type WorkingRecord } from './working-records.ts';
 import type { FromOptions } from './working-types.ts';
@@ -19,7 +20,8 @@ const SUFFIX = 'working-container';
 const MAX_ATTEMPTS = 10_000;
 
 /**
- * Makes a working container: a snapshot above an image's layers, which nobody owns without a record, then the record.
+ * Makes a working container: a snapshot above an image's layers, which nobody owns without a record, then the record. First the image's
+ * ONBUILD instructions are done.
  *
  * @param ref an image, or `scratch` for nothing
  * @throws {TareError} NotFound: the image; AlreadyExists: the name; InvalidArgument: a name or platform
@@ -28,8 +30,10 @@ export async function makeWorking(deps: WorkingDeps, ref: string, options: FromO
   const { parts, images } = deps;
   const platform = options.platform === undefined ? undefined : parsePlatform(options.platform);
   const wanted = options.name === undefined ? undefined : parseContainerName(options.name);
-  const image = ref === SCRATCH ? undefined : await findImage(deps, ref, platform, options);
-  if (image !== undefined) await images.requireTrusted(image.id, ref);
+  const found = ref === SCRATCH ? undefined : await findImage(deps, ref, platform, options);
+  if (found !== undefined) await images.requireTrusted(found.id, ref);
+  await using made = found && (await withTriggersDone(deps, ref, found, options));
+  const image = made?.image;
   const id = newContainerID();
   using _intent = parts.intents.begin();
   using _lock = await parts.locks.acquire(`container:${keyOf(id)}`, options.signal);
@@ -40,7 +44,7 @@ export async function makeWorking(deps: WorkingDeps, ref: string, options: FromO
   const base = image && {
     imageID: image.id,
     ref: nameOf(ref),
-    manifestDigest: image.index?.digest ?? image.manifest.digest,
+    manifestDigest: found!.index?.digest ?? found!.manifest.digest,
     layers,
   };
   const record: WorkingRecord = {

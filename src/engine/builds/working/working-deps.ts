@@ -1,6 +1,7 @@
 import type { Builder } from '../../../build/index.ts';
 import type { Images } from '../../images.ts';
 import type { EngineParts } from '../../parts.ts';
+import type { BuildService } from '../build-service.ts';
 import {
   findWorking,
   getWorking,
@@ -16,6 +17,7 @@ export interface WorkingDeps {
   parts: EngineParts;
   images: Images;
   builder(): Promise<Builder>;
+  build: BuildService['build'];
   /** Stored credentials of who opened the engine may be used. */
   asUser: boolean;
 }

@@ -12,6 +12,10 @@ export interface FromOptions {
   pull?: 'always' | 'missing' | 'never';
   /** `linux/arm64`; none: this machine's. */
   platform?: string;
+  /** Folder of the files that ONBUILD instructions of the image copy; none: they have none. */
+  contextFolder?: string;
+  /** Told of what ONBUILD instructions do. */
+  progress?: ProgressSink;
   signal?: AbortSignal;
 }
 
