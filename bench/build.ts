@@ -69,17 +69,27 @@ export async function building({ tare, daemonless, docker, podman, long }: Bench
       { who: 'Tare, no daemon', bound: 'at most', times: 0.6, than: 'Docker' },
     ],
   });
-  rows.push({
-    what: 'the same by `tare build`, through the daemon; Docker by its client',
-    unit: 'ms',
-    values: await interleaved<Column>(
+  const unchanged = (flags: readonly string[]) => {
+    const args = ['build', '--tag', 'steps:bench', steps];
+    return interleaved<Column>(
       {
-        Tare: () => tare.timeBeside(tare.engine.tareCommand(['build', '--tag', 'steps:bench', steps])),
-        ...(docker && { Docker: () => docker.time(['build', '--tag', 'steps:bench', steps]) }),
+        Tare: () => tare.timeBeside(tare.engine.tareCommand([...flags, ...args])),
+        ...(docker && { Docker: () => docker.time(args) }),
       },
       long,
-    ),
+    );
+  };
+  rows.push({
+    what: 'the same by `tare build`, which builds by itself beside the daemon; Docker by its client',
+    unit: 'ms',
+    values: await unchanged([]),
     promises: [{ who: 'Tare', bound: 'at most', times: 0.6, than: 'Docker' }],
+  });
+  rows.push({
+    what: 'the same by `tare -H`: the daemon builds',
+    unit: 'ms',
+    values: await unchanged(['-H', `unix://${tare.engine.socket}`]),
+    promises: [],
   });
 
   const stages = Array.from(

@@ -11,7 +11,7 @@ import { VERSION } from './version.ts';
 /**
  * Runs one command line and ends the process with its exit code.
  *
- * @param begins told which command it is, before that is loaded
+ * @param begins told which command it is, and whether it asks an engine elsewhere, before that is loaded
  */
 export async function main(argv: string[], begins: (command: string) => void = () => {}): Promise<void> {
   // What a command waits for may hold nothing that keeps Node.js alive; it would end with 0 in the middle of the command.
@@ -36,7 +36,7 @@ async function run(argv: string[], begins: (command: string) => void): Promise<n
     }
     const found = find(globals.args);
     if (found === undefined || globals.values.help) return await showHelp(globals.args);
-    begins(found.path);
+    begins(asksAnother(globals.values) ? `${found.path} elsewhere` : found.path);
     return await dispatch(found.path, found.entry, found.rest, globals.values);
   } catch (error) {
     if (isClosedPipe(error)) return 141;
@@ -44,6 +44,10 @@ async function run(argv: string[], begins: (command: string) => void): Promise<n
     return error instanceof UsageError ? 125 : 1;
   }
 }
+
+/** Whether an engine is named that is not of this command's own folders: what the command does then is another thing. */
+const asksAnother = ({ host, context }: Context['globals']): boolean =>
+  host.length > 0 || (context ?? process.env['TARE_HOST'] ?? process.env['DOCKER_HOST']) !== undefined;
 
 interface Found {
   path: string;
