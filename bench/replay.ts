@@ -63,7 +63,7 @@ async function bytesOfAnswer(socketPath: string, request: string): Promise<Buffe
   const socket = connect(socketPath);
   const chunks: Buffer[] = [];
   socket.write(request, 'latin1');
-  socket.setTimeout(QUIET_MS, () => {
+  socket.setTimeout(QUIET_MS).on('timeout', () => {
     const isChunked = /^transfer-encoding: chunked/im.test(chunks[0]?.toString('latin1', 0, 4096) ?? '');
     // It has not begun, or a large answer goes on.
     if (chunks.length === 0 || (isChunked && !endsInLastChunk(chunks.at(-1)!))) socket.setTimeout(QUIET_MS);

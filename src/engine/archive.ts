@@ -12,9 +12,9 @@ import {
   statusAt,
   toByteString,
 } from '../linux/index.ts';
-import { archiveOf, extractInto, packTree, sendTree, writeTar } from '../storage/index.ts';
+import { archiveOf, extractInto, packTree, receiveTree, sendTree, writeTar } from '../storage/index.ts';
 import { type ContainerRoot, openView, pathInside, requireWritable } from './archive-root.ts';
-import type { BulkBytes, PathStat } from './types.ts';
+import type { BulkBytes, BulkSource, PathStat } from './types.ts';
 
 export { type ContainerRoot, rootOf } from './archive-root.ts';
 
@@ -51,9 +51,7 @@ export async function readArchive(where: ContainerRoot, path: string): Promise<{
   if (small !== undefined)
     return {
       stat,
-      tar: (async function* () {
-        yield small;
-      })(),
+      tar: only(small),
     };
   const resources = opened.move();
   const tar = (async function* () {
@@ -101,23 +99,42 @@ async function beginning(found: Found, path: string): Promise<Buffer | undefined
 export async function writeArchive(
   where: ContainerRoot,
   path: string,
-  tar: AsyncIterable<Uint8Array>,
+  tar: BulkSource,
   options: { noOverwriteDirNonDir?: boolean; copyUidGid?: boolean } = {},
 ): Promise<void> {
   using root = await openView(where);
   using folder = openFolder(where, root.fd, path);
   const inside = pathInside(root.fd, folder.fd);
   requireWritable(where, inside);
+  const extraction = {
+    // The resolved path: what the container makes of it meanwhile is resolved inside its root again.
+    into: toByteString(inside),
+    noOverwriteDirNonDir: options.noOverwriteDirNonDir === true,
+    ...(options.copyUidGid === true ? { owner: where.owner(`/proc/self/fd/${root.fd}`) } : {}),
+  };
   try {
-    await extractInto(root.fd, tar, {
-      // The resolved path: what the container makes of it meanwhile is resolved inside its root again.
-      into: toByteString(inside),
-      noOverwriteDirNonDir: options.noOverwriteDirNonDir === true,
-      ...(options.copyUidGid === true ? { owner: where.owner(`/proc/self/fd/${root.fd}`) } : {}),
-    });
+    const begun = tar.handOver === undefined ? undefined : await firstOf(tar);
+    if (begun?.isWhole === false) await receiveTree(root.fd, begun.bytes, tar.handOver!(), extraction);
+    else await extractInto(root.fd, begun === undefined ? tar : only(begun.bytes), extraction);
   } catch (error) {
     throw changed(error, path);
   }
+}
+
+async function* only(bytes: Buffer): AsyncGenerator<Buffer> {
+  yield bytes;
+}
+
+/** The first bytes of a body, all of a small one. */
+async function firstOf(tar: AsyncIterable<Uint8Array>): Promise<{ bytes: Buffer; isWhole: boolean }> {
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  for await (const piece of tar) {
+    pieces.push(piece);
+    size += piece.length;
+    if (size >= SMALL_BYTES) return { bytes: Buffer.concat(pieces), isWhole: false };
+  }
+  return { bytes: Buffer.concat(pieces), isWhole: true };
 }
 
 /** What a process in the container did between two steps of ours. */

@@ -1,7 +1,7 @@
 import type { CgroupUsage } from '../linux/index.ts';
 import type { PortMapping, PortSelection } from '../network/index.ts';
 import type { ContainerConfig, HostConfig, Resources, RestartPolicyName } from '../runtime/index.ts';
-import type { Change, SocketTarget } from '../storage/index.ts';
+import type { Change, SocketSource, SocketTarget } from '../storage/index.ts';
 import type { CheckpointPlace, CheckpointRequest } from './checkpoints/checkpoint-types.ts';
 import type { ContainerView, CreateContainer } from './container-types.ts';
 import type { Filters, PruneReport } from './filter-types.ts';
@@ -121,6 +121,12 @@ export interface BulkBytes extends AsyncIterable<Uint8Array> {
   sendTo?(socket: SocketTarget, signal: AbortSignal): Promise<void>;
 }
 
+/** A body that may come by a shorter way than through the main thread. */
+export interface BulkSource extends AsyncIterable<Uint8Array> {
+  /** Between two of its pieces: where the rest comes. It cannot be read here any more. */
+  handOver?(): SocketSource;
+}
+
 export interface ContainerService {
   create(request: CreateContainer): Promise<{ id: string; warnings: string[] }>;
   /** @throws {TareError} NotModified: already running */
@@ -202,7 +208,7 @@ export interface ContainerService {
   writeArchive(
     ref: string,
     path: string,
-    tar: AsyncIterable<Uint8Array>,
+    tar: BulkSource,
     options?: { noOverwriteDirNonDir?: boolean; copyUidGid?: boolean },
   ): Promise<void>;
   prune(filters?: Filters): Promise<PruneReport>;

@@ -15,6 +15,7 @@ export {
   type StoredLogin,
   storeLogin,
 } from '../image/index.ts';
+export { BodyDecoder, bodyState } from '../storage/index.ts';
 export { cacheQuestion } from './builds/cache-filters.ts';
 export { type ClientSide, openClientSide } from './builds/client-side.ts';
 export { frontendCalls, frontendGateway } from './builds/frontend-calls.ts';

@@ -5,6 +5,7 @@ import { runFileActionsHere } from './file-actions/run-actions.ts';
 import { packLayerHere } from './layers/pack-layer.ts';
 import { unpackLayer } from './layers/unpack.ts';
 import { assembleHere } from './roots/assemble.ts';
+import { receiveTreeHere } from './tree/receive-here.ts';
 import { sendTreeHere } from './tree/send-here.ts';
 import { mountHere } from './volumes/mounted-volume.ts';
 import type { WorkerAnswer, WorkerOrder } from './worker.ts';
@@ -22,6 +23,8 @@ function resultOf(order: Exclude<WorkerOrder, { type: 'cancel' }>, signal: Abort
       return contentDigestHere(order.request, signal);
     case 'files':
       return runFileActionsHere(order.request, signal);
+    case 'receive':
+      return receiveTreeHere(order.request);
     case 'send':
       return sendTreeHere(order.request);
     case 'assemble':

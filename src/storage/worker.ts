@@ -6,6 +6,7 @@ import type { FileActionRequest } from './file-actions/file-action.ts';
 import type { PackRequest } from './layers/pack-layer.ts';
 import type { UnpackRequest } from './layers/unpack.ts';
 import type { AssembleRequest } from './roots/assemble-request.ts';
+import type { ReceiveRequest } from './tree/receive-tree.ts';
 import type { SendRequest } from './tree/send-tree.ts';
 import type { VolumeSource } from './volumes/volume-source.ts';
 
@@ -15,6 +16,7 @@ export type WorkerOrder =
   | { type: 'contents'; request: ContentRequest }
   | { type: 'files'; request: FileActionRequest }
   | { type: 'send'; request: SendRequest }
+  | { type: 'receive'; request: ReceiveRequest }
   | { type: 'cancel' }
   | { type: 'assemble'; request: AssembleRequest }
   | { type: 'mount'; request: { source: VolumeSource; target: string } };

@@ -116,6 +116,15 @@ export function createApi(engine: EngineServices, options: ApiOptions): Api {
         return false; // the same error is answered by `handle`
       }
     },
+
+    takesBulk(method, path) {
+      if (method !== 'PUT') return false;
+      try {
+        return table.find(method, splitVersion(path).path)?.route.takesBulk ?? false;
+      } catch {
+        return false;
+      }
+    },
   };
 }
 

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { BulkBytes, Caller } from '../../engine/index.ts';
+import type { BulkBytes, BulkSource, Caller } from '../../engine/index.ts';
 
 /** One request, free of any HTTP library. */
 export interface ApiRequest {
@@ -9,7 +9,7 @@ export interface ApiRequest {
   query: URLSearchParams;
   /** Names in lower case. */
   headers: Record<string, string>;
-  body: AsyncIterable<Uint8Array>;
+  body: BulkSource;
   /** Aborted when the client went away. */
   signal: AbortSignal;
   /** Who sent it; undefined: whoever runs this process. */
@@ -37,6 +37,8 @@ export interface Api {
   handle(request: ApiRequest): Promise<ApiResponse>;
   /** Whether this request's answer may take over the connection; such requests must reach `handle` with their raw socket kept. */
   hijacks(method: string, path: string): boolean;
+  /** Whether this request's body may be large, and is best read past the HTTP parser. */
+  takesBulk(method: string, path: string): boolean;
 }
 
 /** Where the face reports what a client cannot be told in full (pino's shape). */

@@ -24,6 +24,8 @@ interface Definition<Q extends TObject, B extends TSchema> {
   body?: B;
   /** The answer may take over the connection. */
   hijack?: boolean;
+  /** Its body may be large. */
+  takesBulk?: boolean;
   handler: (call: Call<Static<Q>, Static<B> | undefined>) => Promise<ApiResponse>;
 }
 
@@ -33,13 +35,14 @@ export interface Route {
   query?: TObject;
   body?: TSchema;
   hijack: boolean;
+  takesBulk: boolean;
   handler: (call: Call) => Promise<ApiResponse>;
 }
 
 /** Declares a route; its handler's types follow from the schemas. */
 export function route<Q extends TObject = TObject, B extends TSchema = TSchema>(definition: Definition<Q, B>): Route {
   // The dispatcher decodes query and body with these very schemas before it calls the handler.
-  return { hijack: false, ...definition, handler: definition.handler as Route['handler'] };
+  return { hijack: false, takesBulk: false, ...definition, handler: definition.handler as Route['handler'] };
 }
 
 interface Compiled {

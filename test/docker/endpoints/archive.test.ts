@@ -1,5 +1,9 @@
+import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { type DockerEndpoint, shows } from '../../support/compatibility.ts';
 import { busybox } from '../../support/engine.ts';
@@ -103,6 +107,53 @@ describe('files of containers, as the API describes them', shows({ endpoints }),
     expect(await owners('/made/file')).toMatch(/^-rwsr-xr-x 5\/6 +4 2020-09-13 12:26 file\n$/);
     await put(of, '/made', [{ path: 'mine', content: '', uid: 5, gid: 6 }], 200, { copyUIDGID: true });
     expect(await owners('/made/mine')).toMatch(/ 1000\/1000 /);
+    await remove(of);
+  });
+
+  test('a large archive, however it is sent', async () => {
+    const of = await create('large');
+    const content = Buffer.alloc(3_000_001, 'what is in it ');
+    const archive = tar([{ path: 'big', content }]);
+    const path = `/containers/${of}/archive?path=/`;
+    const ask = (headers: Record<string, string>) =>
+      request({ socketPath: engine().socket, method: 'PUT', path, headers });
+    const answerOf = async (asking: ClientRequest) => {
+      const [response] = (await once(asking, 'response')) as [IncomingMessage];
+      return { status: response.statusCode, body: await text(response) };
+    };
+    const bodies = {
+      'in chunks': { headers: {}, bytes: archive },
+      'with its length': { headers: { 'content-length': String(archive.length) }, bytes: archive },
+      'when it is asked for': { headers: { expect: '100-continue' }, bytes: archive },
+      compressed: { headers: {}, bytes: gzipSync(archive, { level: 0 }) },
+    };
+    for (const [how, { headers, bytes }] of Object.entries(bodies)) {
+      const asking = ask(headers);
+      if ('expect' in headers) {
+        asking.flushHeaders();
+        await once(asking, 'continue');
+      }
+      const answer = answerOf(asking);
+      for (let at = 0; at < bytes.length; at += 100_001) asking.write(bytes.subarray(at, at + 100_001));
+      asking.end();
+      expect(await answer, how).toEqual({ status: 200, body: '' });
+      const sent = await api.call('GET /containers/{id}/archive', { of, query: { path: '/big' } });
+      expect(sent.bytes.subarray(512, 512 + content.length).equals(content), how).toBe(true);
+      await put(of, '/', [{ path: 'big', content: 'small' }]);
+    }
+    const broken = tar([{ path: 'next', content }, { path: '../out' }]);
+    const refused = ask({ 'content-length': String(broken.length) }).end(broken);
+    expect(await answerOf(refused)).toMatchObject({
+      status: 400,
+      body: expect.stringContaining('leads out of the root'),
+    });
+    // Whoever leaves in the middle takes nothing with him.
+    const leaving = ask({});
+    leaving.on('error', () => {}); // that nobody answered
+    const left = new Promise((resolve) => leaving.once('close', resolve));
+    leaving.write(archive.subarray(0, 2_000_000), () => leaving.destroy());
+    await left;
+    expect(await stat(of, '/big')).toMatchObject({ name: 'big' });
     await remove(of);
   });
 

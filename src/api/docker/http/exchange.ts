@@ -1,13 +1,13 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { BulkBytes } from '../../../engine/index.ts';
+import type { BulkBytes, BulkSource } from '../../../engine/index.ts';
 import { messageOf } from '../../../errors/index.ts';
 import type { ApiLogger, ApiResponse } from '../messages.ts';
 import { drainRest } from './drain.ts';
 
-/** Lets a request in and has it answered. Never rejects. */
-export type Dispatch = (request: IncomingMessage, gone: AbortSignal) => Promise<ApiResponse>;
+/** Lets a request in and has it answered. Never rejects. @param body where it is not the request's own */
+export type Dispatch = (request: IncomingMessage, gone: AbortSignal, body?: BulkSource) => Promise<ApiResponse>;
 
 /** Answers one request. Never rejects; a body that fails on the way breaks the connection, so that the client sees it. */
 export async function exchange(

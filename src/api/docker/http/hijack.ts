@@ -4,24 +4,28 @@ import type { Duplex } from 'node:stream';
 import { messageOf } from '../../../errors/index.ts';
 import type { Api, ApiLogger, ApiResponse } from '../messages.ts';
 import type { Dispatch } from './exchange.ts';
+import { isPlainUpload, Upload } from './upload.ts';
 
 /** What node:http keeps on a socket for its parser; not in its types. */
 interface ParserOfSocket {
   parser?: { onIncoming: ((request: IncomingMessage, keepAlive: boolean) => number) | null } | null;
 }
 
+/** Returned for a request's headers: what follows is not for the parser. */
+const NO_BODY_FOR_PARSER = 2;
+
 /**
- * Connections that an answer takes over (attach, exec start). Such a request leaves node:http through its `upgrade`
+ * Connections that an answer takes over (attach, exec start), or whose request's body is read past the HTTP parser (archives). Such a request leaves node:http through its `upgrade`
  * event, with or without an Upgrade header: only there the socket comes free of the HTTP parser, and the client's end
  * of input stays apart from the end of the connection.
  */
 export class Hijacker {
-  readonly #api: Pick<Api, 'hijacks'>;
+  readonly #api: Pick<Api, 'hijacks' | 'takesBulk'>;
   readonly #dispatch: Dispatch;
   readonly #logger: ApiLogger | undefined;
   readonly #open = new Set<Duplex>();
 
-  constructor(api: Pick<Api, 'hijacks'>, dispatch: Dispatch, logger?: ApiLogger) {
+  constructor(api: Pick<Api, 'hijacks' | 'takesBulk'>, dispatch: Dispatch, logger?: ApiLogger) {
     this.#api = api;
     this.#dispatch = dispatch;
     this.#logger = logger;
@@ -30,7 +34,12 @@ export class Hijacker {
   /** Whether a request is one of these. Upgrades that nothing here knows (`h2c` from curl) are ignored, as RFC 9110 allows. */
   wants(request: IncomingMessage): boolean {
     const path = (request.url ?? '/').split('?', 1)[0] as string;
-    return this.#api.hijacks(request.method ?? 'GET', path);
+    return this.#api.hijacks(request.method ?? 'GET', path) || this.#isBulk(request);
+  }
+
+  #isBulk(request: IncomingMessage): boolean {
+    const path = (request.url ?? '/').split('?', 1)[0] as string;
+    return this.#api.takesBulk(request.method ?? 'GET', path) && isPlainUpload(request);
   }
 
   /** @param connection the event of a connection that the parser has got */
@@ -58,8 +67,10 @@ export class Hijacker {
     parser.onIncoming = (request, keepAlive) => {
       // node:http sets `upgrade` while it parses and decides by it right after.
       const incoming = request as IncomingMessage & { upgrade: boolean };
-      if (!incoming.upgrade && this.wants(request)) incoming.upgrade = true;
-      return onIncoming(request, keepAlive);
+      const isBulk = this.#isBulk(request);
+      if (!incoming.upgrade && (isBulk || this.wants(request))) incoming.upgrade = true;
+      const answer = onIncoming(request, keepAlive);
+      return isBulk ? NO_BODY_FOR_PARSER : answer;
     };
   }
 
@@ -67,7 +78,8 @@ export class Hijacker {
     const gone = new AbortController();
     socket.once('close', () => gone.abort());
     try {
-      const response = await this.#dispatch(request, gone.signal);
+      const body = this.#isBulk(request) ? new Upload(request, socket as Socket, gone.signal) : undefined;
+      const response = await this.#dispatch(request, gone.signal, body);
       if (response.upgrade) {
         if (!response.shakesHands) await written(socket, head(response));
         await response.upgrade(socket, response.headers);

@@ -47,13 +47,10 @@ export async function serve(
   { logger, peerOf }: ServeOptions = {},
 ): Promise<Serving> {
   const connections = new Connections(peerOf);
-  const dispatch: Dispatch = (request, signal) =>
-    api.handle(
-      toApiRequest(request, signal, {
-        caller: connections.callerOf(request),
-        refusal: connections.refusal(request),
-      }),
-    );
+  const dispatch: Dispatch = (request, signal, body) => {
+    const from = { caller: connections.callerOf(request), refusal: connections.refusal(request) };
+    return api.handle(toApiRequest(request, signal, from, body));
+  };
   // Routing, schemas and bodies are the API's own, for they serve calls without HTTP as well: Fastify is the host alone.
   const answer = (request: FastifyRequest, reply: FastifyReply) => {
     reply.hijack();

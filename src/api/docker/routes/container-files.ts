@@ -30,6 +30,7 @@ export const containerFileRoutes = [
   route({
     method: 'PUT',
     path: '/containers/:id/archive',
+    takesBulk: true,
     query: T.Object({ path: T.String(), noOverwriteDirNonDir: T.Boolean(), copyUIDGID: T.Boolean() }),
     async handler({ engine, params, query, request }) {
       await engine.containers.writeArchive(params.id, required(query.path), request.body, {
