@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { filterLabels, flagFilter, matchesName, refuseUnknownFilters } from './filters.ts';
-import { parseDuration, parseTime } from './moments.ts';
+import { parseDuration, parseMoment, parseTime } from './moments.ts';
 
 test.each([
   ['10s', 10],
@@ -20,6 +20,15 @@ test.each([
   ['2023-11-14T22:13:20Z', 1_700_000_000],
   ['10m', 1_000_000 - 600],
 ])('parseTime %j', (text, want) => expect(parseTime(text, 1_000_000_000)).toBe(want));
+
+test.each(['99999999999', '-99999999999', '99999999999h', '-99999999999h', '9999-12-31T00:00:00Z'])(
+  'the moment %s fits into the records',
+  (text) => expect(BigInt.asIntN(64, parseMoment(text))).toBe(parseMoment(text)),
+);
+
+test('a duration without an end is no moment', () => {
+  expect(() => parseMoment(`${'9'.repeat(400)}h`)).toThrow(/invalid time/);
+});
 
 test('parseTime names what it cannot read', () => {
   expect(() => parseTime('yesterday')).toThrow(/invalid time "yesterday"/);

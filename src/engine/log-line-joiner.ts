@@ -3,6 +3,8 @@ import type { LogEntry } from './types.ts';
 
 /** A longer line comes in pieces of about this size, so that a program that never ends its line can't fill the memory. */
 const MAX_LINE_BYTES = 1024 * 1024;
+/** What a part takes beside its bytes: conmon makes one of each byte, if a program writes them one by one. */
+const PART_BYTES = 256;
 
 interface Begun {
   time: string;
@@ -28,7 +30,7 @@ export class LineJoiner {
     const line = begun ?? { time: entry.time, parts: [], bytes: 0 };
     this.#begun[entry.stream] = line;
     line.parts.push(entry.line);
-    line.bytes += entry.line.length;
+    line.bytes += entry.line.length + PART_BYTES;
     return entry.partial && line.bytes < MAX_LINE_BYTES ? undefined : this.#take(entry.stream);
   }
 

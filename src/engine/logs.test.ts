@@ -192,6 +192,14 @@ describe('following', () => {
     expect(await reading).toEqual(['name: ', 'begun\n']);
   });
 
+  test('a line that comes byte by byte takes no more memory than others', async () => {
+    const byte = entry('x', 0, 'stdout', 'P');
+    writeFileSync(path, byte.repeat(40_000));
+    const pieces = await read();
+    expect(pieces.length).toBeGreaterThan(8);
+    expect(pieces.join('')).toBe('x'.repeat(40_000));
+  });
+
   test('a line that never ends comes in pieces', async () => {
     const part = 'x'.repeat(8192);
     writeFileSync(path, entry(part, 0, 'stdout', 'P').repeat(400));

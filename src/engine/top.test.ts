@@ -28,6 +28,7 @@ describe('processTable', () => {
     [' -o ppid=PID', 'specifying "ppid=PID" is not allowed'],
     ['-oppid=PID', 'specifying "ppid=PID" is not allowed'],
     ['--no-such-option', 'ps: error: unknown gnu long option'],
+    ['-\0', 'no zero bytes'],
     ['-o comm', "Couldn't find PID field in ps output"],
   ])('%s is refused', async (args, message) => {
     await expect(processTable([process.pid], args)).rejects.toThrow(message);

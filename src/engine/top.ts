@@ -31,6 +31,8 @@ export async function processTable(pids: readonly number[], psArgs = ''): Promis
 const renamedPid = /(?:^|\s)(?:-o)?([^\s]*)=\s*(PID[^\s]*)/g;
 
 function checkPsArgs(psArgs: string): void {
+  if (psArgs.includes('\0'))
+    throw new TareError('InvalidArgument', `ps arguments ${JSON.stringify(psArgs)}: no zero bytes`);
   for (const [, column, title] of psArgs.matchAll(renamedPid)) {
     if (column !== 'pid') throw new TareError('InvalidArgument', `specifying "${column}=${title}" is not allowed`);
   }

@@ -177,6 +177,8 @@ function resourcesOf({ host, devices, facts }: SpecInput): OciLinux['resources']
   if (asked.memoryBytes > 0 && asked.memorySwapBytes === 0) asked.memorySwapBytes = 2 * asked.memoryBytes;
   // A new cgroup has no limit.
   if (asked.pidsLimit !== null && asked.pidsLimit < 0) asked.pidsLimit = null;
+  // The same; crun 1.8 fails to write -1 to a v1 cgroup.
+  if (asked.cpuQuota < 0) asked.cpuQuota = 0;
   const { resources } = supportedResources(asked, facts);
   const oci = toOciResources(resources, devices.blockNumbers);
   if (oci.memory !== undefined && !facts.cgroups.memory.swap) delete oci.memory.swap;

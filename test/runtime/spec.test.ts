@@ -149,7 +149,11 @@ describe('what a setting does to the spec', () => {
     expect(specWith({ nanoCpus }).linux.resources.cpu).toEqual({ quota, period: 100_000 });
   });
 
-  test('pids: -1 is no limit', () => expect(specWith({ pidsLimit: -1 }).linux.resources.pids).toBeUndefined());
+  test('pids and CPU quota: -1 is no limit', () => {
+    const { pids, cpu } = specWith({ pidsLimit: -1, cpuQuota: -1, cpuPeriod: 50_000 }).linux.resources;
+    expect(pids).toBeUndefined();
+    expect(cpu).toEqual({ period: 50_000 });
+  });
 
   test('seccomp: a profile of the user counts in a privileged container too', () => {
     const own = 'seccomp={"defaultAction":"SCMP_ACT_ALLOW"}';
