@@ -94,7 +94,10 @@ export class ChangedTrees implements AsyncDisposable {
   async #open(ref: bigint): Promise<number> {
     const known = this.#opened.get(ref);
     if (known !== undefined) return (await known).fd;
-    const work = this.#treeOf(ref).then((tree) => this.#layers.openTree(tree.layers));
+    // In a client's folder there are no whiteouts: they are refused.
+    const work = this.#treeOf(ref).then((tree) =>
+      this.#layers.openTree(tree.layers, { isPlain: tree.isRootless === true }),
+    );
     this.#opened.set(ref, work);
     return (await work).fd;
   }

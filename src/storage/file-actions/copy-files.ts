@@ -69,6 +69,8 @@ interface Into {
   /** Opens it, making it when that waited. */
   open(): number;
   path: ByteString;
+  /** Once it is open: nothing is in it but what was copied from one folder, so that no name is there before it is made. */
+  readonly isFresh: boolean;
 }
 
 /**
@@ -96,7 +98,7 @@ export class FileCopier {
     to: { fd: number; name: ByteString; path: ByteString },
   ): Generator<void, void, void> {
     const whole: From = { ...from, path: '', include: undefined, exclude: undefined };
-    yield* this.#entry(whole, { open: () => to.fd, path: '' }, to.name, to.path, false);
+    yield* this.#entry(whole, { open: () => to.fd, path: '', isFresh: false }, to.name, to.path, false);
   }
 
   *#entry(
@@ -117,7 +119,7 @@ export class FileCopier {
     }
     if (!isTaken) return;
     const to = { fd: into.open(), name };
-    yield* this.#clear(to, path);
+    if (!into.isFresh) yield* this.#clear(to, path);
     const key = `${status.fileSystem} ${status.inode}`;
     const first = status.links > 1 ? this.#links.get(key) : undefined;
     if (first !== undefined) hardLinkAt(this.#targetFd, first, to.fd, name);
@@ -164,10 +166,12 @@ export class FileCopier {
     using own = new DisposableStack();
     let opened: OpenFile | undefined;
     let dressed = false;
+    const inner = { open: (): number => open(), path, isFresh: false };
     const open = (): number => {
       if (opened !== undefined) return opened.fd;
       const parent = into.open();
       const isNew = this.#makeFolder(parent, name, path);
+      inner.isFresh = isNew;
       opened = own.use(new OpenFile(openAt(parent, name, O_DIRECTORY | O_NOFOLLOW)));
       const overwrites = overwritesStatus && this.#rules.include === undefined;
       dressed = isNew || overwrites;
@@ -182,9 +186,9 @@ export class FileCopier {
       const names = readDirectory(folder.fd)
         .map((entry) => entry.name)
         .sort();
-      for (const inner of names) {
-        const next = { ...from, fd: folder.fd, name: inner, path: joined(from.path, inner) };
-        yield* this.#entry(next, { open, path }, inner, joined(path, inner), true);
+      for (const entry of names) {
+        const next = { ...from, fd: folder.fd, name: entry, path: joined(from.path, entry) };
+        yield* this.#entry(next, inner, entry, joined(path, entry), true);
       }
     }
     // Last, for filling a folder changes its time.
