@@ -19,8 +19,6 @@ export interface BuildCacheParts extends EntryParts {
 }
 
 const COLLECTION_DUE = 'build-collection-due';
-/** From a collection to the next that nobody asks for. */
-const COLLECTION_MS = 3_600_000;
 
 /**
  * The cache of builds, without what building needs: listed, pruned, kept within a policy. Any number of processes may do so
@@ -80,24 +78,16 @@ export class BuildCache {
   /** Collects what nobody keeps any more; while somebody holds the content, it is noted for later. */
   async collect(): Promise<void> {
     const { db } = this.#parts;
-    const isDone = await this.#parts.collect();
-    // Put off, it is due at once.
-    const dueMs = isDone ? this.#parts.now() + COLLECTION_MS : 0;
-    await db.write((tx) =>
-      tx.run('INSERT OR REPLACE INTO facts (key, value) VALUES (?, ?)', COLLECTION_DUE, String(dueMs)),
-    );
+    if (await this.#parts.collect()) {
+      if (this.isCollectionDue) await db.write((tx) => tx.run('DELETE FROM facts WHERE key = ?', COLLECTION_DUE));
+    } else if (!this.isCollectionDue) {
+      await db.write((tx) => tx.run("INSERT OR REPLACE INTO facts (key, value) VALUES (?, '')", COLLECTION_DUE));
+    }
   }
 
-  /**
-   * A collection was asked for while somebody held the content; or the last one was long ago: builds of one name leave documents of theirs
-   * behind, which are small.
-   */
+  /** A collection was asked for while somebody held the content. */
   get isCollectionDue(): boolean {
-    const { db, now } = this.#parts;
-    const due = db.get<{ value: string }>('SELECT value FROM facts WHERE key = ?', COLLECTION_DUE)?.value ?? '';
-    const restMs = Number(due) - now();
-    // Longer than it can be: the clock was set back.
-    return restMs <= 0 || restMs > COLLECTION_MS;
+    return this.#parts.db.get('SELECT 1 FROM facts WHERE key = ?', COLLECTION_DUE) !== undefined;
   }
 
   /** Mends what processes left that died in the middle: records of what is gone, folders that no record has. */

@@ -318,8 +318,6 @@ export class SolveNode {
     for (const [output, tree] of trees.entries()) {
       if (tree === undefined) continue;
       const key = await this.#keyToSave(output);
-      // Who sent a folder holds it, and keeps it or takes it away.
-      if (this.operation.isEphemeral === true) continue;
       if (key === undefined) this.#build.hasLeftovers = true;
       else await this.#build.solver.parts.cache.save(key, tree, this.#madeBy(inputs));
     }

@@ -6,7 +6,7 @@ import { TareError } from '../../errors/index.ts';
 import type { Op } from '../../protocol/index.ts';
 import type { LayerName } from '../../storage/index.ts';
 import { VertexError } from '../vertex-error.ts';
-import { edgeOf, SolverBench, type Step } from './solver.fixture.ts';
+import { SolverBench, type Step } from './solver.fixture.ts';
 
 let folder: string;
 let bench: SolverBench;
@@ -70,23 +70,6 @@ test('a client folder with the same content gives the same result, sent again or
   expect(bench.ran()).toEqual(['compile', 'context', 'copy']);
   sends('a');
   expect((await bench.build(compile)).tree).toEqual(tree);
-});
-
-test('a folder that was sent is not left over, but what was made of it without a key is', async () => {
-  sends('a');
-  const scope = {
-    sessions: [],
-    entitlements: new Set<string>(),
-    signal: new AbortController().signal,
-    progress: () => {},
-  };
-  const leavesAny = async (step: Step) => {
-    await using build = bench.solver.begin(scope);
-    await build.tree(edgeOf(step));
-    return build.hasLeftovers;
-  };
-  expect(await leavesAny(compile)).toBe(false);
-  expect(await leavesAny({ name: 'by its place', inputs: [context] })).toBe(true);
 });
 
 test('equal content from another vertex is enough, and its definition then leads there at once', async () => {
