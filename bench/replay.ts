@@ -2,6 +2,8 @@ import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 
+const LAST_CHUNK = '0\r\n\r\n';
+const lastOf = (bytes: Buffer): string => bytes.toString('latin1', Math.max(0, bytes.length - LAST_CHUNK.length));
 const END_OF_HEADERS = '\r\n\r\n';
 /** An engine that is quiet for so long has said all. */
 const QUIET_MS = 300;
@@ -22,16 +24,14 @@ export async function replay(path: string, socketPath: string): Promise<AsyncDis
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => {}); // the client goes as it likes
     let asked = '';
-    let isPut = false;
+    let put: string | undefined;
     socket.on('data', (chunk: Buffer) => {
-      if (isPut) {
-        if (!endsInLastChunk(chunk)) return;
-        isPut = false;
+      if (asked === '' && chunk.toString('latin1', 0, 4) === 'PUT ') put ??= '';
+      if (put !== undefined) {
+        put = (put + lastOf(chunk)).slice(-LAST_CHUNK.length);
+        if (put !== LAST_CHUNK) return;
+        put = undefined;
         return void socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
-      }
-      if (asked === '' && chunk.toString('latin1', 0, 4) === 'PUT ') {
-        isPut = true;
-        return;
       }
       asked += chunk.toString('latin1');
       if (!asked.endsWith(END_OF_HEADERS)) return;
@@ -57,8 +57,6 @@ export async function replay(path: string, socketPath: string): Promise<AsyncDis
   };
 }
 
-const endsInLastChunk = (bytes: Buffer): boolean => bytes.toString('latin1', bytes.length - 5) === '0\r\n\r\n';
-
 async function bytesOfAnswer(socketPath: string, request: string): Promise<Buffer> {
   const socket = connect(socketPath);
   const chunks: Buffer[] = [];
@@ -66,7 +64,11 @@ async function bytesOfAnswer(socketPath: string, request: string): Promise<Buffe
   socket.setTimeout(QUIET_MS).on('timeout', () => {
     const isChunked = /^transfer-encoding: chunked/im.test(chunks[0]?.toString('latin1', 0, 4096) ?? '');
     // It has not begun, or a large answer goes on.
-    if (chunks.length === 0 || (isChunked && !endsInLastChunk(chunks.at(-1)!))) socket.setTimeout(QUIET_MS);
+    if (
+      chunks.length === 0 ||
+      (isChunked && !chunks.slice(-LAST_CHUNK.length).map(lastOf).join('').endsWith(LAST_CHUNK))
+    )
+      socket.setTimeout(QUIET_MS);
     else socket.end();
   });
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
