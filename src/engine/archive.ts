@@ -12,7 +12,15 @@ import {
   statusAt,
   toByteString,
 } from '../linux/index.ts';
-import { archiveOf, extractInto, packTree, receiveTree, sendTree, writeTar } from '../storage/index.ts';
+import {
+  archiveOf,
+  extractInto,
+  isChangedBeneath,
+  packTree,
+  receiveTree,
+  sendTree,
+  writeTar,
+} from '../storage/index.ts';
 import { type ContainerRoot, openView, pathInside, requireWritable } from './archive-root.ts';
 import type { BulkBytes, BulkSource, PathStat } from './types.ts';
 
@@ -48,11 +56,7 @@ export async function readArchive(where: ContainerRoot, path: string): Promise<{
   const found = opened.use(find(where, root.fd, path));
   const stat = still(path, () => statOf(root.fd, found));
   const small = await beginning(found, path);
-  if (small !== undefined)
-    return {
-      stat,
-      tar: only(small),
-    };
+  if (small !== undefined) return { stat, tar: only(small) };
   const resources = opened.move();
   const tar = (async function* () {
     try {
@@ -139,8 +143,7 @@ async function firstOf(tar: AsyncIterable<Uint8Array>): Promise<{ bytes: Buffer;
 
 /** What a process in the container did between two steps of ours. */
 function changed(error: unknown, path: string): unknown {
-  if (!(error instanceof SyscallError && /^(ENOENT|ENOTDIR|ELOOP|EEXIST|EINVAL|ENOTEMPTY)$/.test(error.code)))
-    return error;
+  if (!isChangedBeneath(error)) return error;
   const message = `${path} changed while it was copied: try again when it is at rest`;
   return new TareError('Conflict', message, { cause: error });
 }

@@ -3,7 +3,7 @@ import { Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import koffi from 'koffi';
-import { check, errno, libc, SyscallError } from './ffi.ts';
+import { check, EAGAIN, EINTR, errno, libc, SyscallError } from './ffi.ts';
 import { O_CLOEXEC, O_PATH, OpenFile } from './files.ts';
 import { unixAddress } from './unix-address.ts';
 
@@ -25,8 +25,6 @@ const SOCK_CLOEXEC = 0o2000000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
-const EAGAIN = 11;
-const EINTR = 4;
 const F_SETFL = 4;
 const O_RDWR_NONBLOCK = 0o4002;
 const TIOCSWINSZ = 0x5414;

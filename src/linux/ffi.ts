@@ -10,6 +10,10 @@ export const libc = koffi.load(null);
 /** The calling thread's errno, valid until the next foreign call. */
 export const errno = (): number => koffi.errno();
 
+/** Its values that callers tell apart (errno(3)). */
+export const EINTR = 4;
+export const EAGAIN = 11;
+
 const names = new Map<number, string>([...getSystemErrorMap()].map(([number, [name]]) => [-number, name]));
 
 /** A failed system call: `code` is the symbolic name (`ENOENT`), `errno` the number, as in Node's own errors. */

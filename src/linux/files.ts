@@ -1,6 +1,6 @@
 import { close, closeSync } from 'node:fs';
 import { type ByteString, cString as c, quoted } from './byte-string.ts';
-import { check, errno, libc, SyscallError } from './ffi.ts';
+import { check, EINTR, errno, libc, SyscallError } from './ffi.ts';
 
 export const O_RDONLY = 0;
 export const O_WRONLY = 1;
@@ -16,8 +16,6 @@ export const O_PATH = 0o10000000;
 export const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const AT_REMOVEDIR = 0x200;
-
-const EINTR = 4;
 
 const calls = {
   openat: libc.func('int openat(int fd, const char *path, int flags, uint32_t mode)'),

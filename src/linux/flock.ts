@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
-import { errno, libc, SyscallError } from './ffi.ts';
+import { EINTR, errno, libc, SyscallError } from './ffi.ts';
 import { OpenFile } from './files.ts';
 
 const flock = libc.func('int flock(int fd, int operation)');
@@ -8,7 +8,6 @@ const LOCK_SH = 1;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const EWOULDBLOCK = 11;
-const EINTR = 4;
 
 /**
  * Tries to lock an open descriptor. The lock belongs to the open file description: it ends when the last duplicate of

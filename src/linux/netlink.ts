@@ -1,4 +1,4 @@
-import { check, errno, libc, SyscallError } from './ffi.ts';
+import { check, EINTR, errno, libc, SyscallError } from './ffi.ts';
 
 const socketCall = libc.func('int socket(int domain, int type, int protocol)');
 const setsockopt = libc.func('int setsockopt(int fd, int level, int name, const void *value, unsigned int length)');
@@ -28,7 +28,6 @@ const NLM_F_CAPPED = 0x100;
 const NLM_F_ACK_TLVS = 0x200;
 const NLMSGERR_ATTR_MSG = 1;
 const HEADER = 16;
-const EINTR = 4;
 
 /** Flags for {@link NetlinkSocket.request}. */
 export const NLM_F_EXCL = 0x200;

@@ -1,5 +1,5 @@
 import { type ByteString, cString as c, quoted } from './byte-string.ts';
-import { errno, libc, SyscallError } from './ffi.ts';
+import { EAGAIN, EINTR, errno, libc, SyscallError } from './ffi.ts';
 import { O_CLOEXEC } from './files.ts';
 import { resolveInRoot } from './resolve-in-root.ts';
 
@@ -12,8 +12,6 @@ export const RESOLVE_IN_ROOT = 0x10n;
 
 const openat2 = libc.func('syscall', 'long', ['long', 'int', 'const char *', 'void *', 'size_t']);
 const SYS_openat2 = 437;
-const EINTR = 4;
-const EAGAIN = 11;
 const KERNEL_ATTEMPTS = 64;
 
 // One buffer serves all: a thread runs one call at a time.

@@ -2,7 +2,7 @@ import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { type OnReadOpts, Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { check, errno, libc, SyscallError } from './ffi.ts';
+import { check, EAGAIN, EINTR, errno, libc, SyscallError } from './ffi.ts';
 import { unixAddress } from './unix-address.ts';
 
 const socket = libc.func('int socket(int domain, int type, int protocol)');
@@ -16,8 +16,6 @@ const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const O_CLOEXEC = 0o2000000;
 const O_PATH = 0o10000000;
-const EAGAIN = 11;
-const EINTR = 4;
 const BACKLOG_RETRY_MS = 2;
 const BACKLOG_TRIES = 500;
 

@@ -1,4 +1,4 @@
-import { check, errno, libc, SyscallError } from './ffi.ts';
+import { check, EAGAIN, EINTR, errno, libc, SyscallError } from './ffi.ts';
 
 const calls = {
   fcntl: libc.func('int fcntl(int fd, int command, int argument)'),
@@ -12,8 +12,6 @@ const POLLIN = 1;
 const POLLOUT = 4;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
-const EINTR = 4;
-const EAGAIN = 11;
 /** How soon an abort is seen by who waits for the other end. */
 const LOOK_MS = 250;
 

@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { check, errno, libc, SyscallError } from './ffi.ts';
+import { check, EAGAIN, EINTR, errno, libc, SyscallError } from './ffi.ts';
 import { unixAddress } from './unix-address.ts';
 
 const socket = libc.func('int socket(int domain, int type, int protocol)');
@@ -12,8 +12,6 @@ const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const MSG_NOSIGNAL = 0x4000;
-const EINTR = 4;
-const EAGAIN = 11;
 const FULL_RETRY_MS = 5;
 const FULL_TRIES = 400;
 

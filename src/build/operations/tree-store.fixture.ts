@@ -1,4 +1,6 @@
 import { execFileSync } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type LayerStore, openLayerStore } from '../../storage/index.ts';
 import type { OperationContext } from '../operation.ts';
@@ -21,7 +23,7 @@ export interface TreeStore extends AsyncDisposable {
 }
 
 export async function openTreeStore(): Promise<TreeStore> {
-  const directory = execFileSync('mktemp', ['-d', '/tmp/tare-operations.XXXXXX'], { encoding: 'utf8' }).trim();
+  const directory = mkdtempSync(join(tmpdir(), 'tare-operations-'));
   const store = await openLayerStore({
     directory: join(directory, 'layers'),
     snapshotDirectory: join(directory, 'snapshots'),

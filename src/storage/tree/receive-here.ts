@@ -1,13 +1,11 @@
 import { TareError } from '../../errors/index.ts';
-import { StreamSocket, SyscallError } from '../../linux/index.ts';
+import { StreamSocket } from '../../linux/index.ts';
 import { BodyDecoder } from './body-decoder.ts';
+import { isChangedBeneath } from './changed-beneath.ts';
 import { extractInto } from './extract-stream.ts';
 import type { ReceiveRequest } from './receive-tree.ts';
 
 const BLOCK_BYTES = 1024 * 1024;
-
-/** What system calls say when a process in the tree did something between two of them. */
-const changes: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'EEXIST', 'EINVAL', 'ENOTEMPTY']);
 
 /** See receiveTree; in a thread of its own. */
 export async function receiveTreeHere(request: ReceiveRequest): Promise<void> {
@@ -15,7 +13,7 @@ export async function receiveTreeHere(request: ReceiveRequest): Promise<void> {
     await extractInto(request.rootFd, bodyOf(request), request.options);
   } catch (error) {
     // What its code says would be lost on the way to the main thread.
-    if (!(error instanceof SyscallError && changes.has(error.code))) throw error;
+    if (!isChangedBeneath(error)) throw error;
     const message = 'what was there changed while it was copied to: try again when it is at rest';
     throw new TareError('Conflict', message, { cause: error });
   }

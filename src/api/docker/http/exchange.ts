@@ -5,6 +5,7 @@ import type { BulkBytes, BulkSource } from '../../../engine/index.ts';
 import { messageOf } from '../../../errors/index.ts';
 import type { ApiLogger, ApiResponse } from '../messages.ts';
 import { drainRest } from './drain.ts';
+import { plainDescriptor } from './socket-handle.ts';
 
 /** Lets a request in and has it answered. Never rejects. @param body where it is not the request's own */
 export type Dispatch = (request: IncomingMessage, gone: AbortSignal, body?: BulkSource) => Promise<ApiResponse>;
@@ -62,9 +63,7 @@ async function send(body: BulkBytes, response: ServerResponse, gone: AbortSignal
 async function idleDescriptor(socket: Socket | null): Promise<number | undefined> {
   if (socket === null || 'encrypted' in socket) return undefined;
   await new Promise((resolve) => socket.write('', resolve));
-  // The descriptor is not among net.Socket's types.
-  const fd = (socket as Socket & { _handle?: { fd?: number } | null })._handle?.fd;
-  return fd === undefined || fd < 0 ? undefined : fd;
+  return plainDescriptor(socket);
 }
 
 /** Lets go of a body that nobody will read. */

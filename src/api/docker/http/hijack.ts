@@ -11,13 +11,15 @@ interface ParserOfSocket {
   parser?: { onIncoming: ((request: IncomingMessage, keepAlive: boolean) => number) | null } | null;
 }
 
+const pathOf = ({ url = '/' }: IncomingMessage): string => url.split('?', 1)[0] as string;
+
 /** Returned for a request's headers: what follows is not for the parser. */
 const NO_BODY_FOR_PARSER = 2;
 
 /**
- * Connections that an answer takes over (attach, exec start), or whose request's body is read past the HTTP parser (archives). Such a request leaves node:http through its `upgrade`
- * event, with or without an Upgrade header: only there the socket comes free of the HTTP parser, and the client's end
- * of input stays apart from the end of the connection.
+ * Connections that an answer takes over (attach, exec start), or whose request's body is read past the HTTP parser
+ * (archives). Such a request leaves node:http through its `upgrade` event, with or without an Upgrade header: only there
+ * the socket comes free of the HTTP parser, and the client's end of input stays apart from the end of the connection.
  */
 export class Hijacker {
   readonly #api: Pick<Api, 'hijacks' | 'takesBulk'>;
@@ -33,13 +35,11 @@ export class Hijacker {
 
   /** Whether a request is one of these. Upgrades that nothing here knows (`h2c` from curl) are ignored, as RFC 9110 allows. */
   wants(request: IncomingMessage): boolean {
-    const path = (request.url ?? '/').split('?', 1)[0] as string;
-    return this.#api.hijacks(request.method ?? 'GET', path) || this.#isBulk(request);
+    return this.#api.hijacks(request.method ?? 'GET', pathOf(request)) || this.#isBulk(request);
   }
 
   #isBulk(request: IncomingMessage): boolean {
-    const path = (request.url ?? '/').split('?', 1)[0] as string;
-    return this.#api.takesBulk(request.method ?? 'GET', path) && isPlainUpload(request);
+    return this.#api.takesBulk(request.method ?? 'GET', pathOf(request)) && isPlainUpload(request);
   }
 
   /** @param connection the event of a connection that the parser has got */

@@ -3,17 +3,13 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { BodyDecoder, type BulkSource, bodyState } from '../../../engine/index.ts';
 import { TareError } from '../../../errors/index.ts';
-
-/** What node:net keeps on a socket; not in its types. */
-interface HandleOfSocket {
-  _handle?: { fd: number; reading: boolean; readStop(): void } | null;
-}
+import { handleOf, plainDescriptor } from './socket-handle.ts';
 
 /**
  * Whether a request's body can be read from the connection itself: there is one, in a form that is known, and it is not encrypted.
  */
 export function isPlainUpload({ headers, socket }: IncomingMessage): boolean {
-  if ('encrypted' in socket || ((socket as Socket & HandleOfSocket)._handle?.fd ?? -1) < 0) return false;
+  if (plainDescriptor(socket) === undefined) return false;
   const coding = headers['transfer-encoding'];
   return coding === undefined ? /^[0-9]{1,15}$/.test(headers['content-length'] ?? '') : coding === 'chunked';
 }
@@ -58,8 +54,8 @@ export class Upload implements BulkSource {
 
   handOver(): ReturnType<NonNullable<BulkSource['handOver']>> {
     const pending = (this.#socket.read() as Buffer | null) ?? Buffer.alloc(0);
-    const handle = (this.#socket as Socket & HandleOfSocket)._handle;
-    if (handle == null) throw new TareError('InvalidArgument', "the request's body ended early");
+    const handle = handleOf(this.#socket);
+    if (handle === undefined) throw new TareError('InvalidArgument', "the request's body ended early");
     // Reading the rest has started it again.
     handle.reading = false;
     handle.readStop();
