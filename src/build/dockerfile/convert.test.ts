@@ -206,6 +206,15 @@ test('a named context stands for a stage, an image and a folder', async () => {
   expect(names).toEqual(expect.arrayContaining(['[context files] load from client']));
 });
 
+test('of a named folder all is asked for that is taken of the stages that begin with it', async () => {
+  const { ops } = await make(
+    'FROM files AS a\nFROM a AS b\nENV A=1\nFROM scratch\nCOPY --from=a /x /\nCOPY --from=b /y /',
+    { options: { 'context:files': 'local:files' } },
+  );
+  const [folder] = ops.flatMap(({ op }) => (op.case === 'source' ? [op.value] : []));
+  expect(folder!.attrs['local.followpaths']).toBe('["x","y"]');
+});
+
 test.each([
   [
     'FROM debian:stable AS build',

@@ -101,6 +101,7 @@ export function inherit(stage: StageBuild): void {
   stage.env = new Map(base.env);
   stage.directory = base.directory;
   stage.buildArgs = [...base.buildArgs];
+  stage.usedPaths = base.usedPaths;
 }
 
 /** A stage with all that it is made from. */
