@@ -1,4 +1,4 @@
-import { SyscallError } from './ffi.ts';
+import { ENOENT, SyscallError } from './ffi.ts';
 import { formatAddress } from './internet-address.ts';
 import { NETLINK_NETFILTER, NetlinkSocket, NetlinkWriter, NLM_F_DUMP, readAttributes } from './netlink.ts';
 
@@ -16,7 +16,6 @@ const CTA_IP_V4_DST = 2;
 const CTA_IP_V6_SRC = 3;
 const CTA_IP_V6_DST = 4;
 const NLA_F_NESTED = 0x8000;
-const ENOENT = 2;
 const CTA_TUPLE_ORIG = 1;
 const CTA_TUPLE_PROTO = 2;
 const CTA_PROTO_NUM = 1;

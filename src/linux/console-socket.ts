@@ -1,25 +1,21 @@
 import { closeSync, constants, openSync, rmSync } from 'node:fs';
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import koffi from 'koffi';
+import { fcntl } from './fcntl.ts';
 import { check, EAGAIN, EINTR, errno, libc, SyscallError } from './ffi.ts';
 import { O_CLOEXEC, O_PATH, OpenFile } from './files.ts';
-import { unixAddress } from './unix-address.ts';
+import { streamOver, unixAddress, unixSocket } from './unix-socket.ts';
 
 const calls = {
-  socket: libc.func('int socket(int domain, int type, int protocol)'),
   bind: libc.func('int bind(int fd, const void *address, unsigned int length)'),
   listen: libc.func('int listen(int fd, int backlog)'),
   accept4: libc.func('int accept4(int fd, void *address, void *length, int flags)'),
   recvmsg: libc.func('intptr_t recvmsg(int fd, void *message, int flags)'),
-  dup3: libc.func('int dup3(int from, int to, int flags)'),
-  fcntl: libc.func('int fcntl(int fd, int command, int argument)'),
   ioctl: libc.func('int ioctl(int fd, unsigned long request, void *argument)'),
 };
 
-const AF_UNIX = 1;
-const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
@@ -45,8 +41,7 @@ export class ConsoleSocket implements Disposable {
     using opened = new DisposableStack();
     this.#folder = openSync(dirname(file), O_PATH | constants.O_DIRECTORY | O_CLOEXEC);
     opened.use(new OpenFile(this.#folder));
-    const flags = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
-    this.#listener = check(calls.socket(AF_UNIX, flags, 0), 'socket');
+    this.#listener = unixSocket('stream');
     opened.use(new OpenFile(this.#listener));
     const address = unixAddress(`/proc/self/fd/${this.#folder}/${basename(file)}`);
     check(calls.bind(this.#listener, address, address.length), 'bind', file);
@@ -117,20 +112,9 @@ class DescriptorMessage {
  * @returns also the descriptor that it has now
  */
 export function terminalStream(master: number): { stream: Socket; fd: number } {
-  // Node's streams read and write a terminal well, but take over only descriptors whose type they know: as in `connectSeqpacket`, the
-  // real one is put under the number of a socket.
-  const fd = check(calls.socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 'socket');
-  const stream = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
-  try {
-    check(calls.fcntl(master, F_SETFL, O_RDWR_NONBLOCK), 'fcntl');
-    check(calls.dup3(master, fd, O_CLOEXEC), 'dup3');
-  } catch (error) {
-    stream.destroy();
-    throw error;
-  } finally {
-    closeSync(master);
-  }
-  return { stream, fd };
+  using _given = new OpenFile(master);
+  fcntl(master, F_SETFL, O_RDWR_NONBLOCK);
+  return streamOver(master);
 }
 
 /** Tells a terminal its size; its programs get SIGWINCH. */

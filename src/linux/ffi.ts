@@ -11,6 +11,7 @@ export const libc = koffi.load(null);
 export const errno = (): number => koffi.errno();
 
 /** Its values that callers tell apart (errno(3)). */
+export const ENOENT = 2;
 export const EINTR = 4;
 export const EAGAIN = 11;
 

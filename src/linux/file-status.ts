@@ -1,5 +1,5 @@
 import { type ByteString, cString, quoted } from './byte-string.ts';
-import { check, libc } from './ffi.ts';
+import { check, ENOENT, errno, libc, SyscallError } from './ffi.ts';
 
 const statx = libc.func('int statx(int fd, const char *path, int flags, uint32_t mask, void *buffer)');
 const getdents = libc.func('syscall', 'long', ['long', 'int', 'void *', 'size_t']);
@@ -7,6 +7,7 @@ const getdents = libc.func('syscall', 'long', ['long', 'int', 'void *', 'size_t'
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const AT_EMPTY_PATH = 0x1000;
 const STATX_BASIC_STATS = 0x7ff;
+const ENOTDIR = 20;
 const SYS_getdents64 = process.arch === 'arm64' ? 61 : 217;
 
 export const S_IFMT = 0o170000;
@@ -70,6 +71,14 @@ export function statusAt(dirfd: number, path: ByteString): FileStatus {
   const result = statx(dirfd, cString(path, 'statx'), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, buffer);
   check(result, 'statx', quoted(path));
   return decode();
+}
+
+/** The same; undefined: there is no such name, or the path goes through what is no directory. */
+export function statusIfAny(dirfd: number, path: ByteString): FileStatus | undefined {
+  if (statx(dirfd, cString(path, 'statx'), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, buffer) === 0) return decode();
+  const number = errno();
+  if (number === ENOENT || number === ENOTDIR) return undefined;
+  throw new SyscallError('statx', number, quoted(path));
 }
 
 /** The status of an open descriptor, O_PATH ones too. */

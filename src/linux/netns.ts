@@ -1,5 +1,5 @@
 import { closeSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { check, errno, libc, SyscallError } from './ffi.ts';
+import { check, ENOENT, errno, libc, SyscallError } from './ffi.ts';
 
 const unshare = libc.func('int unshare(int flags)');
 const setns = libc.func('int setns(int fd, int type)');
@@ -13,7 +13,6 @@ const MS_BIND = 0x1000;
 const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
 const EINVAL = 22;
-const ENOENT = 2;
 
 const CURRENT = '/proc/thread-self/ns/net';
 

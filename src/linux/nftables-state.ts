@@ -1,4 +1,4 @@
-import { SyscallError } from './ffi.ts';
+import { ENOENT, SyscallError } from './ffi.ts';
 import {
   attributeText,
   NETLINK_NETFILTER,
@@ -34,7 +34,6 @@ export type NftablesFamily = keyof typeof families;
 const ipFamilies = ['inet', 'ip', 'ip6'] as const;
 /** enum nf_inet_hooks */
 const hooks = { input: 1, forward: 2 };
-const ENOENT = 2;
 /** struct nfgenmsg: family, version, resource id. */
 const GENERIC_HEADER = 4;
 

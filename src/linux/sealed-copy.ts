@@ -1,10 +1,8 @@
 import { closeSync, readFileSync, writeSync } from 'node:fs';
+import { fcntl } from './fcntl.ts';
 import { check, libc } from './ffi.ts';
 
-const calls = {
-  memfdCreate: libc.func('int memfd_create(const char *name, unsigned int flags)'),
-  fcntl: libc.func('int fcntl(int fd, int command, int argument)'),
-};
+const memfdCreate = libc.func('int memfd_create(const char *name, unsigned int flags)');
 
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
@@ -23,13 +21,10 @@ const F_SEAL_WRITE = 8;
  */
 export function sealedCopy(path: string): number {
   const bytes = readFileSync(path);
-  const fd = check(
-    calls.memfdCreate(path.slice(path.lastIndexOf('/') + 1), MFD_CLOEXEC | MFD_ALLOW_SEALING),
-    'memfd_create',
-  );
+  const fd = check(memfdCreate(path.slice(path.lastIndexOf('/') + 1), MFD_CLOEXEC | MFD_ALLOW_SEALING), 'memfd_create');
   try {
     for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
-    check(calls.fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE), 'fcntl', path);
+    fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE, path);
     return fd;
   } catch (error) {
     closeSync(fd);

@@ -1,4 +1,5 @@
 import { check, errno, libc, SyscallError } from './ffi.ts';
+import { O_CLOEXEC, O_RDWR } from './files.ts';
 
 const posixSpawn = libc.func(
   'int posix_spawn(_Out_ int *pid, const char *path, const void *actions, const void *attributes, const char **argv, const char **envp)',
@@ -20,8 +21,6 @@ const attributesDefault = libc.func('int posix_spawnattr_setsigdefault(void *att
 const pipe2 = libc.func('int pipe2(_Out_ int *fds, int flags)');
 const waitpid = libc.func('int waitpid(int pid, _Out_ int *status, int options)');
 
-const O_RDWR = 2;
-const O_CLOEXEC = 0o2000000;
 const WNOHANG = 1;
 const ECHILD = 10;
 const POSIX_SPAWN_SETSIGDEF = 0x04;

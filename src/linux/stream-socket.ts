@@ -1,7 +1,7 @@
-import { check, EAGAIN, EINTR, errno, libc, SyscallError } from './ffi.ts';
+import { fcntl } from './fcntl.ts';
+import { EAGAIN, EINTR, errno, libc, SyscallError } from './ffi.ts';
 
 const calls = {
-  fcntl: libc.func('int fcntl(int fd, int command, int argument)'),
   poll: libc.func('int poll(void *entries, unsigned long count, int milliseconds)'),
   send: libc.func('intptr_t send(int fd, const void *bytes, size_t size, int flags)'),
   recv: libc.func('intptr_t recv(int fd, void *buffer, size_t size, int flags)'),
@@ -14,10 +14,11 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 /** How soon an abort is seen by who waits for the other end. */
 const LOOK_MS = 250;
+const ECANCELED = 125;
 
 /** A second descriptor of the same open file or socket: what is done with the first, its closing too, leaves it alone. */
 export function duplicate(fd: number): number {
-  return check(calls.fcntl(fd, F_DUPFD_CLOEXEC, 0), 'fcntl', `descriptor ${fd}`);
+  return fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
 /**
@@ -69,5 +70,3 @@ export class StreamSocket {
     }
   }
 }
-
-const ECANCELED = 125;

@@ -1,16 +1,11 @@
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { check, EAGAIN, EINTR, errno, libc, SyscallError } from './ffi.ts';
-import { unixAddress } from './unix-address.ts';
+import { EAGAIN, EINTR, errno, libc, SyscallError } from './ffi.ts';
+import { unixAddress, unixSocket } from './unix-socket.ts';
 
-const socket = libc.func('int socket(int domain, int type, int protocol)');
 const connect = libc.func('int connect(int fd, const void *address, unsigned int length)');
 const send = libc.func('long send(int fd, const void *buffer, size_t length, int flags)');
 
-const AF_UNIX = 1;
-const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
 const MSG_NOSIGNAL = 0x4000;
 const FULL_RETRY_MS = 5;
 const FULL_TRIES = 400;
@@ -24,7 +19,7 @@ export class UnixDatagramSocket implements Disposable {
   constructor(path: string) {
     this.#path = path;
     const address = unixAddress(path);
-    const fd = check(socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 'socket');
+    const fd = unixSocket('datagram');
     if (connect(fd, address, address.length) !== 0) {
       const number = errno();
       closeSync(fd);

@@ -1,7 +1,6 @@
 import { TareError } from '../errors/index.ts';
 import {
   AT_FDCWD,
-  type FileStatus,
   fromByteString,
   O_DIRECTORY,
   O_PATH,
@@ -10,8 +9,7 @@ import {
   readLinkAt,
   S_IFDIR,
   S_IFLNK,
-  SyscallError,
-  statusAt,
+  statusIfAny,
   toByteString,
 } from '../linux/index.ts';
 
@@ -28,7 +26,7 @@ const FOLDERS = ['dev', 'proc', 'sys'];
 export function requireRootFolders(rootfs: string): void {
   using root = new OpenFile(openAt(AT_FDCWD, toByteString(rootfs), O_PATH | O_DIRECTORY));
   for (const name of FOLDERS) {
-    const status = statusIn(root.fd, name);
+    const status = statusIfAny(root.fd, toByteString(name));
     if (status === undefined || status.type === S_IFDIR) continue;
     const what =
       status.type === S_IFLNK ? `a link to ${fromByteString(readLinkAt(root.fd, toByteString(name)))}` : 'no folder';
@@ -36,14 +34,5 @@ export function requireRootFolders(rootfs: string): void {
       'InvalidArgument',
       `/${name} of the container's files is ${what}: make it a folder in the image`,
     );
-  }
-}
-
-function statusIn(fd: number, name: string): FileStatus | undefined {
-  try {
-    return statusAt(fd, toByteString(name));
-  } catch (error) {
-    if (error instanceof SyscallError && error.code === 'ENOENT') return undefined;
-    throw error;
   }
 }

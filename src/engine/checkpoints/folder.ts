@@ -16,8 +16,8 @@ import {
   renameAt,
   S_IFDIR,
   S_IFREG,
-  SyscallError,
   statusAt,
+  statusIfAny,
   statusOf,
   syncFileSystem,
   toByteString,
@@ -173,12 +173,7 @@ export class CheckpointsFolder implements Disposable {
   }
 
   #typeOf(name: string): number | undefined {
-    try {
-      return statusAt(this.#folder.fd, toByteString(name)).type;
-    } catch (error) {
-      if (error instanceof SyscallError && error.code === 'ENOENT') return undefined;
-      throw error;
-    }
+    return statusIfAny(this.#folder.fd, toByteString(name))?.type;
   }
 }
 

@@ -30,6 +30,7 @@ import {
   setXattr,
   setXattrAt,
   statusAt,
+  statusIfAny,
   statusOf,
   unlinkAt,
 } from '../../linux/index.ts';
@@ -265,15 +266,6 @@ export class FileCopier {
     for (const [key, value] of this.#attributes(from)) tolerant(() => setXattrAt(to.fd, to.name, key, value));
     const { timeNs = status.modifyNs } = this.#rules;
     changeTimesAt(to.fd, to.name, timeNs, timeNs);
-  }
-}
-
-export function statusIfAny(fd: number, name: ByteString): FileStatus | undefined {
-  try {
-    return statusAt(fd, name);
-  } catch (error) {
-    if (error instanceof SyscallError && error.code === 'ENOENT') return undefined;
-    throw error;
   }
 }
 

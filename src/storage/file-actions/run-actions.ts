@@ -25,6 +25,7 @@ import {
   S_IFDIR,
   S_IFREG,
   SyscallError,
+  statusIfAny,
   statusOf,
   toByteString,
   truncate,
@@ -35,7 +36,7 @@ import { TarParser } from '../tar/index.ts';
 import { extractInto } from '../tree/extract-stream.ts';
 import { parentOf } from '../tree/path.ts';
 import { removeSteps } from '../tree/remove.ts';
-import { FileCopier, statusIfAny } from './copy-files.ts';
+import { FileCopier } from './copy-files.ts';
 import type { CopyAction, FileAction, FileActionRequest, MadeFile } from './file-action.ts';
 import { ensureFolder, fromRoot, joined, nameOf, openIfAny, resolved } from './in-root.ts';
 import { parseMode } from './mode-change.ts';

@@ -7,8 +7,7 @@ import {
   openAt,
   readDirectory,
   S_IFDIR,
-  SyscallError,
-  statusAt,
+  statusIfAny,
 } from '../../linux/index.ts';
 import { isOpaque, isWhiteout } from './whiteouts.ts';
 
@@ -73,14 +72,5 @@ export class MergedFolder {
       if (entry !== undefined) entries.push(entry);
     }
     return entries;
-  }
-}
-
-function statusIfAny(dirfd: number, path: ByteString): FileStatus | undefined {
-  try {
-    return statusAt(dirfd, path);
-  } catch (error) {
-    if (error instanceof SyscallError && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) return undefined;
-    throw error;
   }
 }

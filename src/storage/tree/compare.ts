@@ -7,7 +7,7 @@ import {
   S_IFLNK,
   S_IFREG,
   SyscallError,
-  statusAt,
+  statusIfAny,
 } from '../../linux/index.ts';
 import type { MergedEntry, MergedFolder } from '../layers/merged-folder.ts';
 import { isOpaque, isWhiteout } from '../layers/whiteouts.ts';
@@ -63,6 +63,7 @@ export function* compareTrees(
     yield undefined;
     const path = frame.path === '' ? name : `${frame.path}/${name}`;
     const old = frame.below?.lookup(name);
+    // The container may have removed it since the folder was read.
     const status = frame.names.has(name) ? statusIfAny(descent.fd, name) : undefined;
     const kind = kindOf(descent.fd, name, status, old, options);
     if (kind !== undefined) {
@@ -125,14 +126,4 @@ function differs(fd: number, name: ByteString, status: FileStatus, old: MergedEn
   if (status.type === S_IFREG && (status.sizeBytes !== was.sizeBytes || status.modifyNs !== was.modifyNs)) return true;
   if (status.type === S_IFLNK && readLinkAt(fd, name) !== readLinkAt(old.layerFd, old.path)) return true;
   return attributesAt({ fd, path: name }) !== attributesAt({ fd: old.layerFd, path: old.path });
-}
-
-function statusIfAny(fd: number, name: ByteString): FileStatus | undefined {
-  try {
-    return statusAt(fd, name);
-  } catch (error) {
-    // Removed by the container since the folder was read.
-    if ((error as { code?: unknown }).code === 'ENOENT') return undefined;
-    throw error;
-  }
 }

@@ -23,6 +23,7 @@ import {
   S_IFREG,
   SyscallError,
   statusAt,
+  statusIfAny,
   statusOf,
 } from '../../linux/index.ts';
 import { encodeHeader, endOfArchive, padding, type TarEntryType } from '../tar/index.ts';
@@ -211,8 +212,6 @@ export function packedXattrs(fd: number, name: ByteString): Map<ByteString, Buff
   }
   return xattrs;
 }
-
-const statusIfAny = (fd: number, name: ByteString): FileStatus | undefined => ifStill(() => statusAt(fd, name));
 
 /** Ends an archive and gathers its small pieces, at the reader's pace and without holding the event loop. */
 export async function* archiveOf(pieces: Generator<Buffer, void, void>): AsyncGenerator<Buffer, void, void> {

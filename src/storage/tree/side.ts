@@ -11,7 +11,7 @@ import {
   readDirectory,
   readLinkAt,
   SyscallError,
-  statusAt,
+  statusIfAny,
 } from '../../linux/index.ts';
 import type { MergedEntry, MergedFolder } from '../layers/merged-folder.ts';
 import { Descent } from './descent.ts';
@@ -96,13 +96,9 @@ export class LiveSide implements TreeSide {
   }
 
   find(name: ByteString): Place | undefined {
-    try {
-      const { fd } = this.#descent;
-      return { fd, path: name, status: statusAt(fd, name) };
-    } catch (error) {
-      if (error instanceof SyscallError && error.code === 'ENOENT') return undefined;
-      throw error;
-    }
+    const { fd } = this.#descent;
+    const status = statusIfAny(fd, name);
+    return status && { fd, path: name, status };
   }
 
   enter(name: ByteString): boolean {

@@ -17,8 +17,8 @@ import {
   S_IFLNK,
   S_IFREG,
   S_IFSOCK,
-  SyscallError,
   statusAt,
+  statusIfAny,
   toByteString,
 } from '../../../linux/index.ts';
 import { type FolderMatch, PatternMatcher } from '../../../storage/index.ts';
@@ -113,7 +113,7 @@ class Walk implements Disposable {
   }
 
   #visit(folder: WalkedFolder, name: ByteString): void {
-    const status = statusOf(folder.file.fd, name);
+    const status = statusIfAny(folder.file.fd, name);
     if (status === undefined || status.type === S_IFSOCK) return;
     const path = folder.path === '' ? textOf(name) : `${folder.path}/${textOf(name)}`;
     const isFolder = status.type === S_IFDIR;
@@ -220,16 +220,6 @@ class Walk implements Disposable {
   [Symbol.dispose](): void {
     for (const { file } of this.#way) file[Symbol.dispose]();
     this.#root[Symbol.dispose]();
-  }
-}
-
-/** @returns undefined: it is gone meanwhile */
-function statusOf(dirfd: number, name: ByteString): FileStatus | undefined {
-  try {
-    return statusAt(dirfd, name);
-  } catch (error) {
-    if (error instanceof SyscallError && error.code === 'ENOENT') return undefined;
-    throw error;
   }
 }
 
