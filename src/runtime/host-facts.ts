@@ -3,6 +3,7 @@ import { availableParallelism, release, totalmem } from 'node:os';
 import { TareError } from '../errors/index.ts';
 import { type CgroupLayout, type CgroupSupport, cgroupLayout, cgroupSupport } from '../linux/index.ts';
 import { capabilitiesOfMask } from './capabilities.ts';
+import { lastMappedId, mapsEveryId } from './mapped-ids.ts';
 import { parseSeccompProfile, type SeccompProfile } from './seccomp.ts';
 
 /**
@@ -105,7 +106,10 @@ export function readHostFacts(): HostFacts {
     apparmor: readAppArmor,
     selinux: readSELinux,
     hardLimits,
-    canRaiseLimits: () => capabilitiesOfMask(statusField('CapEff') ?? '0').includes('CAP_SYS_RESOURCE'),
+    // The kernel asks for the capability in the machine's first user namespace.
+    canRaiseLimits: () =>
+      capabilitiesOfMask(statusField('CapEff') ?? '0').includes('CAP_SYS_RESOURCE') &&
+      mapsEveryId(text('/proc/self/uid_map') ?? ''),
     oomScoreAdj: () => Number(text('/proc/self/oom_score_adj') ?? 0),
     ipv4Forwarding: () => text('/proc/sys/net/ipv4/ip_forward') === '1',
     presetSysctls,
@@ -208,10 +212,12 @@ function hardLimits(): Record<string, number> {
 }
 
 function presetSysctls(): Record<string, string> {
+  // Only groups that the user namespace has can be let ping, and only those that the kernel takes for a gid_t (ping.c: GID_T_MAX).
+  const lastGroup = Math.min(lastMappedId(text('/proc/self/gid_map') ?? '0 0 4294967295'), 2 ** 31 - 1);
   const wanted: Record<string, string> = {
     // So that ping works, and ports below 1024 can be bound, without capabilities. Only the container's own network
     // namespace is touched.
-    'net.ipv4.ping_group_range': '0 2147483647',
+    'net.ipv4.ping_group_range': `0 ${lastGroup}`,
     'net.ipv4.ip_unprivileged_port_start': '0',
   };
   return Object.fromEntries(

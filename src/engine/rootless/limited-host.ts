@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import type { HostFacts, RuntimeBinary } from '../../runtime/index.ts';
 
 /*
@@ -30,27 +29,4 @@ const none: HostFacts['cgroups'] = {
 
 /** The host's facts as they are for an ordinary user: nothing that a cgroup could limit. The others stay lazy. */
 export const limitedFacts = (facts: HostFacts): HostFacts =>
-  Object.create(facts, {
-    cgroups: { value: none, enumerable: true },
-    presetSysctls: { get: () => mappedSysctls(facts.presetSysctls), enumerable: true },
-  }) as HostFacts;
-
-const PING = 'net.ipv4.ping_group_range';
-
-/** Only groups that the namespace has can be let ping. */
-function mappedSysctls(sysctls: HostFacts['presetSysctls']): HostFacts['presetSysctls'] {
-  if (sysctls[PING] === undefined) return sysctls;
-  return { ...sysctls, [PING]: `0 ${lastMappedId(readFileSync('/proc/self/gid_map', 'latin1'))}` };
-}
-
-/** The last of the ids from 0 on that a map has without a gap (user_namespaces(7)). */
-export function lastMappedId(map: string): number {
-  const ranges = map
-    .trim()
-    .split('\n')
-    .map((line) => line.trim().split(/\s+/).map(Number))
-    .sort(([a = 0], [b = 0]) => a - b);
-  let next = 0;
-  for (const [inside = 0, , count = 0] of ranges) if (inside === next) next += count;
-  return Math.max(0, next - 1);
-}
+  Object.create(facts, { cgroups: { value: none, enumerable: true } }) as HostFacts;

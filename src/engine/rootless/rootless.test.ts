@@ -1,5 +1,4 @@
 import { expect, test } from 'vitest';
-import { lastMappedId } from './limited-host.ts';
 import { mapArguments, parseSubordinate } from './subordinate-ids.ts';
 
 test.each([
@@ -30,11 +29,3 @@ test('the user is root, and his further ids follow without a gap', () => {
   ];
   expect(mapArguments(1000, ranges)).toEqual(['0', '1000', '1', '1', '200000', '10', '11', '500000', '20']);
 });
-
-test.each([
-  { map: '         0       4321          1\n         1     200000      65536\n', want: 65_536 },
-  { map: '0 0 4294967295\n', want: 4_294_967_294 },
-  { map: '0 1000 1\n', want: 0 },
-  { map: '0 1000 1\n5 200000 10\n', want: 0 },
-  { map: '1 200000 10\n0 1000 1\n', want: 10 },
-])('the last id of $map', ({ map, want }) => expect(lastMappedId(map)).toBe(want));
