@@ -42,16 +42,6 @@ export type LayerBlobParts = Pick<BuilderParts, 'content' | 'layers' | 'images' 
 /** Threads make tars, libuv's pool compresses: more at a time would only wait. */
 const slots = new Slots(availableParallelism());
 
-/**
- * Begins to make tars of layers, so that an export finds them made; what goes wrong, the export meets again. For a solver that knows
- * that layers go into an image.
- */
-export function sealAhead({ layers, content }: LayerBlobParts, names: readonly LayerName[]): void {
-  for (const name of names) {
-    if (isLocal(name)) slots.run(async () => await layers.seal(name, content)).catch(() => {});
-  }
-}
-
 /** The blobs of a tree's layers, made where there are none; base first. Hold the stores' content meanwhile. */
 export async function layerBlobs(
   parts: LayerBlobParts,

@@ -32,6 +32,8 @@ const read = promisify(readCallback);
 const PIECE_BYTES = 1024 * 1024;
 /** From this size on a file's next piece is read while the one before is hashed. */
 const LARGE_BYTES = 8 * 1024 * 1024;
+/** Of a large file: two of them fit into a core's own cache, where the core that hashes finds what another one read. */
+const LARGE_PIECE_BYTES = 256 * 1024;
 
 export interface PackOptions {
   /** No entry's time is later, in seconds since the epoch: two builds of the same files then give one digest. */
@@ -223,7 +225,7 @@ class LayerPacker {
   }
 
   *#largeContent(fd: number, name: ByteString, sizeBytes: number): Generator<Promise<void>, void, void> {
-    let [now, next] = [Buffer.allocUnsafeSlow(PIECE_BYTES), Buffer.allocUnsafeSlow(PIECE_BYTES)];
+    let [now, next] = [Buffer.allocUnsafeSlow(LARGE_PIECE_BYTES), Buffer.allocUnsafeSlow(LARGE_PIECE_BYTES)];
     let size = 0;
     const fill = async (buffer: Buffer, position: number): Promise<void> => {
       const length = Math.min(buffer.length, sizeBytes - position);
