@@ -70,4 +70,9 @@ export interface Operation {
    * held until the build ends.
    */
   readonly isEphemeral?: boolean;
+  /**
+   * Secrets or agents of clients have a part in it. Its key does not say all of where they go (an address, a proxy), so it is done together
+   * only for builds of one caller that ask for the very same.
+   */
+  readonly usesSecrets?: boolean;
 }

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { kindOf, messageOf, TareError } from '../../errors/index.ts';
 import { oomKillsSinceBoot } from '../../linux/index.ts';
-import type { ExecOp, Meta, Platform } from '../../protocol/index.ts';
+import { type ExecOp, type Meta, MountType, type Platform } from '../../protocol/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import { type FailedStep, StepFailed } from '../executor/failed-step.ts';
 import {
@@ -36,6 +36,9 @@ export function execOperation(parts: BuilderParts, op: ExecOp, vertex: ExecVerte
   return {
     recordType: 'regular',
     description: `mount / from exec ${meta.args.join(' ')}`.slice(0, 1000),
+    usesSecrets:
+      op.secretenv.length > 0 ||
+      op.mounts.some(({ mountType }) => mountType === MountType.SECRET || mountType === MountType.SSH),
     cacheMap: async () => cacheMap(parts, op, vertex, platform),
     run: (inputs, context) => runStep(parts, op, meta, { ...vertex, platform }, inputs, context),
   };

@@ -33,7 +33,8 @@ const MAX_VERTICES = 50_000;
 const MAX_BYTES = 64 << 20;
 const MAX_OUTPUT = 10_000n;
 const MAX_ACTIONS = 10_000;
-const MAX_MOUNTS = 1_000;
+/** Of a command; each is looked at with all others. */
+export const MAX_MOUNTS = 1_000;
 
 /** Looks at an operation before it becomes part of a graph; may change it in place. @returns whether it did @throws {TareError} Forbidden … */
 export type OperationCheck = (op: Op) => boolean;

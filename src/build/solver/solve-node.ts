@@ -154,6 +154,12 @@ export class SolveNode {
     return look.isOpen ? await this.#deepLook(output) : look;
   }
 
+  /** What else must be equal of work that is done together. */
+  get #secrecy(): readonly string[] {
+    if (this.operation.usesSecrets !== true) return [];
+    return [this.vertex.digest, ...this.#build.scope.sessions.map(({ owner = '' }) => owner)];
+  }
+
   get #isIgnored(): boolean {
     return this.vertex.metadata?.ignoreCache === true;
   }
@@ -278,7 +284,7 @@ export class SolveNode {
       // A build in a build is made of parts of this one; what they do is shared.
       const isNested = this.vertex.op.op.case === 'build';
       const isShared = this.operation.isEphemeral !== true && this.vertex.metadata?.ignoreCache !== true && !isNested;
-      const id = isShared ? workID(map, inputs, contents) : undefined;
+      const id = isShared ? workID(map, inputs, contents, this.#secrecy) : undefined;
       const work = this.#build.solver.works.join(id, this.#build.member(this.#clock.progress), (context) =>
         this.#perform(id, inputs, context),
       );
@@ -368,8 +374,13 @@ const equalKeys = (some: readonly (readonly CacheKey[])[], others: readonly (rea
 const isWhole = (key: CacheKey): boolean => key.inputs.every((links) => links.length > 0);
 
 /** Equal for work that gives equal trees, whatever led to it. */
-const workID = (map: CacheMap, inputs: readonly Tree[], contents: readonly (string | undefined)[]): string =>
-  digestOf(JSON.stringify([map.digest, inputs.map((tree, position) => contents[position] ?? tree.layers)]));
+const workID = (
+  map: CacheMap,
+  inputs: readonly Tree[],
+  contents: readonly (string | undefined)[],
+  more: readonly string[],
+): string =>
+  digestOf(JSON.stringify([map.digest, inputs.map((tree, position) => contents[position] ?? tree.layers), ...more]));
 
 /** Several may wait for it, or nobody any more: then its failure is nobody's. */
 function watched<T>(work: Promise<T>): Promise<T> {

@@ -60,6 +60,7 @@ export interface Behaviour {
   /** Inputs whose content counts; `contents` says what it is. */
   byContent?: readonly number[];
   isEphemeral?: boolean;
+  usesSecrets?: boolean;
   run?(inputs: readonly Tree[], context: OperationContext): Promise<readonly Tree[] | undefined>;
 }
 
@@ -135,6 +136,7 @@ export class SolverBench implements AsyncDisposable {
       recordType: 'regular',
       description: name,
       isEphemeral: behaviour.isEphemeral ?? false,
+      usesSecrets: behaviour.usesSecrets ?? false,
       cacheMap: async () => ({
         digest: digestOf(behaviour.digest ?? name),
         dependencies: vertex.inputs.map((_, input) => (behaviour.byContent?.includes(input) ? { contentDigest } : {})),

@@ -5,6 +5,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { TareError } from '../../errors/index.ts';
 import type { Op } from '../../protocol/index.ts';
 import type { LayerName } from '../../storage/index.ts';
+import type { OperationContext } from '../operation.ts';
+import type { BuildSession } from '../session.ts';
 import { VertexError } from '../vertex-error.ts';
 import { SolverBench, type Step } from './solver.fixture.ts';
 
@@ -146,6 +148,32 @@ test('builds at the same time share their steps, and one that leaves takes nothi
   gate.resolve();
   await staying;
   expect(bench.ran()).toEqual(['base', 'install']);
+});
+
+test('work that secrets have a part in is shared by builds of one caller that ask for the very same', async () => {
+  const equal = { digest: 'equal', usesSecrets: true };
+  const gate = Promise.withResolvers<void>();
+  const begun = [Promise.withResolvers<void>(), Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let count = 0;
+  const run = async (_: unknown, { progress }: OperationContext) => {
+    progress.log(1, Buffer.from('working'));
+    begun[count++]!.resolve();
+    await gate.promise;
+    return undefined;
+  };
+  bench.behaviours['here'] = { ...equal, run };
+  bench.behaviours['elsewhere'] = { ...equal, run };
+  const sessionOf = (owner: string) => ({ sessions: [{ owner } as BuildSession] });
+  const builds = [bench.build({ name: 'here' }, sessionOf('a'))];
+  await begun[0]!.promise;
+  builds.push(bench.build({ name: 'elsewhere' }, sessionOf('a')), bench.build({ name: 'here' }, sessionOf('b')));
+  await Promise.all(begun.map(({ promise }) => promise));
+  const joined = Promise.withResolvers<void>();
+  builds.push(bench.build({ name: 'here' }, { ...sessionOf('a'), progress: ({ logs }) => logs && joined.resolve() }));
+  await joined.promise;
+  gate.resolve();
+  await Promise.all(builds);
+  expect(bench.ran()).toEqual(['elsewhere', 'here', 'here']);
 });
 
 test('work that nobody wants any more is given up, and begins anew for the next', async () => {

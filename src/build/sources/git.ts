@@ -39,6 +39,7 @@ export function gitSource(parts: BuilderParts, identifier: string, attributes: A
   return {
     recordType: 'source.git.checkout',
     description: `git snapshot for ${remote.shown}`,
+    usesSecrets: [remote.tokenSecret, remote.headerSecret, remote.sshAgent].some((id) => id !== undefined),
     cacheMap: async (context) => {
       commit = await resolveCommit(parts, remote, context);
       const { subdirectory, keepsGitDirectory, skipsSubmodules } = remote;

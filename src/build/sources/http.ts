@@ -50,6 +50,7 @@ export function httpSource(parts: BuilderParts, url: string, attributes: Attribu
   return {
     recordType: 'source.http',
     description: `http url ${shown}`,
+    usesSecrets: (question.authSecret ?? '') !== '',
     cacheMap: async (context) => {
       // Who says what it has to be need not be asked whether it still is.
       if (checksum !== undefined) {
@@ -132,7 +133,13 @@ async function fetchFile(
           signal: context.signal,
         })
       : uploaded(context, upload);
-  if (answer === 'unchanged') return before!;
+  if (answer === 'unchanged') {
+    if (before !== undefined) return before;
+    throw new TareError(
+      'Unavailable',
+      `failed to GET ${withoutPassword(url)}: it is said to be unchanged, but never came`,
+    );
+  }
   const key = `build-${id}`;
   await parts.layers.remove(key);
   await parts.layers.prepare(key, [], { isTransient: true, isBare: true });

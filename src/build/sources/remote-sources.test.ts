@@ -92,11 +92,13 @@ test('what a server refuses, and where it leads, is told', async () => {
   const url = await serve((request, response) => {
     if (request.url === '/loop') response.writeHead(302, { location: '/loop' }).end();
     else if (request.url === '/file') response.writeHead(302, { location: 'file:///etc/passwd' }).end();
+    else if (request.url === '/same') response.writeHead(304).end();
     else response.writeHead(404).end();
   });
   await expect(fetched(`${url}/none`)).rejects.toThrow(/invalid response status 404/);
   await expect(fetched(`${url}/loop`)).rejects.toThrow(/redirects more than 10 times/);
   await expect(fetched(`${url}/file`)).rejects.toThrow(/want an http or https URL/);
+  await expect(fetched(`${url}/same`)).rejects.toThrow(/said to be unchanged, but never came/);
 });
 
 test('a secret goes to the server itself, and to nobody that it leads to', async () => {
@@ -203,6 +205,25 @@ test('the files of submodules are there, without anything of git', async () => {
   const { folder } = await checkedOut(url, '#main');
   expect(readdirSync(folder).sort()).toEqual(['.gitmodules', 'a', 'deep', 'sub']);
   expect(readdirSync(join(folder, 'deep/x')).sort()).toEqual(['a', 'sub']);
+});
+
+test('a submodule far away by ssh has neither keys nor settings of the engine’s own user', async () => {
+  const { url, work, git } = await startGit();
+  writeFileSync(join(work, '.gitmodules'), '[submodule "x"]\n\tpath = x\n\turl = ssh://git@host.invalid/x\n');
+  git('add', '.');
+  git('update-index', '--add', '--cacheinfo', `160000,${git('rev-parse', 'HEAD')},x`);
+  git('commit', '-qm', 'with a submodule');
+  const programs = join(parts.root, 'programs');
+  mkdirSync(programs);
+  writeFileSync(join(programs, 'ssh'), `#!/bin/sh\necho "$@" >> ${programs}/said\nexit 255\n`, { mode: 0o755 });
+  const { PATH = '' } = process.env;
+  process.env['PATH'] = `${programs}:${PATH}`;
+  onTestFinished(() => {
+    process.env['PATH'] = PATH;
+  });
+  await expect(checkedOut(url, '#main')).rejects.toThrow(/failed to fetch/);
+  for (const said of readFileSync(join(programs, 'said'), 'utf8').trim().split('\n'))
+    expect(said).toMatch(/^-F \/dev\/null -o IdentityFile=none .*git@host\.invalid/);
 });
 
 test('what a repository does not have is told, and what it plants does nothing', async () => {

@@ -235,14 +235,16 @@ async function credentialsOf(
   return { configuration: { [key]: `Authorization: Basic ${basic}` }, secrets: [token, basic] };
 }
 
-/** The client's agent under a socket of this build's, and hosts that ssh may believe. */
+/**
+ * The client's agent under a socket of this build's, and hosts that ssh may believe. Also where the remote itself is none of ssh's: its
+ * submodules may be.
+ */
 async function sshEnvironment(
-  { url, sshAgent, knownHosts }: Remote,
+  { sshAgent, knownHosts }: Remote,
   sessions: readonly BuildSession[],
   home: string,
   resources: AsyncDisposableStack,
 ): Promise<Record<string, string>> {
-  if (/^(https?|git):\/\//.test(url)) return {};
   const hosts = join(home, 'known_hosts');
   await writeFile(hosts, knownHosts ?? '', { mode: 0o600 });
   const trust = knownHosts === undefined ? 'accept-new' : 'yes';
