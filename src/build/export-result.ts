@@ -168,14 +168,26 @@ function resultsOf({ ref, refs, metadata }: FrontendResult): PlatformResult[] {
     const config = metadata.get(`containerimage.config/${id}`) ?? metadata.get('containerimage.config');
     const platform = platforms.get(id) ?? platformOfConfig(config);
     const platformID = id || [platform.os, platform.architecture, platform.variant].filter(Boolean).join('/');
+    // Folders and documents are called by it, also at the client.
+    if (!isPlatformID(platformID)) {
+      const text = JSON.stringify(platformID.slice(0, 100));
+      throw new TareError(
+        'InvalidArgument',
+        `the frontend's result has a platform ${text}: want one such as linux/amd64`,
+      );
+    }
     return { platformID, platform, ref: one, config };
   });
 }
 
+const isPlatformID = (text: string): boolean => /^(?!\.{1,2}$)[^\0-\x1f]{1,200}$/.test(text);
+
 function readPlatforms(metadata: ReadonlyMap<string, Uint8Array>): Map<string, ExportedPart['platform']> {
   const document = metadata.get('refs.platforms');
   if (document === undefined) return new Map();
-  const { Platforms: platforms = [] } = parse<PlatformsDocument>(document, 'refs.platforms');
+  const platforms = parse<PlatformsDocument | null>(document, 'refs.platforms')?.Platforms ?? [];
+  if (!Array.isArray(platforms) || !platforms.every((one) => typeof one?.ID === 'string' && isObject(one.Platform)))
+    throw new TareError('InvalidArgument', "the frontend's refs.platforms is no list of platforms");
   return new Map(
     platforms.map(({ ID, Platform: { os = 'linux', architecture = '', variant, ...rest } }) => [
       ID,
@@ -191,12 +203,12 @@ function readPlatforms(metadata: ReadonlyMap<string, Uint8Array>): Map<string, E
 function platformOfConfig(config: Uint8Array | undefined): ExportedPart['platform'] {
   const own = hostPlatform();
   if (config === undefined) return { os: own.os, architecture: own.architecture };
-  const { os, architecture, variant } = parse<{ os?: string; architecture?: string; variant?: string }>(
-    config,
-    'containerimage.config',
-  );
+  const said = parse<{ os?: string; architecture?: string; variant?: string } | null>(config, 'containerimage.config');
+  const { os, architecture, variant } = said ?? {};
   return { os: os || own.os, architecture: architecture || own.architecture, ...(variant ? { variant } : {}) };
 }
+
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
 
 function parse<T>(bytes: Uint8Array, key: string): T {
   try {

@@ -2,13 +2,14 @@ import { readSync } from 'node:fs';
 import { basename } from 'node:path';
 import { TareError } from '../errors/index.ts';
 import {
+  AT_FDCWD,
   fromByteString,
   O_DIRECTORY,
   O_NOFOLLOW,
-  O_NONBLOCK,
   O_PATH,
   O_RDONLY,
   OpenFile,
+  openAt,
   openAt2,
   readDirectory,
   readLinkAt,
@@ -41,9 +42,11 @@ export class TreeFiles implements AsyncDisposable {
 
   /** @throws {TareError} NotFound; InvalidArgument: no file, or larger than 16 MiB without a range */
   read(path: string, range?: { offset: number; length: number }): Uint8Array {
-    using file = this.#open(path, O_RDONLY | O_NONBLOCK);
-    const { type, sizeBytes } = statusOf(file.fd);
+    using found = this.#open(path, O_PATH);
+    const { type, sizeBytes } = statusOf(found.fd);
     if (type !== S_IFREG) throw new TareError('InvalidArgument', `${path} is not a regular file`);
+    // Only now: opening a pipe waits, and opening some devices has effects.
+    using file = new OpenFile(openAt(AT_FDCWD, `/proc/self/fd/${found.fd}`, O_RDONLY));
     const offset = Math.max(0, range?.offset ?? 0);
     const length = Math.max(0, Math.min(range?.length || sizeBytes, sizeBytes - offset));
     if (length > MAX_FILE_BYTES) {

@@ -133,6 +133,19 @@ const twoPlatforms = async (other: Record<string, string>): Promise<ExportSource
   return { ...first, parts: [...first.parts, ...second.parts], isMultiPlatform: true };
 };
 
+test('a client that asks for a pipe as if it were a file holds nobody up', async () => {
+  const layer = await lab.layer({ a: '1' });
+  execFileSync('mkfifo', [join(lab.layers.folder(layer), 'pipe')]);
+  const { session, ...context } = lab.context();
+  const sendFolder: typeof session.sendFolder = async (_, sent) => {
+    const entries = await Array.fromAsync(sent.entries);
+    expect(entries.map(({ path }) => path)).toEqual(['a', 'pipe']);
+    await Array.fromAsync(sent.read(1));
+  };
+  const asked = exporterFor(lab.parts, 'local')(resultOf([layer]), { ...context, session: { ...session, sendFolder } });
+  await expect(asked).rejects.toThrow('/pipe is no regular file');
+});
+
 test('two platforms have a folder each', async () => {
   await exporterFor(lab.parts, 'local')(await twoPlatforms({ a: '2' }), lab.context());
   expect([...lab.received.keys()]).toEqual([

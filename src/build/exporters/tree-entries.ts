@@ -98,8 +98,9 @@ function xattrsOf(fd: number, name: ByteString): Record<string, Uint8Array> | un
 /** The bytes of a regular file beneath a root. @throws {TareError} NotFound: it is none */
 export async function* fileBytes(rootFd: number, path: string): AsyncGenerator<Uint8Array, void, void> {
   const bytes = toByteString(path);
-  using file = openBeneathRoot(rootFd, bytes, O_RDONLY);
+  // Before it is opened: opening a pipe waits, and opening some devices has effects. Nothing changes in a tree.
   if (statusAt(rootFd, bytes).type !== S_IFREG) throw new TareError('NotFound', `/${path} is no regular file`);
+  using file = openBeneathRoot(rootFd, bytes, O_RDONLY);
   for (let offset = 0; ; ) {
     const piece = Buffer.allocUnsafe(PIECE_BYTES);
     const read = readSync(file.fd, piece, 0, piece.length, offset);

@@ -3,6 +3,7 @@ import { TareError } from '../../errors/index.ts';
 import { type gateway, type HostIP, HostIPSchema, type Meta, MetaSchema } from '../../protocol/index.ts';
 import type { RunningStep, StepContainer, StepProcess } from '../executor/step-container.ts';
 import type { BridgeRef, FrontendBridge } from '../frontend.ts';
+import { MAX_MOUNTS } from '../solver/graph.ts';
 
 /** Containers that one frontend may have at once. */
 const MAX_CONTAINERS = 64;
@@ -44,6 +45,8 @@ export class FrontendContainers implements AsyncDisposable {
 
   async #open(request: gateway.NewContainerRequest, find: (id: string) => BridgeRef): Promise<Held> {
     const { Mounts, Network, hostname, extraHosts, platform } = request;
+    if (Mounts.length > MAX_MOUNTS)
+      throw new TareError('InvalidArgument', `a container with ${Mounts.length} mounts: at most ${MAX_MOUNTS}`);
     const mounts = Mounts.map((mount) => ({ mount, ref: mount.resultID === '' ? undefined : find(mount.resultID) }));
     const architecture = platform?.Architecture ?? '';
     const container = await this.#bridge.openContainer({ mounts, network: Network, architecture });

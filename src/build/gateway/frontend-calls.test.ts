@@ -27,6 +27,47 @@ test('a frontend asks only so often, and its names for what it asks are short', 
   expect(names[0]!.length).toBe(1_000);
 });
 
+test('a question that is given no name is called by a short one, whatever it asks for', async () => {
+  const names: string[] = [];
+  const resolveImageConfig: FrontendBridge['resolveImageConfig'] = async (ref, { logName }) => {
+    names.push(logName);
+    return { ref, digest: '', config: new Uint8Array() };
+  };
+  await using calls = new FrontendCalls(bridgeOf({ resolveImageConfig }));
+  const Ref = 'x'.repeat(100_000);
+  await calls.resolveImageConfig(create(gateway.ResolveImageConfigRequestSchema, { Ref }));
+  await calls.resolveSourceMeta(
+    create(gateway.ResolveSourceMetaRequestSchema, { Source: { identifier: `docker-image://${Ref}` } }),
+  );
+  expect(names.map(({ length }) => length)).toEqual([1_000, 1_000]);
+});
+
+test('a container has so many mounts at most', async () => {
+  await using calls = new FrontendCalls(bridgeOf({}));
+  const Mounts = Array.from({ length: 1_001 }, () => ({ dest: '/m' }));
+  const request = create(gateway.NewContainerRequestSchema, { ContainerID: 'c', Mounts });
+  await expect(calls.newContainer(request)).rejects.toThrow('a container with 1001 mounts: at most 1000');
+});
+
+test('what a frontend says beside a definition counts as well, for the build keeps it', async () => {
+  const solve: FrontendBridge['solve'] = async () => ({
+    refs: new Map(),
+    metadata: new Map(),
+    attestations: new Map(),
+  });
+  await using calls = new FrontendCalls(bridgeOf({ solve }));
+  const text = 'x'.repeat(8 << 20);
+  const metadata = { one: { description: { 'llb.customname': text } } };
+  const requests = [
+    create(gateway.SolveRequestSchema, { Definition: { metadata } }),
+    create(gateway.SolveRequestSchema, { Frontend: 'dockerfile.v0', FrontendOpt: { text } }),
+  ];
+  const ask = async () => {
+    for (let asked = 0; asked < 40; asked += 1) await calls.solve(requests[asked % 2]!);
+  };
+  await expect(ask()).rejects.toThrow(/over \d+ bytes of definitions/);
+});
+
 test('a frontend that holds as much as it may solves nothing more, which the build would keep', async () => {
   let solved = 0;
   const solve: FrontendBridge['solve'] = async () => {

@@ -1,4 +1,4 @@
-import { create } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { kindOf, messageOf, TareError } from '../../errors/index.ts';
 import { gateway, goModeOf, PlatformSchema, SourceOpSchema, stat, worker } from '../../protocol/index.ts';
 import { failedStepOf } from '../executor/failed-step.ts';
@@ -11,9 +11,9 @@ import { execProcess } from './exec-process.ts';
 import { resultMessage, resultOf } from './results.ts';
 import { solveDetail } from './solve-detail.ts';
 
-/** References that one frontend may hold, and what their definitions may weigh. */
+/** References that one frontend may hold, and what it may say, with what it gets, of what is to be solved: the build keeps all of it. */
 const MAX_REFS = 10_000;
-const MAX_DEFINITION_BYTES = 256 << 20;
+const MAX_SOLVED_BYTES = 256 << 20;
 /** Questions of one frontend that leave something with the build: what is shown of them, and what they looked at. */
 const MAX_QUESTIONS = 20_000;
 /** Of the name that a frontend gives its question; it is shown, and kept with the build. */
@@ -33,7 +33,7 @@ export class FrontendCalls implements AsyncDisposable {
   readonly #containers: FrontendContainers;
   /** The frontend has said how it ended. */
   hasReturned = false;
-  #definitionBytes = 0;
+  #solvedBytes = 0;
   #warnings = 0;
   #questions = 0;
   readonly #return: { resolve(result: FrontendResult): void; reject(error: unknown): void };
@@ -75,7 +75,8 @@ export class FrontendCalls implements AsyncDisposable {
       request.ResolverType === 1
         ? { sessionID: request.SessionID || this.#bridge.sessionID, storeID: request.StoreID }
         : undefined;
-    const { ref, digest, config } = await this.#bridge.resolveImageConfig(request.Ref, questionOf(request, store));
+    const question = questionOf(request.Ref, request, store);
+    const { ref, digest, config } = await this.#bridge.resolveImageConfig(request.Ref, question);
     return create(gateway.ResolveImageConfigResponseSchema, { Ref: ref, Digest: digest, Config: config });
   }
 
@@ -93,7 +94,7 @@ export class FrontendCalls implements AsyncDisposable {
             storeID: attrs['oci.store'] ?? '',
           }
         : undefined;
-    const answer = await this.#bridge.resolveImageConfig(ref, questionOf(request, store));
+    const answer = await this.#bridge.resolveImageConfig(ref, questionOf(ref, request, store));
     return create(gateway.ResolveSourceMetaResponseSchema, {
       Source: create(SourceOpSchema, { identifier: `${scheme}://${answer.ref}`, attrs }),
       Image: { Digest: answer.digest, Config: answer.config },
@@ -102,6 +103,7 @@ export class FrontendCalls implements AsyncDisposable {
 
   async solve(request: gateway.SolveRequest): Promise<gateway.SolveResponse> {
     this.#count();
+    this.#solvedBytes += toBinary(gateway.SolveRequestSchema, request).length;
     this.#requireRoom();
     const asked = this.#bridge.solve({
       ...(request.Definition && { definition: request.Definition }),
@@ -225,7 +227,7 @@ export class FrontendCalls implements AsyncDisposable {
 
   #keep(ref: BridgeRef): BridgeRef {
     if (this.#refs.has(ref.id)) return ref;
-    this.#definitionBytes += (ref.definition?.def ?? []).reduce((sum, { length }) => sum + length, 0);
+    this.#solvedBytes += (ref.definition?.def ?? []).reduce((sum, { length }) => sum + length, 0);
     this.#requireRoom();
     this.#refs.set(ref.id, ref);
     return ref;
@@ -235,8 +237,11 @@ export class FrontendCalls implements AsyncDisposable {
   #requireRoom(): void {
     if (this.#refs.size >= MAX_REFS)
       throw new TareError('InvalidArgument', `a frontend that holds more than ${MAX_REFS} results`);
-    if (this.#definitionBytes > MAX_DEFINITION_BYTES)
-      throw new TareError('InvalidArgument', `a frontend that holds definitions of over ${MAX_DEFINITION_BYTES} bytes`);
+    if (this.#solvedBytes > MAX_SOLVED_BYTES)
+      throw new TareError(
+        'InvalidArgument',
+        `a frontend that has over ${MAX_SOLVED_BYTES} bytes of definitions solved`,
+      );
   }
 
   #count(): void {
@@ -265,6 +270,7 @@ function plain(message: gateway.Result, { allowResultArrayRef }: gateway.SolveRe
 }
 
 function questionOf(
+  ref: string,
   {
     Platform: platform,
     ResolveMode,
@@ -283,7 +289,7 @@ function questionOf(
         ...(platform.OSVersion !== '' && { osVersion: platform.OSVersion }),
       },
     }),
-    logName: LogName.slice(0, MAX_NAME),
+    logName: (LogName || `resolve image config for ${ref}`).slice(0, MAX_NAME),
     sourcePolicies,
     ...(store && { store }),
   };

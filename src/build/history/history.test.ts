@@ -86,6 +86,17 @@ describe('the history of builds', () => {
     expect(reports).toEqual([]);
   });
 
+  test('warnings that each bear a large file are told as far as there is room', async () => {
+    const history = open();
+    const source = { filename: 'Dockerfile', data: Buffer.alloc(1 << 20) };
+    const warning = { vertex: 'sha256:a', level: 1, short: 'short', detail: [], ranges: [], source };
+    await history.record(request('loud'), nothing, nothing, async (tell) => {
+      for (let said = 0; said < 100; said += 1) tell({ warnings: [warning] });
+      return result;
+    });
+    expect(await records(history)).toMatchObject([{ Ref: 'loud', numWarnings: 7 }]);
+  });
+
   test('a build is on record while it runs and after, with counts and its log', async () => {
     const history = open();
     const { promise: gate, resolve: end } = Promise.withResolvers<void>();

@@ -6,8 +6,10 @@ const BATCH_MS = 100;
 const MAX_LOG_BYTES = 8 << 20;
 /** Output that is kept for those who come later. */
 const MAX_KEPT_LOG_BYTES = 2 << 20;
-/** Warnings are for people. */
+/** Warnings of a build that are told: they are for people, and each may bear a whole file. Go's clients take 16 MiB at once. */
 const MAX_WARNINGS = 10_000;
+const MAX_WARNING_BYTES = 8 << 20;
+const RANGE_BYTES = 20;
 
 /**
  * Progress that waits for one watcher. Of each counted part only the newest state is worth telling, and of a vertex that of each stretch of
@@ -36,7 +38,7 @@ class Pending {
       this.#logs.push(log);
       this.#logBytes += log.bytes.length;
     }
-    for (const warning of warnings) if (this.#warnings.length < MAX_WARNINGS) this.#warnings.push(warning);
+    this.#warnings.push(...warnings);
     if (this.#logBytes <= this.#maxLogBytes) return;
     let dropped = 0;
     while (this.#logBytes > this.#maxLogBytes && dropped < this.#logs.length - 1)
@@ -69,13 +71,25 @@ export class StatusFeed {
   readonly #kept = new Pending(MAX_KEPT_LOG_BYTES);
   readonly #watchers = new Set<{ pending: Pending; wake(): void }>();
   #isOver = false;
+  #warnings = 0;
+  #warningBytes = 0;
 
   tell(progress: BuildProgress): void {
-    this.#kept.add(progress);
+    const { warnings = [] } = progress;
+    const told = warnings.length === 0 ? progress : { ...progress, warnings: warnings.filter((one) => this.#has(one)) };
+    this.#kept.add(told);
     for (const watcher of this.#watchers) {
-      watcher.pending.add(progress);
+      watcher.pending.add(told);
       watcher.wake();
     }
+  }
+
+  /** Whether there is room for a warning. */
+  #has({ short, detail, source, ranges }: VertexWarning): boolean {
+    const text = detail.reduce((sum, line) => sum + line.length, short.length);
+    this.#warningBytes += text + (source?.data.length ?? 0) + ranges.length * RANGE_BYTES;
+    this.#warnings += 1;
+    return this.#warnings <= MAX_WARNINGS && this.#warningBytes <= MAX_WARNING_BYTES;
   }
 
   /** Nothing more comes. */
