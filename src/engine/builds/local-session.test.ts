@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -14,6 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import type { FolderFilter, SentEntry, SentFolder } from '../../build/index.ts';
+import { mount, unmount } from '../../linux/index.ts';
 import { digestOf } from '../../storage/index.ts';
 import { openLocalSession } from './local-session.ts';
 import type { SessionOptions } from './session-options.ts';
@@ -52,6 +54,26 @@ test('a folder is walked in the order of its bytes, as root owns it', async () =
   expect(entries[0]).toMatchObject({ mode: 0o100640, uid: 0, gid: 0, sizeBytes: 1 });
   expect(entries[6]).toMatchObject({ mode: 0o120777, linkname: 'b/c' });
   expect(entries[7]).toMatchObject({ linkname: 'a' });
+});
+
+test('files of two file systems are not one for the number that they have there', async () => {
+  using mounts = new DisposableStack();
+  for (const name of ['one', 'two']) {
+    const folder = join(root, name);
+    mkdirSync(folder);
+    mount('tmpfs', folder, 'tmpfs', 0);
+    mounts.defer(() => unmount(folder));
+    writeFileSync(join(folder, 'f'), name);
+    linkSync(join(folder, 'f'), join(folder, 'g'));
+  }
+  expect(statSync(join(root, 'one/f')).ino).toBe(statSync(join(root, 'two/f')).ino);
+  const links = (await sent({})).map(({ path, linkname }) => [path, linkname]);
+  expect(links.filter(([path]) => path!.includes('/'))).toEqual([
+    ['one/f', undefined],
+    ['one/g', 'one/f'],
+    ['two/f', undefined],
+    ['two/g', 'two/f'],
+  ]);
 });
 
 test.each<{ filter: FolderFilter; want: string[] }>([

@@ -29,7 +29,6 @@ import {
   openAt2,
   RESOLVE_BENEATH,
   RESOLVE_NO_SYMLINKS,
-  S_IFDIR,
   S_IFLNK,
   S_IFREG,
   SyscallError,
@@ -282,6 +281,3 @@ function explained(error: unknown, path: ByteString): unknown {
       return error;
   }
 }
-
-/** Whether a type is made by `node`. */
-export const isNode = (type: number): boolean => type !== S_IFREG && type !== S_IFDIR;

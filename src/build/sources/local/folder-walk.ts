@@ -72,8 +72,8 @@ class Walk implements Disposable {
   readonly #includeHeads: readonly { head: string; isWhole: boolean }[];
   readonly #exclude: PatternMatcher | undefined;
   readonly #way: WalkedFolder[] = [];
-  /** The first name of each file with several. */
-  readonly #links = new Map<bigint, string>();
+  /** The first name of each file with several, by file system and inode. */
+  readonly #links = new Map<string, string>();
   #batch: PackedEntry[] = [];
   /** Names that were looked at since the last batch. */
   #steps = 0;
@@ -210,10 +210,11 @@ class Walk implements Disposable {
   }
 
   /** Of a file with several names, if it is not this one. */
-  #firstName(path: string, { type, links, inode }: FileStatus): string | undefined {
+  #firstName(path: string, { type, links, inode, fileSystem }: FileStatus): string | undefined {
     if (type !== S_IFREG || links < 2) return undefined;
-    const first = this.#links.get(inode);
-    if (first === undefined) this.#links.set(inode, path);
+    const file = `${fileSystem} ${inode}`;
+    const first = this.#links.get(file);
+    if (first === undefined) this.#links.set(file, path);
     return first;
   }
 
