@@ -22,10 +22,6 @@ const localPattern = /^local:[0-9a-f]{32}$/;
 /** A name that no layer has. */
 export const newLocalLayer = (): LocalLayer => `local:${randomBytes(16).toString('hex')}` as LocalLayer;
 export const isLocalLayer = (name: string): name is LocalLayer => localPattern.test(name);
-/** @throws {TareError} InvalidArgument */
-export function parseLayerName(text: unknown): LayerName {
-  return typeof text === 'string' && isLocalLayer(text) ? text : parse<DiffID>(text, 'layer');
-}
 
 function parse<T>(text: unknown, what: string): T {
   if (typeof text === 'string' && pattern.test(text)) return text as T;

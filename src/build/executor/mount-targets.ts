@@ -4,7 +4,6 @@ import {
   AT_FDCWD,
   changeOwnerAt,
   changeTimesAt,
-  type FileStatus,
   fromByteString,
   makeDirectoryAt,
   O_DIRECTORY,
@@ -186,14 +185,3 @@ export function openInRoot(root: string, path: string, flags = O_PATH): OpenFile
 
 /** The path in a root, without links, of what is open. */
 const placeOf = (fd: number, root: string): string => readlinkSync(`/proc/self/fd/${fd}`).slice(root.length) || '/';
-
-/** @returns undefined: there is nothing */
-export function statusInRoot(root: string, path: string): FileStatus | undefined {
-  try {
-    using file = openInRoot(root, path);
-    return statusOf(file.fd);
-  } catch (error) {
-    if (error instanceof SyscallError) return undefined;
-    throw error;
-  }
-}

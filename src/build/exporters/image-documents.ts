@@ -1,4 +1,4 @@
-import { isIndexType, mediaTypes } from '../../image/index.ts';
+import { mediaTypes } from '../../image/index.ts';
 import type { ContentStore, Descriptor, Platform } from '../../storage/index.ts';
 import { digestOf } from '../../storage/index.ts';
 import type { ExportedPart } from '../exporter.ts';
@@ -122,9 +122,3 @@ export function platformOf({ platform }: Pick<ExportedPart, 'platform'>): Platfo
 export async function store(content: Pick<ContentStore, 'put'>, documents: readonly ImageDocument[]): Promise<void> {
   for (const { bytes } of documents) await content.put(bytes);
 }
-
-/** What clients show of a result, in order: what lists goes last. */
-export const kindOfDocument = ({ mediaType, annotations }: Descriptor): string => {
-  if (isIndexType(mediaType)) return 'manifest list';
-  return annotations?.[referenceKeys.type] === undefined ? 'manifest' : 'attestation manifest';
-};
