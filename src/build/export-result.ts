@@ -1,5 +1,5 @@
 import { TareError } from '../errors/index.ts';
-import { hostPlatform } from '../image/index.ts';
+import { hostPlatform, parseGoBoolean } from '../image/index.ts';
 import type { LayerName } from '../storage/index.ts';
 import type { Attester } from './attestations/attested.ts';
 import { type BridgeContext, SolvedRef, shownAs } from './bridge.ts';
@@ -47,8 +47,7 @@ const INLINE_ARGUMENT = 'build-arg:BUILDKIT_INLINE_CACHE';
  */
 export function readCacheExports({ cacheExports, frontendOptions = {} }: BuildRequest): readonly CacheExport[] {
   const asked = cacheExports.map(readCacheExport);
-  const argument = frontendOptions[INLINE_ARGUMENT] ?? '';
-  const isAsked = ['1', 't', 'T', 'TRUE', 'true', 'True'].includes(argument);
+  const isAsked = parseGoBoolean(frontendOptions[INLINE_ARGUMENT] ?? '') === true;
   if (!isAsked || asked.some(({ type }) => type === 'inline')) return asked;
   return [...asked, readCacheExport({ type: 'inline', attributes: {} })];
 }

@@ -8,6 +8,7 @@ export { type BlockCompression, compressedBlocks } from './compressed-blocks.ts'
 export * from './config.ts';
 export { Downloads } from './downloads.ts';
 export { compileGlob } from './glob.ts';
+export { parseGoBoolean } from './go-boolean.ts';
 export * from './import.ts';
 export * from './instructions/index.ts';
 export * from './load.ts';

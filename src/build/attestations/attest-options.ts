@@ -1,4 +1,5 @@
 import { TareError } from '../../errors/index.ts';
+import { parseGoBoolean } from '../../image/index.ts';
 import { commaFields } from '../dockerfile/comma-fields.ts';
 
 export type AttestationName = 'provenance' | 'sbom';
@@ -25,8 +26,6 @@ export interface SbomOptions {
 
 type Options = Readonly<Record<string, string>>;
 const invalid = (message: string) => new TareError('InvalidArgument', message);
-const trueWords = ['1', 't', 'T', 'TRUE', 'true', 'True'];
-const falseWords = ['0', 'f', 'F', 'FALSE', 'false', 'False'];
 
 /**
  * Options of the attestation `attest:NAME`, or of the build argument `BUILDKIT_ATTEST_NAME`.
@@ -43,8 +42,9 @@ function fieldsOf(options: Options, name: AttestationName): Map<string, string> 
     }),
   );
   const [first] = fields.keys();
-  if (first !== undefined && falseWords.includes(first)) return undefined;
-  if (first !== undefined && trueWords.includes(first)) fields.delete(first);
+  const isWanted = first === undefined ? undefined : parseGoBoolean(first);
+  if (isWanted === false) return undefined;
+  if (isWanted === true) fields.delete(first!);
   if (flag(fields, 'disabled', name)) return undefined;
   fields.delete('disabled');
   fields.delete('type');
@@ -53,8 +53,9 @@ function fieldsOf(options: Options, name: AttestationName): Map<string, string> 
 
 function flag(fields: ReadonlyMap<string, string>, key: string, name: AttestationName): boolean {
   const text = fields.get(key);
-  if (text === undefined || falseWords.includes(text)) return false;
-  if (text === '' || trueWords.includes(text)) return true;
+  if (text === undefined) return false;
+  const isSet = text === '' ? true : parseGoBoolean(text);
+  if (isSet !== undefined) return isSet;
   throw invalid(`attest:${name}: invalid ${key} ${JSON.stringify(text.slice(0, 40))}: want true or false`);
 }
 

@@ -1,11 +1,12 @@
 import { posix } from 'node:path';
 import { kindOf, messageOf, TareError } from '../../errors/index.ts';
+import { parseGoBoolean } from '../../image/index.ts';
 import type { Definition } from '../../protocol/index.ts';
 import type { BridgeRef, FrontendBridge } from '../frontend.ts';
 import * as llb from '../llb/index.ts';
 import { gitOutput, parseGitAddress } from './git-address.ts';
 import { parseIgnoreFile } from './ignore-file.ts';
-import { type FrontendOptions, readBoolean } from './options.ts';
+import type { FrontendOptions } from './options.ts';
 import { MAX_FILE_BYTES } from './parse/index.ts';
 
 const DOCKERFILE = 'Dockerfile';
@@ -51,7 +52,7 @@ export class BuildContext {
     const isForced = options['dockerfilekey'] !== undefined;
     const repository = parseGitAddress(address);
     if (repository !== undefined) {
-      const keeps = readBoolean(options['build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR'] ?? '') ?? false;
+      const keeps = parseGoBoolean(options['build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR'] ?? '') ?? false;
       const tree = gitOutput(repository, keeps || repository.keepsGitDirectory === true, {
         name: `[internal] load git source ${address}`,
       });

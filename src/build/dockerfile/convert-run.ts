@@ -5,7 +5,7 @@ import * as llb from '../llb/index.ts';
 import { type Conversion, notesOf, operationPlatformOf, platformOf } from './conversion.ts';
 import { record } from './image-document.ts';
 import { agentOf, isOwned, ownedFolder, secretOf } from './mount-words.ts';
-import { chompTabs, type Mount, type RunInstruction, readMount } from './parse/index.ts';
+import { chompTabs, hereDocumentIn, type Mount, type RunInstruction, readMount } from './parse/index.ts';
 import type { Command, StageBuild } from './stage.ts';
 import { stepName, withUpperKeyword } from './step-name.ts';
 
@@ -83,7 +83,7 @@ function scriptOf(stage: StageBuild, instruction: RunInstruction): Script {
   const line = words[0] ?? '';
   const [first] = hereDocuments;
   if (first === undefined) return { args: withShell(stage, words), shown };
-  if (!isHereDocumentAlone(line) || hereDocuments.length > 1) {
+  if (hereDocumentIn(line) === undefined) {
     // The shell reads them itself.
     const bodies = hereDocuments.map(({ content, name }) => `\n${content}${name}`).join('');
     return { args: withShell(stage, [line + bodies]), shown };
@@ -104,8 +104,6 @@ function scriptOf(stage: StageBuild, instruction: RunInstruction): Script {
     mount: { target: PIPES, source: file, selector: '/', isReadOnly: true },
   };
 }
-
-const isHereDocumentAlone = (line: string): boolean => /^\s*\d*<<-?(?:"[^"]*"|'[^']*'|[^\s<"']+)\s*$/.test(line);
 
 function summaryOf(document: string): string {
   const lines = document.trim().split(/\r?\n/);

@@ -1,6 +1,5 @@
-import { expandWord } from '../../image/index.ts';
-import type { Platform } from '../../storage/index.ts';
-import { PatternMatcher } from '../../storage/index.ts';
+import { expandWord, parseGoBoolean } from '../../image/index.ts';
+import { PatternMatcher, type Platform } from '../../storage/index.ts';
 import type { FrontendBridge, ImageConfigAnswer } from '../frontend.ts';
 import * as llb from '../llb/index.ts';
 import { BaseImages, pathsTaken } from './base-image.ts';
@@ -21,9 +20,8 @@ import { convertSetting, directoryOf } from './convert-settings.ts';
 import { defaultPath, emptyImage, type ImageDocument, platformOf, variablesOf } from './image-document.ts';
 import { at, atLater } from './located.ts';
 import { NamedContexts } from './named-context.ts';
-import { type FrontendOptions, readBoolean } from './options.ts';
-import type { Dockerfile } from './parse/index.ts';
-import { parseTrigger } from './parse/index.ts';
+import type { FrontendOptions } from './options.ts';
+import { type Dockerfile, parseTrigger } from './parse/index.ts';
 import { platformArgs } from './platforms.ts';
 import { type Command, inherit, reachable, type StageBuild, setEnv } from './stage.ts';
 import { StageGraph } from './stage-graph.ts';
@@ -309,7 +307,7 @@ function finish(
 
 function isScanned(stage: StageBuild, name: string): boolean {
   const value = stage.buildArgs.findLast(({ key }) => key === name)?.value ?? '';
-  return readBoolean(value) ?? value.split(',').includes(stage.label);
+  return parseGoBoolean(value) ?? value.split(',').includes(stage.label);
 }
 
 /** The client's proxies, which commands see and cache keys do not. */

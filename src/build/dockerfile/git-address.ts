@@ -1,6 +1,6 @@
 import { TareError } from '../../errors/index.ts';
+import { parseGoBoolean } from '../../image/index.ts';
 import * as llb from '../llb/index.ts';
-import { readBoolean } from './options.ts';
 
 /** A repository, and what of it, as one address says it: `https://host/a.git?tag=v1#ref:folder`. */
 export interface GitAddress {
@@ -93,7 +93,7 @@ function decoded(text: string): string {
 
 function readQuery(address: GitAddress, query: URLSearchParams, text: string): void {
   const flag = (key: string, value: string): boolean => {
-    const is = value === '' ? true : readBoolean(value);
+    const is = value === '' ? true : parseGoBoolean(value);
     if (is === undefined) throw invalid(text, `invalid ${key} value: ${JSON.stringify(value)}: want true or false`);
     return is;
   };

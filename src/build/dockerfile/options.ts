@@ -4,6 +4,7 @@ import {
   canonical,
   formatPlatform,
   normalized,
+  parseGoBoolean,
   parsePlatform,
   parseReference,
   withDefaultTag,
@@ -85,19 +86,12 @@ export function readOptions(bridge: Pick<FrontendBridge, 'options' | 'platforms'
   };
 }
 
-export function withPrefix(options: Readonly<Record<string, string>>, prefix: string): Map<string, string> {
+function withPrefix(options: Readonly<Record<string, string>>, prefix: string): Map<string, string> {
   return new Map(
     Object.entries(options).flatMap(([key, value]) =>
       key.startsWith(prefix) ? [[key.slice(prefix.length), value] as const] : [],
     ),
   );
-}
-
-/** Go's strconv.ParseBool. @returns undefined: neither */
-export function readBoolean(text: string): boolean | undefined {
-  if (['1', 't', 'T', 'TRUE', 'true', 'True'].includes(text)) return true;
-  if (['0', 'f', 'F', 'FALSE', 'false', 'False'].includes(text)) return false;
-  return undefined;
 }
 
 const list = (key: string, text: string): string[] => (text === '' ? [] : commaFields(text, key));
@@ -116,7 +110,7 @@ function readPlatforms(text: string): Platform[] {
 
 function readMultiPlatform(text: string, count: number): boolean {
   if (text === '') return count > 1;
-  const value = readBoolean(text);
+  const value = parseGoBoolean(text);
   if (value === undefined) throw invalid(`invalid boolean value for multi-platform: ${text}: want true or false`);
   if (!value && count > 1) {
     throw invalid('conflicting config: returning multiple target platforms is not allowed');

@@ -1,5 +1,6 @@
 import type { LineRange } from '../progress.ts';
 import type { Converted } from './convert.ts';
+import { agentOf, secretOf } from './mount-words.ts';
 import type { Dockerfile } from './parse/index.ts';
 
 /** A place as BuildKit's JSON has it. */
@@ -61,8 +62,7 @@ export function outlineOf(dockerfile: Dockerfile, converted: Converted): Outline
       } else if (instruction.kind === 'run') {
         for (const mount of stage.mountsOf.get(instruction) ?? []) {
           if (mount.type !== 'secret' && mount.type !== 'ssh') continue;
-          const name =
-            mount.id || mount.source || (mount.type === 'ssh' ? 'default' : mount.target.replace(/^.*\//, ''));
+          const name = mount.type === 'ssh' ? agentOf(mount).id || 'default' : secretOf(mount).id;
           if (!isFirst(mount.type, name)) continue;
           const entry = {
             name,

@@ -1,7 +1,6 @@
 import { TareError } from '../../errors/index.ts';
+import { parseGoBoolean } from '../../image/index.ts';
 
-const trueWords = new Set(['1', 't', 'T', 'TRUE', 'true', 'True']);
-const falseWords = new Set(['0', 'f', 'F', 'FALSE', 'false', 'False']);
 /** A client's text is shown, but not at any length. */
 const MAX_SHOWN = 80;
 
@@ -30,8 +29,8 @@ export class Attributes {
     this.#read.add(key);
     const text = this.#values.get(key);
     if (text === undefined) return fallback;
-    if (text === '' || trueWords.has(text)) return true;
-    if (falseWords.has(text)) return false;
+    const isSet = text === '' ? true : parseGoBoolean(text);
+    if (isSet !== undefined) return isSet;
     throw this.wrong(key, 'true or false');
   }
 

@@ -1,5 +1,12 @@
 import { TareError } from '../../errors/index.ts';
-import { canonical, formatPlatform, hostPlatform, parseReference, withDefaultTag } from '../../image/index.ts';
+import {
+  canonical,
+  formatPlatform,
+  hostPlatform,
+  parseGoBoolean,
+  parseReference,
+  withDefaultTag,
+} from '../../image/index.ts';
 import { NetMode } from '../../protocol/index.ts';
 import type { FrontendBridge } from '../frontend.ts';
 import * as llb from '../llb/index.ts';
@@ -48,7 +55,7 @@ export async function frontendImage(bridge: FrontendBridge): Promise<FrontendIma
     args: config.Entrypoint ?? ['/run'],
     env: config.Env ?? [],
     cwd: config.WorkingDir || '/',
-    network: isTrue(labels[NETWORK_LABEL]) ? NetMode.NONE : NetMode.UNSET,
+    network: parseGoBoolean(labels[NETWORK_LABEL] ?? '') === true ? NetMode.NONE : NetMode.UNSET,
   };
 }
 
@@ -104,5 +111,3 @@ const namesIn = (text: string): string[] =>
     .split(',')
     .map((one) => one.split('+', 1)[0]!)
     .filter((one) => one !== '');
-
-const isTrue = (text: string | undefined): boolean => /^(1|t|true)$/i.test(text ?? '');

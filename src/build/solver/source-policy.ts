@@ -20,8 +20,8 @@ interface Rule {
 }
 
 /**
- * What clients say of the sources of a build: it puts a source into another one's place, or denies it (Forbidden). The rules of a policy are asked in their order and the last one that denies or allows
- * decides; each policy can deny.
+ * What clients say of the sources of a build: it puts a source into another one's place, or denies it (Forbidden). The rules of a policy
+ * are asked in their order and the last one that denies or allows decides; each policy can deny.
  *
  * @throws {TareError} InvalidArgument: a rule that is not understood, which must not be passed over
  */

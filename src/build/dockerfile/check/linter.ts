@@ -1,4 +1,5 @@
 import { TareError } from '../../../errors/index.ts';
+import { parseGoBoolean } from '../../../image/index.ts';
 import type { LineRange } from '../../progress.ts';
 import { SourceError } from '../../source-error.ts';
 import { DirectiveReader } from '../parse/directives.ts';
@@ -48,8 +49,8 @@ function namesIn(value: string): ReadonlySet<string> | 'all' {
 }
 
 function booleanIn(part: string, value: string): boolean {
-  if (/^(1|t|true)$/i.test(value)) return true;
-  if (/^(0|f|false)$/i.test(value)) return false;
+  const is = parseGoBoolean(value);
+  if (is !== undefined) return is;
   throw broken(`failed to parse check option ${JSON.stringify(part)}: ${JSON.stringify(value)} is no boolean`);
 }
 

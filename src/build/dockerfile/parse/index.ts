@@ -1,5 +1,5 @@
 export { detectSyntax, type Syntax } from './directives.ts';
-export { chompTabs } from './here-document.ts';
+export { chompTabs, hereDocumentIn } from './here-document.ts';
 export type * from './instruction.ts';
 export { MAX_FILE_BYTES } from './limits.ts';
 export { parseDockerfile, parseTrigger } from './parse-dockerfile.ts';

@@ -1,5 +1,5 @@
 import { TareError } from '../../../errors/index.ts';
-import { suggestion, withSuggestion } from '../../../image/index.ts';
+import { parseGoBoolean, suggestion, withSuggestion } from '../../../image/index.ts';
 import { commaFields } from '../comma-fields.ts';
 import type { Mount, MountFlag } from './instruction.ts';
 
@@ -168,11 +168,11 @@ function oneOf<T extends string>(options: readonly T[], value: string, what: str
   throw broken(`unsupported ${what} ${JSON.stringify(value)}${hint}`);
 }
 
-/** As Go's strconv.ParseBool. */
+/** @throws {TareError} InvalidArgument: as Go reads booleans, it is none */
 export function booleanOf(key: string, value: string): boolean {
-  if (/^(1|t|T|true|TRUE|True)$/.test(value)) return true;
-  if (/^(0|f|F|false|FALSE|False)$/.test(value)) return false;
-  throw broken(`invalid value for ${key}: ${value}`);
+  const is = parseGoBoolean(value);
+  if (is === undefined) throw broken(`invalid value for ${key}: ${value}`);
+  return is;
 }
 
 function numberOf(key: string, value: string, base: 8 | 10): number {
