@@ -44,7 +44,7 @@ export async function collectUnlessHeld(
     let documents: Promise<Set<Digest>> | undefined;
     const gone: Digest[] = [];
     let settled: Promise<void> | undefined;
-    for await (const { digest } of parts.content.walk()) {
+    for (const digest of await parts.content.digests()) {
       if (blobs.has(digest)) continue;
       documents ??= ofDocuments(parts, images);
       if ((await documents).has(digest)) continue;

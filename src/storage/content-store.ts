@@ -27,6 +27,8 @@ export interface BlobReader {
   /** The committed blob's path, for a worker that reads it by itself. @throws {TareError} NotFound */
   path(digest: Digest): Promise<string>;
   walk(): AsyncIterable<BlobInfo>;
+  /** The names alone, for whoever would look at each blob for nothing else. */
+  digests(): Promise<readonly Digest[]>;
 }
 
 /** Blobs that can be made again at any time, and so are not stored before somebody reads them. */

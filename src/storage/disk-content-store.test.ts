@@ -25,6 +25,7 @@ test('a blob shows once it is committed, under its digest', async () => {
   const all = [];
   for await (const blob of store.walk()) all.push(blob.digest);
   expect(all).toEqual([digest]);
+  expect(await store.digests()).toEqual([digest]);
   await store.delete(digest);
   await store.delete(digest);
   await expect(store.info(digest)).rejects.toMatchObject({ kind: 'NotFound' });

@@ -133,8 +133,7 @@ class DiskContentStore implements ContentStore, Disposable {
   }
 
   async *walk(): AsyncGenerator<BlobInfo, void, void> {
-    for (const name of await readdir(this.#blobs)) {
-      const digest = `sha256:${name}` as Digest;
+    for (const digest of await this.digests()) {
       try {
         yield await this.info(digest);
       } catch (error) {
@@ -142,6 +141,10 @@ class DiskContentStore implements ContentStore, Disposable {
         if (!(error instanceof TareError && error.kind === 'NotFound')) throw error;
       }
     }
+  }
+
+  async digests(): Promise<readonly Digest[]> {
+    return (await readdir(this.#blobs)).map((name) => `sha256:${name}` as Digest);
   }
 
   async writer(expected: ExpectedBlob = {}): Promise<BlobWriter> {

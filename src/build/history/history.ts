@@ -204,7 +204,7 @@ export class History implements BuildHistory {
     const completed = async (outcome: { result: BuildResult } | { failure: unknown }) => {
       feed.end();
       record.CompletedAt = timestampFromMs(now());
-      await this.#complete(record, startMs, await writing, outcome, isCanceled());
+      await this.#complete(record, startMs, writing, outcome, isCanceled());
     };
     try {
       const result = await run();
@@ -236,7 +236,7 @@ export class History implements BuildHistory {
   async #complete(
     record: control.BuildHistoryRecord,
     startMs: number,
-    written: Written | undefined,
+    writing: Promise<Written | undefined>,
     outcome: { result: BuildResult } | { failure: unknown },
     isCanceled: boolean,
   ): Promise<void> {
@@ -249,11 +249,14 @@ export class History implements BuildHistory {
     };
     try {
       const failure = 'failure' in outcome ? statusOf(outcome.failure, isCanceled) : undefined;
-      if (failure !== undefined) {
+      const addFailure = async () => {
+        if (failure === undefined) return;
         record.externalError = await kept(ERROR_TYPE, toBinary(status.StatusSchema, failure));
         record.error = create(status.StatusSchema, { code: failure.code, message: failure.message });
-      }
-      if (written !== undefined) {
+      };
+      const addLog = async () => {
+        const written = await writing;
+        if (written === undefined) return;
         const { trace, steps, log } = written;
         const { digest, sizeBytes } = log;
         blobs.add(digest);
@@ -264,15 +267,19 @@ export class History implements BuildHistory {
         record.numCompletedSteps = steps.completed;
         record.numTotalSteps = steps.total;
         record.numWarnings = steps.warnings;
-      }
-      if ('result' in outcome) {
+      };
+      const addResult = async () => {
+        if (!('result' in outcome)) return;
         const { exporterResponse } = outcome.result;
         record.ExporterResponse = { ...exporterResponse };
         const result = await resultOf(content, record.Exporters, outcome.result);
         record.Result = result.info;
         for (const digest of result.documents) blobs.add(digest);
         await this.#addProvenance(record, outcome.result, kept);
-      }
+      };
+      // Side by side, for each waits for the disk; all of them, for who fails lets go of the content.
+      for (const added of await Promise.allSettled([addFailure(), addLog(), addResult()]))
+        if (added.status === 'rejected') throw added.reason;
       await db.write((tx) => putRecord(tx, record, blobs));
     } catch (error) {
       report(`recording the build ${record.Ref}`, error);

@@ -197,6 +197,17 @@ test('without comparing, all is asked for again', async () => {
   expect((await send([entryOf('a')], { attributes: { 'local.differ': 'none' } })).asked).toEqual(['a']);
 });
 
+test('without comparing, a folder on this machine is asked for what the kernel says has changed', async () => {
+  const attributes = { 'local.differ': 'none' };
+  const asked = async (kind: string, uid: number) =>
+    (await send([entryOf('a', { uid }), entryOf('b')], { attributes, kind })).asked;
+  expect(await asked('status', 0)).toEqual(['a', 'b']);
+  expect(await asked('status', 0)).toEqual([]);
+  expect(await asked('status', 1)).toEqual(['a']);
+  // By a client's word alone nothing is passed over.
+  for (let round = 0; round < 2; round += 1) expect(await asked('of a client', 1)).toEqual(['a', 'b']);
+});
+
 test('a second build at the same time gets a folder of its own, and one session the same', async () => {
   const first = await send([entryOf('a')], { keepsOpen: true });
   const second = await send([entryOf('a'), entryOf('b')], { keepsOpen: true });

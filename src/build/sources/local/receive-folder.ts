@@ -27,7 +27,7 @@ export interface ReceiveOptions {
   after: IndexWriter;
   /** Opens the folder for writing: called with the first change, so not at all when nothing has changed. */
   open(): Promise<FolderWriter>;
-  /** Take content anew whatever the entries say. */
+  /** Take content anew whatever a client says of it. */
   takesAll: boolean;
   signal: AbortSignal;
   onBytes(bytes: number): void;
@@ -114,7 +114,10 @@ class Receiving {
     this.#sent = sent;
     this.#options = options;
     const { before, takesAll } = options;
-    this.#mayMatch = before !== undefined && !takesAll && sent.packed?.kind === before.kind;
+    const kind = sent.packed?.kind;
+    // A client may say what it likes; what the kernel says of a file here has the time of its last change, which nobody can set.
+    const isBelieved = !takesAll || kind === 'status';
+    this.#mayMatch = before !== undefined && isBelieved && kind === before.kind;
   }
 
   async run(): Promise<Received> {
