@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
@@ -215,7 +214,6 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
       throw new TareError('Conflict', `layer ${layer} is ${diffID}, too, and can no longer be changed`);
     }
     const directory = this.#snapshots.path(key);
-    mkdirSync(directory, { mode: 0o700 });
     this.#snapshots.lend(key, this.#layers.life.id);
     await this.#driver.create(directory, { records: [{ implied: [], root }], paths: [] });
     await rmdir(this.#driver.written(directory));
@@ -273,8 +271,7 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     // Held until the record says which layers are in use, so that none of them is removed before.
     using _shared = await this.#useLock('shared');
     const stack = this.#layers.stack(parents, { isBare });
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    if (isTransient) this.#snapshots.lend(key, this.#layers.life.id);
+    this.#snapshots.make(key, isTransient ? this.#layers.life.id : undefined);
     await this.#driver.create(directory, stack);
     this.#snapshots.write(key, { parents, ...(isBare ? { isBare } : {}) });
   }

@@ -23,6 +23,7 @@ import {
 } from './digest.ts';
 import { openContentStore } from './disk-content-store.ts';
 import { openLayerStore } from './disk-layer-store.ts';
+import { killedAfter } from './killed.fixture.ts';
 import type { LayerStore } from './layer-store.ts';
 import { collect, file, folder, scratch, type TestEntry, tar } from './scratch.fixture.ts';
 import { listTree } from './tree-listing.fixture.ts';
@@ -328,6 +329,31 @@ export function localLayersContract(driver: 'overlay' | 'vfs'): void {
     expect(await digest(back)).toBe(before);
     await b.store.seal(back, b.content);
     await expect(b.store.thaw(back, 'again')).rejects.toMatchObject({ kind: 'Conflict' });
+  });
+
+  test(`${driver}: killed anywhere while a layer is changed, it is whole or gone`, async () => {
+    await using b = await bench();
+    const make = () => b.change([], (root) => writeFileSync(join(root, 'f'), 'whole'));
+    let layer = await make();
+    for (let changes = 0, isDone = false; !isDone; changes += 1) {
+      await using dying = await b.reopen();
+      {
+        using kill = killedAfter(changes);
+        await dying
+          .thaw(layer, 'again')
+          .then(() => dying.freeze('again'))
+          .catch(() => {});
+        isDone = !kill.isDead;
+      }
+      await dying[Symbol.asyncDispose]();
+      await b.store.reconcile(() => false);
+      expect(await b.store.snapshots(), `after ${changes} changes`).toEqual([]);
+      const left = await b.store.localLayers();
+      for (const one of left)
+        expect([...(await shown(b, [one])).keys()], `after ${changes} changes`).toEqual(['', 'f']);
+      expect(readdirSync(join(b.path, 'layers/ingest')), `after ${changes} changes`).toEqual([]);
+      layer = left[0] ?? (await make());
+    }
   });
 
   test(`${driver}: what was found of a layer's contents is remembered, and what is no answer is not`, async () => {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { TareError } from '../errors/index.ts';
@@ -21,8 +21,9 @@ const keyPattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/;
 /** In a hidden folder: where a tree is mounted. */
 export const SHOWN = 'shown';
 
-/** Snapshots being removed have a name that no key can have. */
+/** Snapshots being removed have a name that no key can have. What a store made for a moment has the store's id in it. */
 const REMOVING = '.removing-';
+const HIDDEN = /^\.removing-([0-9a-f]{24})-[0-9a-f]{16}$/;
 
 const isCode = (error: unknown, code: string): boolean => (error as { code?: unknown } | null)?.code === code;
 
@@ -77,9 +78,21 @@ export class SnapshotFolders {
     renameSync(`${path}.new`, path);
   }
 
-  /** Says which store a snapshot belongs to. */
+  /** Makes the folder of a snapshot, in the place of one that was never completed. @param maker the store that it belongs to */
+  make(key: string, maker: string | undefined): void {
+    if (maker === undefined) {
+      mkdirSync(this.path(key), { recursive: true, mode: 0o700 });
+      return;
+    }
+    this.remove(key);
+    this.lend(key, maker);
+  }
+
+  /** Makes the folder of a snapshot that belongs to a store: it never is there without saying so. */
   lend(key: string, maker: string): void {
-    writeFileSync(join(this.path(key), 'maker'), maker, { mode: 0o600 });
+    const draft = this.hidden(maker);
+    writeFileSync(join(draft, 'maker'), maker, { mode: 0o600 });
+    renameSync(draft, this.path(key));
   }
 
   /** The store that a snapshot belongs to; undefined: none, its owner has a record of it. */
@@ -94,14 +107,13 @@ export class SnapshotFolders {
 
   /** A folder that no key leads to, gone after a crash. @param maker the store that it belongs to */
   hidden(maker: string): string {
-    const path = this.#place();
+    const path = this.#place(`${maker}-`);
     mkdirSync(path, { mode: 0o700 });
-    writeFileSync(join(path, 'maker'), maker, { mode: 0o600 });
     return path;
   }
 
-  #place(): string {
-    return join(this.#directory, `${REMOVING}${randomBytes(8).toString('hex')}`);
+  #place(maker = ''): string {
+    return join(this.#directory, `${REMOVING}${maker}${randomBytes(8).toString('hex')}`);
   }
 
   /** Takes a snapshot out of sight. Its files go in the background, by `rest` at the latest. Repeating is safe. */
@@ -115,7 +127,6 @@ export class SnapshotFolders {
       throw error;
     }
     // Nobody waits for the files; what a crash leaves of them, `sweep` removes.
-    rmSync(join(hidden, 'maker'), { force: true });
     this.#emptying = this.#emptying.then(() => this.discard(hidden)).catch(() => {});
   }
 
@@ -131,7 +142,7 @@ export class SnapshotFolders {
     for (const name of await readdir(this.#directory)) {
       if (!name.startsWith(REMOVING)) continue;
       const path = join(this.#directory, name);
-      const maker = existsSync(join(path, 'maker')) ? readFileSync(join(path, 'maker'), 'utf8') : undefined;
+      const maker = HIDDEN.exec(name)?.[1];
       if (maker !== undefined && isAlive(maker)) continue;
       // Where a tree is shown for a moment, before its mount loses its place.
       while (unmountIfMounted(join(path, SHOWN)));

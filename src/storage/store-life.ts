@@ -26,9 +26,12 @@ export class StoreLife implements Disposable {
   }
 
   #begin(): string {
-    const id = randomBytes(12).toString('hex');
-    this.#lock = tryFlock(join(this.#directory, PREFIX + id));
-    return id;
+    // A sweep takes what nobody has locked, a mark too that was not locked yet.
+    for (;;) {
+      const id = randomBytes(12).toString('hex');
+      this.#lock = tryFlock(join(this.#directory, PREFIX + id));
+      if (this.#lock !== undefined) return id;
+    }
   }
 
   /** Whether the store of an id still lives, in this or another process. */

@@ -186,9 +186,10 @@ export class LayerFolders {
     this.#records.set(folderNameOf(name), record);
   }
 
-  async remove(name: LayerName): Promise<void> {
+  /** @param take moves what is still wanted out of the folder, once it is no layer any more */
+  async remove(name: LayerName, take?: (removed: string) => void): Promise<void> {
     this.forget(name);
-    await this.discard(this.folder(name));
+    await this.discard(this.folder(name), take);
   }
 
   forget(name: LayerName): void {
@@ -261,7 +262,7 @@ export class LayerFolders {
   }
 
   /** Takes a folder out of sight in one step, then removes it. No error when there is none. */
-  async discard(path: string): Promise<void> {
+  async discard(path: string, take?: (removed: string) => void): Promise<void> {
     const id = randomBytes(12).toString('hex');
     const removing = join(this.directory, 'removing', id);
     try {
@@ -273,6 +274,7 @@ export class LayerFolders {
     // A layer that counts as whole after the next boot, too: power must not bring back its name, and not its files.
     const isFolder = lstatSync(removing).isDirectory();
     if (isFolder && exists(join(removing, 'synced'))) await syncDirectory(this.directory);
+    take?.(removing);
     await this.#empty(id);
   }
 

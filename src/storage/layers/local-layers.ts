@@ -66,11 +66,12 @@ export class LocalLayers {
     return isPlaced ? name : undefined;
   }
 
-  /** Takes a layer's files back, to be changed. Nothing may stand on it. */
+  /** Takes a layer's files back, to be changed. Nothing may stand on it. A crash may leave neither it nor its files. */
   async release(name: LocalLayer, files: string): Promise<void> {
-    await rename(join(this.#folders.folder(name), 'diff'), files);
-    moveIfAny(join(this.#folders.folder(name), CONTENTS), join(dirname(files), CONTENTS));
-    await this.#folders.remove(name);
+    await this.#folders.remove(name, (removed) => {
+      renameSync(join(removed, 'diff'), files);
+      moveIfAny(join(removed, CONTENTS), join(dirname(files), CONTENTS));
+    });
   }
 
   /** The layer's diffID, also when its files were lost since. @returns undefined: it was never sealed */
