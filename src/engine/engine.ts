@@ -216,7 +216,7 @@ export class Engine implements EngineServices, AsyncDisposable {
       forgetExecs: (id) => execs.forgetExecs(id),
       wakeKeeper,
       reconcileImages: (isUsed) => images.reconcile(isUsed),
-      reconcileBuilds: () => reconcileBuilds(parts, images),
+      reconcileBuilds: (settling) => reconcileBuilds(settling, images),
       reconcileExecs: () => execs.reconcileExecs(),
       onError: report,
     };
@@ -235,7 +235,7 @@ export class Engine implements EngineServices, AsyncDisposable {
       createBuildService({
         ...{ parts, content, images, notice, asUser: options.asUser === true },
         settle: async () => {
-          if (parts.intents.abandoned().length > 0) await reconcile(parts);
+          if (parts.intents.isReconcileDue) await reconcile(parts);
         },
       }),
     );
@@ -265,7 +265,7 @@ export class Engine implements EngineServices, AsyncDisposable {
 
   async #begin(options: OpenOptions): Promise<void> {
     if (options.watchesExits === true) this.watchExits();
-    if (options.reconciles === true || this.#parts.intents.abandoned().length > 0) {
+    if (options.reconciles === true || this.#parts.intents.isReconcileDue) {
       await reconcile(this.#parts);
       await this.#parts.db.write((tx) => trimEvents(tx, this.config.events));
     } else {

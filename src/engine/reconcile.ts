@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { messageOf } from '../errors/index.ts';
 import { isFrozen, listCgroups, listPids, removeCgroup } from '../linux/index.ts';
 import { reconcileWorking } from './builds/working/reconcile-working.ts';
 import { isWorkingKey } from './builds/working/working-records.ts';
@@ -22,30 +23,50 @@ import { undoUnrecordedConnections } from './undo-connections.ts';
 /** What reconcile also needs: the parts with leftovers of their own. */
 export interface ReconcileParts extends EngineParts {
   reconcileImages(isUsed: (imageID: string) => boolean): Promise<void>;
-  reconcileBuilds(): Promise<void>;
+  /** @param settling told of what fails */
+  reconcileBuilds(settling: EngineParts): Promise<void>;
   reconcileExecs(): Promise<void>;
 }
 
 /**
  * Compares the records with what is, and finishes or undoes. Safe beside other processes: what one of them is working on
- * is locked and left to it.
+ * is locked and left to it. What fails is told once, and tried again by a later one.
  */
-export async function reconcile(parts: ReconcileParts): Promise<void> {
-  const abandoned = parts.intents.abandoned();
-  const attempt = async (subject: string, work: () => Promise<void>): Promise<void> => {
-    try {
-      await work();
-    } catch (error) {
-      parts.onError(subject, error);
-    }
+export async function reconcile(given: ReconcileParts): Promise<void> {
+  using reconciling = given.intents.beginReconcile();
+  const failures: string[] = [];
+  const onError = (subject: string, error: unknown): void => {
+    const failure = `${subject}: ${messageOf(error)}`;
+    failures.push(failure);
+    if (!reconciling.known.has(failure)) given.onError(subject, error);
   };
+  const isFirstOfBoot = await settleAll({ ...given, onError });
+  reconciling.end(failures);
+  if (isFirstOfBoot) await tried(given, 'restart policies', () => startByPolicy(given));
+}
+
+async function tried(
+  { onError }: Pick<EngineParts, 'onError'>,
+  subject: string,
+  work: () => Promise<void>,
+): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    onError(subject, error);
+  }
+}
+
+/** @returns whether the machine was started anew since an engine on these roots last looked */
+async function settleAll(parts: ReconcileParts): Promise<boolean> {
+  const attempt = (subject: string, work: () => Promise<void>) => tried(parts, subject, work);
   const isFirstOfBoot = await noteBoot(parts);
   // Before their status is compared with what is: to the records they are paused.
   await attempt('paused containers', () => resumeAbandoned(parts));
   for (const { id } of parts.store.all()) await attempt(`container ${id}`, () => reconcileContainer(parts, id));
   await attempt('execs', () => parts.reconcileExecs());
   await attempt('bundles', () => removeOrphanBundles(parts));
-  await attempt('steps of builds', () => parts.reconcileBuilds());
+  await attempt('steps of builds', () => parts.reconcileBuilds(parts));
   await attempt('cgroups', () => removeOrphanCgroups(parts));
   await attempt('networks', () =>
     parts.networks.reconcile(
@@ -69,8 +90,7 @@ export async function reconcile(parts: ReconcileParts): Promise<void> {
     const used = new Set(parts.store.all().map(({ imageId }) => imageId));
     return parts.reconcileImages((imageID) => used.has(imageID));
   });
-  parts.intents.forget(abandoned);
-  if (isFirstOfBoot) await attempt('restart policies', () => startByPolicy(parts));
+  return isFirstOfBoot;
 }
 
 /** The cheap part, done at each opening: containers that have ended while nobody looked. */

@@ -29,14 +29,19 @@ export function tryFlockDescriptor(fd: number, mode: 'exclusive' | 'shared' = 'e
 export class FileLock extends OpenFile {}
 
 /**
- * Takes the lock on a file, made with mode 0600 when it is missing, without waiting.
+ * Takes the lock on a file without waiting.
  *
- * @returns undefined: another holder, in this or another process, has it
+ * @param creates a missing file is made, with mode 0600
+ * @returns undefined: another holder, in this or another process, has it; or there is no file, and none is to be made
  */
-export function tryFlock(path: string, mode: 'exclusive' | 'shared' = 'exclusive'): FileLock | undefined {
+export function tryFlock(
+  path: string,
+  mode: 'exclusive' | 'shared' = 'exclusive',
+  { creates = true }: { creates?: boolean } = {},
+): FileLock | undefined {
   for (;;) {
-    // Node opens every file close-on-exec.
-    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+    const fd = openToLock(path, creates);
+    if (fd === undefined) return undefined;
     let keep = false;
     try {
       if (!tryFlockDescriptor(fd, mode)) return undefined;
@@ -48,5 +53,15 @@ export function tryFlock(path: string, mode: 'exclusive' | 'shared' = 'exclusive
     } finally {
       if (!keep) closeSync(fd);
     }
+  }
+}
+
+function openToLock(path: string, creates: boolean): number | undefined {
+  try {
+    // Node opens every file close-on-exec.
+    return openSync(path, constants.O_RDWR | (creates ? constants.O_CREAT : 0), 0o600);
+  } catch (error) {
+    if (!creates && (error as { code?: unknown }).code === 'ENOENT') return undefined;
+    throw error;
   }
 }

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { node } from '../support/built.ts';
@@ -140,3 +140,27 @@ test.each(['docker', 'in-process'] as const)(
   },
   300_000 + kills * 15_000,
 );
+
+test('what a killed process left and cannot be removed is told once, and removed when it can be', async () => {
+  await using engine = await TestEngine.start({ face: 'in-process', image: false });
+  await engine.cli(['ps']);
+  const context = join(engine.dataRoot, 'build/contexts/left');
+  mkdirSync(join(context, 'held'), { recursive: true });
+  await engine.run(['mount', '-t', 'tmpfs', 'none', join(context, 'held')]);
+  const [mark, unsettled] = ['1-1', 'unsettled'].map((name) => join(engine.execRoot, 'intents', name)) as [
+    string,
+    string,
+  ];
+  writeFileSync(mark, '');
+  expect((await engine.cli(['ps'])).stderr).toContain('context left of a build: ');
+  expect(existsSync(mark)).toBe(false);
+  await eventually('it was tried again', async () => {
+    expect((await engine.cli(['ps'])).stderr).toBe('');
+    return JSON.parse(readFileSync(unsettled, 'utf8')).attempts > 1;
+  });
+  await engine.run(['umount', join(context, 'held')]);
+  await eventually('it was removed', async () => {
+    await engine.cli(['ps']);
+    return !existsSync(context) && !existsSync(unsettled);
+  });
+});

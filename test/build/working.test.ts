@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -24,6 +25,16 @@ function folderWith(files: Record<string, string>): string {
     writeFileSync(join(folder, name), text);
   }
   return folder;
+}
+
+/** Ids of all images, those too that only containers use. */
+async function imagesOnRecord(): Promise<string> {
+  const query = `
+    const { DatabaseSync } = require('node:sqlite');
+    const rows = new DatabaseSync(process.argv[1]).prepare('SELECT id FROM images ORDER BY id').all();
+    console.log(rows.map(({ id }) => id).join());
+  `;
+  return (await engine().run([node, '-e', query, join(engine().dataRoot, 'tare.db')])).stdout;
 }
 
 /** Runs a script in a shell for which `tare` is this engine's. */
@@ -202,6 +213,18 @@ test('instructions that an image has for those who begin with it are done', asyn
   expect(shown.stdout).toBe('one\none\nof the context\n');
   // What was made for it alone is nobody else's.
   expect(await told('images', '--all', '--quiet')).toBe(before);
+  // Neither is what was made for one that did not come to be.
+  const recorded = await imagesOnRecord();
+  const again = (container: string) => ['from', '--contextdir', files, '--name', container, 'triggers:test'];
+  expect((await refused(...again(name))).stderr).toMatch(/another working container's/);
+  expect(await imagesOnRecord()).toBe(recorded);
+  const killed = engine().spawnCli(again('killed'));
+  killed.stderr.on('data', (said: Buffer) => /export/.test(said.toString()) && killed.kill('SIGKILL'));
+  await once(killed, 'exit');
+  // It may have been quicker than we.
+  if ((await told('from', '--list', '--quiet')) !== name) await tare('rm', 'killed');
+  expect(await told('images', '--all', '--quiet')).toBe(before);
+  expect(await imagesOnRecord()).toBe(recorded);
   const id = await told('commit', '--rm', name);
   expect(await told('image', 'inspect', '--format', '{{json .Config.OnBuild}} {{.Config.Env}}', id)).toMatch(
     /^null \[.*A=one\]$/,

@@ -84,7 +84,8 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     await nameLocalCaches(plan.request.cacheExports, result.exporterResponse);
     return outcomeOf(result);
   };
-  const workingDeps = { parts: deps.parts, images: deps.images, builder, build, asUser: deps.asUser };
+  const { content, asUser } = deps;
+  const workingDeps = { parts, images, content, builder, build, asUser };
   const working = () => import('./working/open-working.ts');
   return {
     solve,

@@ -68,12 +68,17 @@ export async function unpackContext(
 }
 
 /** Removes what processes left that died. */
-export async function removeAbandonedContexts(parts: ContextParts): Promise<void> {
+export async function removeAbandonedContexts(parts: ContextParts & Pick<EngineParts, 'onError'>): Promise<void> {
   const directory = contextsOf(parts);
   if (!existsSync(directory)) return;
   for (const id of readdirSync(directory)) {
     using lock = parts.locks.tryAcquire(lockOf(id));
-    if (lock !== undefined) await removeContext(parts, id);
+    if (lock === undefined) continue;
+    try {
+      await removeContext(parts, id);
+    } catch (error) {
+      parts.onError(`context ${id} of a build`, error);
+    }
   }
 }
 

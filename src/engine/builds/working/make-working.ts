@@ -7,6 +7,7 @@ import {
   parsePlatform,
   withDefaultTag,
 } from '../../../image/index.ts';
+import type { Transaction } from '../../../state/index.ts';
 import type { Platform } from '../../../storage/index.ts';
 import type { RecordedImage } from '../../image-records.ts';
 import { newContainerID, parseContainerName } from '../../names.ts';
@@ -32,13 +33,12 @@ export async function makeWorking(deps: WorkingDeps, ref: string, options: FromO
   const wanted = options.name === undefined ? undefined : parseContainerName(options.name);
   const found = ref === SCRATCH ? undefined : await findImage(deps, ref, platform, options);
   if (found !== undefined) await images.requireTrusted(found.id, ref);
-  await using made = found && (await withTriggersDone(deps, ref, found, options));
-  const image = made?.image;
+  await using begun = found && (await withTriggersDone(deps, ref, found, options));
+  const { image, layers = [] } = begun ?? {};
   const id = newContainerID();
   using _intent = parts.intents.begin();
   using _lock = await parts.locks.acquire(`container:${keyOf(id)}`, options.signal);
   await using undo = new AsyncDisposableStack();
-  const layers = image === undefined ? [] : await images.ensureUnpacked(image.id);
   undo.defer(() => parts.layers.remove(keyOf(id)));
   await parts.layers.prepare(keyOf(id), layers, { isBare: true });
   const base = image && {
@@ -63,18 +63,24 @@ export async function makeWorking(deps: WorkingDeps, ref: string, options: FromO
     layers: [],
     mounts: { count: 0, bootID: '' },
   };
-  if (wanted === undefined) await insertWithName(deps, record, image === undefined ? '' : shortName(ref));
-  else await insertWorking(parts.db, record);
+  const alongside = (tx: Transaction) => begun?.record(tx);
+  if (wanted === undefined) await insertWithName(deps, record, alongside, image === undefined ? '' : shortName(ref));
+  else await insertWorking(parts.db, record, alongside);
   undo.move();
   return record;
 }
 
-async function insertWithName({ parts }: WorkingDeps, record: WorkingRecord, prefix: string): Promise<void> {
+async function insertWithName(
+  { parts }: WorkingDeps,
+  record: WorkingRecord,
+  alongside: (tx: Transaction) => void,
+  prefix: string,
+): Promise<void> {
   const plain = prefix === '' ? SUFFIX : `${prefix}-${SUFFIX}`;
   for (let attempt = 0; ; attempt += 1) {
     record.name = attempt === 0 ? plain : `${plain}-${attempt}`;
     try {
-      return await insertWorking(parts.db, record);
+      return await insertWorking(parts.db, record, alongside);
     } catch (error) {
       if (kindOf(error) !== 'AlreadyExists' || attempt >= MAX_ATTEMPTS) throw error;
     }
@@ -116,7 +122,7 @@ function shortName(ref: string): string {
   return name.split('/').at(-1)!;
 }
 
-const platformOf = ({ config }: RecordedImage): WorkingRecord['platform'] => ({
+const platformOf = ({ config }: Pick<RecordedImage, 'config'>): WorkingRecord['platform'] => ({
   os: config.os,
   architecture: config.architecture,
   ...(config.variant === undefined ? {} : { variant: config.variant }),

@@ -1,4 +1,5 @@
 import type { Builder } from '../../../build/index.ts';
+import type { ContentStore } from '../../../storage/index.ts';
 import type { Images } from '../../images.ts';
 import type { EngineParts } from '../../parts.ts';
 import type { BuildService } from '../build-service.ts';
@@ -16,6 +17,7 @@ import {
 export interface WorkingDeps {
   parts: EngineParts;
   images: Images;
+  content: ContentStore;
   builder(): Promise<Builder>;
   build: BuildService['build'];
   /** Stored credentials of who opened the engine may be used. */

@@ -69,11 +69,19 @@ export function getWorking(db: Reader, ref: string): WorkingRecord {
   throw new TareError('NotFound', `no working container ${JSON.stringify(ref)}: tare from makes one`);
 }
 
-/** @throws {TareError} AlreadyExists: the name is another's; NotFound: the base was removed meanwhile */
-export async function insertWorking(db: Database, record: WorkingRecord): Promise<void> {
+/**
+ * @param alongside is called in the same transaction, first
+ * @throws {TareError} AlreadyExists: the name is another's; NotFound: the base was removed meanwhile
+ */
+export async function insertWorking(
+  db: Database,
+  record: WorkingRecord,
+  alongside: (tx: Transaction) => void,
+): Promise<void> {
   const { id, name, base } = record;
   try {
     await db.write((tx) => {
+      alongside(tx);
       if (tx.get('SELECT 1 AS there FROM containers WHERE name = ?', name) !== undefined)
         throw new TareError('AlreadyExists', `the name ${JSON.stringify(name)} is a container's: choose another`);
       if (base !== undefined && tx.get('SELECT 1 AS there FROM images WHERE id = ?', base.imageID) === undefined)
