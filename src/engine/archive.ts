@@ -55,22 +55,21 @@ export async function readArchive(where: ContainerRoot, path: string): Promise<{
   const root = opened.use(await openView(where));
   const found = opened.use(find(where, root.fd, path));
   const stat = still(path, () => statOf(root.fd, found));
-  const small = await beginning(found, path);
-  if (small !== undefined) return { stat, tar: only(small) };
+  const packed = told(archiveOf(pack(found)), path);
+  const { bytes, isWhole } = await firstOf(packed);
+  if (isWhole) return { stat, tar: only(bytes) };
+  opened.defer(() => void packed.return());
   const resources = opened.move();
   const tar = (async function* () {
-    try {
-      yield* archiveOf(pack(found));
-    } catch (error) {
-      throw changed(error, path);
-    } finally {
-      resources.dispose();
-    }
+    using _resources = resources;
+    yield bytes;
+    yield* packed;
   })();
   return {
     stat,
     tar: {
       ...disposeUnread(tar, resources),
+      // From its beginning: what was read so far cannot go on in another thread.
       async sendTo(socket, signal) {
         using _resources = resources;
         await sendTree({ fd: found.parentFd, name: found.name, path: nameOf(found) }, socket, signal);
@@ -79,19 +78,12 @@ export async function readArchive(where: ContainerRoot, path: string): Promise<{
   };
 }
 
-/** An archive that is small. @returns undefined: it is not */
-async function beginning(found: Found, path: string): Promise<Buffer | undefined> {
-  const pieces: Buffer[] = [];
-  let size = 0;
+async function* told(tar: AsyncGenerator<Buffer, void, void>, path: string): AsyncGenerator<Buffer, void, void> {
   try {
-    for await (const piece of archiveOf(pack(found))) {
-      size += pieces.push(piece) && piece.length;
-      if (size >= SMALL_BYTES) return undefined;
-    }
+    yield* tar;
   } catch (error) {
     throw changed(error, path);
   }
-  return Buffer.concat(pieces);
 }
 
 /**
@@ -129,16 +121,16 @@ async function* only(bytes: Buffer): AsyncGenerator<Buffer> {
   yield bytes;
 }
 
-/** The first bytes of a body, all of a small one. */
+/** The first bytes of an archive, all of a small one; what is left can still be read. */
 async function firstOf(tar: AsyncIterable<Uint8Array>): Promise<{ bytes: Buffer; isWhole: boolean }> {
+  const reading = tar[Symbol.asyncIterator]();
   const pieces: Uint8Array[] = [];
-  let size = 0;
-  for await (const piece of tar) {
-    pieces.push(piece);
-    size += piece.length;
-    if (size >= SMALL_BYTES) return { bytes: Buffer.concat(pieces), isWhole: false };
+  for (let size = 0; size < SMALL_BYTES; size += pieces.at(-1)!.length) {
+    const { value, done } = await reading.next();
+    if (done) return { bytes: Buffer.concat(pieces), isWhole: true };
+    pieces.push(value);
   }
-  return { bytes: Buffer.concat(pieces), isWhole: true };
+  return { bytes: Buffer.concat(pieces), isWhole: false };
 }
 
 /** What a process in the container did between two steps of ours. */
