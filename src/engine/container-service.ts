@@ -1,6 +1,6 @@
 import type { CgroupUsage } from '../linux/index.ts';
 import type { PortMapping, PortSelection } from '../network/index.ts';
-import type { ContainerConfig, HostConfig, Resources, RestartPolicyName } from '../runtime/index.ts';
+import type { ContainerConfig, HostConfig, OutputPiece, Resources, RestartPolicyName } from '../runtime/index.ts';
 import type { Change, SocketSource, SocketTarget } from '../storage/index.ts';
 import type { CheckpointPlace, CheckpointRequest } from './checkpoints/checkpoint-types.ts';
 import type { ContainerView, CreateContainer } from './container-types.ts';
@@ -26,7 +26,7 @@ export interface LogOptions {
   tail?: number;
   /**
    * What stands next to each other from one stream may come as one entry, of many lines and without a time: several times as fast.
-   * Not with `follow` or times.
+   * An entry's bytes are written over once the next is asked for. Not with `follow` or times.
    */
   joined?: boolean;
   signal?: AbortSignal;
@@ -37,7 +37,7 @@ export interface LogOptions {
 /** A client's end of an attached container or exec; the face pumps bytes both ways. */
 export interface AttachSession extends AsyncDisposable {
   tty: boolean;
-  output: AsyncIterable<{ stream: 'stdout' | 'stderr'; chunk: Uint8Array }>;
+  output: AsyncIterable<OutputPiece>;
   write(chunk: Uint8Array): Promise<void>;
   closeStdin(): void;
 }

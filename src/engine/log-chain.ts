@@ -50,12 +50,14 @@ export class LogChain implements AsyncDisposable {
     return current === undefined ? undefined : { identity: current.identity, offset: this.#offset };
   }
 
-  /** @returns undefined: at the end, for now, of the current file */
-  async read(): Promise<Buffer | undefined> {
+  /**
+   * @param block where to; its length is read at most
+   * @returns what was read, a view of it; undefined: at the end, for now, of the current file
+   */
+  async read(block: Buffer = Buffer.allocUnsafe(BLOCK_BYTES)): Promise<Buffer | undefined> {
     const current = this.#files[0];
     if (current === undefined) return undefined;
-    const block = Buffer.allocUnsafe(BLOCK_BYTES);
-    const { bytesRead } = await (await current.handle()).read(block, 0, BLOCK_BYTES, this.#offset);
+    const { bytesRead } = await (await current.handle()).read(block, 0, block.length, this.#offset);
     this.#offset += bytesRead;
     return bytesRead === 0 ? undefined : block.subarray(0, bytesRead);
   }

@@ -64,9 +64,11 @@ export async function* readRuns(
   onOpen?.();
   let runs = new LogRunReader();
   for (;;) {
-    for (let block = await chain.read(); block !== undefined; block = await chain.read()) {
+    for (;;) {
+      const read = await chain.read(runs.room());
       if (signal?.aborted === true) return;
-      for (const run of runs.push(block)) if (run.stream === 'stdout' ? stdout : stderr) yield run;
+      if (read === undefined) break;
+      for (const run of runs.take(read.length)) if (run.stream === 'stdout' ? stdout : stderr) yield run;
     }
     if (await chain.advance(false)) runs = new LogRunReader();
     else if (chain.drained) return;

@@ -3,17 +3,30 @@ import type { LogEntry } from './types.ts';
 
 /** What docker's client takes in without making its buffer larger. */
 const RUN_BYTES = 32 * 1024;
+const BLOCK_BYTES = 256 * 1024;
 
 /**
  * Splits blocks of a log file into runs: what stands next to each other from one stream, many lines at once, for a reader that
  * wants nothing of the times. The heads are taken out in place: one pass, and nothing is made for a line.
  */
 export class LogRunReader {
-  #rest: Buffer = Buffer.alloc(0);
+  #block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+  /** An entry without its end, at the block's start. */
+  #restBytes = 0;
 
-  /** The block is written to, and must not be used afterwards but through the runs, which are views of it. */
-  *push(block: Buffer): Generator<LogEntry> {
-    const buffer = this.#rest.length === 0 ? block : Buffer.concat([this.#rest, block]);
+  /** Where the file's next bytes are to be put. */
+  room(): Buffer {
+    if (this.#restBytes > this.#block.length / 2) {
+      const larger = Buffer.allocUnsafeSlow(2 * this.#block.length);
+      larger.set(this.#block.subarray(0, this.#restBytes));
+      this.#block = larger;
+    }
+    return this.#block.subarray(this.#restBytes);
+  }
+
+  /** @param bytes that were put into the room. The runs are views of it: they end when the next bytes are put there */
+  *take(bytes: number): Generator<LogEntry> {
+    const buffer = this.#block.subarray(0, this.#restBytes + bytes);
     let start = 0;
     let stream: LogEntry['stream'] = 'stdout';
     let runStart = 0;
@@ -40,6 +53,6 @@ export class LogRunReader {
     }
     if (runEnd > runStart) yield { stream, time: '', line: buffer.subarray(runStart, runEnd) };
     // No monitor writes entries like that; what is no log must not grow in memory.
-    this.#rest = buffer.length - start > MAX_ENTRY_BYTES ? Buffer.alloc(0) : buffer.subarray(start);
+    this.#restBytes = buffer.length - start > MAX_ENTRY_BYTES ? 0 : buffer.copy(this.#block, 0, start);
   }
 }

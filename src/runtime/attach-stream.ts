@@ -3,11 +3,18 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TareError } from '../errors/index.ts';
 import { connectSeqpacket, hasWaitingClients, SyscallError } from '../linux/index.ts';
-import type { AttachStream } from './runtime.ts';
+import type { AttachStream, OutputPiece } from './runtime.ts';
 
 /** One packet from conmon: a byte that names the stream, then at most 8 KiB (32 KiB in later versions). */
 const PACKET_BYTES = 64 * 1024;
 const BLOCK_BYTES = 64 * 1024;
+/** Blocks kept to be filled again. */
+const SPARE_BLOCKS = 8;
+/** conmon reads so much of a program's output at once (later versions four times it): when it could, there is more. */
+const MONITOR_BYTES = 8 * 1024;
+/** So much, or what comes in this time, is handed over at once. */
+const JOINED_BYTES = 256 * 1024;
+const JOINING_MS = 1;
 const STDOUT = 2;
 const STDERR = 3;
 
@@ -26,9 +33,16 @@ export interface AttachLimits {
 
 const DEFAULT_ATTACH_LIMITS: AttachLimits = { bufferBytes: 48 * 1024 * 1024, stalledMs: 10_000 };
 
+interface Block {
+  bytes: Buffer;
+  filled: number;
+  /** Segments in it that wait, or whose reader has not released them. */
+  held: number;
+}
+
 interface Segment {
   stream: 'stdout' | 'stderr';
-  block: Buffer;
+  block: Block;
   start: number;
   end: number;
 }
@@ -38,8 +52,9 @@ export class ConmonStream implements AttachStream {
   readonly #limits: AttachLimits;
   #socket: Socket | undefined;
   #segments: Segment[] = [];
-  #block = Buffer.alloc(0);
-  #filled = 0;
+  #block: Block = { bytes: Buffer.alloc(0), filled: 0, held: 0 };
+  /** The collector takes each new block for a reason to walk the whole heap soon. */
+  #spare: Block[] = [];
   #bufferedBytes = 0;
   #paused = false;
   #ended = false;
@@ -47,6 +62,7 @@ export class ConmonStream implements AttachStream {
   #failure: TareError | undefined;
   #wake: (() => void) | undefined;
   #wakeScheduled = false;
+  #joining: NodeJS.Timeout | undefined;
   #stalled: NodeJS.Timeout | undefined;
   #taken = false;
 
@@ -81,7 +97,7 @@ export class ConmonStream implements AttachStream {
     }
   }
 
-  readonly output: AsyncIterable<{ stream: 'stdout' | 'stderr'; chunk: Uint8Array }> = {
+  readonly output: AsyncIterable<OutputPiece> = {
     [Symbol.asyncIterator]: () => this.#chunks(),
   };
 
@@ -121,26 +137,41 @@ export class ConmonStream implements AttachStream {
     if (bytes < 2 || (marker !== STDOUT && marker !== STDERR)) return !this.#paused;
     const stream = marker === STDOUT ? 'stdout' : 'stderr';
     const length = bytes - 1;
-    if (this.#filled + length > this.#block.length) {
-      this.#block = Buffer.allocUnsafeSlow(Math.max(BLOCK_BYTES, length));
-      this.#filled = 0;
-    }
-    buffer.copy(this.#block, this.#filled, 1, bytes);
+    const block = this.#blockFor(length);
+    const start = block.filled;
+    buffer.copy(block.bytes, start, 1, bytes);
+    block.filled += length;
     const last = this.#segments.at(-1);
-    if (last !== undefined && last.stream === stream && last.block === this.#block && last.end === this.#filled) {
+    if (last !== undefined && last.stream === stream && last.block === block && last.end === start) {
       last.end += length;
     } else {
-      this.#segments.push({ stream, block: this.#block, start: this.#filled, end: this.#filled + length });
+      block.held += 1;
+      this.#segments.push({ stream, block, start, end: start + length });
       this.#bufferedBytes += SEGMENT_BYTES;
     }
-    this.#filled += length;
     this.#bufferedBytes += length;
-    this.#scheduleWake();
+    this.#scheduleWake(length % MONITOR_BYTES === 0);
     if (this.#bufferedBytes < this.#limits.bufferBytes) return true;
     this.#paused = true;
     this.#taken = false;
     this.#stalled ??= setInterval(() => this.#dropWhenStalled(), this.#limits.stalledMs);
     return false;
+  }
+
+  /** The block that so many bytes fit in. */
+  #blockFor(length: number): Block {
+    const block = this.#block;
+    if (block.held === 0) block.filled = 0;
+    if (block.filled + length <= block.bytes.length) return block;
+    this.#block = this.#spare.pop() ?? { bytes: Buffer.allocUnsafeSlow(BLOCK_BYTES), filled: 0, held: 0 };
+    return this.#block;
+  }
+
+  #release(block: Block): void {
+    block.held -= 1;
+    if (block.held > 0 || block === this.#block || this.#spare.length === SPARE_BLOCKS) return;
+    block.filled = 0;
+    this.#spare.push(block);
   }
 
   #dropWhenStalled(): void {
@@ -156,9 +187,15 @@ export class ConmonStream implements AttachStream {
     this.#taken = false;
   }
 
-  // Woken once for all the packets of one turn of the event loop, so that they are handed over joined.
-  #scheduleWake(): void {
-    if (this.#wakeScheduled || this.#wake === undefined) return;
+  // Woken once for all the packets of one turn of the event loop, so that they are handed over joined; where more is sure to
+  // come, for those of a moment: that many fewer are the writes to a client, and its reads.
+  #scheduleWake(moreComes: boolean): void {
+    if (this.#wake === undefined) return;
+    if (moreComes && this.#bufferedBytes < JOINED_BYTES) {
+      this.#joining ??= setTimeout(() => this.#wakeReader(), JOINING_MS);
+      return;
+    }
+    if (this.#wakeScheduled) return;
     this.#wakeScheduled = true;
     setImmediate(() => {
       this.#wakeScheduled = false;
@@ -167,6 +204,8 @@ export class ConmonStream implements AttachStream {
   }
 
   #wakeReader(): void {
+    clearTimeout(this.#joining);
+    this.#joining = undefined;
     const wake = this.#wake;
     this.#wake = undefined;
     wake?.();
@@ -181,14 +220,14 @@ export class ConmonStream implements AttachStream {
     this.#wakeReader();
   }
 
-  async *#chunks(): AsyncGenerator<{ stream: 'stdout' | 'stderr'; chunk: Uint8Array }, void, undefined> {
+  async *#chunks(): AsyncGenerator<OutputPiece, void, undefined> {
     for (;;) {
       const batch = this.#segments;
       this.#segments = [];
       for (const { stream, block, start, end } of batch) {
         if (this.#abandoned) return;
         this.#took(end - start + SEGMENT_BYTES);
-        yield { stream, chunk: block.subarray(start, end) };
+        yield { stream, chunk: block.bytes.subarray(start, end), release: () => this.#release(block) };
       }
       if (this.#segments.length > 0) continue;
       if (this.#failure !== undefined) throw this.#failure;

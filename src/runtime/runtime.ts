@@ -152,10 +152,17 @@ export interface StartedExec {
   stream?: AttachStream;
 }
 
+export interface OutputPiece {
+  stream: 'stdout' | 'stderr';
+  chunk: Uint8Array;
+  /** Gives the chunk's memory back, to be written over. Nobody has to; at most once. */
+  release?(): void;
+}
+
 /** The two-way stream of an attached container or exec. Never stops reading from conmon without need. */
 export interface AttachStream extends AsyncDisposable {
   /** Chunks in the order conmon sent them; ends when the container's output is closed or on dispose. */
-  output: AsyncIterable<{ stream: 'stdout' | 'stderr'; chunk: Uint8Array }>;
+  output: AsyncIterable<OutputPiece>;
   write(chunk: Uint8Array): Promise<void>;
   /** Half-close: end of standard input. */
   closeStdin(): void;

@@ -63,8 +63,10 @@ describe('the Docker Engine API over a real engine', () => {
 
   test('input of many megabytes passes through run and exec, whole and to its end', async () => {
     const input = randomBytes(20_000_000);
-    const run = await engine().docker(['run', '-i', '--rm', busybox, 'cat'], { input });
+    const run = await engine().docker(['run', '-i', '--name', 'piped', busybox, 'cat'], { input });
     expect(md5(run.bytes)).toBe(md5(input));
+    expect(md5((await engine().docker(['logs', 'piped'])).bytes)).toBe(md5(input));
+    await docker('rm', 'piped');
     await docker('run', '-d', '--name', 'pipe', busybox, 'sleep', '1000');
     const exec = await engine().docker(['exec', '-i', 'pipe', 'cat'], { input });
     expect(md5(exec.bytes)).toBe(md5(input));

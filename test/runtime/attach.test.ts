@@ -34,6 +34,26 @@ test('a slow reader makes the container wait, and loses nothing', async () => {
   expect(bytes).toBe(8_000_000);
 });
 
+test('memory that a reader gives back is filled again, and nothing is lost', async () => {
+  await using bench = new ContainerBench();
+  const container = await bench.create(['seq', '200000'], { logPath: undefined });
+  await using stream = await ConmonStream.connect(container.bundle, { bufferBytes: 200_000, stalledMs: 60_000 });
+  await bench.start(container);
+  const pieces: Buffer[] = [];
+  const memory = new Set<ArrayBufferLike>();
+  for await (const { chunk, release } of stream.output) {
+    pieces.push(Buffer.from(chunk));
+    memory.add(chunk.buffer);
+    // Others come meanwhile.
+    if (pieces.length % 3 === 0) await sleep(5);
+    release?.();
+  }
+  const text = Buffer.concat(pieces).toString();
+  expect(text).toBe(Array.from({ length: 200_000 }, (_, index) => `${index + 1}\n`).join(''));
+  expect(text.length).toBeGreaterThan(1_000_000);
+  expect(memory.size).toBeLessThan(10); // of 64 KiB each
+});
+
 test('a client that leaves does not disturb the others', async () => {
   await using bench = new ContainerBench();
   const container = await bench.create(['cat'], { stdin: true });

@@ -1,8 +1,8 @@
-import { type BulkBytes, type EngineServices, type RequestContext, withinRequest } from '../../engine/index.ts';
+import { type EngineServices, type RequestContext, withinRequest } from '../../engine/index.ts';
 import { messageOf, TareError } from '../../errors/index.ts';
 import { type AuditEntry, auditEntry } from './audit.ts';
 import { errorResponse } from './errors.ts';
-import type { Api, ApiLogger, ApiRequest, ApiResponse } from './messages.ts';
+import type { Api, ApiBody, ApiLogger, ApiRequest, ApiResponse } from './messages.ts';
 import { json } from './responses.ts';
 import { buildRoutes } from './routes/build.ts';
 import { type BuildConnections, buildConnectionRoutes } from './routes/build-connections.ts';
@@ -138,9 +138,10 @@ function within(context: RequestContext, response: ApiResponse): ApiResponse {
   return changed;
 }
 
-function stepsWithin(context: RequestContext, body: BulkBytes): BulkBytes {
-  const { sendTo } = body;
+function stepsWithin(context: RequestContext, body: ApiBody): ApiBody {
+  const { sendTo, reuse } = body;
   return {
+    ...(reuse && { reuse }),
     ...(sendTo && { sendTo: (socket, signal) => withinRequest(context, () => sendTo(socket, signal)) }),
     [Symbol.asyncIterator]() {
       const steps = withinRequest(context, () => body[Symbol.asyncIterator]());

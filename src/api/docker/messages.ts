@@ -18,11 +18,16 @@ export interface ApiRequest {
   refusal?: string;
 }
 
+export interface ApiBody extends BulkBytes {
+  /** Takes back the memory of a chunk that was written and that nobody reads any more. Nobody has to call it. */
+  reuse?(chunk: Uint8Array): void;
+}
+
 export interface ApiResponse {
   status: number;
   headers: Record<string, string>;
   /** An iterable that throws after its first chunk cannot be answered with a status any more: the connection breaks. */
-  body?: Uint8Array | BulkBytes;
+  body?: Uint8Array | ApiBody;
   /**
    * Takes over the connection once status and headers are out (attach, exec start). Resolves when both directions are
    * done and everything was written; the duplex has been ended by then.

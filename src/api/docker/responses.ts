@@ -1,5 +1,4 @@
-import type { BulkBytes } from '../../engine/index.ts';
-import type { ApiResponse } from './messages.ts';
+import type { ApiBody, ApiResponse } from './messages.ts';
 import { jsonLines } from './stream/json-lines.ts';
 import type { ApiVersion } from './version.ts';
 
@@ -28,7 +27,7 @@ export function text(value: string, headers: Record<string, string> = {}): ApiRe
   };
 }
 
-export function bytes(body: BulkBytes, type: string, headers: Record<string, string> = {}): ApiResponse {
+export function bytes(body: ApiBody, type: string, headers: Record<string, string> = {}): ApiResponse {
   return { status: 200, headers: { 'content-type': type, ...headers }, body };
 }
 

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { BulkBytes, BulkSource } from '../../../engine/index.ts';
+import type { BulkSource } from '../../../engine/index.ts';
 import { messageOf } from '../../../errors/index.ts';
-import type { ApiLogger, ApiResponse } from '../messages.ts';
+import type { ApiBody, ApiLogger, ApiResponse } from '../messages.ts';
 import { drainRest } from './drain.ts';
 import { plainDescriptor } from './socket-handle.ts';
 
@@ -40,7 +40,7 @@ export async function exchange(
   }
 }
 
-async function send(body: BulkBytes, response: ServerResponse, gone: AbortSignal): Promise<void> {
+async function send(body: ApiBody, response: ServerResponse, gone: AbortSignal): Promise<void> {
   const fd = body.sendTo === undefined ? undefined : await idleDescriptor(response.socket);
   if (fd !== undefined) return await body.sendTo!({ fd, isChunked: response.chunkedEncoding }, gone);
   let isCorked = false;
@@ -55,7 +55,7 @@ async function send(body: BulkBytes, response: ServerResponse, gone: AbortSignal
         response.uncork();
       });
     }
-    if (!response.write(chunk)) await once(response, 'drain', { signal: gone });
+    if (!response.write(chunk, () => body.reuse?.(chunk))) await once(response, 'drain', { signal: gone });
   }
 }
 

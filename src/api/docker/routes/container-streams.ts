@@ -90,7 +90,8 @@ export const containerStreamRoutes = [
         onOpen: opened.resolve,
       });
       // docker-py reads what it asked for after it has removed the container.
-      const body = await begin(frames(entries, toFrame, !config.tty), opened.promise);
+      const output = frames(entries, toFrame, !config.tty);
+      const body = { ...(await begin(output, opened.promise)), reuse: output.reuse };
       return bytes(body, streamType(!config.tty, version));
     },
   }),

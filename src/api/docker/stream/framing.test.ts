@@ -6,6 +6,7 @@ async function* from<T>(...items: T[]) {
 }
 
 const same = (frame: Frame) => frame;
+const iterate = (source: AsyncIterable<Frame>) => frames(source, same, false)[Symbol.asyncIterator]();
 const text = (stream: Frame['stream'], payload: string): Frame => ({ stream, payload: Buffer.from(payload) });
 
 async function all(source: AsyncIterable<Uint8Array>): Promise<Buffer[]> {
@@ -48,11 +49,32 @@ test('a source is not read ahead while nobody reads', async () => {
       yield { stream: 'stdout' as const, payload: Buffer.alloc(64 * 1024) };
     }
   }
-  const batches = frames(endless(), same, false);
+  const batches = iterate(endless());
   await batches.next();
   await new Promise((resolve) => setTimeout(resolve, 50));
   expect(taken).toBeLessThan(20);
-  await batches.return(undefined);
+  await batches.return?.();
+});
+
+test('memory that is given back is filled again; what is kept stays as it is', async () => {
+  async function* numbers() {
+    for (let number = 0; number < 12; number += 1) {
+      yield { stream: 'stdout' as const, payload: Buffer.alloc(256 * 1024, number) };
+    }
+  }
+  for (const givesBack of [true, false]) {
+    const output = frames(numbers(), same, false);
+    const chunks: Uint8Array[] = [];
+    const memory = new Set<ArrayBufferLike>();
+    for await (const chunk of output) {
+      chunks.push(givesBack ? Buffer.from(chunk) : chunk);
+      memory.add(chunk.buffer);
+      if (givesBack) output.reuse(chunk);
+    }
+    expect(chunks.map((chunk) => Buffer.alloc(256 * 1024, chunk[0]).equals(chunk))).toEqual(chunks.map(() => true));
+    expect(chunks.map(([first]) => first)).toEqual(Array.from({ length: 12 }, (_, number) => number));
+    expect(memory.size).toBe(givesBack ? 2 : 12);
+  }
 });
 
 test('an error comes after what went before it', async () => {
@@ -60,7 +82,7 @@ test('an error comes after what went before it', async () => {
     yield text('stdout', 'a');
     throw new Error('lost');
   }
-  const batches = frames(failing(), same, false);
+  const batches = iterate(failing());
   expect(Buffer.from((await batches.next()).value!).toString()).toBe('a');
   await expect(batches.next()).rejects.toThrow('lost');
 });

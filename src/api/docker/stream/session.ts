@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { AttachSession } from '../../../engine/index.ts';
 import { frames } from './framing.ts';
@@ -42,11 +43,17 @@ export async function pumpSession(
     if (endsWhole) duplex.destroy();
   });
   try {
-    const output = frames(session.output, ({ stream, chunk }) => ({ stream, payload: chunk }), multiplex);
+    const output = frames(
+      session.output,
+      ({ stream, chunk, release }) => ({ stream, payload: chunk, release }),
+      multiplex,
+    );
+    // What is no socket passes on what it is given, and no copy.
+    const reuse = duplex instanceof Socket ? output.reuse : undefined;
     for await (const chunk of output) {
       if (duplex.destroyed) break;
       const encoded = encode(chunk);
-      if (encoded.length > 0 && !duplex.write(encoded)) await drained(duplex);
+      if (encoded.length > 0 && !duplex.write(encoded, () => reuse?.(chunk))) await drained(duplex);
     }
   } finally {
     await dispose();
