@@ -66,7 +66,7 @@ export function flags(name: string, option: Option): string {
 }
 
 /** The word that stands for an option's value, '' for a bool. */
-export function valueWord(option: Option): string {
+function valueWord(option: Option): string {
   if (option.type === 'bool') return '';
   return option.value ?? option.type;
 }

@@ -23,7 +23,7 @@ interface Row {
 type Reader = Pick<Database, 'all'>;
 
 /** Whether links are the container's own matter: a network that users make has them as names. */
-export const hasOwnLinks = ({ host }: Pick<ContainerRecord, 'host'>): boolean =>
+const hasOwnLinks = ({ host }: Pick<ContainerRecord, 'host'>): boolean =>
   host.links.length > 0 && ['', 'default', 'bridge'].includes(host.networkMode);
 
 /**

@@ -19,7 +19,7 @@ const MAX_BITS = 1e12;
  * @returns bits a second; 0 for '', 'none' and '0', which are no limit
  * @throws {TareError} InvalidArgument
  */
-export function parseRate(text: string, subject: string): number {
+function parseRate(text: string, subject: string): number {
   if (text === '' || text === 'none' || text === '0') return 0;
   const [, number, unit = ''] = /^(\d{1,15}(?:\.\d{1,9})?)([a-z]+)$/.exec(text.toLowerCase()) ?? [];
   const bits = Math.round(Number(number) * (units[unit] ?? Number.NaN));

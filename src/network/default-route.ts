@@ -12,7 +12,7 @@ interface Way {
 }
 
 /** The order in which a container's networks are asked for the way out: by priority, then as they were connected. */
-export function inPriority(endpoints: readonly Endpoint[]): Endpoint[] {
+function inPriority(endpoints: readonly Endpoint[]): Endpoint[] {
   return endpoints.toSorted(
     (a, b) => (b.gatewayPriority ?? 0) - (a.gatewayPriority ?? 0) || (a.sequence ?? 0) - (b.sequence ?? 0),
   );

@@ -62,7 +62,7 @@ export function holdPort(mapping: PortMapping): Disposable {
  * Carries TCP connections from a port of this host to a container, both directions, half-closed ones too.
  * @throws {TareError} Conflict: another program has the port
  */
-export function proxyPort(mapping: PortMapping, target: { address: string; port: number }): Disposable {
+function proxyPort(mapping: PortMapping, target: { address: string; port: number }): Disposable {
   const fd = reserve(mapping);
   const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {

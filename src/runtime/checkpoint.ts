@@ -9,7 +9,7 @@ import type { CheckpointRequest, RuntimeBinary } from './runtime.ts';
 const LOG_TAIL_BYTES = 64 * 1024;
 
 /** Where CRIU writes its logs, beside a container's bundle. */
-export const workFolder = (bundle: string): string => join(bundle, 'criu');
+const workFolder = (bundle: string): string => join(bundle, 'criu');
 
 /**
  * The environment of a runtime that runs CRIU, which runc and crun look up by its name.

@@ -22,7 +22,7 @@ import {
 } from '../../runtime/index.ts';
 
 /** As BuildKit calls the host that steps run on. */
-export const STEP_HOSTNAME = 'buildkitsandbox';
+const STEP_HOSTNAME = 'buildkitsandbox';
 const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** A name in /etc/hosts: what cannot begin a line or a column of its own. */
 const HOST_NAME = /^[^\s#]{1,255}$/;

@@ -29,7 +29,7 @@ const PIECE_BYTES = 256 * 1024;
 const TURN = 256;
 
 /** Opens what lies beneath a root, through no link. */
-export const openBeneathRoot = (rootFd: number, path: ByteString, flags: number): OpenFile =>
+const openBeneathRoot = (rootFd: number, path: ByteString, flags: number): OpenFile =>
   new OpenFile(openAt2(rootFd, path === '' ? '.' : path, flags | O_NOFOLLOW, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS));
 
 /**

@@ -54,7 +54,7 @@ export function gitSource(parts: BuilderParts, identifier: string, attributes: A
 }
 
 /** The commit that a name of the remote's stands for. @throws {TareError} NotFound; InvalidArgument: it is not the one wanted */
-export async function resolveCommit(parts: BuilderParts, remote: Remote, context: OperationContext): Promise<string> {
+async function resolveCommit(parts: BuilderParts, remote: Remote, context: OperationContext): Promise<string> {
   const commit = isCommit(remote.ref) ? remote.ref : await askCommit(parts, remote, context);
   const { checksum } = remote;
   if (checksum !== undefined && !commit.startsWith(checksum))

@@ -53,7 +53,7 @@ export function layoutSource(
   });
 }
 
-export function resolveModeOf(text: string | undefined): ResolveMode {
+function resolveModeOf(text: string | undefined): ResolveMode {
   if (text === 'pull' || text === 'local') return text;
   return 'default';
 }

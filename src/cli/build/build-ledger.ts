@@ -86,7 +86,7 @@ export type LedgerChange =
   | { kind: 'output'; vertex: LedgerVertex; log: VertexLog; lines: readonly string[] };
 
 /** The end of a program's output, line by line, in bounded memory. */
-export class LogTail {
+class LogTail {
   /** Lines with their seconds since the start, as they are shown. */
   readonly lines: string[] = [];
   #open = '';

@@ -39,7 +39,7 @@ function placesOf(error: unknown): readonly Placed[] {
  * `file:line`, with the column when a part of the line is meant, and the lines, those that are meant marked. Empty when the ranges are not
  * of this file.
  */
-export function sourcePart({ ranges, source }: Placed): string {
+function sourcePart({ ranges, source }: Placed): string {
   if (source === undefined || ranges.length === 0) return '';
   const lines = Buffer.from(source.data).toString().split('\n');
   const first = Math.min(...ranges.map(({ start }) => start.line));

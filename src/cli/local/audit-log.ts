@@ -12,7 +12,7 @@ export interface AuditLogOptions {
   maxFiles: number;
 }
 
-export const DEFAULT_AUDIT_LIMITS = { maxBytes: 10 * 2 ** 20, maxFiles: 5 };
+const DEFAULT_AUDIT_LIMITS = { maxBytes: 10 * 2 ** 20, maxFiles: 5 };
 
 /**
  * A file of JSON lines, one a request. A line is in the file when its request is answered; what cannot be written is reported, and

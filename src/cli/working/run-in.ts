@@ -34,7 +34,7 @@ export async function runIn(context: Context, name: string, flags: Flags, comman
 }
 
 /** @throws {UsageError}: an option that only containers have, or what it says is none */
-export function readRunFlags(flags: Flags): RunOptions {
+function readRunFlags(flags: Flags): RunOptions {
   refuseOthers(flags);
   const networks = [...flags.network, ...flags.net];
   const user = flags.user;

@@ -78,7 +78,7 @@ function parseRule(path: string, value: unknown): CacheRule {
 }
 
 /** `type=exec.cachemount` as an engine is asked. */
-export function groupFilters(texts: readonly string[]): Record<string, string[]> {
+function groupFilters(texts: readonly string[]): Record<string, string[]> {
   const grouped: Record<string, string[]> = {};
   for (const text of texts) {
     const [name = '', value] = text.split(/==?(.*)/s);

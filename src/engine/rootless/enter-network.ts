@@ -9,7 +9,7 @@ import { keepUplink } from './uplink.ts';
 const LOOPBACK_INDEX = 1;
 
 /** The network namespace of all engines of an ordinary user; seen by those alone who are in his mount namespace. */
-export const engineNetwork = (folder: string): string => join(folder, 'netns');
+const engineNetwork = (folder: string): string => join(folder, 'netns');
 
 /**
  * Moves this process into the engines' network, made when there is none, and joins that to the outside. One thread and libuv's

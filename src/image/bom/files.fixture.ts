@@ -18,7 +18,7 @@ import type { Catalogue } from './package.ts';
 /** A layer to be: files by path; a link is its target. */
 export type TestLayer = Record<string, string | Uint8Array | { link: string }>;
 
-export const layerTar = (layer: TestLayer): Buffer =>
+const layerTar = (layer: TestLayer): Buffer =>
   Buffer.concat([
     ...Object.entries(layer).map(([path, content]) =>
       typeof content === 'string' || content instanceof Uint8Array

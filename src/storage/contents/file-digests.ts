@@ -84,8 +84,8 @@ class Records {
 const MIXER = 2_654_435_761n;
 
 /**
- * Digests of the files of one folder with what counts of each beside its content, remembered beside it by inode, time of the last change and size: what did not change is
- * not read again. A file of 56 bytes each; whatever it says wrongly or not at all is found anew.
+ * Digests of the files of one folder with what counts of each beside its content, remembered beside it by inode, time of the last change
+ * and size: what did not change is not read again. A file of 56 bytes each; whatever it says wrongly or not at all is found anew.
  */
 export class FileDigests {
   readonly #path: string;

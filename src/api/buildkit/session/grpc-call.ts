@@ -15,7 +15,7 @@ export class CallFailed extends TareError {
 }
 
 /** gRPC status codes that say more than that something failed. */
-export const kindsOfStatus: Readonly<Record<number, ErrorKind>> = {
+const kindsOfStatus: Readonly<Record<number, ErrorKind>> = {
   3: 'InvalidArgument',
   5: 'NotFound',
   6: 'AlreadyExists',

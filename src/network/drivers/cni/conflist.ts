@@ -100,7 +100,7 @@ function readBounded(path: string): { text: string; changedMs: number } {
  * @param more plugins from the list's own folder, unless it says that it is complete (specification 1.1)
  * @throws {TareError} InvalidArgument: what is wrong, without the file's name
  */
-export function parseConflist(text: string, more: (name: string) => unknown[] = () => []): Conflist {
+function parseConflist(text: string, more: (name: string) => unknown[] = () => []): Conflist {
   let document: unknown;
   try {
     document = JSON.parse(text);
