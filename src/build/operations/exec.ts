@@ -3,6 +3,7 @@ import { finished } from 'node:stream/promises';
 import { kindOf, messageOf, TareError } from '../../errors/index.ts';
 import { oomKillsSinceBoot } from '../../linux/index.ts';
 import { type ExecOp, type Meta, MountType, type Platform } from '../../protocol/index.ts';
+import type { ContentSelector } from '../../storage/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import { type FailedStep, StepFailed } from '../executor/failed-step.ts';
 import {
@@ -13,6 +14,7 @@ import {
 } from '../executor/step-container.ts';
 import type { CacheDependency, CacheMap, Operation, OperationContext } from '../operation.ts';
 import type { Tree } from '../tree.ts';
+import { contentOf } from './content-of.ts';
 import { execDigest, inputUses, type StepPlatform, selectorOf } from './exec-key.ts';
 
 /** What an operation knows of its vertex. */
@@ -58,30 +60,16 @@ function cacheMap(parts: BuilderParts, op: ExecOp, vertex: ExecVertex, platform:
       const selector = selectorOf(selectors);
       return {
         ...(selector === undefined ? {} : { selector }),
-        ...(byContent && { contentDigest: (tree, { signal }) => contentOf(parts, tree, paths, signal) }),
+        ...(byContent && { contentDigest: (tree, { signal }) => contentOf(parts, tree, partsAt(paths), signal) }),
       };
     },
   );
   return { digest: execDigest(op, platform), dependencies };
 }
 
-async function contentOf(
-  { layers }: BuilderParts,
-  tree: Tree,
-  paths: readonly string[],
-  signal: AbortSignal,
-): Promise<string> {
-  try {
-    // A mount's source is looked up through links.
-    const parts = paths.length === 0 ? [{ path: '/' }] : paths.map((path) => ({ path, followsLinks: true }));
-    return await layers.contentDigest(tree.layers, parts, { isRootless: tree.isRootless === true, signal });
-  } catch (error) {
-    if (!(error instanceof TareError)) throw error;
-    // Clients look for these words.
-    const ref = tree.layers.at(-1)?.replace(/^\w+:/, '').slice(0, 12) ?? 'scratch';
-    throw new TareError(error.kind, `failed to calculate checksum of ref ${ref}: ${error.message}`, { cause: error });
-  }
-}
+/** A mount's source is looked up through links. */
+const partsAt = (paths: readonly string[]): ContentSelector[] =>
+  paths.length === 0 ? [{ path: '/' }] : paths.map((path) => ({ path, followsLinks: true }));
 
 /** The last words of crun and runc for a program that is not of the platform that its image is said to be of. */
 const FOREIGN_PROGRAM = /(?:^|\n)exec (?:container process )?[`'"]?\/[^\n]*: exec format error\s*$/i;

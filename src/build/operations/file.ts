@@ -1,4 +1,3 @@
-import { TareError } from '../../errors/index.ts';
 import type { FileOp } from '../../protocol/index.ts';
 import type { ContentSelector } from '../../storage/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
@@ -6,12 +5,13 @@ import type { CacheDependency, Operation } from '../operation.ts';
 import { describedActions } from '../solver/vertex-name.ts';
 import type { Tree } from '../tree.ts';
 import { ChangedTrees } from './changed-trees.ts';
+import { contentOf } from './content-of.ts';
 import { fileDigest, selectorDigest } from './file-key.ts';
 import { distinctSelectors, fileSelectors } from './file-selectors.ts';
 
 /** Copies, makes and removes files. Each output is a tree with one layer more. */
 export function fileOperation(
-  { layers }: Pick<BuilderParts, 'layers'>,
+  parts: Pick<BuilderParts, 'layers'>,
   op: FileOp,
   vertex: { inputs: readonly unknown[] },
 ): Operation {
@@ -21,11 +21,11 @@ export function fileOperation(
     description: describedActions(op.actions),
     cacheMap: async () => ({
       digest: fileDigest(op, vertex.inputs.length),
-      dependencies: vertex.inputs.map((_, position) => dependencyOf(layers, selectors.get(position))),
+      dependencies: vertex.inputs.map((_, position) => dependencyOf(parts, selectors.get(position))),
     }),
     run: async (inputs, { signal }) => {
       const outputs: Tree[] = [];
-      await using trees = new ChangedTrees(layers, op.actions, inputs, signal);
+      await using trees = new ChangedTrees(parts.layers, op.actions, inputs, signal);
       for (const [index, { output }] of op.actions.entries()) {
         if (output >= 0n) outputs[Number(output)] = await trees.after(index);
       }
@@ -35,24 +35,12 @@ export function fileOperation(
 }
 
 function dependencyOf(
-  layers: BuilderParts['layers'],
+  parts: Pick<BuilderParts, 'layers'>,
   selectors: readonly ContentSelector[] | undefined,
 ): CacheDependency {
   if (selectors === undefined) return {};
   return {
     selector: selectorDigest(selectors),
-    contentDigest: async (tree, { signal }) => {
-      try {
-        const parts = distinctSelectors(selectors);
-        return await layers.contentDigest(tree.layers, parts, { isRootless: tree.isRootless === true, signal });
-      } catch (error) {
-        if (!(error instanceof TareError)) throw error;
-        // Clients look for these words.
-        const ref = tree.layers.at(-1)?.replace(/^\w+:/, '').slice(0, 12) ?? 'scratch';
-        throw new TareError(error.kind, `failed to calculate checksum of ref ${ref}: ${error.message}`, {
-          cause: error,
-        });
-      }
-    },
+    contentDigest: (tree, { signal }) => contentOf(parts, tree, distinctSelectors(selectors), signal),
   };
 }
