@@ -35,3 +35,23 @@ export function messageOf(error: unknown): string {
   if (error instanceof SuppressedError) return messageOf(error.suppressed);
   return error instanceof Error ? error.message : String(error);
 }
+
+/** A thrown value as plain data, on its way from one thread to another. */
+export interface CarriedError {
+  kind: ErrorKind;
+  message: string;
+  stack: string | undefined;
+}
+
+export const carried = (error: unknown): CarriedError => ({
+  kind: kindOf(error),
+  message: messageOf(error),
+  stack: error instanceof Error ? error.stack : undefined,
+});
+
+/** The error with the stack that it was thrown with in the other thread. */
+export function revived({ kind, message, stack }: CarriedError): TareError {
+  const error = new TareError(kind, message);
+  if (stack !== undefined) error.stack = stack;
+  return error;
+}

@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os';
 import type { Worker } from 'node:worker_threads';
-import { TareError } from '../errors/index.ts';
+import { revived, TareError } from '../errors/index.ts';
 import { isGrowing } from './blob-growth.ts';
-import { reviveError, startWorker, type WorkerAnswer, type WorkerOrder } from './worker.ts';
+import { startWorker, type WorkerAnswer, type WorkerOrder } from './worker.ts';
 
 /** Idle workers go after this long: an engine at rest weighs nothing. */
 const IDLE_MS = 3000;
@@ -111,9 +111,8 @@ export class ThreadPool implements AsyncDisposable {
       this.#idle.set(worker, setTimeout(retire, IDLE_MS).unref());
       this.#next();
       if ('result' in answer) job.resolve(answer.result);
-      else if (answer.error.isAborted)
-        job.reject(job.signal?.reason ?? new DOMException(answer.error.message, 'AbortError'));
-      else job.reject(reviveError(answer.error));
+      else if (answer.isAborted) job.reject(job.signal?.reason ?? new DOMException(answer.error.message, 'AbortError'));
+      else job.reject(revived(answer.error));
     };
     const onError = (error: unknown): void => {
       done();

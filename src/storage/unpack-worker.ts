@@ -1,5 +1,5 @@
 import { parentPort } from 'node:worker_threads';
-import { kindOf, messageOf } from '../errors/index.ts';
+import { carried } from '../errors/index.ts';
 import { contentDigestHere } from './contents/content-digest.ts';
 import { runFileActionsHere } from './file-actions/run-actions.ts';
 import { packLayerHere } from './layers/pack-layer.ts';
@@ -49,7 +49,6 @@ parentPort?.on('message', async (order: WorkerOrder) => {
   } catch (error) {
     // The signal's, or that of a blob whose writer gave it up.
     const isAborted = error instanceof Error && error.name === 'AbortError';
-    const stack = error instanceof Error ? error.stack : undefined;
-    answer({ error: { kind: kindOf(error), message: messageOf(error), stack, isAborted } });
+    answer({ error: carried(error), isAborted });
   }
 });

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { type ErrorKind, TareError } from '../errors/index.ts';
+import { type CarriedError, revived } from '../errors/index.ts';
 import type { ContentRequest } from './contents/content-selector.ts';
 import type { FileActionRequest } from './file-actions/file-action.ts';
 import type { PackRequest } from './layers/pack-layer.ts';
@@ -21,9 +21,7 @@ export type WorkerOrder =
   | { type: 'assemble'; request: AssembleRequest }
   | { type: 'mount'; request: { source: VolumeSource; target: string } };
 
-export type WorkerAnswer<T> =
-  | { result: T }
-  | { error: { kind: ErrorKind; message: string; stack: string | undefined; isAborted: boolean } };
+export type WorkerAnswer<T> = { result: T } | { error: CarriedError; isAborted: boolean };
 
 /**
  * A small young generation: what the threads throw away is chunks of megabytes, and each collection frees them. The
@@ -48,24 +46,9 @@ export async function runInThread<T>(name: string, order: WorkerOrder): Promise<
   try {
     worker.postMessage(order);
     const [answer] = (await once(worker, 'message')) as [WorkerAnswer<T>];
-    if ('error' in answer) throw reviveError(answer.error);
+    if ('error' in answer) throw revived(answer.error);
     return answer.result;
   } finally {
     await worker.terminate();
   }
-}
-
-/** The error that a worker sent, as it was thrown there. */
-export function reviveError({
-  kind,
-  message,
-  stack,
-}: {
-  kind: ErrorKind;
-  message: string;
-  stack: string | undefined;
-}): TareError {
-  const error = new TareError(kind, message);
-  if (stack !== undefined) error.stack = stack;
-  return error;
 }

@@ -1,4 +1,4 @@
-import type { ErrorKind } from '../../../errors/index.ts';
+import type { CarriedError } from '../../../errors/index.ts';
 import type { ByteString } from '../../../linux/index.ts';
 import type { CheckedEntry } from './sent-entry.ts';
 
@@ -27,6 +27,4 @@ export type FolderMessage =
   | { type: 'close' };
 
 /** One for each message. */
-export type FolderAnswer =
-  | { copiedBytes: number }
-  | { error: { kind: ErrorKind; message: string; stack: string | undefined } };
+export type FolderAnswer = { copiedBytes: number } | { error: CarriedError };

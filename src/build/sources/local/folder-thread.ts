@@ -1,5 +1,5 @@
 import { parentPort } from 'node:worker_threads';
-import { kindOf, messageOf } from '../../../errors/index.ts';
+import { carried } from '../../../errors/index.ts';
 import { FolderChanges } from './folder-changes.ts';
 import type { FolderAnswer, FolderMessage } from './folder-orders.ts';
 
@@ -29,7 +29,6 @@ parentPort?.on('message', (message: FolderMessage) => {
   try {
     answer({ copiedBytes: done(message) });
   } catch (error) {
-    const stack = error instanceof Error ? error.stack : undefined;
-    answer({ error: { kind: kindOf(error), message: messageOf(error), stack } });
+    answer({ error: carried(error) });
   }
 });

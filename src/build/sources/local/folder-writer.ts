@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { TareError } from '../../../errors/index.ts';
+import { revived, TareError } from '../../../errors/index.ts';
 import { FolderChanges } from './folder-changes.ts';
 import type { FolderAnswer, FolderMessage, FolderOrder } from './folder-orders.ts';
 
@@ -177,10 +177,4 @@ export class FolderWriter implements AsyncDisposable {
     while (this.#underWay > 0 && this.#failure === undefined) await this.#change();
     await this.#worker.terminate();
   }
-}
-
-function revived({ kind, message, stack }: Extract<FolderAnswer, { error: unknown }>['error']): TareError {
-  const error = new TareError(kind, message);
-  if (stack !== undefined) error.stack = stack;
-  return error;
 }
