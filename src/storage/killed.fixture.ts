@@ -18,6 +18,8 @@ export function killedAfter(changes: number): Disposable & { readonly isDead: bo
       if (original === undefined) continue;
       originals.push([module, name, original]);
       module[name] = (...args) => {
+        // The kernel takes a process's locks from it.
+        if (/\/locks\//.test(String(args[0]))) return original.apply(module, args);
         left -= 1;
         if (left < 0) throw new Error(`killed before ${name}`);
         return original.apply(module, args);

@@ -1,7 +1,10 @@
 import { lstatSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
-import type { LocalLayer } from '../../storage/index.ts';
+import { type LocalLayer, openLayerStore } from '../../storage/index.ts';
+import { killedAfter } from '../../storage/killed.fixture.ts';
+import type { BuilderParts } from '../builder-parts.ts';
+import { BuildCache } from '../cache/index.ts';
 import type { SentEntry } from '../session.ts';
 import { localSource } from './local.ts';
 import {
@@ -26,13 +29,19 @@ let sessions = 0;
 /** One build: sends the folder, and says what was asked for and where it lies. */
 async function send(
   entries: readonly SentEntry[],
-  options: { keepsOpen?: boolean; attributes?: Record<string, string>; owner?: string; kind?: string } = {},
+  options: {
+    keepsOpen?: boolean;
+    attributes?: Record<string, string>;
+    owner?: string;
+    kind?: string;
+    to?: BuilderParts;
+  } = {},
 ) {
   sessions += 1;
   const client = new ScriptedSession(`session ${sessions}`, () => entries);
   client.kind = options.kind;
   client.owner = options.owner;
-  const operation = localSource(parts, 'context', options.attributes ?? {});
+  const operation = localSource(options.to ?? parts, 'context', options.attributes ?? {});
   const context = contextOf([client.session]);
   const [tree] = await operation.run([], context);
   const layer = tree!.layers[0] as LocalLayer;
@@ -284,6 +293,32 @@ test('a canceled sending leaves nothing, and the next one is right', async () =>
   client.end();
   expect(await parts.layers.snapshots()).toEqual([]);
   expect((await send([entryOf('a')])).asked).toEqual(['a']);
+});
+
+test('killed anywhere while a folder is changed, the next build has what it sends', async () => {
+  const states = [
+    [entryOf('a'), folderOf('d'), entryOf('d/1')],
+    [entryOf('a', { modifiedNs: 1n }), entryOf('d')],
+    [entryOf('a', { modifiedNs: 1n }), entryOf('b')],
+  ];
+  const cache = new BuildCache({ ...parts, imageLayers: () => new Set(), collect: async () => true });
+  const [directory, snapshotDirectory] = [join(parts.root, 'layers'), join(parts.root, 'snapshots')];
+  for (let changes = 0, isDone = false; !isDone; changes += 1) {
+    const [killed, next] = [0, 1].map((after) => states[(2 * changes + after) % states.length]!);
+    {
+      await using layers = await openLayerStore({ directory, snapshotDirectory });
+      using kill = killedAfter(changes);
+      await send(killed!, { to: { ...parts, layers } }).catch(() => {});
+      isDone = !kill.isDead;
+    }
+    await cache.reconcile();
+    await parts.layers.reconcile(() => false);
+    const after = `after ${changes} changes`;
+    expect(await parts.layers.snapshots(), after).toEqual([]);
+    const { folder } = await send(next!);
+    expect(readdirSync(folder, { recursive: true }).sort(), after).toEqual(next!.map(({ path }) => path));
+    expect(readdirSync(join(parts.directory, 'sources')), after).toHaveLength(1);
+  }
 });
 
 test('what another process left in the middle is not trusted', async () => {
