@@ -2,6 +2,7 @@ import type { PatternMatcher, Platform } from '../../storage/index.ts';
 import type * as llb from '../llb/index.ts';
 import type { LineRange } from '../progress.ts';
 import type { Linter } from './check/index.ts';
+import type { ExpansionMeter } from './expansion-meter.ts';
 import type { FrontendOptions } from './options.ts';
 import { operationPlatform } from './platforms.ts';
 import type { StageBuild } from './stage.ts';
@@ -15,6 +16,7 @@ export interface Conversion {
   /** Arguments before the first stage, and those of every Dockerfile, with their values. */
   globalArgs: ReadonlyMap<string, string>;
   words: Words;
+  meter: ExpansionMeter;
   source: llb.SourceMap;
   /** The build's context; known when all that is taken of it is. */
   context: llb.Output;

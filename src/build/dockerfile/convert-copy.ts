@@ -5,6 +5,7 @@ import { hasWildcard } from '../../storage/index.ts';
 import * as llb from '../llb/index.ts';
 import { type Conversion, notesOf, operationPlatformOf, platformOf } from './conversion.ts';
 import { checksumOf, filenameOf, modeOf, ownershipOf } from './copy-words.ts';
+import { PART } from './expansion-meter.ts';
 import { gitOutput, isDownload, parseGitAddress } from './git-address.ts';
 import { record } from './image-document.ts';
 import type { AddInstruction, CopyInstruction } from './parse/index.ts';
@@ -35,8 +36,9 @@ export function convertCopy(conversion: Conversion, stage: StageBuild, { instruc
       `cannot copy from stage ${JSON.stringify(name)}, it needs to be defined before current stage ${JSON.stringify(stage.label)}`,
     );
   }
+  const { options, words, meter } = conversion;
+  meter((instruction.sources.length + instruction.inline.length) * PART);
   const transfer = expanded(conversion, stage, instruction);
-  const { options, words } = conversion;
   const shown = withUpperKeyword(words.show(instruction.original, stage.env));
   const platform = platformOf(stage, conversion);
   const name = stepName(stage, shown, options.isMultiPlatform, platform);

@@ -3,6 +3,7 @@ import { TareError } from '../../errors/index.ts';
 import { NetMode } from '../../protocol/index.ts';
 import * as llb from '../llb/index.ts';
 import { type Conversion, notesOf, operationPlatformOf, platformOf } from './conversion.ts';
+import { ENTRY, PART } from './expansion-meter.ts';
 import { record } from './image-document.ts';
 import { agentOf, isOwned, ownedFolder, secretOf } from './mount-words.ts';
 import { chompTabs, hereDocumentIn, type Mount, type RunInstruction, readMount } from './parse/index.ts';
@@ -24,7 +25,8 @@ export const withShell = (stage: StageBuild, words: readonly string[]): string[]
 
 export function convertRun(conversion: Conversion, stage: StageBuild, { instruction, sources }: Command): void {
   if (instruction.kind !== 'run') return;
-  const { options, words } = conversion;
+  const { options, words, meter } = conversion;
+  meter(stage.env.size * ENTRY + instruction.mounts.length * PART);
   const expand = (word: string) => words.expand(word, stage.env, instruction);
   const mounts = instruction.mounts.map((flag) => readMount(flag, expand));
   stage.mountsOf.set(instruction, mounts);

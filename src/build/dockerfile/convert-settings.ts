@@ -5,6 +5,7 @@ import * as llb from '../llb/index.ts';
 import { type Conversion, notesOf, platformOf } from './conversion.ts';
 import { withShell } from './convert-run.ts';
 import { ownershipOf } from './copy-words.ts';
+import { ENTRY } from './expansion-meter.ts';
 import { durationText, quoted, quotedList, quotedNumber } from './go-format.ts';
 import { record, setVariable, withEntries } from './image-document.ts';
 import type {
@@ -33,7 +34,7 @@ export function convertSetting(conversion: Conversion, stage: StageBuild, instru
 
 /** @returns what the history says of it; undefined: nothing */
 function applySetting(conversion: Conversion, stage: StageBuild, instruction: Instruction): string | undefined {
-  const { words } = conversion;
+  const { words, meter } = conversion;
   const { config } = stage.image;
   const expand = (word: string) => words.expand(word, stage.env, instruction);
   switch (instruction.kind) {
@@ -87,6 +88,7 @@ function applySetting(conversion: Conversion, stage: StageBuild, instruction: In
         .flatMap((port) => words.expandMany(port, stage.env))
         .flatMap((word) => {
           const read = parseExposedPorts(word);
+          meter(read.ports.length * ENTRY);
           stage.checks?.port(instruction, word, read);
           return read.ports;
         });
@@ -148,6 +150,7 @@ function declareArgs(conversion: Conversion, stage: StageBuild, instruction: Arg
         (preset === undefined ? globalArgs.get(key) : words.expand(preset, stage.env, instruction));
       if (value !== undefined && !notVariables.includes(key)) setEnv(stage.env, key, value);
       stage.buildArgs.push({ key, value });
+      stage.declaredArgs.add(key);
       return value === undefined ? key : `${key}=${value}`;
     })
     .join(' ');

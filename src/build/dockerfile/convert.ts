@@ -1,4 +1,5 @@
-import { expandWord, parseGoBoolean } from '../../image/index.ts';
+import { setImmediate } from 'node:timers/promises';
+import { type Expansion, expandWord, parseGoBoolean } from '../../image/index.ts';
 import { PatternMatcher, type Platform } from '../../storage/index.ts';
 import type { FrontendBridge, ImageConfigAnswer } from '../frontend.ts';
 import * as llb from '../llb/index.ts';
@@ -17,6 +18,7 @@ import type { Conversion } from './conversion.ts';
 import { convertCopy } from './convert-copy.ts';
 import { convertRun } from './convert-run.ts';
 import { convertSetting, directoryOf } from './convert-settings.ts';
+import { type ExpansionMeter, expansionMeter, PART } from './expansion-meter.ts';
 import { defaultPath, emptyImage, type ImageDocument, platformOf, variablesOf } from './image-document.ts';
 import { at, atLater } from './located.ts';
 import { NamedContexts } from './named-context.ts';
@@ -26,6 +28,9 @@ import { platformArgs } from './platforms.ts';
 import { type Command, inherit, reachable, type StageBuild, setEnv } from './stage.ts';
 import { StageGraph } from './stage-graph.ts';
 import { Words } from './words.ts';
+
+/** So long others wait while a file is converted. */
+const TURN_MS = 20;
 
 export interface ConvertRequest {
   bridge: FrontendBridge;
@@ -66,12 +71,17 @@ export async function convertDockerfile(dockerfile: Dockerfile, request: Convert
   const target = request.platform ?? options.buildPlatform;
   const targetName = options.target ?? dockerfile.stages.at(-1)?.name;
   const own = platformArgs(options.buildPlatform, target, targetName, options.buildArgs);
+  const meter = expansionMeter();
   checkFile(dockerfile, linter);
-  checkDefaultBases(dockerfile, own, linter);
-  const globalArgs = expandGlobalArgs(dockerfile, own, options.buildArgs);
-  for (const stage of dockerfile.stages) checkFrom(dockerfile, stage, globalArgs, linter);
+  checkDefaultBases(dockerfile, own, linter, meter);
+  const globalArgs = expandGlobalArgs(dockerfile, own, options.buildArgs, meter);
+  const declared = new Set(globalArgs.keys());
+  for (const { args } of dockerfile.metaArgs) for (const { key } of args) declared.add(key);
+  const expand = (text: string) =>
+    expandWord(text, { variables: globalArgs, escape: dockerfile.directives.escape, meter });
+  for (const stage of dockerfile.stages) checkFrom(stage, expand, { globalArgs, declared, linter });
   const contexts = new NamedContexts(request.bridge, options, context);
-  const graph = new StageGraph(target, dockerfile.directives.escape);
+  const graph = new StageGraph(target, dockerfile.directives.escape, meter);
   for (const stage of dockerfile.stages) await addStage(graph, stage, globalArgs, contexts, options, target);
   const wanted = graph.target(options.target);
   for (const stage of [...graph.stages]) graph.link(stage);
@@ -83,6 +93,7 @@ export async function convertDockerfile(dockerfile: Dockerfile, request: Convert
     new BaseImages(request.bridge, options, contexts, request.answers),
     request,
     target,
+    meter,
   );
 
   const later = new llb.LaterOutput();
@@ -92,10 +103,10 @@ export async function convertDockerfile(dockerfile: Dockerfile, request: Convert
     options,
     target,
     globalArgs,
-    words: new Words(dockerfile.directives.escape, (names, env, written) => {
-      const declared = new Set(current?.buildArgs.map(({ key }) => key));
-      current?.checks?.variables(written, names, declared, env.keys());
-    }),
+    words: new Words(dockerfile.directives.escape, meter, (names, env, written) =>
+      current?.checks?.variables(written, names, current.declaredArgs, env.keys()),
+    ),
+    meter,
     source,
     context: later,
     proxy: proxyOf(options.buildArgs),
@@ -103,10 +114,16 @@ export async function convertDockerfile(dockerfile: Dockerfile, request: Convert
     ignored: patterns.length === 0 ? undefined : new PatternMatcher(patterns),
   };
   const needed = reachable(wanted);
+  let nextTurnMs = performance.now() + TURN_MS;
   for (const stage of graph.stages) {
     if (stage.isDone || (!needed.has(stage) && request.isEverything !== true)) continue;
     current = stage;
-    convertStage(conversion, stage);
+    for (const _ of convertStage(conversion, stage)) {
+      if (performance.now() < nextTurnMs) continue;
+      await setImmediate();
+      request.bridge.signal.throwIfAborted();
+      nextTurnMs = performance.now() + TURN_MS;
+    }
   }
   // Of a result, all is wanted.
   wanted.usedPaths.add('/');
@@ -118,19 +135,20 @@ export async function convertDockerfile(dockerfile: Dockerfile, request: Convert
 }
 
 function checkFrom(
-  { metaArgs, directives }: Dockerfile,
   stage: Dockerfile['stages'][number],
-  variables: ReadonlyMap<string, string>,
-  linter: Linter,
+  expand: (text: string) => Expansion,
+  {
+    globalArgs,
+    declared,
+    linter,
+  }: { globalArgs: ReadonlyMap<string, string>; declared: ReadonlySet<string>; linter: Linter },
 ): void {
-  const declared = [...variables.keys(), ...metaArgs.flatMap(({ args }) => args.map(({ key }) => key))];
   at(stage.ranges, () => {
-    const base = expandWord(stage.base, { variables, escape: directives.escape });
-    checkFromVariables(stage, base.unset, declared, linter);
+    checkFromVariables(stage, expand(stage.base).unset, declared, linter);
     if (stage.platform === undefined) return;
-    const platform = expandWord(stage.platform, { variables, escape: directives.escape });
+    const platform = expand(stage.platform);
     checkFromVariables(stage, platform.unset, declared, linter);
-    checkStagePlatform(stage, platform, variables.get('TARGETPLATFORM') ?? '', linter);
+    checkStagePlatform(stage, platform, globalArgs.get('TARGETPLATFORM') ?? '', linter);
   });
 }
 
@@ -175,6 +193,7 @@ export function expandGlobalArgs(
   { metaArgs, directives }: Dockerfile,
   own: Map<string, string>,
   given: ReadonlyMap<string, string>,
+  meter: ExpansionMeter,
 ): Map<string, string> {
   const values = new Map(own);
   for (const instruction of metaArgs) {
@@ -182,7 +201,7 @@ export function expandGlobalArgs(
       const value = at(instruction.ranges, () =>
         given.has(key) || preset === undefined
           ? given.get(key)
-          : expandWord(preset, { variables: values, escape: directives.escape }).text,
+          : expandWord(preset, { variables: values, escape: directives.escape, meter }).text,
       );
       if (value !== undefined) setEnv(values, key, value);
     }
@@ -204,6 +223,7 @@ async function resolveBases(
   images: BaseImages,
   request: ConvertRequest,
   target: Platform,
+  meter: ExpansionMeter,
 ): Promise<void> {
   const place = { target, stageNames: graph.names(), source: request.source };
   for (;;) {
@@ -215,7 +235,7 @@ async function resolveBases(
     for (const stage of graph.stages.filter((candidate) => needed.has(candidate))) {
       if (stage.haveTriggersRun || stage.isDone) continue;
       stage.haveTriggersRun = true;
-      if (at(stage.ranges, () => addTriggers(graph, stage))) isChanged = true;
+      if (at(stage.ranges, () => addTriggers(graph, stage, meter))) isChanged = true;
     }
     if (!isChanged) return;
     graph.refuseCycles();
@@ -223,13 +243,14 @@ async function resolveBases(
 }
 
 /** What an image or a stage left to be done by who begins with it. @returns whether other stages are needed now */
-function addTriggers(graph: StageGraph, stage: StageBuild): boolean {
+function addTriggers(graph: StageGraph, stage: StageBuild, meter: ExpansionMeter): boolean {
   const { base } = stage;
   const expressions = [...((base === undefined ? stage : base).image.config.OnBuild ?? [])];
   for (const { instruction } of base?.isDone === false ? base.commands : []) {
     if (instruction.kind === 'onbuild') expressions.push(instruction.expression);
   }
   if (base === undefined) delete stage.image.config.OnBuild;
+  meter(expressions.length * PART);
   const before = stage.dependencies.size;
   const commands = expressions.map((expression): Command => {
     const instruction = parseTrigger(expression);
@@ -240,8 +261,9 @@ function addTriggers(graph: StageGraph, stage: StageBuild): boolean {
   return stage.dependencies.size > before;
 }
 
-function convertStage(conversion: Conversion, stage: StageBuild): void {
-  inherit(stage);
+/** A step an instruction, so that others get their turn between them. */
+function* convertStage(conversion: Conversion, stage: StageBuild): Generator<void, void, void> {
+  inherit(stage, conversion.meter);
   stage.isDone = true;
   stage.checks = new StageChecks(conversion.linter, stage.base?.checks?.hasAbsoluteWorkdir ?? false);
   stage.platform ??= conversion.target;
@@ -259,6 +281,7 @@ function convertStage(conversion: Conversion, stage: StageBuild): void {
   for (const command of stage.commands) {
     stage.isInTrigger = command.isTrigger;
     at(command.instruction.ranges, () => convertCommand(conversion, stage, command));
+    yield;
   }
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { make } from './frontend.fixture.ts';
+import { make, runFrontend } from './frontend.fixture.ts';
 
 test('a Dockerfile becomes a graph, names and a config', async () => {
   const made = await make(
@@ -66,4 +66,34 @@ test('a Dockerfile becomes a graph, names and a config', async () => {
       },
     }
   `);
+});
+
+const many = (count: number, line: (index: number) => string): string =>
+  Array.from({ length: count }, (_, index) => line(index)).join('\n');
+const large = `ENV x=${'x'.repeat(60_000)}\nENV y="${'$x'.repeat(16)}"`;
+
+test.each([
+  ['values that others name', `FROM scratch\n${large}\n${many(80, (i) => `ENV v${i}="$y"`)}`],
+  ['patterns in long values', `FROM scratch\n${large}\nENV z="${`\${y//x/}`.repeat(20)}"`],
+  [
+    'arguments before the first stage',
+    `${large.replaceAll('ENV', 'ARG')}\n${many(80, (i) => `ARG v${i}="$y"`)}\nFROM $y`,
+  ],
+  [
+    'stages that begin with each other',
+    `FROM scratch AS s0\n${many(2_500, () => 'ENV a=1')}
+${many(2_500, (i) => `FROM s${i} AS s${i + 1}`)}`,
+  ],
+  [
+    'triggers in as many stages',
+    `FROM scratch AS s\n${many(600, () => 'ONBUILD ENV a=1')}
+${many(600, (i) => `FROM s AS t${i}`)}\nFROM scratch\n${many(600, (i) => `COPY --from=t${i} /a /b`)}`,
+  ],
+  [
+    'variables of as many commands',
+    `FROM scratch\n${many(8, (i) => `ENV ${many(5_000, (j) => `a${i}b${j}=1`)}`.replaceAll('\n', ' '))}
+${many(200, () => 'RUN true')}`,
+  ],
+])('a small file that comes to very much is refused before it does: %s', async (_, dockerfile) => {
+  await expect(runFrontend(dockerfile)).rejects.toThrow(/come to more than 67108864 characters/);
 });

@@ -101,6 +101,22 @@ export function withEntries<T>(
   return own;
 }
 
+/** Another one that says the same. The entries of its lists and maps are shared: nobody changes them. */
+export function copyOf(image: ImageDocument): ImageDocument {
+  const copied = (value: unknown) => (Array.isArray(value) ? [...value] : isMap(value) ? { ...value } : value);
+  const config = Object.fromEntries(Object.entries(image.config).map(([key, value]) => [key, copied(value)]));
+  return { ...image, config: config as ImageProcessConfig, history: [...image.history] };
+}
+
+/** Entries of its lists and maps, about. */
+export function sizeOf({ config, history }: ImageDocument): number {
+  const { Env, Labels, ExposedPorts, Volumes, OnBuild } = config;
+  const maps = [Labels, ExposedPorts, Volumes].map((map) => Object.keys(map ?? {}).length);
+  return maps.reduce((sum, size) => sum + size, history.length + (Env?.length ?? 0) + (OnBuild?.length ?? 0));
+}
+
+const isMap = (value: unknown): value is object => typeof value === 'object' && value !== null;
+
 /** The document as it goes to an exporter: fields in Go's order, maps by their keys, so that equal images have equal bytes. */
 export function imageBytes(image: ImageDocument): Uint8Array {
   const { created, author, architecture, variant, os, config, rootfs, history } = image;

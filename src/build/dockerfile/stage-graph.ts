@@ -3,6 +3,7 @@ import { expandWord, parsePlatform, suggestion, withSuggestion } from '../../ima
 import type { Platform } from '../../storage/index.ts';
 import type { LineRange } from '../progress.ts';
 import { SourceError } from '../source-error.ts';
+import type { ExpansionMeter } from './expansion-meter.ts';
 import { emptyImage } from './image-document.ts';
 import { at } from './located.ts';
 import type { Dockerfile, Instruction, Stage } from './parse/index.ts';
@@ -18,17 +19,19 @@ export class StageGraph {
   readonly #implicit = new Map<string, StageBuild>();
   readonly #target: Platform;
   readonly #escape: Dockerfile['directives']['escape'];
+  readonly #meter: ExpansionMeter;
   #writtenCount = 0;
 
-  constructor(target: Platform, escapedBy: Dockerfile['directives']['escape']) {
+  constructor(target: Platform, escapedBy: Dockerfile['directives']['escape'], meter: ExpansionMeter) {
     this.#target = target;
     this.#escape = escapedBy;
+    this.#meter = meter;
   }
 
   /** @throws {SourceError} InvalidArgument: a base without a name, a platform that is none */
   add(stage: Stage, globalArgs: ReadonlyMap<string, string>): StageBuild {
     return at(stage.ranges, () => {
-      const baseName = expandWord(stage.base, { variables: globalArgs, escape: this.#escape }).text;
+      const baseName = this.#expand(stage.base, globalArgs).text;
       if (baseName === '') {
         throw invalid(`base name (${stage.base}) should not be blank${this.#meant(stage.base, globalArgs)}`);
       }
@@ -52,7 +55,7 @@ export class StageGraph {
   }
 
   #platform(text: string, globalArgs: ReadonlyMap<string, string>): Platform {
-    const value = expandWord(text, { variables: globalArgs, escape: this.#escape }).text;
+    const value = this.#expand(text, globalArgs).text;
     const meant = this.#meant(text, globalArgs);
     if (value === '') throw invalid(`empty platform value from expression ${text}${meant}`);
     try {
@@ -64,12 +67,16 @@ export class StageGraph {
 
   /** For a variable in a text that has no value. */
   #meant(text: string, globalArgs: ReadonlyMap<string, string>): string {
-    const { unset } = expandWord(text, { variables: globalArgs, escape: this.#escape });
+    const { unset } = this.#expand(text, globalArgs);
     for (const name of unset) {
       const meant = suggestion(name, globalArgs.keys());
       if (meant !== undefined) return ` (did you mean ${meant}?)`;
     }
     return '';
+  }
+
+  #expand(text: string, variables: ReadonlyMap<string, string>) {
+    return expandWord(text, { variables, escape: this.#escape, meter: this.#meter });
   }
 
   names(): string[] {

@@ -2,7 +2,8 @@ import type { Platform } from '../../storage/index.ts';
 import type * as llb from '../llb/index.ts';
 import type { LineRange } from '../progress.ts';
 import type { StageChecks } from './check/index.ts';
-import type { ImageDocument } from './image-document.ts';
+import { ENTRY, type ExpansionMeter } from './expansion-meter.ts';
+import { copyOf, type ImageDocument, sizeOf } from './image-document.ts';
 import type { Instruction, Mount, Stage } from './parse/instruction.ts';
 
 /** An instruction with the stages that it takes from, one for each of its sources that is one. */
@@ -50,6 +51,8 @@ export interface StageBuild {
   directory: string;
   /** In order; a later one of the same name counts. */
   buildArgs: { key: string; value: string | undefined }[];
+  /** Their names. */
+  declaredArgs: Set<string>;
   commandIndex: number;
   commandCount: number;
   /** A CMD in this stage survives an ENTRYPOINT after it; an inherited one doesn't. */
@@ -80,6 +83,7 @@ export const newStage = (
   env: new Map(),
   directory: '/',
   buildArgs: [],
+  declaredArgs: new Set(),
   commandIndex: 0,
   commandCount: 0,
   isCmdSet: false,
@@ -88,19 +92,21 @@ export const newStage = (
   mountsOf: new Map(),
 });
 
-/** Puts a stage where its base ended. */
-export function inherit(stage: StageBuild): void {
+/** Puts a stage where its base ended. @throws what the meter throws */
+export function inherit(stage: StageBuild, meter: ExpansionMeter): void {
   const { base } = stage;
   if (base === undefined) return;
+  meter((base.env.size + base.buildArgs.length + sizeOf(base.image)) * ENTRY);
   stage.tree = base.tree;
   stage.platform = base.platform ?? stage.platform;
-  stage.image = structuredClone(base.image);
+  stage.image = copyOf(base.image);
   // Triggers were for this stage; they are no longer for those above it.
   delete stage.image.config.OnBuild;
   stage.baseImage = base.baseImage;
   stage.env = new Map(base.env);
   stage.directory = base.directory;
   stage.buildArgs = [...base.buildArgs];
+  stage.declaredArgs = new Set(base.declaredArgs);
   stage.usedPaths = base.usedPaths;
 }
 

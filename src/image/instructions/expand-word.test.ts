@@ -121,6 +121,11 @@ test('a word cannot grow without end', () => {
 });
 // biome-ignore-end lint/suspicious/noTemplateCurlyInString: that is how a Dockerfile spells a variable
 
+test('what is taken of a long value may be long', () => {
+  const variables = new Map([['A', `b${'a'.repeat(300_000)}`]]);
+  expect(expandWord(`\${A/b/c}`, { variables }).text).toBe(`c${'a'.repeat(300_000)}`);
+});
+
 test('any word is expanded or refused', () => {
   const characters = fc.constantFrom(...'ab$A{}:-+?#%/\\"\'* \n');
   const word = fc.array(characters, { maxLength: 25 }).map((list) => list.join(''));

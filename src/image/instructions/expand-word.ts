@@ -4,6 +4,9 @@ import { isSpace } from './white-space.ts';
 
 const MAX_DEPTH = 50;
 const MAX_CHARACTERS = 1 << 20;
+/** To look for a pattern takes so much longer than to put a character in, and a character of the pattern so much less. */
+const PATTERN_COST = 8;
+const CHARACTER_COST = 1 / 16;
 
 export interface ExpandOptions {
   variables: { get(name: string): string | undefined };
@@ -19,6 +22,8 @@ export interface ExpandOptions {
   keepsUnset?: boolean;
   /** Of the result, in characters; 1 Mi if it is not said. Bounds words that grow by what they name. */
   limit?: number;
+  /** Told of each value before it is put in, or looked at for a pattern, with about how many characters that takes; may throw. */
+  meter?(characters: number): void;
 }
 
 export interface Expansion {
@@ -246,6 +251,7 @@ class Walk {
         if (isSet) return value;
         throw broken(`${name}: ${word || `is not allowed to be ${value === undefined ? 'unset' : 'empty'}`}`);
       default:
+        this.#meterPattern(value, word);
         return trimmed(value ?? '', modifier, word);
     }
   }
@@ -261,6 +267,7 @@ class Walk {
     if (isAll && (value ?? '').length * (replacement.length + 1) > this.#limit * 16) {
       throw broken(`the result is longer than ${this.#limit} characters`);
     }
+    this.#meterPattern(value, pattern);
     return replacePattern(value ?? '', pattern, replacement, isAll ? 'all' : 'first');
   }
 
@@ -276,7 +283,12 @@ class Walk {
   #value(name: string): string | undefined {
     const value = this.#options.variables.get(name);
     (value === undefined ? this.unset : this.used).add(name);
+    this.#options.meter?.(value?.length ?? 0);
     return value;
+  }
+
+  #meterPattern(value = '', pattern = ''): void {
+    this.#options.meter?.(value.length * (PATTERN_COST + pattern.length * CHARACTER_COST));
   }
 
   #name(): string {

@@ -50,7 +50,7 @@ export function replacePattern(text: string, pattern: string, replacement: strin
   while (at <= value.length) {
     const match = search(value, segments, at);
     if (match === undefined) break;
-    result.push(...value.slice(at, match.start));
+    result.push(value.slice(at, match.start).join(''));
     // An empty match just behind another is none.
     const isRepeated = match.end === match.start && isAfterMatch && match.start === at;
     if (!isRepeated) result.push(replacement);
@@ -62,7 +62,7 @@ export function replacePattern(text: string, pattern: string, replacement: strin
       at += 1;
     }
   }
-  result.push(...value.slice(at));
+  result.push(value.slice(at).join(''));
   return result.join('');
 }
 

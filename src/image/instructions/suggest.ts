@@ -1,10 +1,17 @@
 const MAX_DISTANCE = 2;
+/** Longer ones are no names that somebody mistyped. */
+const MAX_WORD = 255;
+/** Of more, only these are compared. */
+const MAX_OPTIONS = 10_000;
 
 /** Of several words that are as near, the first. @returns the option that was probably meant, when one is near enough */
 export function suggestion(word: string, options: Iterable<string>): string | undefined {
   let best: string | undefined;
   let least = MAX_DISTANCE + 1;
+  if (word.length > MAX_WORD) return undefined;
+  let left = MAX_OPTIONS;
   for (const option of options) {
+    if (left-- === 0) break;
     const distance = distanceOf(word, option, least);
     // It is one of them, so the error lies elsewhere.
     if (distance === 0) return undefined;

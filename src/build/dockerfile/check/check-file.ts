@@ -1,5 +1,6 @@
 import { TareError } from '../../../errors/index.ts';
 import { expandWord, parseReference } from '../../../image/index.ts';
+import type { ExpansionMeter } from '../expansion-meter.ts';
 import type { ArgInstruction, Dockerfile, Instruction, Stage, Written } from '../parse/instruction.ts';
 import type { Linter } from './linter.ts';
 import { rules } from './rules.ts';
@@ -94,9 +95,14 @@ function checkCasing(file: Dockerfile, linter: Linter): void {
  * Looks whether bases have names when no build arguments are given.
  * @param globals the arguments that are there before any is declared (`TARGETPLATFORM` …)
  */
-export function checkDefaultBases(file: Dockerfile, globals: ReadonlyMap<string, string>, linter: Linter): void {
+export function checkDefaultBases(
+  file: Dockerfile,
+  globals: ReadonlyMap<string, string>,
+  linter: Linter,
+  meter: ExpansionMeter,
+): void {
   const variables = new Map(globals);
-  const options = { variables, escape: file.directives.escape };
+  const options = { variables, escape: file.directives.escape, meter };
   // What cannot be expanded fails the build elsewhere.
   const expand = (word: string): string | undefined => {
     try {

@@ -1,5 +1,5 @@
 import { TareError } from '../../../errors/index.ts';
-import { type Expansion, type ExposedPorts, formatPlatform, parsePlatform, suggestion } from '../../../image/index.ts';
+import { type Expansion, type ExposedPorts, formatPlatform, parsePlatform } from '../../../image/index.ts';
 import { cleanPattern, type PatternMatcher } from '../../../storage/index.ts';
 import type {
   CmdInstruction,
@@ -19,11 +19,10 @@ import { rules } from './rules.ts';
 type Unset = ReadonlySet<string>;
 
 /** @param declared names that FROM may use */
-export function checkFromVariables(stage: Stage, unset: Unset, declared: Iterable<string>, linter: Linter): void {
-  const names = new Set(declared);
+export function checkFromVariables(stage: Stage, unset: Unset, declared: ReadonlySet<string>, linter: Linter): void {
   for (const name of unset) {
-    if (names.has(name)) continue;
-    const message = `FROM argument '${name}' is not declared${hint(name, names, '')}`;
+    if (declared.has(name)) continue;
+    const message = `FROM argument '${name}' is not declared${linter.hint(name, declared, '')}`;
     linter.run(rules.undefinedArgInFrom, stage, message);
   }
 }
@@ -81,10 +80,10 @@ export class StageChecks {
 
   /** @param unset variables that an expansion missed @param declared ARGs of the stage @param known names of variables that are set */
   variables(instruction: Instruction, unset: Unset, declared: ReadonlySet<string>, known: Iterable<string>): void {
-    const names = [...known];
+    const names = this.#linter.mayHint ? [...known] : [];
     for (const name of unset) {
       if (declared.has(name)) continue;
-      const message = `Usage of undefined variable '$${name}'${hint(name, names, '$')}`;
+      const message = `Usage of undefined variable '$${name}'${this.#linter.hint(name, names, '$')}`;
       this.#linter.run(rules.undefinedVar, instruction, message);
     }
   }
@@ -154,11 +153,6 @@ export class StageChecks {
     const message = `Attempting to ${verb} file ${JSON.stringify(path)} that is excluded by .dockerignore`;
     this.#linter.run(rules.copyIgnoredFile, instruction, message);
   }
-}
-
-function hint(name: string, names: Iterable<string>, prefix: string): string {
-  const meant = suggestion(name, names);
-  return meant === undefined ? '' : ` (did you mean ${prefix}${meant}?)`;
 }
 
 const secretWords = /(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)/i;

@@ -23,7 +23,7 @@ function check(text: string, options?: string): [string, string, number][] {
   const file = parseDockerfile(text);
   const linter = new Linter(parseCheckOptions(options ?? file.directives.check?.value ?? ''));
   checkFile(file, linter);
-  checkDefaultBases(file, new Map([['TARGETPLATFORM', 'linux/amd64']]), linter);
+  checkDefaultBases(file, new Map([['TARGETPLATFORM', 'linux/amd64']]), linter, () => {});
   return linter.warnings.map(({ rule, message, ranges }) => [rule.name, message, ranges[0]!.start.line]);
 }
 
@@ -108,9 +108,9 @@ function stageOf(text: string) {
 
 test('variables of FROM', () => {
   const { linter, stage, said } = stageOf('FROM $BAES');
-  checkFromVariables(stage, new Set(['UNKNOWN', 'A']), ['BASE', 'A'], linter);
+  checkFromVariables(stage, new Set(['UNKNOWN', 'A']), new Set(['BASE', 'A']), linter);
   expect(said()).toEqual(["FROM argument 'UNKNOWN' is not declared @1"]);
-  checkFromVariables(stage, new Set(['BAS']), ['BASE'], linter);
+  checkFromVariables(stage, new Set(['BAS']), new Set(['BASE']), linter);
   expect(said()[1]).toBe("FROM argument 'BAS' is not declared (did you mean BASE?) @1");
 });
 

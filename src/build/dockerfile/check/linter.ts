@@ -1,5 +1,5 @@
 import { TareError } from '../../../errors/index.ts';
-import { parseGoBoolean } from '../../../image/index.ts';
+import { parseGoBoolean, suggestion } from '../../../image/index.ts';
 import type { LineRange } from '../../progress.ts';
 import { SourceError } from '../../source-error.ts';
 import { DirectiveReader } from '../parse/directives.ts';
@@ -20,6 +20,8 @@ export interface LintWarning {
 }
 
 const MAX_WARNINGS = 10_000;
+/** Whoever has so many names wrong is not helped by guesses, each of which is compared with all names that there are. */
+const MAX_HINTS = 100;
 const none: CheckOptions = { skips: new Set(), experimental: new Set(), isError: false };
 
 const broken = (message: string) => new TareError('InvalidArgument', message);
@@ -59,6 +61,9 @@ export class Linter {
   readonly #options: CheckOptions;
   readonly #warn: (warning: LintWarning) => void;
   readonly #found: LintWarning[] = [];
+  /** Of what was found: rule, line and message. */
+  readonly #known = new Set<string>();
+  #hints = 0;
 
   constructor(options: CheckOptions, warn: (warning: LintWarning) => void = () => {}) {
     this.#options = options;
@@ -68,6 +73,18 @@ export class Linter {
   /** In order; what is said twice of one place is there once. */
   get warnings(): readonly LintWarning[] {
     return this.#found;
+  }
+
+  get mayHint(): boolean {
+    return this.#hints < MAX_HINTS;
+  }
+
+  /** ` (did you mean …?)`, when one of the names is near; '' for those that come after very many. */
+  hint(name: string, names: Iterable<string>, prefix: string): string {
+    if (!this.mayHint) return '';
+    this.#hints += 1;
+    const meant = suggestion(name, names);
+    return meant === undefined ? '' : ` (did you mean ${prefix}${meant}?)`;
   }
 
   /** @param comments just above the instruction: `# check=` among them counts for it alone */
@@ -80,7 +97,9 @@ export class Linter {
     if (!isWanted || this.#found.length >= MAX_WARNINGS) return;
     const warning = { rule, message, ranges: place.ranges };
     // A stage that is built for several platforms is checked as often.
-    if (this.#found.some((other) => isSame(other, warning))) return;
+    const id = `${rule.name} ${place.ranges[0]?.start.line} ${message}`;
+    if (this.#known.has(id)) return;
+    this.#known.add(id);
     this.#found.push(warning);
     this.#warn(warning);
   }
@@ -93,14 +112,6 @@ export class Linter {
     const message = `lint violation found for rules: ${names.join(', ')}`;
     throw new SourceError('InvalidArgument', message, { ranges: first.ranges });
   }
-}
-
-function isSame(one: LintWarning, other: LintWarning): boolean {
-  return (
-    one.rule === other.rule &&
-    one.message === other.message &&
-    one.ranges[0]?.start.line === other.ranges[0]?.start.line
-  );
 }
 
 function optionsIn(comments: readonly string[]): CheckOptions {
