@@ -83,6 +83,13 @@ test.each([
     want: ['d/', 'd/y', 'd/z', 'x'],
   },
   {
+    say: 'all into a folder that is there',
+    from: ['x', 'd/y'],
+    to: ['e/z'],
+    copy: ['/', '/e/'],
+    want: ['e/', 'e/d/', 'e/d/y', 'e/x', 'e/z'],
+  },
+  {
     say: 'with parents made',
     from: ['a'],
     to: [],

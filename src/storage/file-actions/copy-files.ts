@@ -74,6 +74,17 @@ interface Into {
   readonly isFresh: boolean;
 }
 
+/** Gives a folder its owner, mode and times, once it is filled. */
+export type FolderDress = (to: { fd: number; name: ByteString }, isNew: boolean, source: FileStatus) => void;
+
+interface FolderRules {
+  /** One that is there gets what the source has. */
+  overwritesStatus: boolean;
+  dress: FolderDress | undefined;
+}
+
+const within: FolderRules = { overwritesStatus: true, dress: undefined };
+
 /**
  * Copies trees as BuildKit's clients expect it (fsutil's copy): a folder merges with one that is there, a file takes the
  * place of a file or a link. Walks both trees by descriptors and follows no link beneath the source and the target.
@@ -92,30 +103,27 @@ export class FileCopier {
 
   /**
    * Copies one entry under another name.
-   * @param path of the new name, from the target's root
+   * @param to `path` of the new name, from the target's root
+   * @param dress for a folder, in the place of giving a new one what the source has
    */
   *copy(
     from: { fd: number; name: ByteString },
     to: { fd: number; name: ByteString; path: ByteString },
+    dress?: FolderDress,
   ): Generator<void, void, void> {
     const whole: From = { ...from, path: '', include: undefined, exclude: undefined };
-    yield* this.#entry(whole, { open: () => to.fd, path: '', isFresh: false }, to.name, to.path, false);
+    const into = { open: () => to.fd, path: '', isFresh: false };
+    yield* this.#entry(whole, into, to.name, to.path, { overwritesStatus: false, dress });
   }
 
-  *#entry(
-    from: From,
-    into: Into,
-    name: ByteString,
-    path: ByteString,
-    overwritesStatus: boolean,
-  ): Generator<void, void, void> {
+  *#entry(from: From, into: Into, name: ByteString, path: ByteString, how: FolderRules): Generator<void, void, void> {
     const status = statusAt(from.fd, from.name);
     const { isTaken, isClosed, include, exclude } = this.#match(from);
     requirePathLength(path);
     yield;
     if (status.type === S_IFDIR) {
       if (isClosed) return;
-      yield* this.#folder({ ...from, include, exclude }, status, into, name, path, { isTaken, overwritesStatus });
+      yield* this.#folder({ ...from, include, exclude }, status, into, name, path, isTaken, how);
       return;
     }
     if (!isTaken) return;
@@ -162,20 +170,19 @@ export class FileCopier {
     into: Into,
     name: ByteString,
     path: ByteString,
-    { isTaken, overwritesStatus }: { isTaken: boolean; overwritesStatus: boolean },
+    isTaken: boolean,
+    { overwritesStatus, dress }: FolderRules,
   ): Generator<void, void, void> {
     using own = new DisposableStack();
     let opened: OpenFile | undefined;
-    let dressed = false;
+    let isNew = false;
     const inner = { open: (): number => open(), path, isFresh: false };
     const open = (): number => {
       if (opened !== undefined) return opened.fd;
       const parent = into.open();
-      const isNew = this.#makeFolder(parent, name, path);
+      isNew = this.#makeFolder(parent, name, path);
       inner.isFresh = isNew;
       opened = own.use(new OpenFile(openAt(parent, name, O_DIRECTORY | O_NOFOLLOW)));
-      const overwrites = overwritesStatus && this.#rules.include === undefined;
-      dressed = isNew || overwrites;
       return opened.fd;
     };
     if (isTaken) {
@@ -189,11 +196,14 @@ export class FileCopier {
         .sort();
       for (const entry of names) {
         const next = { ...from, fd: folder.fd, name: entry, path: joined(from.path, entry) };
-        yield* this.#entry(next, inner, entry, joined(path, entry), true);
+        yield* this.#entry(next, inner, entry, joined(path, entry), within);
       }
     }
     // Last, for filling a folder changes its time.
-    if (opened !== undefined && dressed) this.#dress(from, status, { fd: into.open(), name });
+    if (opened === undefined) return;
+    const to = { fd: into.open(), name };
+    if (dress !== undefined) dress(to, isNew, status);
+    else if (isNew || (overwritesStatus && this.#rules.include === undefined)) this.#dress(from, status, to);
   }
 
   /** @returns false: it is there already @throws {TareError} InvalidArgument: something else is there */

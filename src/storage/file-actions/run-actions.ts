@@ -36,7 +36,7 @@ import { TarParser } from '../tar/index.ts';
 import { extractInto } from '../tree/extract-stream.ts';
 import { parentOf } from '../tree/path.ts';
 import { removeSteps } from '../tree/remove.ts';
-import { FileCopier } from './copy-files.ts';
+import { FileCopier, type FolderDress } from './copy-files.ts';
 import type { CopyAction, FileAction, FileActionRequest, MadeFile } from './file-action.ts';
 import { ensureFolder, fromRoot, joined, nameOf, openIfAny, resolved } from './in-root.ts';
 import { parseMode } from './mode-change.ts';
@@ -77,7 +77,7 @@ function* steps(tree: number, action: Exclude<FileAction, CopyAction>): Generato
   else yield* remove(tree, action);
 }
 
-/** Owner, mode and time of a folder that was made on the way. */
+/** Owner, mode and time of a folder that nothing but a path asks for. */
 function dressMade(made: MadeFile, mode: number): (fd: number, name: ByteString) => void {
   const owner = ownerOf(made) ?? { uid: 0, gid: 0 };
   return (fd, name) => {
@@ -92,18 +92,18 @@ function dressMade(made: MadeFile, mode: number): (fd: number, name: ByteString)
 class Parents {
   readonly #tree: number;
   readonly #made: MadeFile;
-  readonly #dress: (fd: number, name: ByteString) => void;
+  readonly dress: (fd: number, name: ByteString) => void;
   readonly #paths: ByteString[] = [];
 
   constructor(tree: number, made: MadeFile, mode: number) {
     this.#tree = tree;
     this.#made = made;
-    this.#dress = dressMade(made, mode);
+    this.dress = dressMade(made, mode);
   }
 
   ensure(path: ByteString): OpenFile {
     return ensureFolder(this.#tree, path, (fd, name, at) => {
-      this.#dress(fd, name);
+      this.dress(fd, name);
       this.#paths.push(at);
     });
   }
@@ -210,13 +210,16 @@ async function copy(tree: number, action: CopyAction, signal: AbortSignal): Prom
     exclude: patterns(action.excludePatterns),
     replaces: action.replaces,
   };
-  const parents = new Parents(tree, action, 0o755);
+  const around = new Parents(tree, action, 0o755);
+  // As docker's daemon makes them, whose umask this is; letters say what to change of a source, and these have none.
+  const parents = typeof mode === 'number' ? new Parents(tree, action, mode & 0o755) : around;
   for (const path of found) {
-    if (action.unpacks && (await unpack(action, path, destination, parents))) continue;
+    if (action.unpacks && (await unpack(action, path, destination, around))) continue;
     const copier = new FileCopier(tree, rules);
     await turning(copyOne(tree, action, path, { path: destination, isFolder: isFolderName }, copier, parents), signal);
   }
   parents.finish();
+  if (around !== parents) around.finish();
 }
 
 /** @param destination `isFolder`: it was written with a slash at its end */
@@ -241,7 +244,8 @@ function* copyOne(
     using there = openIfAny(tree, goal);
     const isThere = there !== undefined;
     const isFolderThere = isThere && statusOf(there.fd).type === S_IFDIR;
-    if ((!action.contentsOnly && isFolder && isThere) || (!isFolder && isFolderThere)) {
+    // The root itself has no name to keep.
+    if ((!action.contentsOnly && isFolder && isThere && source !== '') || (!isFolder && isFolderThere)) {
       goal = joined(goal, nameOf(fromRoot(source)));
     }
   }
@@ -251,8 +255,18 @@ function* copyOne(
     return;
   }
   using around = parents.ensure(parentOf(goal));
-  yield* copier.copy({ fd: from.fd, name }, { fd: around.fd, name: nameOf(goal), path: goal });
+  const dress = action.contentsOnly ? dressOfContents(action, parents) : undefined;
+  yield* copier.copy({ fd: from.fd, name }, { fd: around.fd, name: nameOf(goal), path: goal }, dress);
 }
+
+/** A folder of which only the contents are copied gives its time; the rest is as if somebody had made the new one. */
+const dressOfContents =
+  ({ timeNs, includePatterns }: CopyAction, parents: Parents): FolderDress =>
+  ({ fd, name }, isNew, source) => {
+    if (isNew) parents.dress(fd, name);
+    if (includePatterns.length > 0) return;
+    changeTimesAt(fd, name, timeNs ?? source.modifyNs, timeNs ?? source.modifyNs);
+  };
 
 /** @returns false: it is no archive */
 async function unpack(

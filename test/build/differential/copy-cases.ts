@@ -90,12 +90,14 @@ export const copyCases: readonly Case[] = [
   {
     name: 'COPY --chmod by number',
     files: tree,
-    dockerfile: 'FROM busybox:test\nCOPY --chmod=640 src /d\nCOPY --chmod=0755 src/a.txt /e\n',
+    dockerfile:
+      'FROM busybox:test\nCOPY --chmod=640 src /d\nCOPY --chmod=0755 src/a.txt /e\nCOPY --chmod=640 src/a.txt /f/g/\nCOPY --chmod=775 src /h\nCOPY --link --chmod=700 src/a.txt /i/j/k\n',
   },
   {
     name: 'COPY --chmod in letters',
     files: tree,
-    dockerfile: 'FROM busybox:test\nCOPY --chmod=u=rwX,go=rX src /d\nCOPY --chmod=a+x src/a.txt /e\n',
+    dockerfile:
+      'FROM busybox:test\nCOPY --chmod=u=rwX,go=rX src /d\nCOPY --chmod=a+x src/a.txt /e\nCOPY --chmod=go-rwx src /f/g\n',
   },
   {
     name: 'COPY --link',
@@ -112,6 +114,11 @@ export const copyCases: readonly Case[] = [
     isOld: true,
     dockerfile:
       'FROM busybox:test AS one\nRUN mkdir -p /o/p && echo 1 > /o/p/f && chmod 600 /o/p/f\nFROM busybox:test\nCOPY --from=one /o /a\nCOPY --from=0 /o/p/f /b\n',
+  },
+  {
+    name: 'COPY of what a folder holds leaves its owner and mode behind',
+    dockerfile:
+      'FROM busybox:test AS one\nRUN mkdir -p /o/p && touch /o/f && chown -R 5:6 /o && chmod 700 /o && chmod 1770 /o/p\nFROM busybox:test\nRUN mkdir -m 711 /c\nCOPY --from=one /o /a\nCOPY --from=one /o/p /b/p\nCOPY --from=one /o /c\nCOPY --from=one --chown=7:8 /o /d\nCOPY --link --from=one /o /e\nWORKDIR /w\nCOPY --from=one /o .\n',
   },
   { name: 'COPY --from an image', isOld: true, dockerfile: 'FROM scratch\nCOPY --from=busybox:test /bin/sh /sh\n' },
   {
