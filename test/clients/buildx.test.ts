@@ -170,6 +170,8 @@ RUN --mount=type=ssh,required test -S $SSH_AUTH_SOCK && echo an agent
       );
       expect((await buildx.build(['--no-cache', `${repository}#v1`])).stderr).toContain(' Dockerfile sub\n');
       expect((await buildx.build(['--no-cache', `${repository}?ref=main`])).stderr).toContain(' Dockerfile sub\n');
+      const { stderr: missing } = await buildx.build([`${repository}#v2`], { expect: 1 });
+      expect(missing).toMatch(/failed to read dockerfile: .*: repository does not contain ref v2/);
       const archived = `http://127.0.0.1:${port.http}/c.tgz`;
       expect((await buildx.build(['--no-cache', archived])).stderr).toContain(' Dockerfile ignored kept\n');
       const mixed = buildx.folder({

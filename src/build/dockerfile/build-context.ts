@@ -120,7 +120,9 @@ export class BuildContext {
         { name: `[internal] load build definition from ${filename}` },
       );
     const definition = llb.marshal(tree, this.#options.buildPlatform);
-    const ref = await solve(this.#bridge, definition);
+    const ref = await solve(this.#bridge, definition).catch((error: unknown) => {
+      throw new TareError(kindOf(error), `failed to read dockerfile: ${messageOf(error)}`, { cause: error });
+    });
     const data = (await readIfThere(ref, filename)) ?? (isDefault ? await readIfThere(ref, other) : undefined);
     if (data === undefined) {
       throw new TareError(
@@ -179,9 +181,12 @@ export async function readIgnorePatterns(bridge: FrontendBridge, tree: llb.Outpu
   return data === undefined ? [] : parseIgnoreFile(data);
 }
 
-/** @throws {TareError} InvalidArgument: the definition is of the empty tree */
+/**
+ * Has it made, so that a source which is not there is not taken for a file which is not in it.
+ * @throws {TareError} InvalidArgument: the definition is of the empty tree
+ */
 export async function solve(bridge: FrontendBridge, definition: Definition): Promise<BridgeRef> {
-  const { ref } = await bridge.solve({ definition });
+  const { ref } = await bridge.solve({ definition, evaluate: true });
   if (ref === undefined) throw new TareError('InvalidArgument', 'a file was to be read out of an empty tree');
   return ref;
 }

@@ -20,7 +20,7 @@ import type { BuilderParts } from '../builder-parts.ts';
 import { useCacheEntry } from '../cache/entries.ts';
 import type { Operation, OperationContext } from '../operation.ts';
 import type { Tree } from '../tree.ts';
-import { isCommit, type Remote, remoteOf } from './git/remote.ts';
+import { isCommit, isRef, type Remote, remoteOf } from './git/remote.ts';
 import { Git } from './git/run-git.ts';
 import { type Attributes, refuseUnknown } from './source-attributes.ts';
 
@@ -35,54 +35,77 @@ export function gitSource(parts: BuilderParts, identifier: string, attributes: A
     ...['git.knownsshhosts', 'git.checksum', 'git.skipsubmodules'],
   ]);
   const remote = remoteOf(identifier, attributes);
-  let commit: string | undefined;
+  let found: Found | undefined;
   return {
     recordType: 'source.git.checkout',
     description: `git snapshot for ${remote.shown}`,
     usesSecrets: [remote.tokenSecret, remote.headerSecret, remote.sshAgent].some((id) => id !== undefined),
     cacheMap: async (context) => {
-      commit = await resolveCommit(parts, remote, context);
+      found = await find(parts, remote, context);
+      const { commit, name } = found;
       const { subdirectory, keepsGitDirectory, skipsSubmodules } = remote;
-      const digest = digestOf(JSON.stringify(['git', commit, subdirectory, keepsGitDirectory, skipsSubmodules]));
+      const kept = keepsGitDirectory && name !== undefined ? [name] : [];
+      const digest = digestOf(
+        JSON.stringify(['git', commit, subdirectory, keepsGitDirectory, skipsSubmodules, ...kept]),
+      );
       return { digest, dependencies: [], material: { kind: 'git', ref: remote.shown, digest: commit } };
     },
     run: async (_inputs, context) => {
-      commit ??= await resolveCommit(parts, remote, context);
-      return [await checkOut(parts, remote, commit, context)];
+      found ??= await find(parts, remote, context);
+      return [await checkOut(parts, remote, found, context)];
     },
   };
 }
 
-/** The commit that a name of the remote's stands for. @throws {TareError} NotFound; InvalidArgument: it is not the one wanted */
-async function resolveCommit(parts: BuilderParts, remote: Remote, context: OperationContext): Promise<string> {
-  const commit = isCommit(remote.ref) ? remote.ref : await askCommit(parts, remote, context);
-  const { checksum } = remote;
-  if (checksum !== undefined && !commit.startsWith(checksum))
-    throw new TareError('InvalidArgument', `expected checksum to match ${checksum}, got ${commit} (${remote.shown})`);
-  return commit;
+/** What a name of the remote's stands for. */
+interface Found {
+  commit: string;
+  /** The tag where it is an annotated one, else the commit. */
+  object: string;
+  /** Of a branch or a tag, in full; undefined: it was asked for as a commit, or in another way. */
+  name: string | undefined;
 }
 
-async function askCommit(parts: BuilderParts, remote: Remote, context: OperationContext): Promise<string> {
+/** @throws {TareError} NotFound; InvalidArgument: it is not the commit, or the annotated tag, that is wanted */
+async function find(parts: BuilderParts, remote: Remote, context: OperationContext): Promise<Found> {
+  const { checksum, ref } = remote;
+  const found = isCommit(ref)
+    ? { commit: ref, object: ref, name: undefined }
+    : await askForCommit(parts, remote, context);
+  const { commit, object } = found;
+  if (checksum !== undefined && !commit.startsWith(checksum) && !object.startsWith(checksum))
+    throw new TareError('InvalidArgument', `expected checksum to match ${checksum}, got ${commit} (${remote.shown})`);
+  return found;
+}
+
+async function askForCommit(parts: BuilderParts, remote: Remote, context: OperationContext): Promise<Found> {
   await using git = await Git.open(parts, remote, context);
   const wanted = remote.ref === '' ? 'HEAD' : remote.ref;
-  const answer = await git.run(['ls-remote', '--', remote.url, wanted, `${wanted}^{}`]);
-  const found = new Map(
-    answer
-      .split('\n')
-      .map((line) => line.split('\t'))
-      .filter(([digest, name]) => isCommit(digest ?? '') && name !== undefined)
-      .map(([digest, name]) => [name!, digest!]),
-  );
+  const answer = await git.run(['ls-remote', '--symref', '--', remote.url, wanted, `${wanted}^{}`]);
+  const digests = new Map<string, string>();
+  for (const line of answer.split('\n')) {
+    const [digest = '', name] = line.split('\t');
+    if (name !== undefined && isCommit(digest)) digests.set(name, digest);
+  }
   // An annotated tag is an object of its own; its commit is beside it.
-  const names = [wanted, `refs/heads/${wanted}`, `refs/tags/${wanted}^{}`, `refs/tags/${wanted}`, `refs/${wanted}`];
-  const name = names.find((one) => found.has(one));
-  const peeled = name === undefined ? undefined : (found.get(`${name}^{}`) ?? found.get(name));
-  if (peeled !== undefined) return peeled;
-  throw new TareError('NotFound', `repository does not contain ref ${remote.ref || 'HEAD'} (${remote.shown})`);
+  const names = [wanted, `refs/heads/${wanted}`, `refs/tags/${wanted}`, `refs/${wanted}`];
+  const name = names.find((one) => digests.has(one));
+  if (name === undefined)
+    throw new TareError('NotFound', `repository does not contain ref ${remote.ref || 'HEAD'} (${remote.shown})`);
+  const object = digests.get(name)!;
+  const commit = digests.get(`${name}^{}`) ?? object;
+  const inFull = /^ref: (\S+)\tHEAD$/m.exec(name === 'HEAD' ? answer : '')?.[1] ?? name;
+  context.progress.log(1, Buffer.from(`${commit}\t${inFull}\n`));
+  return { commit, object, name: /^refs\/(?:heads|tags)\//.test(inFull) && isRef(inFull) ? inFull : undefined };
 }
 
 /** Fetches a commit into the repository that is kept for its remote, and makes a layer of its files. */
-async function checkOut(parts: BuilderParts, remote: Remote, commit: string, context: OperationContext): Promise<Tree> {
+async function checkOut(
+  parts: BuilderParts,
+  remote: Remote,
+  { commit, name }: Found,
+  context: OperationContext,
+): Promise<Tree> {
   const id = `git-${createHash('sha256').update(remote.url).digest('hex').slice(0, 32)}`;
   using _alone = await parts.locks.acquire(`build ${id}`, context.signal);
   const entry = {
@@ -96,14 +119,16 @@ async function checkOut(parts: BuilderParts, remote: Remote, commit: string, con
   await using git = await Git.open(parts, remote, context);
   const repository = join(use.path, 'repository.git');
   await clearLeftovers(use.path, repository);
-  const kept = `refs/tare/${commit}`;
+  const keptName = remote.keepsGitDirectory ? name : undefined;
+  // With an annotated tag comes an object that its commit alone does not bring.
+  const kept = keptName?.startsWith('refs/tags/') ? `refs/tare/${commit}-${keptName}` : `refs/tare/${commit}`;
   if (!(await hasCommit(git, repository, kept))) {
     // What was cut off in the middle is begun anew.
     if (!existsSync(join(repository, 'HEAD'))) {
       await rm(repository, { recursive: true, force: true });
       await git.run(['init', '--bare', '--quiet', '--', repository]);
     }
-    await fetchCommit(git, repository, remote, commit, kept);
+    await fetchCommit(git, { repository, remote, commit, name, kept });
   }
   const key = `build-${id}`;
   await parts.layers.remove(key);
@@ -112,7 +137,7 @@ async function checkOut(parts: BuilderParts, remote: Remote, commit: string, con
   undo.defer(() => parts.layers.remove(key));
   const work = await mkdtemp(join(use.path, 'work-'));
   undo.defer(() => rm(work, { recursive: true, force: true }));
-  await fillWorkTree(git, { repository, work, kept, commit, remote });
+  await fillWorkTree(git, { repository, work, kept, keptName, commit, remote });
   await moveInto(work, remote.subdirectory, parts.layers.files(key));
   const layer = await parts.layers.freeze(key);
   await use.record({ sizeBytes: await git.sizeOf(repository) });
@@ -138,13 +163,20 @@ async function hasCommit(git: Git, repository: string, kept: string): Promise<bo
   return await git.succeeds(['--git-dir', repository, 'cat-file', '-e', `${kept}^{tree}`]);
 }
 
-async function fetchCommit(git: Git, repository: string, remote: Remote, commit: string, kept: string): Promise<void> {
+interface Fetch {
+  repository: string;
+  remote: Remote;
+  commit: string;
+  name: string | undefined;
+  kept: string;
+}
+
+async function fetchCommit(git: Git, { repository, remote, commit, name, kept }: Fetch): Promise<void> {
   const fetch = (...what: string[]) =>
     git.run(['--git-dir', repository, 'fetch', '--quiet', '--no-tags', '--force', '--update-shallow', ...what]);
-  const depth = remote.keepsGitDirectory && isCommit(remote.ref) ? [] : ['--depth=1'];
-  const named = remote.ref === '' || isCommit(remote.ref) ? commit : remote.ref;
+  const named = remote.ref === '' || isCommit(remote.ref) ? commit : (name ?? remote.ref);
   try {
-    await fetch(...depth, '--', remote.url, `${named}:${kept}`);
+    await fetch('--depth=1', '--', remote.url, `${named}:${kept}`);
   } catch (error) {
     git.signal.throwIfAborted();
     if (named !== commit) throw error;
@@ -162,11 +194,13 @@ interface WorkTree {
   repository: string;
   work: string;
   kept: string;
+  /** The branch or tag that its `.git` knows. */
+  keptName: string | undefined;
   commit: string;
   remote: Remote;
 }
 
-async function fillWorkTree(git: Git, { repository, work, kept, commit, remote }: WorkTree): Promise<void> {
+async function fillWorkTree(git: Git, { repository, work, kept, keptName, commit, remote }: WorkTree): Promise<void> {
   const hasSubmodules =
     !remote.skipsSubmodules && (await git.succeeds(['--git-dir', repository, 'cat-file', '-e', `${kept}:.gitmodules`]));
   if (!remote.keepsGitDirectory && !hasSubmodules) {
@@ -181,10 +215,9 @@ async function fillWorkTree(git: Git, { repository, work, kept, commit, remote }
   }
   const local = { cwd: work };
   await git.run(['init', '--quiet', '--', work], local);
-  await git.run(['fetch', '--quiet', '--no-tags', '--update-shallow', '--', repository, kept], {
-    ...local,
-    protocols: 'file',
-  });
+  const what = keptName === undefined ? kept : `${kept}:${keptName}`;
+  const alone = ['--no-tags', '--depth=1', '--update-head-ok'];
+  await git.run(['fetch', '--quiet', ...alone, '--', repository, what], { ...local, protocols: 'file' });
   await git.run(['checkout', '--quiet', '--force', '--detach', commit], local);
   await git.run(['remote', 'add', '--', 'origin', remote.shownUrl], local);
   if (hasSubmodules) await git.run(['submodule', '--quiet', 'update', '--init', '--recursive', '--depth=1'], local);

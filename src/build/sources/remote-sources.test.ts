@@ -191,6 +191,19 @@ test('branches, tags, commits and folders of a repository', async () => {
   const kept = await checkedOut(url, '#main', { 'git.keepgitdir': 'true' });
   expect(existsSync(join(kept.folder, '.git/HEAD'))).toBe(true);
   expect(readFileSync(join(kept.folder, '.git/config'), 'utf8')).toContain(`url = ${url}`);
+  for (const [ref, name] of [
+    ['#main', 'refs/heads/main'],
+    ['', 'refs/heads/main'],
+    ['#v1', 'refs/tags/v1'],
+    [`#${commit}`, undefined],
+  ] as const) {
+    const { folder } = await checkedOut(url, ref, { 'git.keepgitdir': 'true' });
+    const said = (...args: string[]) => git('-c', 'safe.directory=*', '-C', folder, ...args);
+    expect(said('for-each-ref', '--format=%(refname)')).toBe(name ?? '');
+    expect(said('rev-list', '--count', 'HEAD')).toBe('1');
+    if (name === 'refs/tags/v1') expect(said('describe')).toBe('v1');
+    expect(existsSync(join(folder, '.git/logs'))).toBe(false);
+  }
   // Asked for by its commit, which no name leads to any more.
   expect(readFileSync(join((await checkedOut(url, `#${commit}`)).folder, 'a'), 'utf8')).toBe('one');
 });

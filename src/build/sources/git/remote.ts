@@ -30,6 +30,8 @@ export const isCommit = (text: string): boolean => /^(?:[0-9a-f]{40}|[0-9a-f]{64
 // git-check-ref-format(1), and nothing that git could take for an option or a list of refs.
 const badRef = /^[-/]|[\x00-\x20\x7f~^:?*[\\]|\.\.|@\{|\/\/|\.lock(?:\/|$)|(?:^|\/)\.|[./]$/;
 
+export const isRef = (text: string): boolean => !badRef.test(text) && text.length <= 1000;
+
 /** @throws {TareError} InvalidArgument: the address, ref, folder or checksum */
 export function remoteOf(identifier: string, attributes: Attributes): Remote {
   const hash = identifier.indexOf('#');
@@ -38,7 +40,7 @@ export function remoteOf(identifier: string, attributes: Attributes): Remote {
   const colon = fragment.indexOf(':');
   const ref = colon === -1 ? fragment : fragment.slice(0, colon);
   const url = checkUrl(attributes['git.fullurl'] || `https://${path}`);
-  if (ref !== '' && (badRef.test(ref) || ref.length > 1000))
+  if (ref !== '' && !isRef(ref))
     throw new TareError(
       'InvalidArgument',
       `invalid git ref ${JSON.stringify(ref.slice(0, 200))}: want a branch, a tag or a commit`,

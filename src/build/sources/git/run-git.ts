@@ -25,6 +25,7 @@ interface RunOptions {
 /** Settings that keep what a repository says from having a program run, whoever's it is. */
 const settings: Readonly<Record<string, string>> = {
   'core.hooksPath': '/dev/null',
+  'core.logAllRefUpdates': 'false',
   'core.fsmonitor': 'false',
   'core.attributesFile': '/dev/null',
   'core.excludesFile': '/dev/null',
