@@ -43,7 +43,7 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
   let openedCache: Promise<BuildCache> | undefined;
   const cache = () => (openedCache ??= openBuildCache(parts, images));
   const keeping = new CacheKeeping({
-    ...{ cache, db, locks, now: Date.now, notice: deps.notice },
+    ...{ cache, db, locks, intents: parts.intents, now: Date.now, notice: deps.notice },
     policy: () => cachePolicy(config),
     isThere: () => hasBuildCache(config),
     report: (subject, error) => parts.onError(subject, error),

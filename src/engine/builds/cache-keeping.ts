@@ -1,5 +1,6 @@
 import type { BuildCache, CachePolicy } from '../../build/cache/index.ts';
 import type { Database, Locks } from '../../state/index.ts';
+import type { Intents } from '../intents.ts';
 
 const HOUR_MS = 3_600_000;
 /** Looking at a large cache after each of many builds would cost more than it frees: so many times as long as it took it rests. */
@@ -14,6 +15,7 @@ export interface CacheKeepingParts {
   isThere(): boolean;
   db: Database;
   locks: Pick<Locks, 'tryAcquire'>;
+  intents: Pick<Intents, 'begin'>;
   now(): number;
   /** Told of what went by itself. */
   notice(text: string): void;
@@ -73,10 +75,12 @@ export class CacheKeeping implements AsyncDisposable {
   }
 
   async #keep(): Promise<void> {
-    const { cache, policy, db, locks, now, notice } = this.#parts;
+    const { cache, policy, db, locks, intents, now, notice } = this.#parts;
     const rules = await policy();
     using lock = rules.length === 0 ? undefined : locks.tryAcquire('build-cache-policy');
     if (lock === undefined) return;
+    // A daemon that never built has no other.
+    using _intent = intents.begin();
     const startedMs = now();
     const bytes = await (await cache()).keepTo(rules);
     const dueMs = now() + Math.min(MAX_PAUSE_MS, (now() - startedMs) * PAUSES);
