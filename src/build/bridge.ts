@@ -77,7 +77,7 @@ class TreeRef implements BridgeRef {
   async readDirectory(path: string, includePattern?: string): Promise<readonly FileStatus[]> {
     const isWanted = includePattern ? compileGlob(includePattern) : undefined;
     await using files = await this.#open();
-    return files.list(path, isWanted);
+    return await files.list(path, isWanted);
   }
 
   async status(path: string): Promise<FileStatus> {

@@ -53,6 +53,7 @@ describe('frontends that are images', () => {
     ['garbage', /frontend docker\.io\/library\/frontend:test@\S+ broke off\n$/],
     ['look', /did not complete successfully: exit code: 6: echo left > \/here; exit 6: left, 1\n$/],
     ['forbidden', /network\.host is not allowed: build with --allow network\.host\n$/],
+    ['climb', /the frontend's result has a platform "\.\.": want one such as linux\/amd64\n$/],
     ['recursion', /over 16 frontends run in this build/],
   ])('one that is asked for %s', async (does, message) => {
     expect((await build(does, 1)).stderr).toMatch(message);

@@ -99,7 +99,7 @@ function numberAt(attributes: Attributes, key: string, absent: number, largest: 
   throw new TareError('InvalidArgument', `${key} ${JSON.stringify(text)}: want a number up to ${largest}`);
 }
 
-const withoutPassword = (url: string): string => url.replace(/^(https?:\/\/)[^/@]*@/, '$1');
+const withoutPassword = (url: string): string => url.replace(/^(https?:\/\/)[^/?#]*@/, '$1');
 
 async function fetchFile(
   parts: BuilderParts,

@@ -6,7 +6,7 @@ const shown = [
   ...['cgroup-parent', 'requestid'],
 ];
 
-const withoutPassword = (address: string): string => address.replace(/^([a-z+]+:\/\/)[^/@]*@/, '$1');
+const withoutPassword = (address: string): string => address.replace(/^([a-z+]+:\/\/)[^/?#]*@/, '$1');
 
 /** A build in short, as it will be made, without what may be secret: values of arguments, credentials in addresses. */
 export function buildSubject(request: BuildRequest): Record<string, unknown> {

@@ -127,6 +127,12 @@ const works: Record<string, () => Promise<unknown>> = {
   async forbidden() {
     await client.call(methods.newContainer, { ContainerID: 'c', Network: 1, Mounts: [{ dest: '/' }] });
   },
+  /** Its platform would be a folder's name at the client. */
+  async climb() {
+    const id = await solve(step('echo climbed > /climbed'));
+    const refs = { '..': { id } };
+    await client.call(methods.return, { result: { result: { case: 'refs', value: { refs } } } });
+  },
   async recursion() {
     const FrontendOpt = Object.fromEntries(options);
     await client.call(methods.solve, { Frontend: 'gateway.v0', FrontendOpt, allowResultReturn: true });

@@ -52,7 +52,8 @@ export function remoteOf(identifier: string, attributes: Attributes): Remote {
       `invalid checksum ${JSON.stringify(checksum)}: want 7 to 64 hex digits of a commit`,
     );
   const subdirectory = colon === -1 ? '' : checkFolder(fragment.slice(colon + 1));
-  const shownUrl = url.replace(/^([a-z+]+:\/\/)[^/@]*@/, (whole, scheme: string) =>
+  // Up to the last one: a password may have one in it.
+  const shownUrl = url.replace(/^([a-z+]+:\/\/)[^/?#]*@/, (whole, scheme: string) =>
     scheme === 'ssh://' ? whole : scheme,
   );
   const wanted = ref === '' && subdirectory === '' ? '' : `#${ref}${subdirectory === '' ? '' : `:${subdirectory}`}`;

@@ -189,7 +189,7 @@ export class Git implements AsyncDisposable {
   #withoutSecrets(text: string): string {
     return this.#secrets
       .reduce((cleaned, secret) => cleaned.replaceAll(secret, '***'), text)
-      .replaceAll(/\/\/[^/@\s]*@/g, '//');
+      .replaceAll(/\/\/[^/\s]*@/g, '//');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
