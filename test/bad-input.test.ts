@@ -26,17 +26,13 @@ async function isRefused(engine: TestEngine, { args, code, says }: Refused): Pro
 
 async function isAsBefore(engine: TestEngine, before: string[]): Promise<void> {
   // A monitor ends, and the kernel drops links, a moment after the command.
-  await eventually(
-    'nothing is left',
-    async () => {
-      const now = await holdings(engine);
-      expect(now.filter((line) => !before.includes(line))).toEqual([]);
-      // Links and monitors of an earlier command may go meanwhile; records may not.
-      expect(before.filter((line) => line.startsWith('record') && !now.includes(line))).toEqual([]);
-      return true;
-    },
-    5000,
-  );
+  await eventually('nothing is left', async () => {
+    const now = await holdings(engine);
+    expect(now.filter((line) => !before.includes(line))).toEqual([]);
+    // Links and monitors of an earlier command may go meanwhile; records may not.
+    expect(before.filter((line) => line.startsWith('record') && !now.includes(line))).toEqual([]);
+    return true;
+  });
 }
 
 const layer = tar(busyboxEntries());

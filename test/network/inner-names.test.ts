@@ -26,7 +26,6 @@ const isAnsweredInside = (asker: Asker, name: string, address: string) =>
   eventually(
     `${name} is answered inside`,
     async () => (await asker.answer({ server: INNER, name, timeoutMs: 500 })) === address,
-    30_000,
   );
 
 const addressOf = (engine: TestEngine, name: string, network: string) =>
@@ -226,7 +225,7 @@ describe('inside a container', () => {
       .find(({ command }) => /\bkeeper\b/.test(command));
     process.kill(keeper!.pid, 'SIGKILL');
     const isAnswered = async () => (await asker.answer({ server: INNER, name: 'db', timeoutMs: 500 })) === address;
-    await eventually('names are back', isAnswered, 10_000);
+    await eventually('names are back', isAnswered);
     await eventually('another keeper is there', async () =>
       engine()
         .processes()
@@ -234,7 +233,7 @@ describe('inside a container', () => {
     );
     await isAnsweredInside(pod, 'pod', own);
     await engine().stopDaemon('SIGKILL');
-    await eventually('names are answered without a daemon', isAnswered, 10_000);
+    await eventually('names are answered without a daemon', isAnswered);
     await isAnsweredInside(pod, 'pod', own);
     await cli('rm', '-f', 'pod');
     await cli('network', 'rm', 'front');

@@ -182,7 +182,7 @@ export async function ask(request: Ask): Promise<Told | string> {
 
 /** Sends any bytes. */
 export async function askRaw(message: Buffer, to: Omit<Ask, 'name'>): Promise<Buffer | string> {
-  const { server, port = 53, transport = 'udp', from, timeoutMs = 2_000 } = to;
+  const { server, port = 53, transport = 'udp', from, timeoutMs = 5_000 } = to;
   const { promise, resolve } = Promise.withResolvers<Buffer | string>();
   const timer = setTimeout(() => resolve('timeout'), timeoutMs);
   const failed = (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message);

@@ -71,7 +71,7 @@ export async function execute(argv: readonly string[], options: ExecuteOptions =
 export async function eventually<T>(
   what: string,
   body: () => T | undefined | false | Promise<T | undefined | false>,
-  timeoutMs = 10_000,
+  timeoutMs = 30_000,
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   let last: unknown;
