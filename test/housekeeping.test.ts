@@ -1,9 +1,10 @@
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { node } from './support/built.ts';
 import { busybox, TestEngine } from './support/engine.ts';
-import { eventually } from './support/execute.ts';
+import { eventually, execute } from './support/execute.ts';
 import { throughEveryFace } from './support/faces.ts';
 import { busyboxEntries, ociArchive } from './support/image.ts';
 import { tar } from './support/tar.ts';
@@ -193,3 +194,19 @@ async function problemOf(engine: TestEngine, path: string): Promise<string> {
   const { stdout } = await engine.run(['sha256sum', path.replace(/^\/proc\/\d+\/root/, '')]);
   return `its bytes have digest sha256:${stdout.split(' ')[0]}`;
 }
+
+test('a daemon whose descriptors are used up lives on, and settles what ended meanwhile', async () => {
+  await using engine = await TestEngine.start({ face: 'docker' });
+  await engine.docker(['run', '-d', '--name', 'box', busybox, 'sleep', '1000']);
+  const format = ['inspect', '--format', '{{.Id}} {{.State.Pid}} {{.State.Status}}', 'box'];
+  const look = async () => (await engine.docker(format)).stdout.trim().split(' ') as [string, string, string];
+  const [id, pid] = await look();
+  const highest = Math.max(...readdirSync(`/proc/${engine.daemonPid}/fd`).map(Number));
+  await execute(['prlimit', '--pid', String(engine.daemonPid), `--nofile=${highest + 20}:`]);
+  const clients = Array.from({ length: highest + 100 }, () => connect(engine.socket).on('error', () => {}));
+  await eventually('no descriptor is left', async () => engine.daemonLog.includes('starting the keeper'), 30_000);
+  process.kill(Number(pid), 'SIGKILL');
+  await eventually('its monitor has told', async () => existsSync(join(engine.execRoot, 'exits', id)), 30_000);
+  for (const client of clients) client.destroy();
+  await eventually('the container has exited', async () => (await look())[2] === 'exited', 30_000);
+});

@@ -12,7 +12,8 @@ export interface SessionOptions {
   /** docker's grammar; '' the default. Looked for on a terminal only, as docker does. */
   detachKeys: string;
   /**
-   * Leave the connection to the monitor open when a client without input leaves: the monitor would take its going for the end of the container's input (StdinOnce).
+   * Leave the connection to the monitor open when a client without input leaves: the monitor would take its going for the end of the
+   * container's input (StdinOnce).
    */
   lingers?: boolean;
   /** Yielded before the stream's own output. */
@@ -21,8 +22,8 @@ export interface SessionOptions {
   after?: Promise<unknown>;
   /** Called when the output begins; disposed when the last of it was passed on. */
   onFlow?: () => Disposable;
-  /** The client pressed the detach keys. */
-  onDetach?: () => void;
+  /** The client pressed the detach keys; it leaves when this is done, or has failed. */
+  onDetach?: () => Promise<void>;
 }
 
 /**
@@ -55,8 +56,11 @@ export function attachSession(
       const pass = found?.pass ?? chunk;
       if (pass.length > 0) await (await connected.catch(() => undefined))?.write(pass);
       if (found?.detached !== true) return;
-      options.onDetach?.();
-      await leave();
+      try {
+        await options.onDetach?.();
+      } finally {
+        await leave();
+      }
     },
     closeStdin() {
       if (options.stdin)

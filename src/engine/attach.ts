@@ -35,7 +35,7 @@ export async function attachContainer(deps: AttachDeps, ref: string, options: At
     lingers: record.config.stdinOnce && !record.config.tty,
     ...(options.logs && record.logPath !== '' ? { before: replay(record, options) } : {}),
     onFlow: () => deps.hub.flow(id),
-    onDetach: () => void deps.db.write((tx) => tx.event(containerEvent(record, 'detach'))),
+    onDetach: () => deps.db.write((tx) => tx.event(containerEvent(record, 'detach'))),
   };
   if (!options.stream) return attachSession(Promise.resolve(undefined), session);
   await deps.db.write((tx) => tx.event(containerEvent(record, 'attach')));

@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, TareError } from '../errors/index.ts';
 import { tryFlock } from '../linux/index.ts';
 import { type NameServer, type NetworkService, openNetworkService } from '../network/index.ts';
@@ -41,6 +42,7 @@ import { createNetworksService } from './networks.ts';
 import { type ReconcileParts, reconcile, settleEnded } from './reconcile.ts';
 import { LateRegistries } from './registries.ts';
 import { applyConfig, reloadEvent } from './reload.ts';
+import { RepeatedFailure } from './repeated-failure.ts';
 import { enterEngineNetwork, keepEngineUplink } from './rootless/enter-network.ts';
 import { limitedFacts, withoutCgroups } from './rootless/limited-host.ts';
 import { watchRules } from './rule-watch.ts';
@@ -294,7 +296,17 @@ export class Engine implements EngineServices, AsyncDisposable {
     const settling = new Set<Promise<void>>();
     this.#resources.use(watchRules(this.#parts, this.#report));
     this.#resources.use(watchLogSizes(this.#parts, this.#report));
-    const summoning = setInterval(() => this.summonKeeper(), KEEPER_CHECK_MS).unref();
+    const failure = new RepeatedFailure(this.#report, 'starting the keeper');
+    const summon = () => {
+      try {
+        this.summonKeeper();
+        failure.clear();
+      } catch (error) {
+        // No descriptors left, for one: that passes.
+        failure.add(error);
+      }
+    };
+    const summoning = setInterval(summon, KEEPER_CHECK_MS).unref();
     this.#resources.defer(async () => {
       stop.abort();
       clearInterval(summoning);
@@ -304,9 +316,7 @@ export class Engine implements EngineServices, AsyncDisposable {
     });
     const watching = async () => {
       for await (const id of watchExits(join(this.config.execRoot, 'exits'), stop.signal)) {
-        const settled = this.handleExit(id)
-          .catch((error: unknown) => this.report(`end of container ${id}`, error))
-          .finally(() => settling.delete(settled));
+        const settled = this.#settle(id, stop.signal).finally(() => settling.delete(settled));
         settling.add(settled);
       }
     };
@@ -314,6 +324,19 @@ export class Engine implements EngineServices, AsyncDisposable {
   }
   #watch: AbortController | undefined;
   #keeperWork: KeeperWork | undefined;
+
+  /** Nobody else does it while this process watches: what fails, for want of space on the disk, is tried again. */
+  async #settle(id: string, stopped: AbortSignal): Promise<void> {
+    const failure = new RepeatedFailure(this.#report, `end of container ${id}`);
+    while (!stopped.aborted) {
+      try {
+        return await this.handleExit(id);
+      } catch (error) {
+        failure.add(error);
+        await sleep(SETTLE_AGAIN_MS, undefined, { signal: stopped, ref: false }).catch(() => undefined);
+      }
+    }
+  }
 
   /** Settles a container if it has ended: conmon's exit command and the watchers call it. */
   async handleExit(id: string): Promise<void> {
@@ -410,3 +433,4 @@ export class Engine implements EngineServices, AsyncDisposable {
 
 /** How often a living engine sees to it that the keeper lives, too. */
 const KEEPER_CHECK_MS = 250;
+const SETTLE_AGAIN_MS = 2_000;

@@ -121,7 +121,7 @@ async function run(
     stderr: config.attachStderr,
     detachKeys: config.detachKeys,
     after: ended, // clients ask for the exit code as soon as the output ends
-    onDetach: () => void ends.detached(container, id),
+    onDetach: () => ends.detached(container, id),
   });
 }
 

@@ -1,5 +1,6 @@
 import type { NetworkService } from '../network/index.ts';
 import type { Locks } from '../state/index.ts';
+import { RepeatedFailure } from './repeated-failure.ts';
 
 /** A flush is noticed within this time. */
 const LOOK_MS = 500;
@@ -14,18 +15,17 @@ export function watchRules(
 ): AsyncDisposable {
   let turn: Disposable | undefined;
   let looking: Promise<void> | undefined;
-  let hasFailed = false;
+  // What fails now fails twice a second.
+  const failure = new RepeatedFailure(report, 'firewall');
   const look = async (): Promise<void> => {
-    turn ??= parts.locks.tryAcquire('network-watch');
-    if (turn === undefined) return;
     try {
+      turn ??= parts.locks.tryAcquire('network-watch');
+      if (turn === undefined) return;
       const wasPutBack = await parts.networks.watchRules();
       if (wasPutBack) report('firewall', new Error('somebody changed or flushed our rules: they were put back'));
-      hasFailed = false;
+      failure.clear();
     } catch (error) {
-      // Once is enough: what fails now fails twice a second.
-      if (!hasFailed) report('firewall', error);
-      hasFailed = true;
+      failure.add(error);
     }
   };
   const timer = setInterval(() => {

@@ -26,6 +26,16 @@ export function readExit(exitDir: string, id: string): number | undefined {
 /** conmon writes `ID.XXXXXX` and renames it, so a name with a point is not an exit yet. */
 const isExit = (name: string): boolean => !name.includes('.');
 
+/** @returns undefined: there is no descriptor left to look with, which passes */
+async function namesIn(exitDir: string): Promise<string[] | undefined> {
+  try {
+    return (await readdir(exitDir)).filter(isExit);
+  } catch (error) {
+    if (['EMFILE', 'ENFILE'].includes(String((error as { code?: unknown }).code))) return undefined;
+    throw error;
+  }
+}
+
 /**
  * Names of the exits in a folder: those there at the start, then each as it appears. A name comes at least once; it may
  * come again.
@@ -56,9 +66,9 @@ export async function* watchExits(exitDir: string, signal?: AbortSignal): AsyncG
     while (!stopped()) {
       if (performance.now() - lastScanMs >= RESCAN_MS || lastScanMs === 0) {
         lastScanMs = performance.now();
-        const present = (await readdir(exitDir)).filter(isExit);
-        for (const name of seen) if (!present.includes(name)) seen.delete(name);
-        for (const name of present) if (!seen.has(name)) news.add(name);
+        const present = await namesIn(exitDir);
+        if (present !== undefined) for (const name of seen) if (!present.includes(name)) seen.delete(name);
+        for (const name of present ?? []) if (!seen.has(name)) news.add(name);
       }
       for (const name of news) {
         news.delete(name);

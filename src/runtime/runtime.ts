@@ -189,7 +189,10 @@ export interface Runtime {
   delete(id: string, runtime: RuntimeBinary, force: boolean): Promise<void>;
   /** @throws {TareError} Unsupported: this runtime can neither checkpoint nor restore */
   requireCheckpoints(runtime: RuntimeBinary): Promise<void>;
-  /** Writes the state of a container's processes to a folder; it goes on. @throws {TareError} Unavailable: no CRIU; Internal with CRIU's own message */
+  /**
+   * Writes the state of a container's processes to a folder; it goes on.
+   * @throws {TareError} Unavailable: no CRIU; Internal with CRIU's own message
+   */
   checkpoint(request: CheckpointRequest): Promise<void>;
   pause(id: string, runtime: RuntimeBinary): Promise<void>;
   resume(id: string, runtime: RuntimeBinary): Promise<void>;
