@@ -89,6 +89,11 @@ export class BuildGraph implements AsyncDisposable {
     return node;
   }
 
+  /** Whether a vertex was asked for so far. */
+  wants(digest: string): boolean {
+    return this.#nodes.has(digest);
+  }
+
   /** Vertices that were asked for so far, inputs first. */
   nodes(): IterableIterator<SolveNode> {
     return this.#nodes.values();
@@ -110,12 +115,12 @@ export class BuildGraph implements AsyncDisposable {
     return this.#used;
   }
 
-  /** For a vertex' part in work that several builds may want. */
-  member(progress: Member['progress']): Member {
+  /** For a vertex' part in work that several builds may want; without one, for what is done for this build alone. */
+  member(progress: Member['progress'], vertex?: Vertex): Member {
     const { sessions, entitlements, limits } = this.scope;
     return {
       ...{ signal: this.signal, progress },
-      sessions: () => sessions,
+      sessions: () => (vertex === undefined ? sessions : this.solver.sessionsFor(vertex, this)),
       allows: (entitlement) => entitlements.has(entitlement),
       limits: () => limits,
       keepsFailures: () => this.keepsFailures,

@@ -93,7 +93,7 @@ class Work<T> {
           status: (id, state) => this.#tell((progress) => progress.status(id, state), 100),
           warn: (warning: Omit<VertexWarning, 'vertex'>) => this.#tell((progress) => progress.warn(warning), 500),
         },
-        sessions: () => [...members].flatMap((member) => member.sessions()),
+        sessions: () => [...new Set([...members].flatMap((member) => member.sessions()))],
         allows: (entitlement) => [...members].some((member) => member.allows(entitlement)),
         limits: () => [...members].map((member) => member.limits?.()).find((limits) => limits !== undefined),
         keepsFailures: () => [...members].some((member) => member.keepsFailures?.() === true),

@@ -9,6 +9,7 @@ import type { Tree } from '../tree.ts';
 import type { BuildGraph } from './build-graph.ts';
 import { failureOf } from './failure.ts';
 import type { Vertex } from './graph.ts';
+import type { Member } from './shared-work.ts';
 import { VertexClock } from './vertex-clock.ts';
 
 /** What is known of an output before anything was run for it. */
@@ -155,9 +156,11 @@ export class SolveNode {
   }
 
   /** What else must be equal of work that is done together. */
-  get #secrecy(): readonly string[] {
-    if (this.operation.usesSecrets !== true) return [];
-    return [this.vertex.digest, ...this.#build.scope.sessions.map(({ owner = '' }) => owner)];
+  get #company(): readonly string[] {
+    const { usesSecrets = false } = this.operation;
+    if (!usesSecrets && !this.#isIgnored) return [];
+    const owners = usesSecrets ? this.#build.scope.sessions.map(({ owner = '' }) => owner) : [];
+    return [this.vertex.digest, ...owners, ...(this.#isIgnored ? ['anew'] : [])];
   }
 
   get #isIgnored(): boolean {
@@ -283,17 +286,29 @@ export class SolveNode {
       this.#clock.begin();
       // A build in a build is made of parts of this one; what they do is shared.
       const isNested = this.vertex.op.op.case === 'build';
-      const isShared = this.operation.isEphemeral !== true && this.vertex.metadata?.ignoreCache !== true && !isNested;
-      const id = isShared ? workID(map, inputs, contents, this.#secrecy) : undefined;
-      const work = this.#build.solver.works.join(id, this.#build.member(this.#clock.progress), (context) =>
-        this.#perform(id, inputs, context),
-      );
-      this.#build.follow(work);
-      const trees = await work;
+      const isShared = this.operation.isEphemeral !== true && !isNested;
+      const id = isShared ? workID(map, inputs, contents, this.#company) : undefined;
+      const trees =
+        this.#isIgnored && id !== undefined ? await this.#makeAnew(id, inputs) : await this.#share(id, inputs);
       await this.#save(inputs, trees);
       this.#clock.end({ isCached: false });
       return trees;
     });
+  }
+
+  /** Whatever the cache has, but once for all builds that want it so and run side by side. */
+  async #makeAnew(id: string, inputs: readonly Tree[]): Promise<readonly Tree[]> {
+    const { fresh } = this.#build.solver;
+    const made = fresh.find(id, this.#build) ?? (await this.#share(id, inputs));
+    fresh.keep(id, made, this.#build);
+    for (const tree of made) this.#build.use(tree);
+    return made;
+  }
+
+  async #share(id: string | undefined, inputs: readonly Tree[]): Promise<readonly Tree[]> {
+    const work = this.#build.solver.works.join(id, this.#context(), (context) => this.#perform(id, inputs, context));
+    this.#build.follow(work);
+    return await work;
   }
 
   async #perform(id: string | undefined, inputs: readonly Tree[], context: OperationContext): Promise<readonly Tree[]> {
@@ -301,8 +316,9 @@ export class SolveNode {
     // A build in a build runs none by itself, and would wait for its own parts.
     using _slot = this.vertex.op.op.case === 'build' ? undefined : await slots.take(context.signal);
     // Another process may be at the very same work: then its result is there afterwards.
-    using _lock = id === undefined ? undefined : await parts.locks.acquire(`build-step:${id}`, context.signal);
-    const known = id === undefined ? undefined : await this.#madeMeanwhile();
+    const mayBeElsewhere = id !== undefined && !this.#isIgnored;
+    using _lock = mayBeElsewhere ? await parts.locks.acquire(`build-step:${id}`, context.signal) : undefined;
+    const known = mayBeElsewhere ? await this.#madeMeanwhile() : undefined;
     return known ?? (await this.operation.run(inputs, context));
   }
 
@@ -342,8 +358,8 @@ export class SolveNode {
     return { type, description, inherited: new Set(inputs.flatMap((tree) => tree.layers)) };
   }
 
-  #context(): OperationContext {
-    return this.#build.member(this.#clock.progress);
+  #context(): OperationContext & Member {
+    return this.#build.member(this.#clock.progress, this.vertex);
   }
 
   /** Names the vertex in what fails, and shows it. */

@@ -8,7 +8,7 @@ import type { LayerName } from '../../storage/index.ts';
 import type { OperationContext } from '../operation.ts';
 import type { BuildSession } from '../session.ts';
 import { VertexError } from '../vertex-error.ts';
-import { SolverBench, type Step } from './solver.fixture.ts';
+import { edgeOf, SolverBench, type Step } from './solver.fixture.ts';
 
 let folder: string;
 let bench: SolverBench;
@@ -174,6 +174,49 @@ test('work that secrets have a part in is shared by builds of one caller that as
   gate.resolve();
   await Promise.all(builds);
   expect(bench.ran()).toEqual(['elsewhere', 'here', 'here']);
+});
+
+test('work that no cache is looked into for is done once for builds that run side by side', async () => {
+  await bench.build(install);
+  bench.ran();
+  const anew = { ...install, ignoreCache: true };
+  const gate = Promise.withResolvers<void>();
+  bench.behaviours['last'] = { run: () => gate.promise.then(() => undefined) };
+  const first = bench.build({ name: 'last', inputs: [anew] });
+  const second = bench.build(anew);
+  const { tree } = await second;
+  expect((await bench.build(anew)).tree).toEqual(tree);
+  gate.resolve();
+  await first;
+  expect(bench.ran()).toEqual(['install', 'last']);
+  expect((await bench.build(anew)).tree).not.toEqual(tree);
+  expect(bench.ran()).toEqual(['install']);
+});
+
+test('a step has the secrets of all builds of one caller that want it, whichever comes first', async () => {
+  let asked: readonly BuildSession[] = [];
+  bench.behaviours['step'] = {
+    usesSecrets: true,
+    run: async (_, { sessions }) => {
+      asked = sessions();
+      return undefined;
+    },
+  };
+  const step: Step = { name: 'step', inputs: [base] };
+  const scopeOf = (id: string, owner: string) => ({ sessions: [{ id, owner } as BuildSession] });
+  const signal = new AbortController().signal;
+  const imported = Promise.withResolvers<never>();
+  const waiting = ['a', 'b'].map(async (owner) => {
+    const scope = { ...scopeOf(`of ${owner}`, owner), entitlements: new Set<string>(), signal, progress: () => {} };
+    await using build = bench.solver.begin(scope);
+    build.import(imported.promise);
+    await build.tree(edgeOf(step));
+  });
+  await bench.build(step, scopeOf('mine', 'a'));
+  expect(asked.map(({ id }) => id)).toEqual(['mine', 'of a']);
+  imported.reject(new Error('no such cache'));
+  await Promise.all(waiting);
+  expect(bench.ran()).toEqual(['base', 'step']);
 });
 
 test('work that nobody wants any more is given up, and begins anew for the next', async () => {

@@ -6,6 +6,7 @@ import type { ProgressSink } from '../progress.ts';
 import type { BuildSession } from '../session.ts';
 import type { Tree } from '../tree.ts';
 import { BuildGraph } from './build-graph.ts';
+import { FreshResults } from './fresh-results.ts';
 import type { GraphPolicy, Vertex } from './graph.ts';
 import { SharedWorks } from './shared-work.ts';
 import { Slots } from './slots.ts';
@@ -37,6 +38,7 @@ export interface BuildScope {
 export class Solver {
   readonly parts: SolverParts;
   readonly works = new SharedWorks<readonly Tree[]>();
+  readonly fresh = new FreshResults();
   readonly slots: Slots;
 
   readonly #building = new Set<BuildGraph>();
@@ -55,6 +57,23 @@ export class Solver {
 
   ended(build: BuildGraph): void {
     this.#building.delete(build);
+    this.fresh.release(build);
+  }
+
+  /**
+   * Of a build, and of others of the same callers that want the same vertex: whoever comes to it first makes it for all, and needs the
+   * secrets that only one of them may have.
+   */
+  sessionsFor({ digest }: Vertex, build: BuildGraph): readonly BuildSession[] {
+    const own = build.scope.sessions;
+    const callers = new Set(own.map(({ owner }) => owner));
+    const isBeside = (other: BuildGraph): boolean =>
+      other !== build &&
+      !other.signal.aborted &&
+      other.wants(digest) &&
+      other.scope.sessions.every(({ owner }) => callers.has(owner));
+    const others = [...this.#building].filter(isBeside).flatMap(({ scope }) => scope.sessions);
+    return [...new Set([...own, ...others])];
   }
 
   /** Of all builds that run. */
