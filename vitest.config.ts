@@ -16,6 +16,7 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     reporters: ['default', './test/support/compatibility-reporter.ts'],
     globalSetup: 'test/support/host-cgroups.ts',
+    setupFiles: 'test/support/equal-bytes.ts',
     // The machine may be busy with everything else that runs.
     expect: { poll: { timeout: 30_000 } },
     testTimeout: 120_000,
