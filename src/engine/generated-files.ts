@@ -36,11 +36,12 @@ export function resolvConfText(
   { host }: Pick<ContainerRecord, 'host'>,
   nameServer: string | undefined,
   endpoints: readonly Endpoint[],
+  hostText = hostResolvConf(),
 ): string {
   // What a network says goes for what the user has not said.
   const search = endpoints.flatMap(({ dns }) => dns?.searches ?? []);
   const options = endpoints.flatMap(({ dns }) => dns?.options ?? []);
-  return resolvConf(hostResolvConf(), {
+  return resolvConf(hostText, {
     ...host,
     dnsSearch: host.dnsSearch.length > 0 ? host.dnsSearch : [...new Set(search)],
     dnsOptions: host.dnsOptions.length > 0 ? host.dnsOptions : [...new Set(options)],

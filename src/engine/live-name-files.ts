@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { type Endpoint, INNER_NAME_SERVER, type NetworkRecord } from '../network/index.ts';
 import { resolvConfText, writeHosts, writeResolvConf } from './generated-files.ts';
 import { currentNames } from './links.ts';
+import { hostResolvConf } from './name-files.ts';
 import { nameServerFor } from './name-servers.ts';
 import type { EngineParts } from './parts.ts';
 import type { ContainerRecord } from './types.ts';
@@ -38,10 +39,11 @@ function isOurs(
     return false;
   }
   const servers = [...networks.values()].flatMap(({ ipam }) => ipam.map(({ gateway }) => gateway));
+  const hostText = hostResolvConf();
   // A network that says how names are asked may have come, or gone, with this change.
   return [undefined, INNER_NAME_SERVER, ...servers].some((server) =>
     [endpoints, [], ...endpoints.map((one) => endpoints.filter((other) => other !== one))].some(
-      (its) => resolvConfText(record, server, its) === text,
+      (its) => resolvConfText(record, server, its, hostText) === text,
     ),
   );
 }

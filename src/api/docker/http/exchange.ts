@@ -10,6 +10,9 @@ import { plainDescriptor } from './socket-handle.ts';
 /** Lets a request in and has it answered. Never rejects. @param body where it is not the request's own */
 export type Dispatch = (request: IncomingMessage, gone: AbortSignal, body?: BulkSource) => Promise<ApiResponse>;
 
+/** One for all: with its stack, each would take as long as a small answer. */
+export const answerClosed = new DOMException('the answer was sent, or its client left', 'AbortError');
+
 /** Answers one request. Never rejects; a body that fails on the way breaks the connection, so that the client sees it. */
 export async function exchange(
   dispatch: Dispatch,
@@ -18,7 +21,7 @@ export async function exchange(
   logger?: ApiLogger,
 ): Promise<void> {
   const gone = new AbortController();
-  response.once('close', () => gone.abort());
+  response.once('close', () => gone.abort(answerClosed));
   request.on('error', () => {}); // the body's reader gets it
   const { status, headers, body } = await dispatch(request, gone.signal);
   if (response.destroyed) return await discard(body);

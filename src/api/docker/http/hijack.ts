@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { messageOf } from '../../../errors/index.ts';
 import type { Api, ApiLogger, ApiResponse } from '../messages.ts';
-import type { Dispatch } from './exchange.ts';
+import { answerClosed, type Dispatch } from './exchange.ts';
 import { isPlainUpload, Upload } from './upload.ts';
 
 /** What node:http keeps on a socket for its parser; not in its types. */
@@ -76,7 +76,7 @@ export class Hijacker {
 
   async #serve(request: IncomingMessage, socket: Duplex): Promise<void> {
     const gone = new AbortController();
-    socket.once('close', () => gone.abort());
+    socket.once('close', () => gone.abort(answerClosed));
     try {
       const body = this.#isBulk(request) ? new Upload(request, socket as Socket, gone.signal) : undefined;
       const response = await this.#dispatch(request, gone.signal, body);
