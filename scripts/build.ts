@@ -10,6 +10,7 @@
  *                the engine in its own process, serves it, or is its keeper
  *   credentials.cjs  what `login`, `pull` and `push` need of the engine's code, and nothing that it does not use: a command that
  *                talks to a daemon has no use for the rest
+ *                (these three are functions of a module's variables, as src/cli/bundles.ts calls them)
  *   errors.cjs   one copy for all bundles, so that `instanceof TareError` holds across them
  *   NAME.cjs     for each thread that the sources start from `new URL('./NAME.ts', import.meta.url)`
  *   package-NAME.cjs  for each npm package that the sources reach by `import()`: what few commands need burdens no other
@@ -22,6 +23,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
+import { WRAPPER, WRAPPER_END } from '../src/cli/bundles.ts';
 
 const home = resolve(import.meta.dirname, '..');
 const entry = {
@@ -238,6 +240,10 @@ try {
     build({ ...shared, entryPoints: [entry.errors], outfile: join(fresh, 'errors.cjs') }),
     bundle('engine', { stdin: { contents: engine.join('\n'), resolveDir: home }, banner: withUrl }),
   ]);
+  for (const name of ['program', 'credentials', 'engine']) {
+    const path = join(fresh, `${name}.cjs`);
+    writeFileSync(path, `${WRAPPER}${readFileSync(path, 'utf8')}${WRAPPER_END}`);
+  }
   const done = new Set<string>();
   while (done.size < workers.size) {
     for (const [name, source] of workers) {

@@ -22,6 +22,8 @@ const ROUNDS = 4;
 const SHARED_ROUNDS = 8;
 /** Before it is known which command runs. */
 const SHARED = 'any';
+/** What a module of CommonJS is in. The build puts it around the largest bundles, for to add it here copies their text. */
+export const [WRAPPER, WRAPPER_END] = ['(function (exports, require, module, __filename, __dirname) {', '\n})'];
 /** Bundles: `./engine.cjs`. */
 const bundleName = /^\.\/([\w-]+)\.cjs$/;
 /** What a file of kept code begins with: a mark, how many processes have added to it, and the code's length; 32 bits each. */
@@ -88,8 +90,8 @@ export class Bundles {
     const filename = join(this.#folder, `${name}.cjs`);
     const kept = this.#read(name, this.#kind);
     // Bundles are ASCII: a byte a character in memory, and nothing to decode.
-    const source = `(function (exports, require, module, __filename, __dirname) {${readFileSync(filename, 'latin1')}\n})`;
-    const script = new Script(source, {
+    const text = readFileSync(filename, 'latin1');
+    const script = new Script(text.startsWith(WRAPPER) ? text : `${WRAPPER}${text}${WRAPPER_END}`, {
       filename,
       ...(kept && { cachedData: kept.code }),
       importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,

@@ -1,5 +1,4 @@
 import { totalmem } from 'node:os';
-import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   type CgroupUsageReader,

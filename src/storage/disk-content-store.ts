@@ -4,11 +4,12 @@ import {
   fstatSync,
   fsync as fsyncCallback,
   ftruncate as ftruncateCallback,
+  mkdirSync,
   openSync,
   statSync,
   write as writeCallback,
 } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { open, readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -42,8 +43,8 @@ export async function openContentStore(
   directory: string,
   derived?: DerivedBlobs,
 ): Promise<DiskContentStore & Disposable> {
-  await mkdir(join(directory, 'blobs', 'sha256'), { recursive: true, mode: 0o700 });
-  await mkdir(join(directory, 'ingest'), { recursive: true, mode: 0o700 });
+  mkdirSync(join(directory, 'blobs', 'sha256'), { recursive: true, mode: 0o700 });
+  mkdirSync(join(directory, 'ingest'), { recursive: true, mode: 0o700 });
   await writeOnce(join(directory, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
   await writeOnce(join(directory, 'index.json'), '{"schemaVersion":2,"manifests":[]}');
   return new DiskContentStore(directory, derived);
@@ -51,11 +52,8 @@ export async function openContentStore(
 
 /** Publishes a small constant file; of two processes that do it at once, either wins. */
 async function writeOnce(path: string, text: string): Promise<void> {
-  try {
-    if ((await stat(path)).size > 0) return;
-  } catch (error) {
-    if (!isCode(error, 'ENOENT')) throw error;
-  }
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  if (size > 0) return;
   const draft = `${path}.${process.pid}`;
   await writeFile(draft, text, { mode: 0o600, flush: true });
   await rename(draft, path);

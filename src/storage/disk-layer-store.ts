@@ -1,4 +1,5 @@
-import { mkdir, rmdir } from 'node:fs/promises';
+import { mkdirSync } from 'node:fs';
+import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { TareError } from '../errors/index.ts';
@@ -69,11 +70,11 @@ export interface LayerStoreOptions {
 /** Opens (and makes, mode 0700) a store of layers and snapshots. Several processes may have it open. */
 export async function openLayerStore(options: LayerStoreOptions): Promise<LayerStore & AsyncDisposable> {
   const { directory, snapshotDirectory, driver = 'overlay', userXattrs = false, limits } = options;
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  await mkdir(snapshotDirectory, { recursive: true, mode: 0o700 });
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  mkdirSync(snapshotDirectory, { recursive: true, mode: 0o700 });
   spread(snapshotDirectory);
   const skeleton = options.skeleton && makeSkeleton(join(directory, 'skeleton'), options.skeleton);
-  const layers = await LayerSet.open(directory, { userXattrs, limits, skeleton });
+  const layers = LayerSet.open(directory, { userXattrs, limits, skeleton });
   const emptyLayer = join(directory, 'empty');
   return new DiskLayerStore(layers, snapshotDirectory, driver, { emptyLayer, userXattrs });
 }

@@ -139,7 +139,7 @@ async function resolveStored(
   reference: Reference,
   platform: Platform,
 ): Promise<Resolved | undefined> {
-  const named = findNamed(parts.db, reference);
+  const named = findNamed(parts.db, reference) ?? taggedWith(parts, reference);
   if (named === undefined || named.isRetired) return undefined;
   let image: RecordedImage;
   try {
@@ -156,6 +156,12 @@ async function resolveStored(
     manifest: image.manifest,
     config: await parts.content.read(image.id, MAX_CONFIG_BYTES),
   };
+}
+
+/** By a tag with the digest that it has here: a frontend that asked for the tag asks for both then. */
+function taggedWith({ db }: BuildImageParts, { digest, ...name }: Reference): RecordedImage | undefined {
+  const named = digest === undefined || name.tag === undefined ? undefined : findNamed(db, name);
+  return named !== undefined && (named.index ?? named.manifest).digest === digest ? named : undefined;
 }
 
 async function resolveRemote(

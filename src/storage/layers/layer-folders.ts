@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { lstatSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -76,9 +76,9 @@ export class LayerFolders {
   #settleTimer: NodeJS.Timeout | undefined;
   #settling: Promise<void> = Promise.resolve();
 
-  static async open(directory: string): Promise<LayerFolders> {
+  static open(directory: string): LayerFolders {
     for (const name of ['ingest', 'locks', 'removing', 'empty']) {
-      await mkdir(join(directory, name), { recursive: true, mode: 0o700 });
+      mkdirSync(join(directory, name), { recursive: true, mode: 0o700 });
     }
     spread(join(directory, 'ingest'));
     return new LayerFolders(directory);

@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AT_FDCWD, O_DIRECTORY, OpenFile, openAt, toByteString } from '../../linux/index.ts';
@@ -64,9 +65,9 @@ export class LayerSet implements AsyncDisposable {
     },
   };
 
-  static async open(directory: string, options: LayerSetOptions): Promise<LayerSet> {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    return new LayerSet(await LayerFolders.open(directory), options);
+  static open(directory: string, options: LayerSetOptions): LayerSet {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    return new LayerSet(LayerFolders.open(directory), options);
   }
 
   private constructor(folders: LayerFolders, options: LayerSetOptions) {

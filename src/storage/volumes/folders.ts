@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
 import { mkdir, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TareError } from '../../errors/index.ts';
@@ -41,7 +42,7 @@ export interface VolumeDirectories {
 
 /** Opens (and makes, mode 0701: containers' own users must reach their volumes) the folder that volumes live in. */
 export async function openVolumeDirectories(directory: string): Promise<VolumeDirectories> {
-  await mkdir(directory, { recursive: true, mode: 0o701 });
+  mkdirSync(directory, { recursive: true, mode: 0o701 });
   const folder = (name: string): string => {
     if (!namePattern.test(name)) {
       throw new TareError(
