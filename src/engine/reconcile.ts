@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../errors/index.ts';
-import { isFrozen, listCgroups, listPids, removeCgroup } from '../linux/index.ts';
+import { endCgroup, isFrozen, listCgroups } from '../linux/index.ts';
 import { reconcileWorking } from './builds/working/reconcile-working.ts';
 import { isWorkingKey } from './builds/working/working-records.ts';
 import { removeBundle } from './bundle.ts';
@@ -171,15 +171,7 @@ async function removeOrphanCgroups(parts: EngineParts): Promise<void> {
   const parent = defaultCgroupParent(parts.instance);
   for (const id of listCgroups(parent)) {
     if (isSpared(parts, id, isUp)) continue;
-    const path = `${parent}/${id}`;
-    for (const pid of listPids(path)) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // It has ended meanwhile.
-      }
-    }
-    removeCgroup(path);
+    await tried(parts, `cgroup of ${id}`, () => endCgroup(`${parent}/${id}`));
   }
 }
 

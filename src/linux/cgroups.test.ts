@@ -20,6 +20,7 @@ import { keyed, openCgroupUsage, v1BlockIO, v2BlockIO } from './cgroup-stats.ts'
 import {
   cgroupExists,
   cgroupSupport,
+  endCgroup,
   isFrozen,
   listCgroups,
   listPids,
@@ -206,6 +207,14 @@ describe('on this host', () => {
     expect(cgroupExists(path)).toBe(false);
     expect(listCgroups(path)).toEqual([]);
     expect(removeCgroup(path)).toBe(true);
+  });
+
+  test('ending one kills what is in it, and may be repeated', async () => {
+    await using _one = await child();
+    await using _other = await child();
+    await endCgroup(path);
+    expect(cgroupExists(path)).toBe(false);
+    await endCgroup(path);
   });
 
   test('one left in a single hierarchy is found and removed', () => {

@@ -1,5 +1,7 @@
 import { readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TareError } from '../errors/index.ts';
 import { type CgroupLayout, cgroupDirectory, cgroupLayout, hierarchies, readCgroupLayout } from './cgroup-layout.ts';
 
 /** A cgroup file's text, or undefined where the file or its cgroup is not there. */
@@ -115,6 +117,28 @@ export function removeCgroup(path: string, layout = readCgroupLayout()): boolean
   let removed = true;
   for (const { mountPoint } of hierarchies(layout)) removed = removeTree(join(mountPoint, path)) && removed;
   return removed;
+}
+
+/** How long killed processes may take to end. */
+const END_MS = 5_000;
+
+/**
+ * Kills what is in a cgroup and in those below it, and removes them.
+ *
+ * @throws {TareError} Unavailable: something does not end. Repeating is safe
+ */
+export async function endCgroup(path: string): Promise<void> {
+  for (const until = performance.now() + END_MS; ; await sleep(2)) {
+    for (const pid of listPids(path)) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+    if (removeCgroup(path)) return;
+    if (performance.now() > until) throw new TareError('Unavailable', `cgroup ${path}: its processes do not end`);
+  }
 }
 
 function removeTree(directory: string): boolean {

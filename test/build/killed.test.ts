@@ -141,6 +141,33 @@ test.each(['docker', 'in-process'] as const)(
   300_000 + kills * 15_000,
 );
 
+test(
+  'two processes build, others reconcile beside them: nobody takes away what another one works on',
+  async () => {
+    await using engine = await TestEngine.start({ face: 'in-process' });
+    const folder = await makeReady(engine);
+    let building = 2;
+    const build = async (first: number) => {
+      for (let point = first; point < kills / 2; point += 2) {
+        await engine.cli(flags(folder, point, outputs(engine)[0]!), { timeoutMs: 240_000 });
+      }
+      building -= 1;
+    };
+    const reconcile = async () => {
+      // As one left it that was killed.
+      writeFileSync(join(engine.execRoot, 'intents/1-1'), '');
+      await engine.cli(['ps']);
+    };
+    const reconciling = async () => {
+      while (building > 0) await reconcile();
+    };
+    await Promise.all([build(0), build(1), reconciling()]);
+    await reconcile();
+    expect(await buildLeftovers(engine)).toEqual([]);
+  },
+  300_000 + kills * 15_000,
+);
+
 test('what a killed process left and cannot be removed is told once, and removed when it can be', async () => {
   await using engine = await TestEngine.start({ face: 'in-process', image: false });
   await engine.cli(['ps']);

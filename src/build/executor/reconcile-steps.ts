@@ -1,11 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { listPids, removeCgroup } from '../../linux/index.ts';
+import { endCgroup } from '../../linux/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import { removeStepFolder } from './step-folder.ts';
 
 const STEP = /^step[0-9a-f]{28}$/;
-const SIGKILL = 9;
 
 /**
  * Ends steps whose process died in the middle, and removes what they left: containers, cgroups, mounts, secrets. Their snapshots are
@@ -33,10 +32,7 @@ async function removeStep(
   const directory = join(execDirectory, id);
   await runtime.delete(id, runtimeBinary(), true);
   const cgroup = cgroupOf(directory);
-  if (cgroup?.endsWith(`/${id}`)) {
-    for (const pid of listPids(cgroup)) killIfThere(pid);
-    removeCgroup(cgroup);
-  }
+  if (cgroup?.endsWith(`/${id}`)) await endCgroup(cgroup);
   for (const key of await layers.snapshots()) if (key.startsWith(`${id}.`)) await layers.remove(key);
   removeStepFolder(directory);
 }
@@ -50,13 +46,5 @@ function cgroupOf(bundle: string): string | undefined {
     return typeof linux?.cgroupsPath === 'string' ? linux.cgroupsPath : undefined;
   } catch {
     return undefined;
-  }
-}
-
-function killIfThere(pid: number): void {
-  try {
-    process.kill(pid, SIGKILL);
-  } catch {
-    // It has ended meanwhile.
   }
 }
