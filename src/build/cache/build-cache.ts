@@ -78,11 +78,11 @@ export class BuildCache {
   /** Collects what nobody keeps any more; while somebody holds the content, it is noted for later. */
   async collect(): Promise<void> {
     const { db } = this.#parts;
-    if (await this.#parts.collect()) {
-      if (this.isCollectionDue) await db.write((tx) => tx.run('DELETE FROM facts WHERE key = ?', COLLECTION_DUE));
-    } else if (!this.isCollectionDue) {
-      await db.write((tx) => tx.run("INSERT OR REPLACE INTO facts (key, value) VALUES (?, '')", COLLECTION_DUE));
-    }
+    if (this.isCollectionDue) await db.write((tx) => tx.run('DELETE FROM facts WHERE key = ?', COLLECTION_DUE));
+    if (await this.#parts.collect()) return;
+    await db.write((tx) => tx.run("INSERT OR REPLACE INTO facts (key, value) VALUES (?, '')", COLLECTION_DUE));
+    // Whoever held it may have let go, and looked, before that was noted.
+    await this.#parts.collect();
   }
 
   /** A collection was asked for while somebody held the content. */

@@ -161,10 +161,11 @@ test('what could not be freed is asked for again', async () => {
   await bench.made('base');
   bench.isHeld = true;
   await bench.prune();
-  expect(bench.cache.isCollectionDue).toBe(true);
+  // Again once that is noted, for whoever had let go before.
+  expect([bench.cache.isCollectionDue, bench.collections]).toEqual([true, 2]);
   bench.isHeld = false;
   await bench.cache.collect();
-  expect([bench.cache.isCollectionDue, bench.collections]).toEqual([false, 2]);
+  expect([bench.cache.isCollectionDue, bench.collections]).toEqual([false, 3]);
 });
 
 test('reconcile forgets results whose layers are lost, records without folders, and folders and drafts without records', async () => {
