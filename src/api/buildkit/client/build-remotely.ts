@@ -2,39 +2,22 @@ import { randomUUID } from 'node:crypto';
 import { type ClientHttp2Session, connect } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import type { BuildRequest, BuildResult, FailedCommand, ProgressSink } from '../../../build/index.ts';
-import type { BuildOutcome } from '../../../engine/index.ts';
+import type { FailedCommand, ProgressSink } from '../../../build/index.ts';
 import { TareError } from '../../../errors/index.ts';
 import { control } from '../../../protocol/index.ts';
 import { CallFailed, GrpcCall } from '../session/grpc-call.ts';
 import { driveBuild } from './drive-build.ts';
 import { progressOf } from './progress-of.ts';
 import { recordedProvenance } from './recorded-provenance.ts';
+import type { DaemonConnections, RemoteBuild, RemoteResult } from './remote-build.ts';
 import { RemoteBuildFailed } from './remote-failure.ts';
-import { type ServedSession, serveSession, sessionMethods } from './serve-session.ts';
+import { serveSession, sessionMethods } from './serve-session.ts';
 import { solve, solveRequest } from './solve.ts';
 
 const SERVICE = '/moby.buildkit.v1.Control';
 const WINDOW_BYTES = 4 << 20;
 /** How long after a build's end the rest of its progress is waited for. */
 const FAREWELL_MS = 3000;
-
-/** What comes back of a build. */
-export interface RemoteResult extends Pick<BuildResult, 'exporterResponse' | 'metadata'> {
-  provenance?: NonNullable<BuildOutcome['provenance']>;
-}
-
-/** A way to a daemon: connections that it turns into HTTP/2. */
-export interface DaemonConnections {
-  open(path: '/grpc' | '/session', headers: Readonly<Record<string, string | readonly string[]>>): Promise<Duplex>;
-}
-
-/** A build for a daemon, with the session that it may ask. */
-export interface RemoteBuild extends ServedSession {
-  request: Omit<BuildRequest, 'session' | 'ref' | 'drive' | 'onFailure'>;
-  /** The daemon is asked how it was made. */
-  wantsProvenance?: boolean;
-}
 
 /**
  * Has a daemon build. Whoever gives up by the signal cancels the build there.

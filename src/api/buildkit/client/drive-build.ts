@@ -4,8 +4,8 @@ import type { FailedCommand } from '../../../build/index.ts';
 import { messageOf } from '../../../errors/index.ts';
 import { gateway, status } from '../../../protocol/index.ts';
 import { CallFailed } from '../session/grpc-call.ts';
-import type { RemoteBuild, RemoteResult } from './build-remotely.ts';
 import { bridgeOf, type DrivenBuild } from './driven-build.ts';
+import type { RemoteBuild, RemoteResult } from './remote-build.ts';
 import { remoteCommand } from './remote-command.ts';
 import { RemoteBuildFailed } from './remote-failure.ts';
 import { solve, solveRequest } from './solve.ts';
@@ -13,8 +13,8 @@ import { solve, solveRequest } from './solve.ts';
 const UNKNOWN = 2;
 
 /**
- * A build in which this end does what a frontend does: it asks for the result, and hands it back to be exported. So a question to a frontend gets
- * its answer, and a command that failed can be looked into before the build is over.
+ * A build in which this end does what a frontend does: it asks for the result, and hands it back to be exported. So a question to a
+ * frontend gets its answer, and a command that failed can be looked into before the build is over.
  */
 export async function driveBuild(
   http2: ClientHttp2Session,

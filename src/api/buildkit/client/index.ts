@@ -1,1 +1,2 @@
-export { buildRemotely, type DaemonConnections, type RemoteBuild, type RemoteResult } from './build-remotely.ts';
+export { buildRemotely } from './build-remotely.ts';
+export type { DaemonConnections, RemoteBuild, RemoteResult } from './remote-build.ts';

@@ -3,7 +3,7 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { TypedOptions } from '../../../build/index.ts';
 import { control } from '../../../protocol/index.ts';
 import { callOnce } from '../session/grpc-call.ts';
-import type { RemoteBuild } from './build-remotely.ts';
+import type { RemoteBuild } from './remote-build.ts';
 
 /** Has a daemon solve and export. Resolves when the build is over. */
 export async function solve(
