@@ -117,7 +117,6 @@ class Inquiry implements Disposable {
 
   #send(resolver: string): void {
     const sent = withId(this.#request, randomInt(0x10000));
-    const fd = ownSocket(this.#namespace, 'udp', resolver);
     const socket = createSocket(isIPv6(resolver) ? 'udp6' : 'udp4');
     this.#sockets.push(socket);
     let failed = false;
@@ -139,6 +138,13 @@ class Inquiry implements Disposable {
         fail();
       }
     });
+    let fd: number | undefined;
+    try {
+      fd = ownSocket(this.#namespace, 'udp', resolver);
+    } catch {
+      fail(); // no descriptor is left
+      return;
+    }
     if (fd !== undefined) socket.bind({ fd, exclusive: true });
     else if (this.#namespace !== '') {
       fail(); // the container has ended
