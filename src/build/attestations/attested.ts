@@ -14,6 +14,7 @@ import { bundled, single } from './bundle.ts';
 import { type Capture, captureOf } from './capture.ts';
 import { provenancePredicate, provenanceType } from './provenance.ts';
 import { CORE_NAME, cataloguedTree, type Scanner, scannerOf } from './scanner.ts';
+import { GivenBytes } from './statement.ts';
 
 /** A result of one platform, about which something is said. */
 export interface AttestedResult {
@@ -33,6 +34,7 @@ export class Attester {
   readonly #provenance: ProvenanceOptions | undefined;
   readonly #scanner: () => Promise<Scanner>;
   readonly #wantsBill: boolean;
+  readonly #given = new GivenBytes();
 
   /** @throws {TareError} InvalidArgument: options that are none */
   constructor(context: BridgeContext) {
@@ -89,7 +91,7 @@ export class Attester {
       const { layers, version: toolVersion } = parts;
       return [billOf({ layers, toolVersion, platform, signal: graph.signal }, one)];
     }
-    return one.kind === 'bundle' ? await bundled(one) : [single(one)];
+    return one.kind === 'bundle' ? await bundled(one, this.#given) : [single(one, this.#given)];
   }
 
   #capture({ ref }: AttestedResult, all: readonly AttestedResult[]): Promise<Capture> {

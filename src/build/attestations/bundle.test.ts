@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { TareError } from '../../errors/index.ts';
 import type { Attestation, BridgeRef } from '../frontend.ts';
-import { bundled, single } from './bundle.ts';
+import { bundled as bundledOf, single } from './bundle.ts';
+import { GivenBytes } from './statement.ts';
 
 /** A tree with these files in one folder. */
 function refOf(files: Record<string, string>, claimedBytes?: number): BridgeRef {
@@ -25,6 +26,7 @@ const bundle = (ref: BridgeRef, more: Partial<Attestation> = {}): Attestation =>
 });
 const statement = (more: object = {}) =>
   JSON.stringify({ predicateType: spdx, subject: [], predicate: { name: 'é' }, ...more });
+const bundled = (attestation: Attestation) => bundledOf(attestation, new GivenBytes());
 const form = { createdMs: 0 };
 
 test('a bundle is the statements in its folder, in the order of their names', async () => {
@@ -38,7 +40,10 @@ test('a bundle is the statements in its folder, in the order of their names', as
 test('a document is read in pieces, whatever its size', async () => {
   const long = 'x'.repeat(20 << 20);
   const attestation = { ...bundle(refOf({ 'doc.json': JSON.stringify({ long }) })), kind: 'in-toto' as const };
-  const made = single({ ...attestation, path: 'deep/doc.json', metadata: { 'inline-only': Buffer.from('true') } });
+  const made = single(
+    { ...attestation, path: 'deep/doc.json', metadata: { 'inline-only': Buffer.from('true') } },
+    new GivenBytes(),
+  );
   expect(made).toMatchObject({ path: 'doc.json', isInlineOnly: true, predicateType: spdx });
   expect(await made.predicate(form)).toEqual({ long });
 });
@@ -60,7 +65,9 @@ test('refused: documents too large or too many, and none at all', async () => {
   await expect(bundled(bundle(refOf({ 'own.json': statement() }, 65 << 20)))).rejects.toThrow(/at most 67108864/);
   const many = Object.fromEntries(Array.from({ length: 1001 }, (_, at) => [`${at}.json`, statement()]));
   await expect(bundled(bundle(refOf(many)))).rejects.toThrow(/1001 statements in one folder/);
+  const three = { 'a.json': statement(), 'b.json': statement(), 'c.json': statement() };
+  await expect(bundled(bundle(refOf(three, 60 << 20)))).rejects.toThrow(/over 134217728 bytes in one build/);
   const { ref: _, ...none } = bundle(refOf({}));
-  expect(() => single({ ...none, kind: 'in-toto' })).toThrow(/has no document/);
+  expect(() => single({ ...none, kind: 'in-toto' }, new GivenBytes())).toThrow(/has no document/);
   expect(await bundled(none)).toEqual([]);
 });

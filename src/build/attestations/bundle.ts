@@ -1,7 +1,7 @@
 import { TareError } from '../../errors/index.ts';
 import type { PartAttestation } from '../exporter.ts';
 import type { Attestation } from '../frontend.ts';
-import { documentAt } from './statement.ts';
+import { documentAt, type GivenBytes } from './statement.ts';
 
 /** Statements in one folder. */
 const MAX_STATEMENTS = 1000;
@@ -15,7 +15,7 @@ const wrong = (path: string, why: string) =>
  * @throws {TareError} InvalidArgument: a file is no statement, or of another kind than the bundle says
  * @see moby/buildkit, docs/attestations/sbom-protocol.md
  */
-export async function bundled(attestation: Attestation): Promise<PartAttestation[]> {
+export async function bundled(attestation: Attestation, given: GivenBytes): Promise<PartAttestation[]> {
   const { ref, path, inToto } = attestation;
   if (ref === undefined) return [];
   const entries = (await ref.readDirectory(path === '' ? '/' : path, '*.json')).map((entry) => entry.path).sort();
@@ -26,7 +26,7 @@ export async function bundled(attestation: Attestation): Promise<PartAttestation
   return await Promise.all(
     entries.map(async (name) => {
       const place = `${path === '' || path.endsWith('/') ? path : `${path}/`}${name}`;
-      const statement = readStatement(await documentAt(ref, place), place);
+      const statement = readStatement(await documentAt(ref, place, given), place);
       if (wanted !== '' && statement.predicateType !== wanted) {
         throw wrong(place, `its predicateType is ${JSON.stringify(statement.predicateType)}: want ${wanted}`);
       }
@@ -42,7 +42,7 @@ export async function bundled(attestation: Attestation): Promise<PartAttestation
 }
 
 /** The one statement that a frontend hands over. @throws {TareError} InvalidArgument: it has no document */
-export function single(attestation: Attestation): PartAttestation {
+export function single(attestation: Attestation, given: GivenBytes): PartAttestation {
   const { ref, path, inToto } = attestation;
   if (inToto === undefined || ref === undefined) throw wrong(path, 'it has no document');
   return {
@@ -50,7 +50,7 @@ export function single(attestation: Attestation): PartAttestation {
     isInlineOnly: isInlineOnly(attestation),
     predicateType: inToto.predicateType,
     subjects: inToto.subjects,
-    predicate: () => documentAt(ref, path),
+    predicate: () => documentAt(ref, path, given),
   };
 }
 

@@ -12,6 +12,8 @@ export interface StatementSubject {
 
 /** A statement is held whole. Bills of large images have some megabytes. */
 const MAX_STATEMENT_BYTES = 64 << 20;
+/** The same of all those together that frontends hand over in one build. */
+const MAX_GIVEN_BYTES = 128 << 20;
 const PIECE_BYTES = 8 << 20;
 const STATEMENT_TYPE = 'https://in-toto.io/Statement/v0.1';
 
@@ -55,11 +57,23 @@ export async function statementOf(
   return { predicateType, bytes: Buffer.from(JSON.stringify(document, undefined, 2)) };
 }
 
+/** What one build's frontends may still hand over. */
+export class GivenBytes {
+  #left = MAX_GIVEN_BYTES;
+
+  /** @throws {TareError} InvalidArgument: it is more */
+  take(sizeBytes: number): void {
+    this.#left -= sizeBytes;
+    if (this.#left < 0)
+      throw new TareError('InvalidArgument', `attestations of over ${MAX_GIVEN_BYTES} bytes in one build`);
+  }
+}
+
 /**
  * A document that a frontend has in a tree.
  * @throws {TareError} NotFound; InvalidArgument: it is no JSON object, or too large
  */
-export async function documentAt(ref: BridgeRef, path: string): Promise<Record<string, unknown>> {
+export async function documentAt(ref: BridgeRef, path: string, given: GivenBytes): Promise<Record<string, unknown>> {
   const { sizeBytes } = await ref.status(path);
   if (sizeBytes > MAX_STATEMENT_BYTES) {
     throw new TareError(
@@ -67,6 +81,7 @@ export async function documentAt(ref: BridgeRef, path: string): Promise<Record<s
       `attestation ${JSON.stringify(path)} has ${sizeBytes} bytes, at most ${MAX_STATEMENT_BYTES} are allowed`,
     );
   }
+  given.take(sizeBytes);
   const pieces: Uint8Array[] = [];
   // A file is read whole only up to a size.
   for (let offset = 0; offset < sizeBytes; offset += PIECE_BYTES) {
