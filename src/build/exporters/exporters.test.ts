@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
 import type { Digest, LayerStore } from '../../storage/index.ts';
@@ -191,6 +191,18 @@ test('a tar has the same, and GNU tar reads it', async () => {
   await exporterFor(lab.parts, 'tar')(resultOf(layers), lab.context());
   const listing = execFileSync('tar', ['-tf', '-'], { input: lab.file(), encoding: 'utf8' });
   expect(listing.split('\n')).toEqual(['a/', 'a/one', 'b', '']);
+});
+
+test('names that are no UTF-8 are in a tar as they are, and their files have their contents', async () => {
+  const layer = await lab.layer({ plain: 'x' });
+  const folder = Buffer.from(`${lab.layers.folder(layer)}/`);
+  const odd = Buffer.concat([folder, Buffer.from('a\xffb', 'latin1')]);
+  writeFileSync(odd, 'content');
+  linkSync(odd, Buffer.concat([folder, Buffer.from('c\xff', 'latin1')]));
+  symlinkSync(Buffer.from('to\xff', 'latin1'), Buffer.concat([folder, Buffer.from('link')]));
+  await exporterFor(lab.parts, 'tar')(resultOf([layer]), lab.context());
+  const listing = execFileSync('tar', ['-tvf', '-', '--quoting-style=escape'], { input: lab.file(), encoding: 'utf8' });
+  expect(listing).toMatch(/ 7 .* a\\377b\n.* c\\377 link to a\\377b\n.* link -> to\\377\n.* plain\n$/s);
 });
 
 test('with rewritten times two builds have one digest, in two data roots', async () => {

@@ -9,7 +9,7 @@ import type { ExportContext, ExportedPart, Exporter, ExportSource } from '../exp
 import type { SentEntry, SentFolder } from '../session.ts';
 import { Attributes } from './attributes.ts';
 import { epochOf } from './epoch.ts';
-import { fileBytes, treeEntries } from './tree-entries.ts';
+import { fileBytes, type TreeEntry, treeEntries } from './tree-entries.ts';
 import { warnOfUnknown } from './unknown-options.ts';
 import { shown } from './work-status.ts';
 
@@ -133,12 +133,12 @@ function nameOf(path: string, platformID: string | undefined): string {
 /** The files that a statement about an exported folder speaks of. */
 async function fileSubjects(rootFd: number, signal: AbortSignal): Promise<StatementSubject[]> {
   const subjects: StatementSubject[] = [];
-  for await (const { path, mode } of treeEntries(rootFd, '', undefined)) {
-    if ((mode & S_IFMT) !== S_IFREG) continue;
+  for await (const { entry, place } of treeEntries(rootFd, '', undefined)) {
+    if ((entry.mode & S_IFMT) !== S_IFREG) continue;
     signal.throwIfAborted();
     const hash = createHash('sha256');
-    for await (const chunk of fileBytes(rootFd, path)) hash.update(chunk);
-    subjects.push({ name: path, digest: { sha256: hash.digest('hex') } });
+    for await (const chunk of fileBytes(rootFd, place)) hash.update(chunk);
+    subjects.push({ name: entry.path, digest: { sha256: hash.digest('hex') } });
   }
   return subjects;
 }
@@ -148,7 +148,7 @@ const byBytes = (a: string, b: string): number => (toByteString(a) < toByteStrin
 /** All entries in the order in which they are sent, each with its bytes if it has any. */
 async function* entriesOf(
   trees: readonly ExportedTree[],
-): AsyncGenerator<{ entry: SentEntry; bytes: () => AsyncIterable<Uint8Array> }> {
+): AsyncGenerator<{ entry: SentEntry; names?: TreeEntry['names']; bytes: () => AsyncIterable<Uint8Array> }> {
   for (const { root, prefix, epochMs, documents } of [...trees].sort((a, b) => byBytes(a.prefix, b.prefix))) {
     const modifiedNs = BigInt(epochMs ?? 0) * 1_000_000n;
     const owner = { uid: 0, gid: 0, modifiedNs };
@@ -163,12 +163,12 @@ async function* entriesOf(
         yield bytes;
       },
     });
-    for await (const entry of treeEntries(root.fd, prefix, epochMs)) {
+    for await (const { entry, place, names } of treeEntries(root.fd, prefix, epochMs)) {
       const inside = entry.path.slice(prefix.length);
       const isTop = !inside.includes('/');
       while (isTop && waiting[0] !== undefined && byBytes(waiting[0].path, inside) < 0)
         yield documentEntry(waiting.shift()!);
-      yield { entry, bytes: () => fileBytes(root.fd, inside) };
+      yield { entry, names, bytes: () => fileBytes(root.fd, place) };
     }
     for (const document of waiting) yield documentEntry(document);
   }
@@ -205,16 +205,17 @@ const tarTypes = new Map<number, TarEntryType>([
 
 async function sendTar(trees: readonly ExportedTree[], { session, exporterID, signal }: ExportContext): Promise<void> {
   await using sink = await session.fileSink(exporterID, {});
-  for await (const { entry, bytes } of entriesOf(trees)) {
+  for await (const { entry, names, bytes } of entriesOf(trees)) {
     signal.throwIfAborted();
-    const { path, mode, uid, gid, sizeBytes, modifiedNs, linkname, deviceMajor, deviceMinor, xattrs } = entry;
+    const { mode, uid, gid, sizeBytes, modifiedNs, deviceMajor, deviceMinor, xattrs } = entry;
+    const { path, target } = names ?? { path: toByteString(entry.path), target: undefined };
     const own = tarTypes.get(mode & S_IFMT)!;
-    const type = linkname !== undefined && own !== 'link' ? 'hardlink' : own;
+    const type = target !== undefined && own !== 'link' ? 'hardlink' : own;
     await sink.write(
       encodeHeader({
-        path: toByteString(path),
+        path,
         ...{ type, uid, gid, sizeBytes: type === 'file' ? sizeBytes : 0, modifyNs: modifiedNs, mode: mode & 0o7777 },
-        ...(linkname === undefined ? {} : { linkTarget: toByteString(linkname) }),
+        ...(target === undefined ? {} : { linkTarget: target }),
         ...(deviceMajor === undefined ? {} : { deviceMajor, deviceMinor: deviceMinor ?? 0 }),
         ...(xattrs === undefined
           ? {}

@@ -32,6 +32,15 @@ const TURN = 256;
 const openBeneathRoot = (rootFd: number, path: ByteString, flags: number): OpenFile =>
   new OpenFile(openAt2(rootFd, path === '' ? '.' : path, flags | O_NOFOLLOW, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS));
 
+/** An entry with its names in bytes, which need not be UTF-8. */
+export interface TreeEntry {
+  entry: SentEntry;
+  /** From the root, without the prefix. */
+  place: ByteString;
+  /** As the entry's `path` and `linkname`. */
+  names: { path: ByteString; target: ByteString | undefined };
+}
+
 /**
  * What an open folder holds, as it is sent to a client: parents before what is in them, siblings in byte order.
  *
@@ -42,10 +51,11 @@ export async function* treeEntries(
   rootFd: number,
   prefix: string,
   epochMs: number | undefined,
-): AsyncGenerator<SentEntry, void, void> {
+): AsyncGenerator<TreeEntry, void, void> {
   const epochNs = epochMs === undefined ? undefined : BigInt(epochMs) * 1_000_000n;
-  const links = new Map<string, string>();
+  const links = new Map<string, ByteString>();
   const waiting: ByteString[] = namesIn(rootFd, '');
+  const before = toByteString(prefix);
   let count = 0;
   for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
     if (++count % TURN === 0) await setImmediate();
@@ -55,23 +65,23 @@ export async function* treeEntries(
     const status = statusAt(parent.fd, name);
     if (status.type === S_IFSOCK) continue;
     if (status.type === S_IFDIR) waiting.push(...namesIn(rootFd, path));
-    const shownPath = prefix + fromByteString(path);
     const key = `${status.fileSystem} ${status.inode}`;
     const first = status.type === S_IFDIR || status.links < 2 ? undefined : links.get(key);
-    if (status.type !== S_IFDIR && status.links > 1 && first === undefined) links.set(key, shownPath);
-    const target = status.type === S_IFLNK ? fromByteString(readLinkAt(parent.fd, name)) : first;
+    if (status.type !== S_IFDIR && status.links > 1 && first === undefined) links.set(key, path);
+    const target = status.type === S_IFLNK ? readLinkAt(parent.fd, name) : first && before + first;
     const xattrs = xattrsOf(parent.fd, name);
-    yield {
-      path: shownPath,
+    const entry: SentEntry = {
+      path: prefix + fromByteString(path),
       ...{ mode: status.mode, uid: status.uid, gid: status.gid },
       sizeBytes: status.type === S_IFREG ? status.sizeBytes : 0,
       modifiedNs: epochNs ?? status.modifyNs,
-      ...(target === undefined ? {} : { linkname: target }),
+      ...(target === undefined ? {} : { linkname: fromByteString(target) }),
       ...(status.deviceMajor === 0 && status.deviceMinor === 0
         ? {}
         : { deviceMajor: status.deviceMajor, deviceMinor: status.deviceMinor }),
       ...(xattrs === undefined ? {} : { xattrs }),
     };
+    yield { entry, place: path, names: { path: before + path, target } };
   }
 }
 
@@ -96,11 +106,11 @@ function xattrsOf(fd: number, name: ByteString): Record<string, Uint8Array> | un
 }
 
 /** The bytes of a regular file beneath a root. @throws {TareError} NotFound: it is none */
-export async function* fileBytes(rootFd: number, path: string): AsyncGenerator<Uint8Array, void, void> {
-  const bytes = toByteString(path);
+export async function* fileBytes(rootFd: number, path: ByteString): AsyncGenerator<Uint8Array, void, void> {
   // Before it is opened: opening a pipe waits, and opening some devices has effects. Nothing changes in a tree.
-  if (statusAt(rootFd, bytes).type !== S_IFREG) throw new TareError('NotFound', `/${path} is no regular file`);
-  using file = openBeneathRoot(rootFd, bytes, O_RDONLY);
+  if (statusAt(rootFd, path).type !== S_IFREG)
+    throw new TareError('NotFound', `/${fromByteString(path)} is no regular file`);
+  using file = openBeneathRoot(rootFd, path, O_RDONLY);
   for (let offset = 0; ; ) {
     const piece = Buffer.allocUnsafe(PIECE_BYTES);
     const read = readSync(file.fd, piece, 0, piece.length, offset);
