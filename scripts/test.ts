@@ -6,6 +6,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { built } from '../test/support/built.ts';
 
 interface Report {
   numPassedTests: number;
@@ -17,6 +18,8 @@ const home = resolve(import.meta.dirname, '..');
 const report = join(home, '.cache', 'test-report.json');
 mkdirSync(join(home, '.cache'), { recursive: true });
 rmSync(report, { force: true });
+// Once, before several workers want an engine and each builds it.
+built();
 
 const { status } = spawnSync(
   process.execPath,
