@@ -20,7 +20,8 @@ const nothing: ExportSource = { parts: [], isMultiPlatform: false, metadata: new
  */
 export function requireExporter(parts: BuilderParts, { type, attributes }: TypedOptions): void {
   exporterFor(parts, type);
-  const options = new Attributes(`exporter ${type}`, attributes);
+  // Docker's driver of buildx writes image so.
+  const options = new Attributes(`exporter ${type === 'moby' ? 'image' : type}`, attributes);
   parseEpoch(options.text('source-date-epoch'));
   if (['image', 'moby', 'oci', 'docker'].includes(type)) {
     // A frontend may yet say what it is called.

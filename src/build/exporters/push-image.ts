@@ -1,3 +1,4 @@
+import { kindOf, messageOf, TareError } from '../../errors/index.ts';
 import { canonical, canonicalName, planPush, pushPlan, type Reference } from '../../image/index.ts';
 import type { Descriptor, Digest } from '../../storage/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
@@ -42,6 +43,9 @@ export async function pushImage(
           progress.status(id, { current: currentBytes, ...(totalBytes === undefined ? {} : { total: totalBytes }) });
         }
       }
+    }).catch((cause: unknown) => {
+      signal.throwIfAborted();
+      throw new TareError(kindOf(cause), `failed to push ${ref}: ${messageOf(cause)}`, { cause });
     });
     await images.pushed(ref, { root: root.digest, blobs: plan.blobs.map(({ digest }) => digest) });
   }

@@ -73,7 +73,12 @@ export class WireSession implements BuildSession, Disposable {
       ...encoded('exclude-patterns', filter.excludePatterns),
       ...encoded('followpaths', filter.followPaths),
     };
-    return new ReceivedFolder(this.#open('/moby.filesync.v1.FileSync/DiffCopy', headers, signal));
+    const path = '/moby.filesync.v1.FileSync/DiffCopy';
+    if (!this.#methods.has(path)) {
+      const remedy = 'name one, or give standard input an archive or a Dockerfile';
+      throw new TareError('NotFound', `no local sources enabled: the client sends no folder: ${remedy}`);
+    }
+    return new ReceivedFolder(this.#open(path, headers, signal));
   }
 
   async secret(id: string): Promise<Uint8Array> {
