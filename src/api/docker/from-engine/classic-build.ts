@@ -92,8 +92,10 @@ export class ClassicBuild {
   #missing(why: string): string {
     const text = this.#current();
     const verb = /^\w+/.exec(text)?.[0].toUpperCase() ?? 'COPY';
+    const path = /"\/([^"]*)": not found$/.exec(why)?.[1];
+    const what = path === undefined ? why : `stat ${path}: file does not exist`;
     const where = / --from=/i.test(text) ? '' : 'file not found in build context or excluded by .dockerignore: ';
-    return `${verb} failed: ${where}${why}`;
+    return `${verb} failed: ${where}${what}`;
   }
 
   #output({ stream, bytes }: Extract<InstructionEvent, { type: 'output' }>): ClassicLine[] {

@@ -7,9 +7,7 @@ import { rules } from './rules.ts';
 
 /** The checks that need the text alone. */
 export function checkFile(file: Dockerfile, linter: Linter): void {
-  for (const { text, ranges } of file.emptyContinuations) {
-    linter.run(rules.noEmptyContinuation, { ranges }, `Empty continuation line found in: ${text}`);
-  }
+  for (const line of file.emptyContinuations) linter.run(rules.noEmptyContinuation, line, 'Empty continuation line');
   for (const arg of file.metaArgs) checkArgDescription(arg, linter);
   for (const stage of file.stages) {
     checkFromCasing(stage, linter);

@@ -32,10 +32,7 @@ test.each<[text: string, want: [string, string, number][]]>([
   ['FROM scratch AS BadName', [['StageNameCasing', "Stage name 'BadName' should be lowercase", 1]]],
   ['FROM scratch as base', [['FromAsCasing', "'as' and 'FROM' keywords' casing do not match", 1]]],
   ['from scratch AS base', [['FromAsCasing', "'AS' and 'from' keywords' casing do not match", 1]]],
-  [
-    'FROM scratch\nENTRYPOINT \\\n\n["a"]',
-    [['NoEmptyContinuation', 'Empty continuation line found in: ENTRYPOINT ["a"]', 4]],
-  ],
+  ['FROM scratch\nENTRYPOINT \\\n\n["a"]', [['NoEmptyContinuation', 'Empty continuation line', 4]]],
   [
     'From scratch\nCOPY a b\nUser x',
     [

@@ -13,7 +13,7 @@ export interface Dockerfile {
   readonly metaArgs: readonly ArgInstruction[];
   readonly stages: readonly Stage[];
   /** Instructions that go on over an empty line, as one line each. */
-  readonly emptyContinuations: readonly { readonly text: string; readonly ranges: readonly LineRange[] }[];
+  readonly emptyContinuations: readonly { readonly ranges: readonly LineRange[] }[];
 }
 
 export type EscapeCharacter = '\\' | '`';

@@ -232,7 +232,7 @@ test('directives, arguments before stages, stages', () => {
 
 test('a line that goes on over an empty one is told of', () => {
   const { emptyContinuations } = parseDockerfile('FROM a\nRUN a \\\n\n  b\n');
-  expect(emptyContinuations.map(({ text, ranges }) => [text, ranges[0]!.start.line])).toEqual([['RUN a   b', 4]]);
+  expect(emptyContinuations.map(({ ranges }) => ranges[0]!.start.line)).toEqual([4]);
 });
 
 test.each<[text: string, message: string, range: [number, number, number, number] | undefined]>([

@@ -102,7 +102,7 @@ class Draft {
     this.#count += 1;
     if (this.#count > MAX_INSTRUCTIONS) throw line.fail(`more than ${MAX_INSTRUCTIONS} instructions`);
     if (line.hasEmptyContinuation) {
-      this.#emptyContinuations.push({ text: line.text, ranges: [lineRange(line.endLine)] });
+      this.#emptyContinuations.push({ ranges: [lineRange(line.endLine)] });
     }
     const stage = this.#stages.at(-1);
     if (instruction.kind === 'from') this.#stages.push({ ...instruction, instructions: [] });
