@@ -57,6 +57,7 @@ test('options are read', () => {
 
 test.each([
   [{ platform: 'linux/a/b/c/d' }, /failed to parse target platform/],
+  [{ platform: Array(101).fill('linux/amd64').join() }, /101 target platforms: at most 100/],
   [{ platform: 'linux/arm64,linux/amd64', 'multi-platform': 'false' }, /multiple target platforms is not allowed/],
   [{ 'multi-platform': 'perhaps' }, /invalid boolean value/],
   [{ 'image-resolve-mode': 'x' }, /want default, pull or local/],

@@ -96,9 +96,14 @@ function withPrefix(options: Readonly<Record<string, string>>, prefix: string): 
 
 const list = (key: string, text: string): string[] => (text === '' ? [] : commaFields(text, key));
 
+const MAX_PLATFORMS = 100;
+
 function readPlatforms(text: string): Platform[] {
   if (text === '') return [];
-  const platforms = text.split(',').map((part) => {
+  const parts = text.split(',');
+  // Each is a build of its own.
+  if (parts.length > MAX_PLATFORMS) throw invalid(`${parts.length} target platforms: at most ${MAX_PLATFORMS}`);
+  const platforms = parts.map((part) => {
     try {
       return normalized(parsePlatform(part));
     } catch (error) {
