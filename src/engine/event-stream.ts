@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { TareError } from '../errors/index.ts';
 import { cursorBefore, type Database, eventsAfter, lastEventID, type Trimmed, trimmedEvents } from '../state/index.ts';
 import { eventFilter } from './event-filter.ts';
@@ -71,6 +72,8 @@ async function* follow(db: Database, following: Following): AsyncGenerator<Event
   using stop = new Deadline(following.signal, untilNs);
   for await (const _ of db.watch(stop.signal)) {
     const isOver = stop.isPast;
+    // What is recorded in one turn of the event loop is read at once: a daemon answers many requests in one.
+    await setImmediate();
     yield* recorded();
     if (isOver) return;
   }

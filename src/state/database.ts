@@ -132,9 +132,8 @@ export class Database implements Disposable {
     let isStale = true;
     let wake = () => {};
     const tell = () => {
-      // What is committed in one turn of the event loop is told as one: whoever answers many requests tells its readers once.
-      if (!isStale) setImmediate(() => wake());
       isStale = true;
+      wake();
     };
     this.#commits.on('commit', tell);
     signal?.addEventListener('abort', tell);
