@@ -110,6 +110,8 @@ export const containerStreamRoutes = [
       const { id } = await engine.containers.inspect(params.id);
       // The wait begins before the headers leave: `docker run` starts the container as soon as it sees them.
       const result = engine.containers.wait(id, condition, request.signal);
+      // Whoever has left does not read it.
+      result.catch(() => {});
       if (isLegacy) return json(waitAnswer(await result));
       return bytes(waitDocument(result), 'application/json');
     },
