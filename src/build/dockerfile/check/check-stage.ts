@@ -148,7 +148,8 @@ export class StageChecks {
     // With exceptions a folder that is left out may hold what is not.
     if (ignored === undefined || ignored.hasExceptions) return;
     const path = cleanPattern(source);
-    if (!ignored.matches(path)) return;
+    // All of the context is no file in it.
+    if (path === '.' || !ignored.matches(path)) return;
     const verb = instruction.kind === 'add' ? 'Add' : 'Copy';
     const message = `Attempting to ${verb} file ${JSON.stringify(path)} that is excluded by .dockerignore`;
     this.#linter.run(rules.copyIgnoredFile, instruction, message);

@@ -204,6 +204,7 @@ test('sources are not checked where exceptions take files back', () => {
   const checks = new StageChecks(linter);
   checks.source(stage.instructions[0]!, './a/', new PatternMatcher(['*', '!b']));
   checks.source(stage.instructions[0]!, './a/', undefined);
+  checks.source(stage.instructions[0]!, '.', new PatternMatcher(['?']));
   expect(said()).toEqual([]);
   checks.source(stage.instructions[0]!, './a/', new PatternMatcher(['*']));
   expect(said()).toEqual(['Attempting to Add file "a" that is excluded by .dockerignore @2']);
