@@ -133,6 +133,8 @@ async function plainAction(
       return {
         ...made,
         ...(mode === undefined ? {} : { mode }),
+        // As docker's daemon makes them, whose umask this is; letters say what to change of a source, and these have none.
+        ...(typeof mode === 'number' ? { foldersMode: mode & 0o755 } : {}),
         type: 'copy',
         tree: await openSource(secondaryInput),
         source: copy.src,

@@ -21,6 +21,8 @@ export interface CopyAction extends MadeFile {
   destination: string;
   /** Permissions, or a change of them as chmod takes it; none: as they are. */
   mode?: number | string;
+  /** Of folders that are made for it and are no copies; default 0755. */
+  foldersMode?: number;
   /** A link as the source means what it leads to. */
   followsLinks: boolean;
   /** Of a folder what is in it, not itself. */

@@ -211,8 +211,8 @@ async function copy(tree: number, action: CopyAction, signal: AbortSignal): Prom
     replaces: action.replaces,
   };
   const around = new Parents(tree, action, 0o755);
-  // As docker's daemon makes them, whose umask this is; letters say what to change of a source, and these have none.
-  const parents = typeof mode === 'number' ? new Parents(tree, action, mode & 0o755) : around;
+  const { foldersMode } = action;
+  const parents = foldersMode === undefined ? around : new Parents(tree, action, foldersMode);
   for (const path of found) {
     if (action.unpacks && (await unpack(action, path, destination, around))) continue;
     const copier = new FileCopier(tree, rules);
