@@ -45,7 +45,7 @@ export function convertCopy(conversion: Conversion, stage: StageBuild, { instruc
   const tree = from === undefined ? conversion.context : from.tree;
   const notes = notesOf(conversion, stage, name, instruction.ranges);
   const fetched = { name, location: { source: conversion.source, ranges: instruction.ranges } };
-  const changes = changesOf(conversion, stage, transfer, tree, fetched);
+  const changes = changesOf(stage, transfer, tree, fetched);
   if (instruction.isLink && transfer.chmod === '') {
     // Its files are a layer of their own, whatever lies below: it need not be made again when that changes.
     const progressGroup = { id: randomUUID(), name };
@@ -107,7 +107,6 @@ function historyOf({ verb, instruction, chown, chmod, sources, inline, destinati
 }
 
 function changesOf(
-  conversion: Conversion,
   stage: StageBuild,
   transfer: Transfer,
   tree: llb.Output | undefined,
@@ -121,7 +120,6 @@ function changesOf(
         : "checksum can't be specified for multiple sources",
     );
   }
-  const { epochSeconds } = conversion.options;
   const common = {
     kind: 'copy' as const,
     destination: destinationOf(stage, transfer.destination),
@@ -129,7 +127,6 @@ function changesOf(
     mode: modeOf(transfer.chmod),
     createsDestination: true,
     excludePatterns: transfer.excludes,
-    timestamp: epochSeconds === undefined ? undefined : BigInt(epochSeconds) * 1_000_000_000n,
   };
   const changes = sources.map((source): llb.FileChange => {
     const repository = parseGitAddress(source);
