@@ -1,9 +1,9 @@
 /**
- * Measures Tare beside Docker and Podman in one run, prints a table and writes docs/benchmarks.md.
+ * Measures Tare beside Docker and Podman in one run, prints tables and writes docs/benchmarks.md, or what was measured of it.
  *
  *     node bench/main.ts [--only PART,PART] [--rounds 10] [--no-write]
  */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { project } from '../test/support/built.ts';
@@ -21,6 +21,7 @@ import { many, parallel, run, running } from './lifecycle.ts';
 import { logs } from './logs.ts';
 import { memory } from './memory.ts';
 import { names } from './names.ts';
+import { readPage, writePage } from './page.ts';
 import { ports } from './ports.ts';
 import { registry } from './registry.ts';
 import { machine, type Row, table } from './report.ts';
@@ -79,22 +80,26 @@ for (const contender of [tare, daemonless, docker, podman]) {
 }
 
 const bench: Bench = { tare, daemonless, docker, podman, rounds, long: Math.max(1, Math.ceil(rounds / 2)) };
-const rows: Row[] = [];
+const file = join(project, 'docs', 'benchmarks.md');
+const versions = [tare, docker, podman].flatMap((contender) => (contender ? [contender.version] : []));
+const here = machine(versions);
+const kept = values.only === undefined ? undefined : readPage(readFileSync(file, 'utf8'));
+console.log(`${here}\n`);
+const measured = new Map<string, string>();
 for (const name of wanted) {
   console.error(`measuring ${name}`);
-  rows.push(...(await parts[name]!(bench)));
+  const medians = `Medians of ${rounds} rounds, ${bench.long} for what takes long.`;
+  measured.set(name, `${medians}\n\n${table(await parts[name]!(bench))}`);
+  console.log(`${measured.get(name)}\n`);
 }
 
-const versions = [tare, docker, podman].flatMap((contender) => (contender ? [contender.version] : []));
-const text = `${machine(versions)}\n\n${table(rows)}\n`;
-console.log(text);
-if (!values['no-write'] && values.only === undefined) {
-  const page = `# Benchmarks
-
-Written by \`make bench\`: every figure is from one run on one machine, the contenders taking turns, medians of ${rounds} rounds
-(${bench.long} for what takes long). Tare and Docker are driven through the same docker client. The *floor* of \`run\` is docker's
-client alone plus conmon and crun creating, starting and deleting the same bundle by hand.
-
-${text}`;
-  writeFileSync(join(project, 'docs', 'benchmarks.md'), page);
+if (!values['no-write']) {
+  if (kept !== undefined && kept.machine !== here) {
+    throw new Error(`docs/benchmarks.md stays as it is: it has figures of another machine, ${kept.machine}`);
+  }
+  const sections = Object.keys(parts).flatMap((name): [string, string][] => {
+    const text = measured.get(name) ?? kept?.sections.get(name);
+    return text === undefined ? [] : [[name, text]];
+  });
+  writeFileSync(file, writePage({ machine: here, sections: new Map(sections) }));
 }
