@@ -62,6 +62,8 @@ const shared: BuildOptions = {
   // What CommonJS has instead of import.meta.
   define: { 'import.meta.url': 'bundleUrl', 'import.meta.dirname': '__dirname', 'import.meta.filename': '__filename' },
 };
+/** Our own alone: packages may go by the names of their functions. */
+const shortNames: BuildOptions = { minifyIdentifiers: true };
 const withUrl = { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" };
 
 const workersPlugin: Plugin = {
@@ -224,6 +226,7 @@ try {
   const bundle = (name: string, options: BuildOptions, more: Plugin[] = []) =>
     build({
       ...shared,
+      ...shortNames,
       ...options,
       define: { ...shared.define, ...options.define },
       outfile: join(fresh, `${name}.cjs`),
@@ -237,7 +240,7 @@ try {
   await Promise.all([
     bundle('program', { entryPoints: [entry.program] }),
     bundle('credentials', { entryPoints: [entry.credentials], banner: withUrl }, [unusedPlugin]),
-    build({ ...shared, entryPoints: [entry.errors], outfile: join(fresh, 'errors.cjs') }),
+    build({ ...shared, ...shortNames, entryPoints: [entry.errors], outfile: join(fresh, 'errors.cjs') }),
     bundle('engine', { stdin: { contents: engine.join('\n'), resolveDir: home }, banner: withUrl }),
   ]);
   for (const name of ['program', 'credentials', 'engine']) {

@@ -18,7 +18,7 @@ export class TareError extends Error {
   readonly kind: ErrorKind;
   constructor(kind: ErrorKind, message: string, options?: ErrorOptions) {
     super(message, options);
-    this.name = new.target.name;
+    this.name = 'TareError';
     this.kind = kind;
   }
 }
