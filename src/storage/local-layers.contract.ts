@@ -160,6 +160,18 @@ export function localLayersContract(driver: 'overlay' | 'vfs'): void {
     expect(execFileSync('tar', ['-tf', path], { encoding: 'utf8' })).toContain('d/.wh.gone');
   });
 
+  test(`${driver}: a layer that several processes seal at once has one diffID`, async () => {
+    await using b = await bench();
+    await using other = await b.reopen();
+    for (let round = 0; round < 10; round += 1) {
+      const local = await b.change([], (root) => writeFileSync(join(root, 'x'), `${round}`));
+      const stores = [b.store, other, b.store, other];
+      const sealed = await Promise.all(stores.map((store) => store.seal(local, b.content)));
+      expect(sealed).toEqual(Array(stores.length).fill(sealed[0]));
+      expect(b.store.missing([local, sealed[0]!.diffID])).toEqual([]);
+    }
+  });
+
   test(`${driver}: a local layer that power cut off is gone, unless its blob tells what it was`, async () => {
     await using b = await bench();
     const [lost, sealed] = [

@@ -79,8 +79,10 @@ export class LocalLayers {
     return this.#folders.record(name)?.diffID ?? this.#folders.readRecord(name)?.diffID;
   }
 
-  /** Makes what was packed known by its diffID too. */
+  /** Makes what was packed known by its diffID too. Several builds may come to it at once, also in other processes. */
   async name(layer: LocalLayer, diffID: DiffID, packed?: { filesBytes: number; tarBytes: number }): Promise<void> {
+    const own = folderNameOf(layer);
+    using _own = await this.#folders.lock(own);
     const record: LayerRecord = { ...this.#folders.readRecord(layer)!, diffID };
     if (packed !== undefined) Object.assign(record, { sizeBytes: packed.filesBytes, tarBytes: packed.tarBytes });
     const path = join(this.#folders.folder(layer), 'layer.json');
@@ -91,9 +93,9 @@ export class LocalLayers {
     using _lock = await this.#folders.lock(id);
     if (this.#folders.record(diffID) === undefined) {
       await this.#folders.remove(diffID);
-      await symlink(folderNameOf(layer), this.#folders.folder(diffID));
+      await symlink(own, this.#folders.folder(diffID));
     }
-    await unlink(join(this.#folders.directory, 'locks', id)).catch(() => {});
+    for (const held of [id, own]) await unlink(join(this.#folders.directory, 'locks', held)).catch(() => {});
   }
 
   /** Removes one name of a layer; its folder stays as long as another name leads to it. */
