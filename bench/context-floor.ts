@@ -1,11 +1,11 @@
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
 import { type ClientHttp2Session, connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { create } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { caps, control, gateway, trace } from '../src/protocol/index.ts';
+import { serveUnix } from './unix-server.ts';
 
 const END_OF_HEADERS = '\r\n\r\n';
 const UPGRADED = 'HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n';
@@ -24,13 +24,9 @@ const FAREWELL = Buffer.from([0, 0, 0, 0, 2, 0x08, 3]);
  * @param socketPath of the engine
  */
 export async function dropContexts(path: string, socketPath: string): Promise<AsyncDisposable> {
-  const sockets = new Set<Socket>();
   const sessions = new Map<string, ClientHttp2Session>();
   const builds = createHttp2Server(buildServices(sessions));
-  const server = createServer(async (socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
-    socket.on('error', () => {}); // the client goes as it likes
+  return await serveUnix(path, async (socket) => {
     const head = await headOf(socket);
     if (head.startsWith('POST /grpc ')) {
       socket.write(UPGRADED);
@@ -45,15 +41,6 @@ export async function dropContexts(path: string, socketPath: string): Promise<As
       socket.pipe(engine).pipe(socket);
     }
   });
-  rmSync(path, { force: true });
-  await new Promise<void>((resolve) => server.listen(path, resolve));
-  return {
-    [Symbol.asyncDispose]: async () => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, 'close');
-    },
-  };
 }
 
 /** The first request on a connection, with what came of its body; empty: there was none. */

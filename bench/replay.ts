@@ -1,6 +1,6 @@
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
+import { connect } from 'node:net';
+import { serveUnix } from './unix-server.ts';
 
 const LAST_CHUNK = '0\r\n\r\n';
 const lastOf = (bytes: Buffer): string => bytes.toString('latin1', Math.max(0, bytes.length - LAST_CHUNK.length));
@@ -18,11 +18,7 @@ const QUIET_MS = 300;
  */
 export async function replay(path: string, socketPath: string): Promise<AsyncDisposable> {
   const answers = new Map<string, Buffer>();
-  const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
-    socket.on('error', () => {}); // the client goes as it likes
+  return await serveUnix(path, (socket) => {
     let asked = '';
     let put: string | undefined;
     socket.on('data', (chunk: Buffer) => {
@@ -46,15 +42,6 @@ export async function replay(path: string, socketPath: string): Promise<AsyncDis
       });
     });
   });
-  rmSync(path, { force: true });
-  await new Promise<void>((resolve) => server.listen(path, resolve));
-  return {
-    [Symbol.asyncDispose]: async () => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, 'close');
-    },
-  };
 }
 
 async function bytesOfAnswer(socketPath: string, request: string): Promise<Buffer> {
