@@ -18,6 +18,10 @@ import { Sessions } from './sessions.ts';
 /** Definitions of large builds, files that a frontend reads. */
 const MAX_MESSAGE_BYTES = 64 << 20;
 const WINDOW_BYTES = 1 << 20;
+/** Calls at once of one connection. BuildKit has no limit; each target of a bake keeps two open all the time, and needs more to go on. */
+const MAX_CALLS = 4096;
+/** Of one call. */
+const MAX_HEADER_BYTES = 64 << 10;
 
 /** BuildKit's services over connections that others accept. */
 export interface BuildApi extends Disposable {
@@ -107,7 +111,12 @@ async function grpcServer(
     },
     fallback: unimplemented,
   });
-  const server = createServer({ settings: { initialWindowSize: WINDOW_BYTES } }, handler as never);
+  const settings = {
+    initialWindowSize: WINDOW_BYTES,
+    maxConcurrentStreams: MAX_CALLS,
+    maxHeaderListSize: MAX_HEADER_BYTES,
+  };
+  const server = createServer({ settings }, handler as never);
   server.on('sessionError', () => {}); // the connection closes
   return server;
 }

@@ -51,3 +51,19 @@ test('a session that is over before it has begun does no harm', async () => {
   // What node tells of it comes later: an error then would be nobody's.
   await new Promise(setImmediate);
 });
+
+test('what a client may ask of one connection at once is bounded, and it is told', async () => {
+  const [near, far] = duplexPair();
+  void api.serve(far);
+  const client = connectHttp2('http://localhost', { createConnection: () => near });
+  await once(client, 'remoteSettings');
+  expect(client.remoteSettings).toMatchObject({ maxConcurrentStreams: 4096, maxHeaderListSize: 65_536 });
+  const call = client.request({
+    ...{ ':method': 'POST', ':path': '/grpc.health.v1.Health/Check', te: 'trailers' },
+    ...{ 'content-type': 'application/grpc', 'x-long': 'a'.repeat(40_000) },
+  });
+  call.end(Buffer.alloc(5)).resume();
+  const [trailers] = await once(call, 'trailers');
+  expect(trailers).toMatchObject({ 'grpc-status': '0' });
+  client.destroy();
+});
