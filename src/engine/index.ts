@@ -26,6 +26,7 @@ export { healthTimes, nextProbeMs } from './health.ts';
 export type { ImageMount } from './image-mounts.ts';
 export { tryBecomeKeeper } from './keeper-process.ts';
 export { openConfiguredRegistries } from './registries.ts';
+export { RepeatedFailure } from './repeated-failure.ts';
 export { currentRequest, type RequestContext, withinRequest } from './request-context.ts';
 export { makeNamespaces } from './rootless/make-namespaces.ts';
 export { type ScanDatabaseUpdate, updateScanDatabase } from './scan-database.ts';

@@ -7,6 +7,7 @@ import { parseLogOptions } from './log-options.ts';
 import { rotateLog } from './log-rotation.ts';
 import { isShippingDriver, loadShipping, type ShippingDriver } from './log-shipping/index.ts';
 import type { EngineParts } from './parts.ts';
+import { RepeatedFailure } from './repeated-failure.ts';
 import type { ContainerRecord, ContainerStatus } from './types.ts';
 
 /** Logs that nobody set a limit for may pass theirs for so long. */
@@ -34,14 +35,29 @@ export async function rotateContainerLog(parts: EngineParts, record: ContainerRe
 
 /** Keeps the logs of all running containers within bounds, until disposed. */
 export function watchLogSizes(parts: EngineParts, report: (subject: string, error: unknown) => void): Disposable {
+  const unread = new RepeatedFailure(report, 'logs of containers');
+  let isOver = false;
   const rotateAll = async () => {
-    for (const record of parts.store.withStatus('running', 'paused'))
-      await rotateContainerLog(parts, record).catch((error: unknown) => report(`log of container ${record.id}`, error));
-    timer = setTimeout(look, LOOK_MS).unref();
+    try {
+      for (const record of parts.store.withStatus('running', 'paused'))
+        await rotateContainerLog(parts, record).catch((error: unknown) =>
+          report(`log of container ${record.id}`, error),
+        );
+      unread.clear();
+    } catch (error) {
+      // Records that cannot be read now may be readable again.
+      unread.add(error);
+    }
+    if (!isOver) timer = setTimeout(look, LOOK_MS).unref();
   };
   const look = () => void rotateAll();
   let timer = setTimeout(look, LOOK_MS).unref();
-  return { [Symbol.dispose]: () => clearTimeout(timer) };
+  return {
+    [Symbol.dispose]: () => {
+      isOver = true;
+      clearTimeout(timer);
+    },
+  };
 }
 
 /** The driver that sends a container's output away, if one does. */

@@ -1,17 +1,21 @@
-import type { Engine } from '../engine/index.ts';
+import { type Engine, RepeatedFailure } from '../engine/index.ts';
 import type { Duty } from './duty.ts';
+
+type ShippingEngine = Pick<Engine, 'keeperWork' | 'shipsLog' | 'shipLog' | 'report'>;
 
 const AGAIN_MS = 1_000;
 
 /** Sends the output of the containers whose logging driver says so; for each, until what it wrote has been taken. */
 export class LogShipping implements Duty {
-  readonly #engine: Engine;
+  readonly #engine: ShippingEngine;
   readonly #stop = new AbortController();
   readonly #shipping = new Set<string>();
+  readonly #unread: RepeatedFailure;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(engine: Engine) {
+  constructor(engine: ShippingEngine) {
     this.#engine = engine;
+    this.#unread = new RepeatedFailure((subject, error) => engine.report(subject, error), 'logs of containers');
   }
 
   /** Also after a container's end, as long as its last lines are on their way. */
@@ -36,12 +40,23 @@ export class LogShipping implements Duty {
       this.#shipping.delete(id);
     }
     // It was started again meanwhile, or the one who sent its last lines had not finished.
+    this.#lookLater();
+  }
+
+  #lookLater(): void {
     if (!this.#stop.signal.aborted) this.#timer ??= setTimeout(() => this.#lookAgain(), AGAIN_MS).unref();
   }
 
   #lookAgain(): void {
     this.#timer = undefined;
-    this.look();
+    try {
+      this.look();
+      this.#unread.clear();
+    } catch (error) {
+      // Records that cannot be read now may be readable again.
+      this.#unread.add(error);
+      this.#lookLater();
+    }
   }
 
   [Symbol.dispose](): void {
