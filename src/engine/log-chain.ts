@@ -1,8 +1,6 @@
 import { stat } from 'node:fs/promises';
-import { identityOf, type LogFile, openLogFiles } from './log-files.ts';
+import { BLOCK_BYTES, identityOf, type LogFile, openLogFiles } from './log-files.ts';
 import { findTail } from './log-tail.ts';
-
-const BLOCK_BYTES = 256 * 1024;
 
 /** A place in a log, whatever the file there is called by now. */
 export interface LogCursor {

@@ -4,6 +4,9 @@ import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
 
+/** So much of a log is read at a time. */
+export const BLOCK_BYTES = 256 * 1024;
+
 /** An open file of a log: the current one, or one that was rotated away. */
 export interface LogFile extends AsyncDisposable {
   /** Names the file whatever its path is by now, and whether or not it was compressed since. @see identityOf */

@@ -1,9 +1,9 @@
+import { BLOCK_BYTES } from './log-files.ts';
 import { isPartial, LETTER_O, MAX_ENTRY_BYTES, NEWLINE, SPACE } from './log-lines.ts';
 import type { LogEntry } from './types.ts';
 
 /** What docker's client takes in without making its buffer larger. */
 const RUN_BYTES = 32 * 1024;
-const BLOCK_BYTES = 256 * 1024;
 
 /**
  * Splits blocks of a log file into runs: what stands next to each other from one stream, many lines at once, for a reader that

@@ -1,10 +1,8 @@
 import type { FileHandle } from 'node:fs/promises';
-import type { LogFile } from './log-files.ts';
+import { BLOCK_BYTES, type LogFile } from './log-files.ts';
+import { NEWLINE, SPACE } from './log-lines.ts';
 
-const NEWLINE = 10;
-const SPACE = 32;
 const LETTER_P = 80;
-const BLOCK_BYTES = 256 * 1024;
 /** An entry's head: the time (at most 35 bytes), the stream and the tag. */
 const HEAD_BYTES = 64;
 

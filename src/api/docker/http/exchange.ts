@@ -64,7 +64,7 @@ async function send(body: ApiBody, response: ServerResponse, gone: AbortSignal):
 
 /** A connection's descriptor, once all that was given to it is written. @returns undefined: it is encrypted, or not this answer's turn */
 async function idleDescriptor(socket: Socket | null): Promise<number | undefined> {
-  if (socket === null || 'encrypted' in socket) return undefined;
+  if (socket === null || plainDescriptor(socket) === undefined) return undefined;
   await new Promise((resolve) => socket.write('', resolve));
   return plainDescriptor(socket);
 }
