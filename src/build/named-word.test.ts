@@ -26,3 +26,10 @@ test('a part that is known already stays', () => {
   const ranges = [{ start: { line: 2, character: 5 }, end: { line: 2, character: 9 } }];
   expect(rangesOfWord(ranges, file, '"b" is wrong')).toBe(ranges);
 });
+
+test('lines without number, which nobody has, are not looked through', () => {
+  const ranges = [{ start: { line: 1, character: 0 }, end: { line: 2 ** 31 - 1, character: 0 } }];
+  expect(rangesOfWord(ranges, file, '"base" is wrong')).toBe(ranges);
+  const many = Array.from({ length: 100_000 }, () => whole(1)[0]!);
+  expect(rangesOfWord(many, file, '"base" is wrong')).toBe(many);
+});

@@ -10,18 +10,22 @@ const NAMED = [
 /** What a word goes on with. */
 const PART = /[\w./@-]/;
 const MAX_LENGTH = 4096;
+/** Who made a definition may say that a vertex is of any lines; instructions have fewer. */
+const MAX_LINES = 1_000;
 
 /**
  * Where in a file's lines the word stands that a message is about, so that its column can be told.
  *
  * @param ranges whole lines; a part of a line is known already and stays
- * @returns the range of the word; the ranges, if no word of the message is found there, or it is in doubt which
+ * @returns the range of the word; the ranges, if no word of the message is found there, it is in doubt which, or they have over 1,000 lines
  */
 export function rangesOfWord(ranges: readonly LineRange[], data: Uint8Array, message: string): readonly LineRange[] {
   if (ranges.some(({ start, end }) => start.character !== 0 || end.character !== 0)) return ranges;
+  const counts = ranges.map(({ start, end }) => Math.max(end.line, start.line) - start.line + 1);
+  if (counts.reduce((sum, count) => sum + count, 0) > MAX_LINES) return ranges;
   const texts = Buffer.from(data).toString('utf8').split('\n');
-  const lines = ranges.flatMap(({ start, end }) =>
-    Array.from({ length: Math.max(end.line, start.line) - start.line + 1 }, (_, index) => start.line + index),
+  const lines = ranges.flatMap(({ start }, at) =>
+    Array.from({ length: counts[at]! }, (_, index) => start.line + index),
   );
   for (const word of wordsIn(message)) {
     const found = lines.flatMap((line) =>
