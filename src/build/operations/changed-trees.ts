@@ -17,21 +17,33 @@ export class ChangedTrees implements AsyncDisposable {
   readonly #inputs: readonly Tree[];
   readonly #signal: AbortSignal;
   readonly #made = new Map<number, Promise<Tree>>();
+  /** How often each tree is changed or copied from. */
+  readonly #uses = new Map<bigint, number>();
+  /** Trees that an action changes. */
+  readonly #changed = new Set<bigint>();
   readonly #opened = new Map<bigint, Promise<OpenTree>>();
 
+  /** @throws {TareError} InvalidArgument: an action that needs its own result or a later one's */
   constructor(layers: LayerStore, actions: readonly FileActionMessage[], inputs: readonly Tree[], signal: AbortSignal) {
     this.#layers = layers;
     this.#actions = actions;
     this.#inputs = inputs;
     this.#signal = signal;
+    for (const [index, action] of actions.entries()) {
+      for (const ref of [action.input, action.secondaryInput, ...ownerRefs(action)])
+        if (ref >= BigInt(inputs.length + index))
+          throw invalid(`action ${index} needs ${ref}, which is not made before it`);
+      for (const ref of [action.input, action.secondaryInput]) this.#uses.set(ref, (this.#uses.get(ref) ?? 0) + 1);
+      this.#changed.add(action.input);
+    }
   }
 
-  /** The tree after an action. @throws {TareError} InvalidArgument: actions that need each other; what an action met */
+  /** The tree after an action. @throws what an action met */
   async after(index: number): Promise<Tree> {
-    const chain = this.#chainTo(index);
     const known = this.#made.get(index);
     if (known !== undefined) return await known;
-    const work = this.#run(chain);
+    // Not at once: trees that are made of each other may be more than a stack is deep.
+    const work = Promise.resolve().then(() => this.#run(this.#chainTo(index)));
     this.#made.set(index, work);
     return await work;
   }
@@ -65,30 +77,26 @@ export class ChangedTrees implements AsyncDisposable {
   /** Actions that are done in one snapshot, up to this one. */
   #chainTo(index: number): number[] {
     const chain = [index];
-    for (;;) {
-      const before = Number(this.#actions[chain[0]!]!.input) - this.#inputs.length;
-      if (before < 0 || !this.#isStep(before)) return chain;
-      if (chain.includes(before)) throw invalid(`action ${before} needs its own result`);
-      chain.unshift(before);
-    }
+    for (let before = this.#madeBy(index); this.#isStep(before); before = this.#madeBy(before)) chain.push(before);
+    return chain.reverse();
+  }
+
+  /** The action that made what one changes; below 0: it is an input. */
+  #madeBy(index: number): number {
+    return Number(this.#actions[index]!.input) - this.#inputs.length;
   }
 
   /** Whether nobody but one other action, which changes it further, needs what an action made. */
   #isStep(index: number): boolean {
-    const action = this.#actions[index];
-    if (action === undefined) throw invalid(`there is no action ${index}`);
     const ref = BigInt(index + this.#inputs.length);
-    const uses = this.#actions.flatMap((other) => [other.input, other.secondaryInput]).filter((used) => used === ref);
-    return action.output < 0n && uses.length === 1 && this.#actions.some(({ input }) => input === ref);
+    return index >= 0 && this.#actions[index]!.output < 0n && this.#uses.get(ref) === 1 && this.#changed.has(ref);
   }
 
   async #treeOf(ref: bigint): Promise<Tree> {
     const position = Number(ref);
     if (position < 0) return emptyTree;
     if (position < this.#inputs.length) return this.#inputs[position]!;
-    const index = position - this.#inputs.length;
-    if (index >= this.#actions.length) throw invalid(`there is no action ${index}`);
-    return await this.after(index);
+    return await this.after(position - this.#inputs.length);
   }
 
   async #open(ref: bigint): Promise<number> {
@@ -101,6 +109,12 @@ export class ChangedTrees implements AsyncDisposable {
     this.#opened.set(ref, work);
     return (await work).fd;
   }
+}
+
+/** Trees in which an action looks up names of users. */
+function ownerRefs({ action }: FileActionMessage): bigint[] {
+  const owner = action.case === undefined || action.case === 'rm' ? undefined : action.value.owner;
+  return [owner?.user, owner?.group].flatMap((opt) => (opt?.user.case === 'byName' ? [opt.user.value.input] : []));
 }
 
 const invalid = (problem: string): TareError => new TareError('InvalidArgument', `invalid file operation: ${problem}`);

@@ -2,6 +2,7 @@ import { posix } from 'node:path';
 import { TareError } from '../../errors/index.ts';
 import { type ExecOp, type Meta, type Mount, MountContentCache, MountType } from '../../protocol/index.ts';
 import { filled, goDigest, textDigest } from './go-json.ts';
+import { outermost } from './outermost.ts';
 
 export interface StepPlatform {
   os: string;
@@ -102,7 +103,7 @@ export function inputUses(mounts: readonly Mount[], count: number): InputUse[] {
   }
   return uses.map(({ selectors, byContent }) => ({
     selectors,
-    paths: selectors.includes(ROOT) ? [] : outermost([...new Set(selectors)]),
+    paths: selectors.includes(ROOT) ? [] : outermost(selectors).sort(),
     byContent: byContent && selectors.length > 0,
   }));
 }
@@ -122,11 +123,6 @@ function countsByContent(mount: Mount, selector: string): boolean {
       // Digests of whole roots cost more than they gain.
       return isSafe && mount.dest !== ROOT;
   }
-}
-
-/** Without paths that lie in others, sorted. */
-function outermost(paths: readonly string[]): string[] {
-  return paths.filter((path) => !paths.some((other) => path !== other && path.startsWith(`${other}/`))).sort();
 }
 
 export const selectorOf = (selectors: readonly string[]): string | undefined =>

@@ -1,5 +1,6 @@
 import type { FileAction, FileActionCopy, FileOp, UserOpt } from '../../protocol/index.ts';
 import { type ContentSelector, hasWildcard } from '../../storage/index.ts';
+import { outermost } from './outermost.ts';
 
 /**
  * What file actions use of each input, by its position: what they copy from it, and the lists of users that names are looked up
@@ -11,7 +12,9 @@ export function fileSelectors(op: FileOp, inputCount: number): ReadonlyMap<numbe
   const add = (input: bigint, selector: ContentSelector): void => {
     const position = Number(input);
     if (position < 0 || position >= inputCount) return;
-    selectors.set(position, [...(selectors.get(position) ?? []), selector]);
+    const known = selectors.get(position);
+    if (known === undefined) selectors.set(position, [selector]);
+    else known.push(selector);
   };
   for (const action of op.actions) {
     changed.add(Number(action.input));
@@ -47,9 +50,9 @@ export function distinctSelectors(selectors: readonly ContentSelector[]): Conten
   const plain = [false, true].flatMap((follows) => {
     const same = selectors.filter((one) => isPlain(one) && (one.followsLinks ?? false) === follows);
     const paths = new Map(same.map((one) => [one.path, one]));
-    const isInner = (path: string) =>
-      [...paths.keys()].some((other) => other !== path && path.startsWith(other.endsWith('/') ? other : `${other}/`));
-    return [...paths.values()].filter(({ path }) => !isInner(path)).sort(byPath);
+    return outermost(paths.keys())
+      .map((path) => paths.get(path)!)
+      .sort(byPath);
   });
   // Of equal paths the first stays first.
   return [...plain, ...selectors.filter((one) => !isPlain(one))].sort(byPath);

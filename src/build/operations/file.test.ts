@@ -329,6 +329,40 @@ test('a chain of actions makes one layer', async () => {
   expect(await listed(got)).toEqual(['d/', 'd/e/', 'd/e/f', 'd/e/l -> f']);
 });
 
+const made = (input: bigint, output: bigint, path: string, more: object = {}): FileAction =>
+  create(FileActionSchema, {
+    ...{ input, secondaryInput: -1n, output },
+    action: { case: 'mkdir', value: { path, mode: 0o755, timestamp: -1n, ...more } },
+  } as CopyFields);
+
+test.each([
+  { say: 'changes its own result', actions: [made(0n, 0n, '/a')] },
+  { say: 'changes a result that is made of its own', actions: [made(1n, 0n, '/a'), made(0n, -1n, '/b')] },
+  { say: 'copies from its own result', actions: [{ ...copy('/', '/a'), input: -1n, secondaryInput: 0n }] },
+  {
+    say: 'looks for a user in its own result',
+    actions: [made(-1n, 0n, '/a', { owner: { user: { user: { case: 'byName', value: { name: 'u', input: 0n } } } } })],
+  },
+  { say: 'needs what nothing makes', actions: [made(7n, 0n, '/a')] },
+] as { say: string; actions: FileAction[] }[])('an action that $say is refused', async ({ actions }) => {
+  await expect(run(actions)).rejects.toThrow(
+    /^invalid file operation: action 0 needs \d+, which is not made before it$/,
+  );
+});
+
+test('results that are made of each other may be many', async () => {
+  const count = 4000;
+  const wanted = Array.from({ length: count }, (_, index) =>
+    made(BigInt(index - 1), index === count - 1 ? 0n : -1n, '/a'),
+  );
+  // Each is used twice, so that each is a tree of its own.
+  const others = Array.from({ length: count - 1 }, (_, index) => made(BigInt(index), -1n, '/b'));
+  const layers = { prepare: () => Promise.reject(new Error('the first of all')) } as unknown as TreeStore['store'];
+  const actions = [...wanted, ...others];
+  const operation = fileOperation({ layers }, create(FileOpSchema, { actions }), { inputs: [] });
+  await expect(operation.run([], quietContext)).rejects.toThrow('the first of all');
+});
+
 test('a copy is known by what it copies, and not by where that lay or when it was made', async () => {
   const operation = (op: FileAction) =>
     fileOperation({ layers: trees.store }, create(FileOpSchema, { actions: [op] }), { inputs: [{}, {}] });
