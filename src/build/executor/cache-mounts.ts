@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type FileLock, tryFlock } from '../../linux/index.ts';
+import { AT_FDCWD, type FileLock, renameAt, toByteString, tryFlock } from '../../linux/index.ts';
 import {
   type CacheEntryUse,
   cacheMountID,
@@ -140,7 +140,8 @@ async function makeFolder({ path }: CacheEntryUse, base: CacheBase | undefined):
   mkdirSync(draft, { recursive: true, mode: 0o755 });
   try {
     await base?.fill(draft);
-    renameSync(draft, path);
+    // Never in place of an empty one, which another step may have mounted already.
+    renameAt(AT_FDCWD, toByteString(draft), AT_FDCWD, toByteString(path), { noReplace: true });
   } catch (error) {
     await rm(draft, { recursive: true, force: true });
     // Another user of a shared one was quicker.
