@@ -47,26 +47,21 @@ export async function serveAgent(
     forward(session, id, socket).catch(() => void socket.destroy());
   });
   server.maxConnections = MAX_CONNECTIONS;
+  await using undo = new AsyncDisposableStack();
   // A folder's path may be longer than a socket's address.
-  const folder = openSync(dirname(path), constants.O_DIRECTORY | constants.O_RDONLY);
-  try {
-    const listening = Promise.withResolvers<void>();
-    server.once('error', listening.reject);
-    server.listen(`/proc/self/fd/${folder}/${basename(path)}`, listening.resolve);
-    await listening.promise;
-    chmodSync(path, agent.mode & 0o777);
-    chownSync(path, agent.uid, agent.gid);
-  } catch (error) {
-    closeSync(folder);
-    throw error;
-  }
-  return {
-    async [Symbol.asyncDispose]() {
-      for (const socket of connections) socket.destroy();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
-      closeSync(folder);
-    },
-  };
+  const folder = undo.adopt(openSync(dirname(path), constants.O_DIRECTORY | constants.O_RDONLY), closeSync);
+  undo.defer(async () => {
+    for (const socket of connections) socket.destroy();
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+  });
+  const listening = Promise.withResolvers<void>();
+  // Later ones too: of a connection that could not be taken, the program hears by itself.
+  server.on('error', listening.reject);
+  server.listen(`/proc/self/fd/${folder}/${basename(path)}`, listening.resolve);
+  await listening.promise;
+  chmodSync(path, agent.mode & 0o777);
+  chownSync(path, agent.uid, agent.gid);
+  return undo.move();
 }
 
 async function findAgent(sessions: Sessions, id: string): Promise<BuildSession | undefined> {
