@@ -374,6 +374,35 @@ test('a look at a failed step: its files are kept, when they are asked for', asy
   await expect(run('exit 7').catch(failedStepOf)).resolves.toBeUndefined();
 });
 
+test('what is being started when its container is given up ends with it', async () => {
+  const context = operationContext({ allowed: ['network.host'] });
+  const { runtime } = lab.parts;
+  const hasBegun = Promise.withResolvers<void>();
+  const goesOn = Promise.withResolvers<void>();
+  const slow: typeof runtime = {
+    ...runtime,
+    run: async (request) => {
+      const attended = await runtime.run(request);
+      hasBegun.resolve();
+      await goesOn.promise;
+      return attended;
+    },
+  };
+  const mounts = [{ mount: create(MountSchema, { dest: '/' }), tree: lab.base }];
+  const wishes = { mounts, network: NetMode.HOST, architecture: '' };
+  const container = await openTreeContainer({ ...lab.parts, runtime: slow }, wishes, context);
+  const meta = create(MetaSchema, { args: ['sleep', '1000'], env: ['PATH=/bin'], cwd: '/' });
+  const how = { security: SecurityMode.SANDBOX, secretEnv: [], stdin: false, terminal: false };
+  const starting = container.start({ meta, ...how });
+  await hasBegun.promise;
+  const disposal = container[Symbol.asyncDispose]();
+  goesOn.resolve();
+  await disposal;
+  expect(await (await starting).ended).toBe(137);
+  await expectNothing();
+  await expect(container.start({ meta, ...how })).rejects.toMatchObject({ kind: 'Conflict' });
+});
+
 test('a foreign platform is refused with a remedy', async () => {
   const op = create(ExecOpSchema, {
     meta: { args: ['true'], cwd: '/' },

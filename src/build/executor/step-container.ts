@@ -176,6 +176,8 @@ class OpenStep implements StepContainer {
   readonly #state: OpenStepState;
   readonly #targets: MountTargets;
   readonly #running = new Set<AttendedProcess>();
+  /** The runtime is about to begin them. */
+  readonly #starting = new Set<Promise<AttendedProcess>>();
   #first: FirstProcess | undefined;
   #owned: AsyncDisposableStack | undefined;
   #entered = 0;
@@ -195,18 +197,19 @@ class OpenStep implements StepContainer {
 
   async start(process: StepProcess): Promise<RunningStep> {
     const { parts, context } = this.#state;
-    if (this.#isClean) throw new TareError('Conflict', 'the step has ended');
+    this.#requireUse();
     if (process.security === SecurityMode.INSECURE) requireAllowed(context, 'security.insecure');
     if (process.meta.args.length === 0) throw new TareError('InvalidArgument', 'a command has no arguments');
     const secretEnv = await secretVariables(() => context.sessions(), process.secretEnv);
     context.signal.throwIfAborted();
+    this.#requireUse();
     const runtime = parts.runtimeBinary();
     const common = { runtime, terminal: process.terminal, stdin: process.stdin };
-    const attended =
+    const attended = await this.#follow(
       this.#first === undefined
-        ? await this.#startFirst(process, secretEnv, common)
-        : await this.#startBeside(this.#first, process, secretEnv, common);
-    this.#running.add(attended);
+        ? this.#startFirst(process, secretEnv, common)
+        : this.#startBeside(this.#first, process, secretEnv, common),
+    );
     const stop = () => void attended.kill();
     context.signal.addEventListener('abort', stop, { once: true });
     if (context.signal.aborted) stop();
@@ -223,6 +226,22 @@ class OpenStep implements StepContainer {
       resize: (rows: number, columns: number) => attended.resize(rows, columns),
     };
     return { stdout, stderr, stdin, ended, ...controls };
+  }
+
+  #requireUse(): void {
+    if (this.#isClean) throw new TareError('Conflict', 'the step has ended');
+  }
+
+  /** Whoever ends the step waits for what is being started, and then ends that as well. */
+  async #follow(starting: Promise<AttendedProcess>): Promise<AttendedProcess> {
+    this.#starting.add(starting);
+    try {
+      const attended = await starting;
+      this.#running.add(attended);
+      return attended;
+    } finally {
+      this.#starting.delete(starting);
+    }
   }
 
   async #startFirst(
@@ -313,7 +332,9 @@ class OpenStep implements StepContainer {
   async #clean(): Promise<void> {
     if (this.#isClean) return;
     this.#isClean = true;
-    await Promise.allSettled([...this.#running].map((one) => Promise.all([one.kill(), one.ended])));
+    const end = () => Promise.allSettled([...this.#running].map((one) => Promise.all([one.kill(), one.ended])));
+    await Promise.all([end(), Promise.allSettled(this.#starting)]);
+    await end();
     this.#targets.takeBack(this.#removesStubsRecursively);
   }
 
@@ -344,7 +365,7 @@ class OpenStep implements StepContainer {
   }
 
   async #dispose(): Promise<void> {
-    const hasEnded = this.#first === undefined && this.#running.size === 0;
+    const hasEnded = this.#first === undefined && this.#running.size + this.#starting.size === 0;
     await this.#clean();
     const { parts, id } = this.#state;
     // A runtime that was killed half-way has cleared nothing away.
