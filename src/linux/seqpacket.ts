@@ -1,5 +1,5 @@
-import { closeSync, constants, openSync, readFileSync } from 'node:fs';
-import type { OnReadOpts, Socket } from 'node:net';
+import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EAGAIN, EINTR, errno, libc, SyscallError } from './ffi.ts';
@@ -11,21 +11,35 @@ const connect = libc.func('int connect(int fd, const void *address, unsigned int
 const BACKLOG_RETRY_MS = 2;
 const BACKLOG_TRIES = 500;
 
+/** Where packets are put, one by one. @see OnReadOpts of node:net, which this is one of */
+export interface PacketReader {
+  buffer: Uint8Array;
+  /** @param bytes how long the packet is that the buffer begins with @returns false: no more for now */
+  callback(bytes: number): boolean;
+}
+
 /**
  * Connects to a SOCK_SEQPACKET unix socket and gives it as a Node stream: each read is one packet (as long as it fits
  * the buffer of `onread`), each write is one packet. The path may be longer than the 108 bytes of a socket address.
  *
- * Await each write: Node would join queued writes into one packet.
+ * Await each write: Node would join queued writes into one packet. What the other end sent before it went is read before the
+ * stream's 'error' or 'close', also where packets of ours were left unread there.
  *
  * @throws {SyscallError} ENOENT, ECONNREFUSED: nobody listens
  */
-export async function connectSeqpacket(path: string, onread: OnReadOpts): Promise<Socket> {
+export async function connectSeqpacket(path: string, onread: PacketReader): Promise<Socket> {
   const directory = openSync(dirname(path), O_PATH | constants.O_DIRECTORY | O_CLOEXEC);
   try {
     const fd = unixSocket('seqpacket');
     try {
       await connectRetrying(fd, unixAddress(`/proc/self/fd/${directory}/${basename(path)}`), path);
-      return streamOver(fd, { onread }).stream;
+      const { stream, fd: own } = streamOver(fd, { onread });
+      const destroy = stream._destroy.bind(stream);
+      stream._destroy = (error, done) => {
+        if (error !== null) readRest(own, onread);
+        destroy(error, done);
+      };
+      return stream;
     } finally {
       closeSync(fd);
     }
@@ -33,6 +47,26 @@ export async function connectSeqpacket(path: string, onread: OnReadOpts): Promis
     closeSync(directory);
   }
 }
+
+/**
+ * Reads what came before an end. A seqpacket socket tells that it was reset, once, before it gives the packets that it holds.
+ *
+ * @see Linux net/core/datagram.c, __skb_try_recv_datagram
+ */
+function readRest(fd: number, { buffer, callback }: PacketReader): void {
+  for (let resets = 0; resets < 2; ) {
+    try {
+      const bytes = readSync(fd, buffer);
+      if (bytes === 0) return;
+      callback(bytes);
+    } catch (error) {
+      if (!isReset(error)) return;
+      resets += 1;
+    }
+  }
+}
+
+const isReset = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ECONNRESET';
 
 async function connectRetrying(fd: number, address: Buffer, path: string): Promise<void> {
   for (let tries = 1; ; tries++) {

@@ -82,7 +82,7 @@ export class ConmonStream implements AttachStream {
       stream.#socket = socket;
       socket.on('end', () => stream.#finish());
       socket.on('close', () => stream.#finish());
-      // A reset is conmon's end with packets of ours unread; what it sent before has arrived.
+      // A reset or a broken pipe is conmon's end with packets of ours unread; what it sent before was read.
       socket.on('error', () => stream.#finish());
       return stream;
     } catch (error) {
