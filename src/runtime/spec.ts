@@ -33,7 +33,7 @@ export interface SpecInput {
   mounts: readonly SpecMount[];
   shm: SharedMemory;
   /** Host paths of the files that the engine writes for the container; each is mounted unless the user mounts there. */
-  generatedFiles: { hostname?: string; hosts?: string; resolvConf?: string };
+  generatedFiles: { hostname?: string; hosts?: string; resolvConf?: string; areReadOnly?: boolean };
   namespaces: {
     network: NamespaceMode;
     pid: NamespaceMode;
@@ -219,6 +219,9 @@ function mountsOf(input: SpecInput): OciMount[] {
   const destinations = new Set(mounts.map(({ destination }) => destination));
   const [major, minor] = facts.kernel;
   const recursiveReadOnly = input.runtimeKnowsRecursiveReadOnly && (major > 5 || (major === 5 && minor >= 12));
+  const ofFile = generatedFiles.areReadOnly
+    ? { readOnly: true, isFile: true, restrictions: ['nosuid', 'nodev', 'noexec'] }
+    : { readOnly: host.readonlyRootfs, isFile: true };
   const generated: SpecMount[] = [
     [generatedFiles.resolvConf, '/etc/resolv.conf'],
     [generatedFiles.hostname, '/etc/hostname'],
@@ -226,7 +229,7 @@ function mountsOf(input: SpecInput): OciMount[] {
   ].flatMap(([source, destination]) =>
     source === undefined || destinations.has(destination!)
       ? []
-      : [{ type: 'bind', source, destination: destination!, readOnly: host.readonlyRootfs, isFile: true }],
+      : [{ type: 'bind', source, destination: destination!, ...ofFile }],
   );
   if (shm.kind === 'bind' && !destinations.has('/dev/shm')) {
     generated.push({ type: 'bind', source: shm.source, destination: '/dev/shm', readOnly: false });

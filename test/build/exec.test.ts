@@ -116,6 +116,12 @@ test('what it is told of its surroundings', async () => {
   expect(output).not.toContain('HOSTNAME');
 });
 
+test('the files that say what hosts there are cannot be written to', async () => {
+  const script = (path: string) => `(: >> ${path}) 2>&1; grep -c '${path} .* ro,nosuid,nodev,noexec' /proc/mounts`;
+  const { output } = await run(`${script('/etc/hosts')}; ${script('/etc/resolv.conf')}`);
+  expect(output.match(/: Read-only file system\n1\n/g)).toHaveLength(2);
+});
+
 test('a failure has the command, the code and the last output', async () => {
   const running = run('echo before the end; exit 3');
   await expect(running).rejects.toMatchObject({

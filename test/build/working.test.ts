@@ -128,6 +128,10 @@ test('a step runs as RUN does: with caches, secrets, images, this machine’s fo
   await run('--in', c, ...bound, '--user', '0', 'sh', '-c', 'cp /shared/x /shared/y');
   expect(readFileSync(join(files, 'shared/y'), 'utf8')).toBe('x');
   expect((await run('--in', c, '--env', 'A=1', 'sh', '-c', 'echo $A')).stdout).toBe('1\n');
+  // Of this command alone.
+  expect((await run('--in', c, 'sh', '-c', 'echo 192.0.2.1 one >> /etc/hosts; grep -c one /etc/hosts')).stdout).toBe(
+    '1\n',
+  );
   const failing = ['run', '--network', 'none', '--in', c];
   expect((await engine().cli([...failing, 'sh', '-c', 'exit 7'], { expect: 7 })).stderr).toBe('');
   await engine().cli([...failing, 'nothing-of-this-name'], { expect: 127 });

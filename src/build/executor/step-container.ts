@@ -262,10 +262,12 @@ class OpenStep implements StepContainer {
     }
     this.#makeTargets(mounts);
     const files = { hosts: join(directory, 'hosts'), resolvConf: join(directory, 'resolv.conf') };
+    // In a step as BuildKit has them; who works in a snapshot of his own may write to them, as with buildah.
+    const given = { ...files, areReadOnly: request.rootSnapshot === undefined };
     writeFileSync(files.hosts, stepHosts(meta.hostname, meta.extraHosts), { mode: 0o644 });
     writeFileSync(files.resolvConf, network.resolvConf, { mode: 0o644 });
     const spec = stepSpec({
-      ...{ id, meta: { ...meta, cwd }, security: process.security, user, rootfs, mounts, secretEnv, files },
+      ...{ id, meta: { ...meta, cwd }, security: process.security, user, rootfs, mounts, secretEnv, files: given },
       capabilities: process.capabilities,
       network: { mode: request.network, path: network.path },
       isReadOnlyRoot: prepared.root.isReadOnly,

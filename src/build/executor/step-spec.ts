@@ -47,7 +47,7 @@ export interface StepSpecInput {
   mounts: readonly SpecMount[];
   /** Variables beside those of `meta`. */
   secretEnv: readonly string[];
-  files: { hosts: string; resolvConf: string };
+  files: { hosts: string; resolvConf: string; areReadOnly: boolean };
   cgroupsPath: string;
   limits: StepLimits | undefined;
   terminal: boolean;
