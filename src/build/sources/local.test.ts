@@ -295,6 +295,30 @@ test('a canceled sending leaves nothing, and the next one is right', async () =>
   expect((await send([entryOf('a')])).asked).toEqual(['a']);
 });
 
+test('a folder that two builds of a session wait for is sent on when one of them is canceled', async () => {
+  const [asked, gate, stop] = [Promise.withResolvers<void>(), Promise.withResolvers<void>(), new AbortController()];
+  const client = new ScriptedSession('s', async function* () {
+    yield entryOf('a');
+    asked.resolve();
+    await gate.promise;
+    yield entryOf('b');
+  });
+  const operation = localSource(parts, 'context', {});
+  const first = operation.run([], contextOf([client.session], stop.signal));
+  await asked.promise;
+  const context = contextOf([client.session]);
+  const second = operation.run([], context);
+  await expect.poll(() => context.statuses.size).toBe(1);
+  stop.abort(new Error('enough'));
+  await expect(first).rejects.toThrow('enough');
+  gate.resolve();
+  const [tree] = await second;
+  expect(readdirSync(parts.layers.folder(tree!.layers[0] as LocalLayer)).sort()).toEqual(['a', 'b']);
+  expect([client.filters.length, client.asked]).toEqual([1, ['a', 'b']]);
+  expect(context.statuses.get('transferring context:')).toMatchObject({ isDone: true });
+  client.end();
+});
+
 test('killed anywhere while a folder is changed, the next build has what it sends', async () => {
   const states = [
     [entryOf('a'), folderOf('d'), entryOf('d/1')],

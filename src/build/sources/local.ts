@@ -3,14 +3,27 @@ import { digestOf } from '../../storage/index.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import type { Operation, OperationContext } from '../operation.ts';
 import type { BuildSession, FolderFilter } from '../session.ts';
+import { SharedWorks } from '../solver/shared-work.ts';
 import type { Tree } from '../tree.ts';
 import { type HeldFolder, receiveKept } from './local/kept-folder.ts';
 import { type Attributes, pickSession, refuseUnknown, textList } from './source-attributes.ts';
 
 const PROGRESS_MS = 100;
 
-/** Folders that a session has sent, by what was asked of it: several builds of one client ask for the same. */
-const sentBy = new WeakMap<BuildSession, Map<string, Promise<HeldFolder>>>();
+/** Folders of a session, by what was asked of it: several builds of one client ask for the same. */
+interface SessionFolders {
+  /** Being sent, for as long as one of those builds wants it. */
+  readonly coming: SharedWorks<HeldFolder>;
+  readonly here: Map<string, HeldFolder>;
+}
+
+const foldersBy = new WeakMap<BuildSession, SessionFolders>();
+
+function foldersOf(session: BuildSession): SessionFolders {
+  const known = foldersBy.get(session) ?? { coming: new SharedWorks(), here: new Map() };
+  foldersBy.set(session, known);
+  return known;
+}
 
 /**
  * A client's folder. What was sent stays for the next build, and then only what changed is sent. In one session the same question is
@@ -46,16 +59,13 @@ export function localSource(parts: BuilderParts, name: string, attributes: Attri
     },
     run: async (_inputs, context) => {
       const session = await pickSession(context, sessionID);
-      const known = sentBy.get(session) ?? new Map<string, Promise<HeldFolder>>();
-      sentBy.set(session, known);
-      let held = known.get(question);
-      if (held === undefined) {
-        held = receive(parts, session, { name, filter, hint, differ }, context);
-        known.set(question, held);
-        // Who asks after a failure asks anew.
-        held.catch(() => known.delete(question));
-      }
-      const { layer } = await held;
+      const { coming, here } = foldersOf(session);
+      const ask = async (shared: OperationContext): Promise<HeldFolder> => {
+        const held = await receive(parts, session, { name, filter, hint, differ }, shared);
+        here.set(question, held);
+        return held;
+      };
+      const { layer } = here.get(question) ?? (await coming.join(question, context, ask));
       return [{ layers: [layer], isRootless: true } satisfies Tree];
     },
   };
