@@ -64,7 +64,8 @@ export async function* treeEntries(
     using parent = openBeneathRoot(rootFd, path.slice(0, Math.max(slash, 0)), O_RDONLY | O_DIRECTORY);
     const status = statusAt(parent.fd, name);
     if (status.type === S_IFSOCK) continue;
-    if (status.type === S_IFDIR) waiting.push(...namesIn(rootFd, path));
+    // One by one: a folder may hold more than a call takes arguments.
+    if (status.type === S_IFDIR) for (const inside of namesIn(rootFd, path)) waiting.push(inside);
     const key = `${status.fileSystem} ${status.inode}`;
     const first = status.type === S_IFDIR || status.links < 2 ? undefined : links.get(key);
     if (status.type !== S_IFDIR && status.links > 1 && first === undefined) links.set(key, path);
