@@ -70,6 +70,7 @@ test.each([
   [{ 'cache-imports': '{' }, /no JSON/],
   [{ 'cache-imports': '[{"Type":1}]' }, /want a list/],
   [{ 'build-arg:SOURCE_DATE_EPOCH': 'now' }, /seconds since 1970/],
+  [{ 'build-arg:SOURCE_DATE_EPOCH': '-1' }, /seconds since 1970/],
 ])('options %j are refused', (options, message) => {
   expect(() => read(options as Record<string, string>)).toThrow(message);
 });

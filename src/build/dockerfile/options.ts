@@ -12,6 +12,7 @@ import {
 import { NetMode } from '../../protocol/index.ts';
 import type { Platform } from '../../storage/index.ts';
 import { type SbomOptions, sbomOptions } from '../attestations/attest-options.ts';
+import { parseEpoch } from '../exporters/epoch.ts';
 import type { FrontendBridge } from '../frontend.ts';
 import { commaFields } from './comma-fields.ts';
 
@@ -210,13 +211,8 @@ function cacheEntryOf(entry: unknown): { type: string; attributes: Record<string
 }
 
 function readEpoch(text: string): number | undefined {
-  if (text === '') return undefined;
-  const seconds = Number(text);
-  // The last second of the year 9999: what RFC 3339, and so an image's config, can say.
-  if (!/^-?\d+$/.test(text) || Math.abs(seconds) > 253402300799) {
-    throw invalid(`invalid SOURCE_DATE_EPOCH: ${text}: want seconds since 1970`);
-  }
-  return seconds;
+  const epochMs = parseEpoch(text);
+  return epochMs === undefined ? undefined : epochMs / 1000;
 }
 
 function readSbom(options: Readonly<Record<string, string>>): FrontendOptions['sbom'] {
