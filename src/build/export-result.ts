@@ -18,6 +18,7 @@ import type { CacheStore } from './cache/store.ts';
 import type { ExportedPart, ExportSource } from './exporter.ts';
 import { exporterFor } from './exporters/exporter-for.ts';
 import type { BridgeRef, FrontendResult } from './frontend.ts';
+import { frontendDocument } from './frontend-document.ts';
 import { emptyTree } from './tree.ts';
 
 /** What frontends say of the platforms of their result (`refs.platforms`). */
@@ -184,7 +185,7 @@ const isPlatformID = (text: string): boolean => /^(?!\.{1,2}$)[^\0-\x1f]{1,200}$
 function readPlatforms(metadata: ReadonlyMap<string, Uint8Array>): Map<string, ExportedPart['platform']> {
   const document = metadata.get('refs.platforms');
   if (document === undefined) return new Map();
-  const platforms = parse<PlatformsDocument | null>(document, 'refs.platforms')?.Platforms ?? [];
+  const platforms = frontendDocument<PlatformsDocument | null>(document, 'refs.platforms')?.Platforms ?? [];
   if (!Array.isArray(platforms) || !platforms.every((one) => typeof one?.ID === 'string' && isObject(one.Platform)))
     throw new TareError('InvalidArgument', "the frontend's refs.platforms is no list of platforms");
   return new Map(
@@ -202,17 +203,12 @@ function readPlatforms(metadata: ReadonlyMap<string, Uint8Array>): Map<string, E
 function platformOfConfig(config: Uint8Array | undefined): ExportedPart['platform'] {
   const own = hostPlatform();
   if (config === undefined) return { os: own.os, architecture: own.architecture };
-  const said = parse<{ os?: string; architecture?: string; variant?: string } | null>(config, 'containerimage.config');
+  const said = frontendDocument<{ os?: string; architecture?: string; variant?: string } | null>(
+    config,
+    'containerimage.config',
+  );
   const { os, architecture, variant } = said ?? {};
   return { os: os || own.os, architecture: architecture || own.architecture, ...(variant ? { variant } : {}) };
 }
 
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
-
-function parse<T>(bytes: Uint8Array, key: string): T {
-  try {
-    return JSON.parse(Buffer.from(bytes).toString('utf8')) as T;
-  } catch (error) {
-    throw new TareError('InvalidArgument', `the frontend's ${key} is no JSON`, { cause: error });
-  }
-}

@@ -1,5 +1,5 @@
 import { TareError } from '../../errors/index.ts';
-import { formatPlatform, parsePlatform } from '../../image/index.ts';
+import { formatPlatform, normalized, parsePlatform } from '../../image/index.ts';
 import type { Platform } from '../../storage/index.ts';
 import type { Attributes } from './attributes.ts';
 
@@ -38,7 +38,7 @@ export class Annotations {
 
   /** @returns undefined: none, so that documents do not have an empty object */
   at(place: Place, platform?: Platform): Record<string, string> | undefined {
-    const wanted = platform === undefined ? undefined : formatPlatform(platform);
+    const wanted = platform === undefined ? undefined : formatPlatform(normalized(platform));
     const found = this.#all
       .filter((one) => one.place === place && (one.platform === undefined || one.platform === wanted))
       .map(({ key, value }) => [key, value] as const);
@@ -48,6 +48,19 @@ export class Annotations {
   /** Some stand in an index: then one is made even of a single manifest. */
   get wantsIndex(): boolean {
     return this.#all.some(({ place }) => place === 'index');
+  }
+
+  /** @throws {TareError} InvalidArgument: one is for a platform that is none of several */
+  requirePlatforms(platforms: readonly Platform[]): void {
+    // Of a single image the others' are left out: one set of them is given to builds of one platform, too.
+    if (platforms.length < 2) return;
+    const known = platforms.map((one) => formatPlatform(normalized(one)));
+    const lost = this.#all.find(({ platform }) => platform !== undefined && !known.includes(platform));
+    if (lost === undefined) return;
+    throw new TareError(
+      'InvalidArgument',
+      `invalid annotation: no platform ${lost.platform} found in source: want one of ${known.join(', ')}`,
+    );
   }
 
   #add(text: string, value: string): void {

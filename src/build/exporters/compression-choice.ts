@@ -11,7 +11,7 @@ export interface CompressionChoice {
 }
 
 /**
- * Options `compression`, `compression-level`, `force-compression`.
+ * Options `compression`, `compression-level`, `force-compression`. A level alone is gzip's.
  * @throws {TareError} InvalidArgument; Unsupported: estargz
  */
 export function compressionOf(attributes: Attributes, fallback: CompressionChoice['kind']): CompressionChoice {
@@ -20,7 +20,8 @@ export function compressionOf(attributes: Attributes, fallback: CompressionChoic
     throw new TareError('Unsupported', 'compression estargz is not supported: choose gzip, zstd or uncompressed');
   }
   const word = attributes.oneOf('compression', ['uncompressed', 'gzip', 'zstd']);
-  const kind = word === undefined ? fallback : word === 'uncompressed' ? 'none' : word;
+  const usual = fallback === 'none' && attributes.text('compression-level') !== undefined ? 'gzip' : fallback;
+  const kind = word === undefined ? usual : word === 'uncompressed' ? 'none' : word;
   const level = attributes.integer('compression-level', kind === 'zstd' ? 1 : 0, kind === 'zstd' ? 22 : 9);
   if (level !== undefined && kind === 'none') {
     throw new TareError('InvalidArgument', 'compression-level without a compression: set compression to gzip or zstd');

@@ -6,7 +6,7 @@ import { archiveExporter } from './archive.ts';
 import { Attributes } from './attributes.ts';
 import { parseEpoch } from './epoch.ts';
 import { folderExporter } from './folder.ts';
-import { imageExporter } from './image.ts';
+import { imageExporter, pushOptions } from './image.ts';
 import { imageOptions } from './image-maker.ts';
 import { imageNames } from './image-names.ts';
 
@@ -25,7 +25,10 @@ export function requireExporter(parts: BuilderParts, { type, attributes }: Typed
   parseEpoch(options.text('source-date-epoch'));
   if (['image', 'moby', 'oci', 'docker'].includes(type)) {
     // A frontend may yet say what it is called.
-    if (options.text('name') !== '*') imageNames(options, nothing.metadata);
+    if (options.text('name') !== '*') {
+      const names = imageNames(options, nothing.metadata);
+      if (type === 'image' || type === 'moby') pushOptions(options, names);
+    }
     imageOptions(options, nothing, { compression: 'gzip' });
   } else options.flag('platform-split', true);
 }

@@ -43,9 +43,13 @@ test('an image is recorded by the layers that are there, with a config that acco
   expect(lab.lines).toContain('exporting layers');
 });
 
-test.each(['gzip', 'zstd'] as const)('layers are compressed with %s, and unpack to their diffIDs', async (kind) => {
+test.each<{ kind: string; attributes: Record<string, string> }>([
+  { kind: 'gzip', attributes: { compression: 'gzip' } },
+  { kind: 'zstd', attributes: { compression: 'zstd' } },
+  { kind: 'gzip', attributes: { 'compression-level': '9' } },
+])('layers are compressed with $kind by $attributes, and unpack to their diffIDs', async ({ kind, attributes }) => {
   const layer = await lab.layer({ file: 'text '.repeat(100_000) });
-  const answer = await exporterFor(lab.parts, 'image')(resultOf([layer]), lab.context({ compression: kind }));
+  const answer = await exporterFor(lab.parts, 'image')(resultOf([layer]), lab.context(attributes));
   const [blob] = (await json(answer['containerimage.digest']!)).layers;
   expect(blob.mediaType).toBe(`application/vnd.oci.image.layer.v1.tar+${kind}`);
   const plain = execFileSync(kind, ['-dc', await lab.content.path(blob.digest)], { maxBuffer: 1e8 });
@@ -154,6 +158,22 @@ test('two platforms have a folder each', async () => {
   ]);
 });
 
+test('an annotation for a platform that is none of several is refused', async () => {
+  const annotate = async (platform: string) => {
+    const context = lab.context({ [`annotation-manifest[${platform}].k`]: 'v' });
+    return await exporterFor(lab.parts, 'image')(await twoPlatforms({ a: '2' }), context);
+  };
+  const answer = await annotate('linux/arm');
+  const { manifests } = await json(answer['containerimage.digest']!);
+  const annotations = await Promise.all(
+    manifests.slice(0, 2).map(async ({ digest }: { digest: string }) => (await json(digest)).annotations),
+  );
+  expect(annotations).toEqual([undefined, { k: 'v' }]);
+  await expect(annotate('linux/s390x')).rejects.toThrow(
+    'no platform linux/s390x found in source: want one of linux/amd64, linux/arm/v7',
+  );
+});
+
 test('or share one, when no file of theirs has the name of another', async () => {
   const unsplit = lab.context({ 'platform-split': 'false' });
   await exporterFor(lab.parts, 'local')(await twoPlatforms({ b: '2' }), unsplit);
@@ -243,8 +263,8 @@ test.each<{ attributes: Record<string, string>; says: RegExp }>([
   await expect(exporterFor(lab.parts, 'image')(resultOf([layer]), lab.context(attributes))).rejects.toThrow(says);
   expect(lab.recorded).toEqual([]);
   // And before there is a result, but for what a frontend may still say.
-  const early = () => requireExporter(lab.parts, { type: 'oci', attributes });
-  if (attributes['push'] === undefined) expect(early).toThrow(says);
+  const type = attributes['push'] === undefined ? 'oci' : 'image';
+  expect(() => requireExporter(lab.parts, { type, attributes })).toThrow(says);
 });
 
 test.each([
@@ -255,6 +275,16 @@ test.each([
 ])('a frontend that hands over such a config is refused: $says', async ({ config, says }) => {
   const source = resultOf([await lab.layer({ file: 'x' })], { config: Buffer.from(config) });
   await expect(exporterFor(lab.parts, 'image')(source, lab.context())).rejects.toThrow(says);
+});
+
+test('what a frontend says of the base image must be JSON', async () => {
+  const metadata = new Map([['containerimage.base.config', Buffer.from('{')]]);
+  const source = { ...resultOf([await lab.layer({ file: 'x' })]), metadata };
+  const context = lab.context({ 'rewrite-timestamp': 'true', 'source-date-epoch': '1' });
+  await expect(exporterFor(lab.parts, 'image')(source, context)).rejects.toMatchObject({
+    kind: 'InvalidArgument',
+    message: "the frontend's containerimage.base.config is no JSON",
+  });
 });
 
 test('an option that nobody knows is said', async () => {

@@ -4,6 +4,7 @@ import type { Descriptor, DiffID, Platform } from '../../storage/index.ts';
 import { imageSubjects, statementOf } from '../attestations/statement.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import type { ExportContext, ExportedPart, ExportSource, PartAttestation } from '../exporter.ts';
+import { frontendDocument } from '../frontend-document.ts';
 import { Annotations } from './annotations.ts';
 import type { Attributes } from './attributes.ts';
 import { type CompressionChoice, compressionOf } from './compression-choice.ts';
@@ -91,6 +92,7 @@ export async function makeImage(
   names: readonly string[],
   { progress, signal }: Pick<ExportContext, 'progress' | 'signal'>,
 ): Promise<MadeImage> {
+  options.annotations.requirePlatforms(source.parts.map(platformOf));
   const layers = await shown(progress, 'exporting layers', () =>
     Promise.all(source.parts.map((part) => sealed(parts, source, part, options, signal))),
   );
@@ -158,7 +160,7 @@ function baseLayers(metadata: ReadonlyMap<string, Uint8Array>, platformID: strin
   const key = 'containerimage.base.config';
   const bytes = metadata.get(`${key}/${platformID}`) ?? metadata.get(key);
   if (bytes === undefined) return new Set();
-  const document = JSON.parse(Buffer.from(bytes).toString('utf8')) as { rootfs?: { diff_ids?: unknown } } | null;
+  const document = frontendDocument<{ rootfs?: { diff_ids?: unknown } } | null>(bytes, key);
   const diffIDs = document?.rootfs?.diff_ids;
   return new Set(Array.isArray(diffIDs) ? (diffIDs as DiffID[]) : []);
 }

@@ -19,9 +19,7 @@ export const imageExporter =
   async (source, context) => {
     const attributes = new Attributes('exporter image', context.attributes);
     const names = imageNames(attributes, source.metadata);
-    const isPushed = attributes.flag('push', false);
-    const isByDigest = attributes.flag('push-by-digest', false);
-    const isInsecure = attributes.flag('registry.insecure', attributes.flag('insecure', false));
+    const { isPushed, isByDigest, isInsecure } = pushOptions(attributes, names);
     // What nobody downloads gains nothing from being compressed.
     const options = imageOptions(attributes, source, { compression: isPushed ? 'gzip' : 'none' });
     const isStored = attributes.flag('store', true) && !(isPushed && isByDigest);
@@ -31,9 +29,6 @@ export const imageExporter =
     // Nothing is to be loaded from anywhere.
     attributes.ignore('load');
     warnOfUnknown(attributes, context);
-    if (isPushed && names.names.length === 0) {
-      throw new TareError('InvalidArgument', 'tag is needed when pushing to registry: set name');
-    }
     await using _content = await parts.holdContent();
     const made = await makeImage(parts, source, options, names.names.map(canonical), context);
     if (isStored) await record(parts, made, names, context);
@@ -43,6 +38,19 @@ export const imageExporter =
     const id = response['containerimage.config.digest'];
     return type === 'moby' && !isPushed && id !== undefined ? { ...response, 'containerimage.digest': id } : response;
   };
+
+/** @throws {TareError} InvalidArgument: it is to be pushed, and has no name */
+export function pushOptions(attributes: Attributes, { names }: ImageNames) {
+  const isPushed = attributes.flag('push', false);
+  if (isPushed && names.length === 0) {
+    throw new TareError('InvalidArgument', 'tag is needed when pushing to registry: set name');
+  }
+  return {
+    isPushed,
+    isByDigest: attributes.flag('push-by-digest', false),
+    isInsecure: attributes.flag('registry.insecure', attributes.flag('insecure', false)),
+  };
+}
 
 async function record(
   parts: BuilderParts,
