@@ -21,7 +21,7 @@ const flag = (is: boolean): string => (is ? 'true' : '');
 
 /**
  * Filters as containerd spells them: a record passes if it passes any of them; one is conditions joined by commas, such as
- * `type==regular,id~=^ab`, `inuse`, `until=24h`.
+ * `type==regular,id~=^ab`, `description~=/a,b/`, `inuse`, `until=24h`.
  *
  * @throws {TareError} InvalidArgument: an unknown field, a malformed pattern or duration
  */
@@ -34,12 +34,33 @@ export function usageFilter(filters: readonly string[], nowMs: number): UsageFil
   return (usage) => any.some((isMet) => isMet(usage));
 }
 
-/** Commas inside of quotes and slashes are part of a value. */
-const splitConditions = (text: string): string[] => text.match(/(?:"(?:[^"\\]|\\.)*"|[^,])+/g) ?? [];
+/** What a value may stand in; a pattern, for which a backslash has a meaning of its own, in slashes or bars too. */
+const quotesOf = (operator: string): string => (operator === '~=' ? '"/|' : '"');
+
+/** Commas inside of quotes are part of a value. */
+function splitConditions(text: string): string[] {
+  const conditions: string[] = [];
+  let from = 0;
+  let quote = '';
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text[at]!;
+    if (quote === '') {
+      const quotes = quotesOf(text.slice(Math.max(from, at - 2), at));
+      if (quotes.includes(character)) quote = character;
+      else if (character === ',') {
+        conditions.push(text.slice(from, at));
+        from = at + 1;
+      }
+    } else if (character === '\\') at += 1;
+    else if (character === quote) quote = '';
+  }
+  return [...conditions, text.slice(from)].filter((condition) => condition !== '');
+}
 
 function conditionOf(text: string, nowMs: number): UsageFilter {
-  const [, name = '', operator = '', quoted = ''] = /^\s*([\w.]+?)\s*(?:(==|!=|~=|=)\s*(.*?)\s*)?$/.exec(text) ?? [];
-  const value = quoted.startsWith('"') ? unquote(quoted) : quoted;
+  const [, name = '', operator = '', written = ''] = /^([\w.]+)\s*(?:(==|!=|~=|=)\s*(.*))?$/s.exec(text.trim()) ?? [];
+  const isQuoted = written !== '' && quotesOf(operator).includes(written[0]!);
+  const value = isQuoted ? unquote(written) : written;
   if (name === 'until' || name === 'unused-for') {
     const before = nowMs - durationMs(value);
     return ({ lastUsedMs, createdMs }) => (lastUsedMs ?? createdMs) <= before;
@@ -61,11 +82,14 @@ function conditionOf(text: string, nowMs: number): UsageFilter {
 }
 
 function unquote(text: string): string {
+  const quote = text[0]!;
   try {
-    return String(JSON.parse(text));
-  } catch (error) {
-    throw new TareError('InvalidArgument', `invalid filter value ${text}`, { cause: error });
+    if (quote === '"') return String(JSON.parse(text));
+    if (text.length > 1 && text.endsWith(quote)) return text.slice(1, -1).replaceAll(`\\${quote}`, quote);
+  } catch {
+    // It says no more than that.
   }
+  throw new TareError('InvalidArgument', `invalid filter value ${text}: want ${quote} at its end`);
 }
 
 const MAX_PATTERN = 256;
