@@ -1,5 +1,6 @@
 import { type DescMessage, fromBinary, type MessageShape } from '@bufbuild/protobuf';
 import { isReflectList, isReflectMap, isReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
+import { TareError } from '../../errors/index.ts';
 import { type Definition, LocationsSchema, type Op, OpSchema } from '../../protocol/index.ts';
 import { digestOf } from '../../storage/index.ts';
 import { withoutPasswords } from '../without-passwords.ts';
@@ -21,21 +22,36 @@ export interface DefinitionSteps {
 /** Attributes of sources that are of one build and one client alone. */
 const fleeting = new Set(['local.session', 'local.unique', 'oci.session']);
 
-/** A graph as a list of steps, inputs first, the last of them saying which output is the result. */
+/**
+ * A graph as a list of steps, inputs first, the last of them saying which output is the result.
+ * @throws {TareError} InvalidArgument: a graph with a missing or unknown part, as only one that nobody has built may be
+ */
 export function definitionSteps({ def }: Definition): DefinitionSteps {
-  const ops = new Map(def.map((bytes) => [digestOf(bytes) as string, fromBinary(OpSchema, bytes)]));
+  const ops = new Map(def.map((bytes) => [digestOf(bytes) as string, decode(bytes)]));
   const last = def.at(-1);
   const ordered = last === undefined ? [] : inOrder(ops, digestOf(last));
   const ids = new Map(ordered.map((digest, position) => [digest, `step${position}`]));
   const steps = ordered.map((digest) => {
-    const op = ops.get(digest)!;
+    const op = ops.get(digest);
+    if (op === undefined) throw invalid(`there is no vertex ${digest}, which is an input`);
     const inputs = op.inputs.map((input) => `${ids.get(input.digest)}:${input.index}`);
     return { id: ids.get(digest)!, op: shownOp(op), ...(inputs.length === 0 ? {} : { inputs }) };
   });
   return { steps, ids };
 }
 
-/** Digests of what one needs and of itself, inputs first. The definition was loaded before: it has no gap and no cycle. */
+const invalid = (why: string, cause?: unknown) =>
+  new TareError('InvalidArgument', `invalid definition in the provenance: ${why}`, { cause });
+
+function decode(bytes: Uint8Array): Op {
+  try {
+    return fromBinary(OpSchema, bytes);
+  } catch (error) {
+    throw invalid(`${digestOf(bytes)} is no operation`, error);
+  }
+}
+
+/** Digests of what one needs and of itself, inputs first. A digest cannot name what is made of itself, so there is no cycle. */
 function inOrder(ops: ReadonlyMap<string, Op>, wanted: string): string[] {
   const ordered = new Set<string>();
   const begun = new Set<string>();
@@ -43,8 +59,7 @@ function inOrder(ops: ReadonlyMap<string, Op>, wanted: string): string[] {
   for (let digest = waiting.at(-1); digest !== undefined; digest = waiting.at(-1)) {
     if (!begun.has(digest)) {
       begun.add(digest);
-      const inputs = ops.get(digest)?.inputs ?? [];
-      waiting.push(...inputs.map((input) => input.digest).filter((one) => !begun.has(one)));
+      for (const input of ops.get(digest)?.inputs ?? []) if (!begun.has(input.digest)) waiting.push(input.digest);
       continue;
     }
     waiting.pop();

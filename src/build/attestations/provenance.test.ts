@@ -1,11 +1,11 @@
-import { create } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
-import { NetMode, SourceInfoSchema } from '../../protocol/index.ts';
+import { DefinitionSchema, NetMode, OpSchema, SourceInfoSchema, SourceSchema } from '../../protocol/index.ts';
 import type { Descriptor, Digest } from '../../storage/index.ts';
 import * as llb from '../llb/index.ts';
 import type { ProvenanceOptions } from './attest-options.ts';
 import type { Capture } from './capture.ts';
-import { definitionSteps } from './definition-steps.ts';
+import { definitionSource, definitionSteps } from './definition-steps.ts';
 import { provenancePredicate } from './provenance.ts';
 
 const platform = { os: 'linux', architecture: 'amd64' };
@@ -152,4 +152,24 @@ test.each([
   const { metadata } = predicate({}, changed);
   expect(metadata['https://mobyproject.org/buildkit@v1#hermetic']).toBe(false);
   expect(metadata.completeness.materials).toBe(materials);
+});
+
+test('a long address is compared at once', () => {
+  const options = { context: `${'#'.repeat(500_000)}\n` };
+  const started = performance.now();
+  const { invocation } = predicate({ mode: 'min' }, { asker: { frontend: '', options } });
+  expect(invocation.configSource).toEqual({ uri: options.context });
+  expect(performance.now() - started).toBeLessThan(10_000);
+});
+
+test.each([
+  {
+    what: 'a vertex that is missing',
+    bytes: toBinary(OpSchema, create(OpSchema, { inputs: [{ digest: 'sha256:0' }] })),
+  },
+  { what: 'no operations', bytes: Buffer.from([255]) },
+])('a file said to come of a graph with $what is refused', ({ bytes }) => {
+  const info = create(SourceInfoSchema, { definition: create(DefinitionSchema, { def: [bytes] }) });
+  const made = create(DefinitionSchema, { Source: create(SourceSchema, { infos: [info] }) });
+  expect(() => definitionSource(made, new Map())).toThrow(/^invalid definition in the provenance: /);
 });

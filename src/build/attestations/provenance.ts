@@ -184,7 +184,8 @@ const bare = (address: string): string =>
   address
     .replace(/^[a-z+]+:\/\//i, '')
     .replace(/^[^/@]*@/, '')
-    .replace(/(?:\.git)?(?:#.*)?$/, '')
+    .replace(/#.*$/s, '')
+    .replace(/\.git$/, '')
     // `git@host:path` is `ssh://git@host/path`.
     .replace(/^([^/:]+):(?!\d+\/)/, '$1/');
 
