@@ -21,6 +21,7 @@ export type * from './operation.ts';
 export type * from './progress.ts';
 export { makeScratch, type Scratch } from './scratch.ts';
 export type * from './session.ts';
+export { takeBackMountPlaces } from './snapshots/run-in.ts';
 export type * from './snapshots/snapshot-types.ts';
 export type * from './source-error.ts';
 export { openLocalFolder } from './sources/local/local-folder.ts';

@@ -81,7 +81,15 @@ function onDisk({ execRoot, dataRoot }: TestEngine): string[] {
   const inside = (root: string, ...patterns: string[]) =>
     globSync(patterns, { cwd: root }).map((path) => `file ${path}`);
   return [
-    ...inside(execRoot, 'build/step*', 'build/scratch/*', 'build/exports/*', 'build/trees/*', 'netns/*'),
+    ...inside(
+      execRoot,
+      'build/step*',
+      'build/places-*',
+      'build/scratch/*',
+      'build/exports/*',
+      'build/trees/*',
+      'netns/*',
+    ),
     ...inside(dataRoot, 'snapshots/*', 'snapshots/.removing-*', 'layers/ingest/*', 'layers/removing/*'),
     ...inside(dataRoot, 'content/ingest/*', 'build/removing/*', 'build/*/*.new-*', 'build/sources/*/work-*'),
     ...inside(dataRoot, 'build/sources/*/*.new', 'build/sources/*/*.lock'),

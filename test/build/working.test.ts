@@ -149,6 +149,19 @@ test('a step runs as RUN does: with caches, secrets, images, this machine’s fo
   expect(await told('diff', 'busybox:test', 'untouched:test')).toBe('A /dev\nA /proc\nA /sys');
 });
 
+test('what was made for a command’s mounts goes, too, when its process is killed', async () => {
+  const c = await told('from', 'busybox:test');
+  const mount = ['--volume', `${folderWith({ f: 'f' })}:/made/for/it`];
+  const killed = engine().spawnCli(['run', '--network', 'none', ...mount, '--in', c, 'sh', '-c', 'echo; sleep 1000']);
+  const ended = once(killed, 'exit');
+  await once(killed.stdout, 'data');
+  killed.kill('SIGKILL');
+  await ended;
+  await tare('commit', '--rm', c, 'killed:test');
+  expect(await told('diff', 'busybox:test', 'killed:test')).toBe('A /dev\nA /proc\nA /sys');
+  await tare('rmi', 'killed:test');
+});
+
 test('files come from images, other working containers, a context without what is ignored', async () => {
   const files = folderWith({ 'a.txt': 'a', 'b.log': 'b', 'deep/c.log': 'c', ignore: '**/*.log\nignore\n' });
   const [one, other] = [await told('from', 'scratch'), await told('from', '--name', 'other', 'scratch')];

@@ -1,4 +1,4 @@
-import { closeSync, constants, readlinkSync } from 'node:fs';
+import { appendFileSync, closeSync, constants, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { posix } from 'node:path';
 import {
   AT_FDCWD,
@@ -39,9 +39,9 @@ interface MadeEntry {
   folder: string;
   name: string;
   isFile: boolean;
-  /** When its folder had changed last before it was made, and by its making. */
+  /** When its folder had changed last before it was made, and by its making; undefined: nobody knows. */
   changedNs: bigint;
-  madeNs: bigint;
+  madeNs: bigint | undefined;
 }
 
 /**
@@ -50,22 +50,30 @@ interface MadeEntry {
  */
 export class MountTargets {
   readonly #root: string;
+  readonly #notes: string | undefined;
   readonly #made: MadeEntry[] = [];
 
-  /** @param root a mounted root, in which nothing runs yet */
-  constructor(root: string) {
+  /**
+   * @param root a mounted root, in which nothing runs yet
+   * @param notes file that names what is about to be made, until it is taken back: for a root that outlives this process
+   */
+  constructor(root: string, notes?: string) {
     this.#root = root;
+    this.#notes = notes;
   }
 
   /** Makes a place; below another mount it is the runtime's to make. */
   make({ path, isFile }: MountTarget): void {
     this.#create(path, (folder, name, isLast) => {
-      const before = statusOf(folder.fd).modifyNs;
+      const place = { folder: placeOf(folder.fd, this.#root), name, isFile: isLast && isFile };
+      const entry: MadeEntry = { ...place, changedNs: statusOf(folder.fd).modifyNs, madeNs: undefined };
+      this.#note(entry);
       if (isLast && isFile) {
         closeSync(openAt(folder.fd, name, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o644));
       } else makeDirectoryAt(folder.fd, name, FOLDER_MODE);
-      const place = { folder: placeOf(folder.fd, this.#root), name, isFile: isLast && isFile };
-      this.#made.push({ ...place, changedNs: before, madeNs: statusOf(folder.fd).modifyNs });
+      entry.madeNs = statusOf(folder.fd).modifyNs;
+      this.#note(entry);
+      this.#made.push(entry);
     });
   }
 
@@ -89,6 +97,19 @@ export class MountTargets {
       isInner = true;
       if (!isOnTheWay) this.#remove(entry);
     }
+    if (this.#notes !== undefined) rmSync(this.#notes, { force: true });
+  }
+
+  /** Takes back what a process noted that was killed. */
+  takeBackNoted(): void {
+    this.#made.push(...(this.#notes === undefined ? [] : readNotes(this.#notes)));
+    this.takeBack(true);
+  }
+
+  #note({ folder, name, isFile, changedNs, madeNs }: MadeEntry): void {
+    if (this.#notes === undefined) return;
+    const note: Note = [folder, name, isFile, `${changedNs}`, madeNs === undefined ? null : `${madeNs}`];
+    appendFileSync(this.#notes, `${JSON.stringify(note)}\n`, { mode: 0o600 });
   }
 
   #remove({ folder: path, name, isFile, changedNs, madeNs }: MadeEntry): void {
@@ -150,6 +171,20 @@ export class MountTargets {
   #open(path: string, flags: number): OpenFile {
     return openInRoot(this.#root, path, flags);
   }
+}
+
+/** Of an entry, before it is made and once it is. */
+type Note = [folder: string, name: string, isFile: boolean, changedNs: string, madeNs: string | null];
+
+function readNotes(path: string): MadeEntry[] {
+  const entries = new Map<string, MadeEntry>();
+  // What comes after the last end of a line was cut off, and nothing was made yet.
+  for (const line of readFileSync(path, 'utf8').split('\n').slice(0, -1)) {
+    const [folder, name, isFile, changedNs, madeNs] = JSON.parse(line) as Note;
+    const times = { changedNs: BigInt(changedNs), madeNs: madeNs === null ? undefined : BigInt(madeNs) };
+    entries.set(posix.join(folder, name), { folder, name, isFile, ...times });
+  }
+  return [...entries.values()];
 }
 
 function makeAll(

@@ -36,6 +36,8 @@ export interface StepContainerRequest {
   architecture: string;
   /** A snapshot that is the root, whose changes stay in it; undefined: a new one over the root's input. */
   rootSnapshot?: string;
+  /** Of such a root: a file that names the places made in it for mounts while they are there. @see MountTargets */
+  rootNotes?: string;
   /** Folders and files of the host, over all other mounts. */
   binds?: readonly SpecMount[];
 }
@@ -187,7 +189,7 @@ class OpenStep implements StepContainer {
 
   constructor(state: OpenStepState) {
     this.#state = state;
-    this.#targets = new MountTargets(state.rootfs);
+    this.#targets = new MountTargets(state.rootfs, state.request.rootNotes);
   }
 
   /** What is undone after everything in here has ended. */

@@ -7,6 +7,7 @@ import type { BuilderParts } from '../builder-parts.ts';
 import { agentOf, isOwned, ownedFolder, secretOf } from '../dockerfile/mount-words.ts';
 import type { Mount } from '../dockerfile/parse/index.ts';
 import { parseMountFlag, readMount } from '../dockerfile/parse/read-mount.ts';
+import { MountTargets } from '../executor/mount-targets.ts';
 import { openStepContainer } from '../executor/step-container.ts';
 import type { FrontendBridge } from '../frontend.ts';
 import * as llb from '../llb/index.ts';
@@ -42,6 +43,7 @@ export async function runIn(
       devices: op.cdiDevices,
       architecture: request.platform.architecture,
       rootSnapshot: request.snapshot,
+      rootNotes: request.notes,
       binds: [...binds, ...request.binds.map(bindOf)],
     },
     { ...context, signal: bridge.signal },
@@ -58,6 +60,12 @@ export async function runIn(
   bridge.signal.throwIfAborted();
   return exitCode;
 }
+
+/**
+ * Takes back the places for mounts that a command left in a snapshot because its process was killed. It must have ended.
+ * @param root where the snapshot is mounted
+ */
+export const takeBackMountPlaces = (root: string, notes: string): void => new MountTargets(root, notes).takeBackNoted();
 
 /** The command in the words of a graph, the trees that its mounts are of, in their order, and what of the host it sees. */
 function planOf(request: RunIn) {

@@ -35,6 +35,8 @@ export interface CopyInto {
 /** A command to be run in a snapshot. */
 export interface RunIn {
   snapshot: string;
+  /** A file that is there while places for mounts are in the snapshot that are to be taken back. @see takeBackMountPlaces */
+  notes: string;
   session: BuildSession;
   platform: { os: string; architecture: string; variant?: string };
   command: readonly string[];

@@ -22,7 +22,8 @@ async function removeContexts(parts: EngineParts): Promise<void> {
   await removeAbandonedContexts(parts);
 }
 
-async function reconcileSteps(parts: EngineParts): Promise<void> {
+/** Ends steps whose process has died. */
+export async function reconcileSteps(parts: EngineParts): Promise<void> {
   const { execDirectory } = builderFolders(parts.config);
   // Whoever looks after a build that ended well needs no builder.
   if (!existsSync(execDirectory) || !readdirSync(execDirectory).some((name) => name.startsWith('step'))) return;

@@ -6,7 +6,7 @@ import { canonical, parseReference, withDefaultTag } from '../../../image/index.
 import { openLocalSession } from '../local-session.ts';
 import { emptyEntry } from './config-changes.ts';
 import { toOwnStreams } from './own-streams.ts';
-import { holdWorking, type WorkingDeps } from './working-deps.ts';
+import { holdWorking, mountNotes, type WorkingDeps } from './working-deps.ts';
 import { getWorking, keyOf, updateWorking, type WorkingRecord } from './working-records.ts';
 import type { CopyOptions, RunOptions } from './working-types.ts';
 
@@ -111,7 +111,7 @@ export async function runInWorking(
     const { config } = record;
     const code = await builder.runIn(
       {
-        ...{ snapshot: key, session, platform: record.platform, command },
+        ...{ snapshot: key, notes: mountNotes(deps.parts, id), session, platform: record.platform, command },
         env: merged(config.Env ?? [], options.env ?? []),
         user: options.user ?? config.User ?? '',
         directory: posix.resolve('/', config.WorkingDir ?? '/', options.workingDir ?? ''),

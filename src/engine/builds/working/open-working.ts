@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { TareError } from '../../../errors/index.ts';
 import { currentBootId } from '../../leases.ts';
 import type { BuildOutcome } from '../build-service.ts';
@@ -5,7 +6,7 @@ import { copyIntoWorking, runInWorking } from './change-working.ts';
 import { commitWorking } from './commit-working.ts';
 import { changeConfig } from './config-changes.ts';
 import { makeWorking } from './make-working.ts';
-import { holdWorking, type WorkingDeps } from './working-deps.ts';
+import { holdWorking, mountNotes, type WorkingDeps } from './working-deps.ts';
 import {
   allWorking,
   deleteWorking,
@@ -122,6 +123,7 @@ class OpenWorking implements WorkingContainer {
         deleteWorking(tx, this.id);
       });
       await parts.layers.remove(keyOf(this.id));
+      rmSync(mountNotes(parts, this.id), { force: true });
     }
     await images.collect();
   }

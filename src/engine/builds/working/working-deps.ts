@@ -1,8 +1,12 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Builder } from '../../../build/index.ts';
 import type { ContentStore } from '../../../storage/index.ts';
 import type { Images } from '../../images.ts';
 import type { EngineParts } from '../../parts.ts';
+import { builderFolders } from '../build-cache.ts';
 import type { BuildService } from '../build-service.ts';
+import { reconcileSteps } from '../reconcile-builds.ts';
 import {
   findWorking,
   getWorking,
@@ -55,6 +59,7 @@ export async function holdWorking<T>(
     // What power took of the base comes back from its blobs.
     if (record.base !== undefined) await images.ensureUnpacked(record.base.imageID);
     await parts.layers.prepare(keyOf(id), layersOf(record), { isBare: true });
+    await settleRun(parts, record);
     held.push({ record, key: keyOf(id) });
   }
   try {
@@ -65,6 +70,24 @@ export async function holdWorking<T>(
       if (now !== undefined && !isMounted(now)) parts.layers.unmount(key);
     }
   }
+}
+
+/** A file that is there while places for a command's mounts are in a working container's files. */
+export const mountNotes = ({ config }: Pick<EngineParts, 'config'>, id: string): string =>
+  join(builderFolders(config).execDirectory, `places-${keyOf(id)}`);
+
+/**
+ * Ends a command whose process died, and takes back the places that were made for its mounts.
+ *
+ * @param record of a container whose lock is held, and whose snapshot is there
+ */
+export async function settleRun(parts: EngineParts, record: WorkingRecord): Promise<void> {
+  const notes = mountNotes(parts, record.id);
+  if (!existsSync(notes)) return;
+  await reconcileSteps(parts);
+  const { takeBackMountPlaces } = await import('../../../build/index.ts');
+  takeBackMountPlaces(parts.layers.mount(keyOf(record.id)), notes);
+  if (!isMounted(record)) parts.layers.unmount(keyOf(record.id));
 }
 
 /**
