@@ -3,7 +3,7 @@ import { create } from '@bufbuild/protobuf';
 import { TareError } from '../errors/index.ts';
 import { compileGlob, formatPlatform, hostPlatform, normalized } from '../image/index.ts';
 import { type Definition, OpSchema, type sourcepolicy } from '../protocol/index.ts';
-import { digestOf } from '../storage/index.ts';
+import { digestOf, type Platform } from '../storage/index.ts';
 import type { Asker, BuildEvidence } from './attestations/build-evidence.ts';
 import type { BuildRequest, TypedOptions } from './build-types.ts';
 import type { BuilderParts } from './builder-parts.ts';
@@ -22,7 +22,7 @@ import type {
 } from './frontend.ts';
 import type { OperationContext } from './operation.ts';
 import { runnablePlatforms } from './platforms.ts';
-import type { VertexWarning } from './progress.ts';
+import { silentProgress, type VertexWarning } from './progress.ts';
 import type { BuildGraph } from './solver/build-graph.ts';
 import type { Edge, GraphPolicy } from './solver/graph.ts';
 import { sourcePolicy } from './solver/source-policy.ts';
@@ -44,8 +44,12 @@ export interface BridgeContext {
   /** @throws {TareError} NotFound: there is no such frontend */
   frontend(name: string, options: Readonly<Record<string, string>>): Promise<Frontend>;
   importCaches(caches: readonly TypedOptions[]): void;
-  /** The config of an image in an OCI layout at the client. */
-  resolveLayout(ref: string, question: ImageConfigQuestion, context: OperationContext): Promise<ImageConfigAnswer>;
+  /** The config of an image in an OCI layout at a client. */
+  resolveLayout(
+    ref: string,
+    from: NonNullable<ImageConfigQuestion['store']> & { platform: Platform },
+    context: OperationContext,
+  ): Promise<ImageConfigAnswer>;
 }
 
 /** A result that can be looked into. */
@@ -163,7 +167,7 @@ export class Bridge implements FrontendBridge {
   async resolveImageConfig(ref: string, question: ImageConfigQuestion): Promise<ImageConfigAnswer> {
     const { parts, graph, request, evidence, resolveLayout } = this.#context;
     const wanted = question.platform;
-    const platform =
+    const platform: Platform =
       wanted === undefined
         ? hostPlatform()
         : {
@@ -176,7 +180,7 @@ export class Bridge implements FrontendBridge {
       const platformID = formatPlatform(normalized(platform));
       const asked = this.#converted(ref, question);
       if (question.store !== undefined) {
-        const answer = await resolveLayout(asked, question, context);
+        const answer = await resolveLayout(asked, { ...question.store, platform }, context);
         evidence.images.push({ kind: 'oci-layout', ref: answer.ref, digest: answer.digest, platform: platformID });
         return answer;
       }
@@ -202,10 +206,9 @@ export class Bridge implements FrontendBridge {
   async openContainer({ mounts, ...request }: FrontendContainerRequest): Promise<StepContainer> {
     const { parts, graph } = this.#context;
     const shown = mounts.map(async ({ mount, ref }) => ({ mount, tree: await ref?.tree() }));
-    const silent = { log: () => {}, status: () => {}, warn: () => {} };
     const open = async () => {
       const all = { ...request, mounts: await Promise.all(shown) };
-      const container = await openTreeContainer(parts, all, graph.member(silent));
+      const container = await openTreeContainer(parts, all, graph.member(silentProgress));
       graph.hold(container);
       return container;
     };

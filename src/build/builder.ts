@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { TareError } from '../errors/index.ts';
-import { hostPlatform } from '../image/index.ts';
 import type { LayerName } from '../storage/index.ts';
 import { Attester } from './attestations/attested.ts';
 import { BuildEvidence } from './attestations/build-evidence.ts';
@@ -226,14 +225,12 @@ class OpenBuilder implements Builder {
           graph.import(reading);
         }
       },
-      resolveLayout: async (ref, question, operation) => {
+      resolveLayout: async (ref, { sessionID, storeID, platform }, operation) => {
         const { signal } = operation;
-        const session = await pickSession(operation, question.store!.sessionID);
-        const source = layoutReader(session.contentStore(question.store!.storeID), ref);
-        const wanted = question.platform ?? hostPlatform();
+        const session = await pickSession(operation, sessionID);
+        const source = layoutReader(session.contentStore(storeID), ref);
         const found = await parts.images.resolve(ref, {
-          ...{ mode: 'default' as const, sessions: [session], signal, source },
-          platform: { os: wanted.os, architecture: wanted.architecture },
+          ...{ mode: 'default' as const, sessions: [session], signal, source, platform },
         });
         return { ref, digest: found.indexOrManifest, config: found.config };
       },

@@ -5,6 +5,7 @@ import type { FailedCommand } from './build-types.ts';
 import type { FailedStep } from './executor/failed-step.ts';
 import type { StepContainer } from './executor/step-container.ts';
 import { openTreeContainer } from './executor/tree-container.ts';
+import { silentProgress } from './progress.ts';
 
 /** A failed step for who looks into it. Its container is made when he first runs something; dispose it afterwards. */
 export function failedCommand(
@@ -17,9 +18,8 @@ export function failedCommand(
   let opened: Promise<StepContainer> | undefined;
   const open = () => {
     const mounts = exec.mounts.map((mount, index) => ({ mount, tree: step.mounts[index] }));
-    const silent = { log: () => {}, status: () => {}, warn: () => {} };
     const request = { mounts, cwd: meta.cwd, network: exec.network, architecture };
-    return openTreeContainer(parts, request, graph.member(silent));
+    return openTreeContainer(parts, request, graph.member(silentProgress));
   };
   return {
     error,

@@ -71,3 +71,6 @@ export interface VertexProgress {
   status(id: string, state: { current?: number; total?: number; isDone?: boolean; name?: string }): void;
   warn(warning: Omit<VertexWarning, 'vertex'>): void;
 }
+
+/** Of work that nobody watches. */
+export const silentProgress: VertexProgress = { log: () => {}, status: () => {}, warn: () => {} };

@@ -8,6 +8,7 @@ import { digestOf } from '../../storage/index.ts';
 import type { BridgeContext } from '../bridge.ts';
 import { openTreeContainer } from '../executor/tree-container.ts';
 import type { Frontend, FrontendBridge, FrontendResult } from '../frontend.ts';
+import { silentProgress } from '../progress.ts';
 import { VertexClock } from '../solver/vertex-clock.ts';
 import { FrontendCalls } from './frontend-calls.ts';
 import { type FrontendImage, frontendImage } from './frontend-image.ts';
@@ -49,12 +50,11 @@ async function runFrontend(
   bridge: FrontendBridge,
   image: FrontendImage,
 ): Promise<FrontendResult> {
-  const silent = { log: () => {}, status: () => {}, warn: () => {} };
   const root = { mount: create(MountSchema, { dest: '/' }), tree: image.tree };
   await using container = await openTreeContainer(
     parts,
     { mounts: [root], network: image.network, architecture: '' },
-    graph.member(silent),
+    graph.member(silentProgress),
   );
   await using calls = new FrontendCalls(bridge);
   const meta = create(MetaSchema, {
