@@ -4,6 +4,7 @@ import { parseGoBoolean } from '../../image/index.ts';
 import type { Definition } from '../../protocol/index.ts';
 import type { BridgeRef, FrontendBridge } from '../frontend.ts';
 import * as llb from '../llb/index.ts';
+import { withoutPasswords } from '../without-passwords.ts';
 import { gitOutput, parseGitAddress } from './git-address.ts';
 import { parseIgnoreFile } from './ignore-file.ts';
 import type { FrontendOptions } from './options.ts';
@@ -54,7 +55,7 @@ export class BuildContext {
     if (repository !== undefined) {
       const keeps = parseGoBoolean(options['build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR'] ?? '') ?? false;
       const tree = gitOutput(repository, keeps || repository.keepsGitDirectory === true, {
-        name: `[internal] load git source ${address}`,
+        name: `[internal] load git source ${withoutPasswords(address)}`,
       });
       this.#use(tree, isForced ? undefined : tree);
     } else if (/^https?:\/\//.test(address)) {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { make, runFrontend } from './frontend.fixture.ts';
+import { make, namesOf, runFrontend } from './frontend.fixture.ts';
 
 test('a Dockerfile becomes a graph, names and a config', async () => {
   const made = await make(
@@ -96,4 +96,25 @@ ${many(200, () => 'RUN true')}`,
   ],
 ])('a small file that comes to very much is refused before it does: %s', async (_, dockerfile) => {
   await expect(runFrontend(dockerfile)).rejects.toThrow(/come to more than 67108864 characters/);
+});
+
+test('passwords of addresses are in no name of a step, and in no error', async () => {
+  const address = 'https://user:secret@example.com/a.git';
+  const copying = 'FROM debian:stable\nCOPY --from=repo /a /\nCOPY --from=file /b /\n';
+  const options = {
+    context: address,
+    'context:repo': address,
+    'context:file': 'https://user:secret@example.com/file',
+  };
+  const { run, names } = await make(copying, { options });
+  const all = [
+    ...run.solved.flatMap(({ definition }) => (definition === undefined ? [] : namesOf(definition))),
+    ...names,
+  ];
+  expect(all).toContain('[internal] load git source https://user:xxxxx@example.com/a.git');
+  expect(all).toContain('[context repo] https://user:xxxxx@example.com/a.git');
+  expect(all).toContain('[context file] https://user:xxxxx@example.com/file');
+  expect(all.join()).not.toContain('secret');
+  const refused = runFrontend(copying, { options: { context: `${address}?wrong=1` } });
+  await expect(refused).rejects.toThrow('git address https://user:xxxxx@example.com/a.git?wrong=1: unexpected query');
 });

@@ -126,6 +126,7 @@ class DockerfileBuild {
         file: this.#file,
         linter: this.#linter,
         source: this.#source,
+        hasTarget: this.#options.target !== undefined,
         convert: (isEverything) => this.#convert(this.#options.platforms[0], isEverything),
       });
     }

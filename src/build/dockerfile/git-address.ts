@@ -1,6 +1,7 @@
 import { TareError } from '../../errors/index.ts';
 import { parseGoBoolean } from '../../image/index.ts';
 import * as llb from '../llb/index.ts';
+import { withoutPasswords } from '../without-passwords.ts';
 
 /** A repository, and what of it, as one address says it: `https://host/a.git?tag=v1#ref:folder`. */
 export interface GitAddress {
@@ -15,7 +16,7 @@ export interface GitAddress {
 }
 
 const invalid = (address: string, message: string) =>
-  new TareError('InvalidArgument', `git address ${address}: ${message}`);
+  new TareError('InvalidArgument', `git address ${withoutPasswords(address)}: ${message}`);
 
 const scpPattern = /^([a-zA-Z0-9_-]+)@([a-zA-Z0-9.-]+):([^?#]*)(?:\?([^#]*))?(?:#(.*))?$/s;
 

@@ -11,6 +11,7 @@ import {
 import type { Digest, Platform } from '../../storage/index.ts';
 import type { FrontendBridge } from '../frontend.ts';
 import * as llb from '../llb/index.ts';
+import { withoutPasswords } from '../without-passwords.ts';
 import { type BuildContext, ignoreFileOf, readIgnorePatterns } from './build-context.ts';
 import { gitOutput, parseGitAddress } from './git-address.ts';
 import { type ImageDocument, readImage } from './image-document.ts';
@@ -77,7 +78,7 @@ export class NamedContexts {
     const [, type, rest] = /^([^:]*):(.*)$/s.exec(value) ?? [];
     if (type === undefined || rest === undefined) {
       throw invalid(
-        `invalid context specifier ${value} for ${key}: want docker-image://IMAGE, an address, local:NAME …`,
+        `invalid context specifier ${withoutPasswords(value)} for ${key}: want docker-image://IMAGE, an address, local:NAME …`,
       );
     }
     if (type.startsWith('git@') || type === 'git' || type === 'ssh') return this.#repository(value, key);
@@ -90,7 +91,7 @@ export class NamedContexts {
       case 'https':
         if (parseGitAddress(value) !== undefined) return this.#repository(value, key);
         return {
-          tree: llb.http(value, { filename: 'context' }, { name: `[context ${key}] ${value}` }),
+          tree: llb.http(value, { filename: 'context' }, { name: `[context ${key}] ${withoutPasswords(value)}` }),
           image: undefined,
         };
       case 'local':
@@ -107,8 +108,9 @@ export class NamedContexts {
 
   #repository(value: string, key: string): NamedContext {
     const address = parseGitAddress(value);
-    if (address === undefined) throw invalid(`invalid git context ${value} for ${key}`);
-    const tree = gitOutput(address, address.keepsGitDirectory === true, { name: `[context ${key}] ${value}` });
+    const shown = withoutPasswords(value);
+    if (address === undefined) throw invalid(`invalid git context ${shown} for ${key}`);
+    const tree = gitOutput(address, address.keepsGitDirectory === true, { name: `[context ${key}] ${shown}` });
     return { tree, image: undefined };
   }
 

@@ -43,6 +43,8 @@ export interface QuestionContext {
   file: DefinitionFile;
   source: SourceFile;
   linter: Linter;
+  /** The client names the stage that it asks about. */
+  hasTarget: boolean;
   /** @param isEverything also stages that the target doesn't need */
   convert(isEverything: boolean): Promise<Converted>;
 }
@@ -81,7 +83,7 @@ export function answer(
 
 /** Columns as wide as their widest cell, two spaces between them. */
 export function table(rows: readonly (readonly string[])[], gap: number): string {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const widths = rows[0]!.map((_, column) => rows.reduce((most, row) => Math.max(most, row[column]!.length), 0));
   return rows
     .map((row) => `${row.map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i]! + gap))).join('')}\n`)
     .join('');
@@ -138,11 +140,11 @@ export function unreadable(name: string | undefined, source: SourceFile): Fronte
   }
 }
 
-/** Of all stages, and why the file could not be read to its end. */
-async function lint({ linter, source, convert }: QuestionContext): Promise<FrontendResult> {
+/** Of all stages, or of what the target needs, and why the file could not be read to its end. */
+async function lint({ linter, source, hasTarget, convert }: QuestionContext): Promise<FrontendResult> {
   let failure: LintError | undefined;
   try {
-    await convert(true);
+    await convert(!hasTarget);
   } catch (error) {
     if (!(error instanceof TareError)) throw error;
     failure = { message: error.message, ranges: error instanceof SourceError ? error.ranges : [] };

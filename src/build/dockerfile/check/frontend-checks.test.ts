@@ -42,6 +42,14 @@ test('the build argument says which are left out, and that one fails the build',
   await expect(runFrontend(source, checks('x'))).rejects.toThrow('invalid check option "x"');
 });
 
+test('of --check with a target, only what that needs is looked at', async () => {
+  const options = { requestid: 'frontend.lint', target: 'a' };
+  const source = 'FROM debian:stable AS a\nUSER $X\nFROM debian:stable\nUSER $Y\n';
+  const { result } = await runFrontend(source, { options });
+  const { warnings } = JSON.parse(text(result.metadata.get('result.json')));
+  expect(warnings.map((warning: { detail: string }) => warning.detail)).toEqual(["Usage of undefined variable '$X'"]);
+});
+
 test('--check is answered with documents, for every stage and also for a file that is wrong', async () => {
   const options = { requestid: 'frontend.lint' };
   const { result, warnings } = await runFrontend('FROM debian:stable AS a\nUSER $X\nFROM scratch\nCMD ["x"]\n', {
