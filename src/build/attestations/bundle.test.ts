@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { TareError } from '../../errors/index.ts';
 import type { Attestation, BridgeRef } from '../frontend.ts';
 import { bundled as bundledOf, single } from './bundle.ts';
-import { GivenBytes } from './statement.ts';
+import { GivenBytes, statementOf } from './statement.ts';
 
 /** A tree with these files in one folder. */
 function refOf(files: Record<string, string>, claimedBytes?: number): BridgeRef {
@@ -70,4 +70,11 @@ test('refused: documents too large or too many, and none at all', async () => {
   const { ref: _, ...none } = bundle(refOf({}));
   expect(() => single({ ...none, kind: 'in-toto' }, new GivenBytes())).toThrow(/has no document/);
   expect(await bundled(none)).toEqual([]);
+});
+
+test('a digest of a subject without its algorithm is refused', async () => {
+  const subjects = [{ kind: 'raw' as const, name: 'file', digests: ['abcdef'] }];
+  const attestation = { ...bundle(refOf({ 'doc.json': '{}' })), inToto: { predicateType: spdx, subjects } };
+  const made = single({ ...attestation, path: 'doc.json' }, new GivenBytes());
+  await expect(statementOf(made, [], form)).rejects.toThrow('"file": invalid digest "abcdef": want ALGORITHM:DIGITS');
 });

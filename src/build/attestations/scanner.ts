@@ -63,7 +63,7 @@ const catalogued =
   (bridge: Pick<FrontendBridge, 'solve'>, { platform }: ScannerPlace): Scanner =>
   async ({ tree, extras }) => {
     const trees = [
-      ['sbom', tree] as const,
+      [CORE_NAME, tree] as const,
       ...[...extras].map(([name, extra]) => [`${CORE_NAME}-${name}`, extra] as const),
     ];
     return await Promise.all(

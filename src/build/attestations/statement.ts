@@ -114,6 +114,12 @@ function subjectsOf(
   if (kind === 'self') return name === '' || name === '_' ? own : own.map(({ digest }) => ({ name, digest }));
   const pairs = digests.map((digest) => {
     const colon = digest.indexOf(':');
+    if (colon < 1) {
+      throw new TareError(
+        'InvalidArgument',
+        `attestation of ${JSON.stringify(name)}: invalid digest ${JSON.stringify(digest)}: want ALGORITHM:DIGITS`,
+      );
+    }
     return [digest.slice(0, colon), digest.slice(colon + 1)] as const;
   });
   return [{ name, digest: Object.fromEntries(pairs) }];

@@ -71,7 +71,7 @@ export class CacheStore implements KeySource {
   /** Records a result under a key, with what its layers are, in one transaction. */
   async save(key: CacheKey, tree: Tree, made: MadeBy): Promise<void> {
     const sizes = new Map(
-      await Promise.all(tree.layers.map(async (layer) => [layer, await this.#sizeOf(layer)] as const)),
+      await Promise.all(tree.layers.map(async (layer) => [layer, await this.#layers.sizeOf(layer)] as const)),
     );
     await this.#db.write((tx) => {
       const now = this.#now();
@@ -164,10 +164,6 @@ export class CacheStore implements KeySource {
     });
     this.#linked.add(key);
     return ids;
-  }
-
-  async #sizeOf(layer: LayerName): Promise<number> {
-    return await this.#layers.sizeOf(layer);
   }
 }
 

@@ -226,7 +226,7 @@ function parseRecord(
       if (++budget.inputs > MAX_RECORDS * 10) throw invalid(at, 'too many links');
       const { link: target, selector } = objectOf(link, at);
       if (selector !== undefined && (typeof selector !== 'string' || selector.length > 4096))
-        throw invalid(at, 'selector');
+        throw invalid(at, 'its selector is no text of at most 4096 characters');
       return { record: indexOf(target ?? 0, `${at}.link`, 0, count), selector: selector ?? '' };
     }),
   );
@@ -286,7 +286,7 @@ function sorted(records: readonly CarriedRecord<RemoteResult>[], what: string): 
       }
       if (entered.has(top)) throw invalid(what, `records[${top}] is among its own inputs`);
       entered.add(top);
-      waiting.push(...open.map(({ record }) => record));
+      for (const { record } of open) waiting.push(record);
     }
   }
   return order.map((position) => {

@@ -131,8 +131,7 @@ async function whole(
   let received = 0;
   for await (const chunk of bytes) {
     received += chunk.byteLength;
-    if (received > limitBytes)
-      throw new TareError('InvalidArgument', `blob ${digest} has more than ${limitBytes} bytes`);
+    if (received > size) throw new TareError('InvalidArgument', `blob ${digest} has more than ${size} bytes`);
     hash.update(chunk);
     chunks.push(Buffer.from(chunk));
   }

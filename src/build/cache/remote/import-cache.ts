@@ -106,11 +106,19 @@ async function readRecords(place: CacheSource, signal: AbortSignal): Promise<Car
   const config = root.manifests.find((one) => one.mediaType === CACHE_CONFIG_TYPE);
   if (config !== undefined) return await recordsOfConfig(place, config, root.manifests, what, signal);
   const all: CarriedRecord<RemoteResult>[] = [];
+  let configBytes = 0;
   const images = root.manifests.filter((one) => isManifestType(one.mediaType) && !isAttestation(one));
   for (const image of images.slice(0, MAX_IMAGES)) {
     const document = await place.document(image, MAX_MANIFEST_BYTES, signal);
     const manifest = parseManifest(document, `${what}: ${image.digest}`, image.mediaType);
     if (manifest.kind !== 'manifest') continue;
+    configBytes += manifest.config.size;
+    if (configBytes > MAX_CACHE_CONFIG_BYTES) {
+      throw new TareError(
+        'InvalidArgument',
+        `${what}: its images have configs of over ${MAX_CACHE_CONFIG_BYTES} bytes: name the manifest of one of them`,
+      );
+    }
     const before = all.length;
     // Each image has a graph of its own; joined, the later ones' positions move.
     for (const { digest, inputs, results } of await recordsOfManifest(place, manifest, what, signal)) {

@@ -133,3 +133,26 @@ test.each([
 ])('a hostile cache is refused: $says', ({ document, says }) => {
   expect(() => parseCacheConfig(Buffer.from(document), new Map([[digest, layer]]), 'cache')).toThrow(says);
 });
+
+test('of an index with very many images, not all configs are read', async () => {
+  await using lab = await openExportLab();
+  const blobs = new Map<string, Buffer>();
+  const put = (document: object) => {
+    const bytes = Buffer.from(JSON.stringify(document));
+    blobs.set(sha256(bytes), bytes);
+    return { digest: sha256(bytes), size: bytes.byteLength };
+  };
+  const platform = { os: 'linux', architecture: 'amd64' };
+  const config = { ...put({ ...platform, rootfs: { type: 'layers', diff_ids: [] } }), size: 8 << 20 };
+  const types = 'application/vnd.oci.image';
+  const manifests = Array.from({ length: 9 }, (_, number) => {
+    const described = { ...config, mediaType: `${types}.config.v1+json` };
+    const manifest = { schemaVersion: 2, mediaType: `${types}.manifest.v1+json`, config: described, layers: [] };
+    return { mediaType: manifest.mediaType, ...put({ ...manifest, annotations: { number: String(number) } }) };
+  });
+  const { digest: src } = put({ schemaVersion: 2, mediaType: `${types}.index.v1+json`, manifests });
+  const options = { type: 'local', attributes: { src: '/cache', digest: src } };
+  await expect(importCache(lab.parts, options, [clientWith(blobs)], lab.context())).rejects.toThrow(
+    'its images have configs of over 67108864 bytes',
+  );
+});
