@@ -63,9 +63,11 @@ export class FolderChanges implements Disposable {
   readonly #umask = process.umask();
 
   constructor(target: string, copyFrom: string | undefined) {
-    this.#root = new OpenFile(openAt(AT_FDCWD, toByteString(target), O_DIRECTORY | O_NOFOLLOW));
+    using opening = new DisposableStack();
+    this.#root = opening.use(new OpenFile(openAt(AT_FDCWD, toByteString(target), O_DIRECTORY | O_NOFOLLOW)));
     this.#from =
       copyFrom === undefined ? undefined : new OpenFile(openAt(AT_FDCWD, toByteString(copyFrom), O_DIRECTORY));
+    opening.move();
   }
 
   /** @returns bytes that were copied @throws {TareError} Unavailable: no space; what the system call said */

@@ -17,6 +17,7 @@ import {
   S_IFLNK,
   S_IFREG,
   S_IFSOCK,
+  SyscallError,
   statusAt,
   statusIfAny,
   toByteString,
@@ -134,8 +135,12 @@ class Walk implements Disposable {
     }
     if (!isFolder || (!isIncluded && !this.#mayHold(path)) || (isExcluded && this.#exclude?.hasExceptions !== true))
       return;
-    const opened = this.#enter(folder.file.fd, name, path, included, excluded, status);
-    opened.isTold = passes;
+    try {
+      this.#enter(folder.file.fd, name, path, included, excluded, status).isTold = passes;
+    } catch (error) {
+      // It went away since it was looked at, or something else has its name now.
+      if (!isGone(error)) throw error;
+    }
   }
 
   #enter(
@@ -147,13 +152,13 @@ class Walk implements Disposable {
     status: FileStatus,
   ): WalkedFolder {
     const file = new OpenFile(openAt(dirfd, name, O_DIRECTORY | O_NOFOLLOW));
+    const folder: WalkedFolder = { path, status, included, excluded, isTold: false, names: [], file };
+    this.#way.push(folder);
     // Taken from the end.
-    const names = readDirectory(file.fd)
+    folder.names = readDirectory(file.fd)
       .map((entry) => entry.name)
       .sort()
       .reverse();
-    const folder: WalkedFolder = { path, status, included, excluded, isTold: false, names, file };
-    this.#way.push(folder);
     return folder;
   }
 
@@ -192,8 +197,17 @@ class Walk implements Disposable {
   }
 
   #entry(dirfd: number, name: ByteString, path: string, status: FileStatus, firstName: string | undefined): SentEntry {
-    const linkname = status.type === S_IFLNK ? textOf(readLinkAt(dirfd, name)) : firstName;
-    const xattrs = xattrsOf(dirfd, name);
+    let linkname = firstName;
+    let xattrs: SentEntry['xattrs'];
+    try {
+      if (status.type === S_IFLNK) linkname = textOf(readLinkAt(dirfd, name));
+      xattrs = xattrsOf(dirfd, name);
+    } catch (error) {
+      if (!isGone(error)) throw error;
+      throw new TareError('Conflict', `${JSON.stringify(path)} was removed while the folder was read: build again`, {
+        cause: error,
+      });
+    }
     return {
       path,
       mode: status.mode,
@@ -223,6 +237,9 @@ class Walk implements Disposable {
     this.#root[Symbol.dispose]();
   }
 }
+
+const isGone = (error: unknown): boolean =>
+  error instanceof SyscallError && ['ENOENT', 'ENOTDIR', 'ELOOP', 'EINVAL'].includes(error.code);
 
 function textOf(name: ByteString): string {
   const text = fromByteString(name);

@@ -30,6 +30,7 @@ export class FolderWriter implements AsyncDisposable {
   #underWay = 0;
   #failure: unknown;
   #wake: (() => void)[] = [];
+  #hasExited = false;
   #nextID = 0;
 
   /**
@@ -122,7 +123,10 @@ export class FolderWriter implements AsyncDisposable {
     worker.on('error', (cause) =>
       this.#fail(new TareError('Internal', 'a thread that fills a folder failed', { cause })),
     );
-    worker.on('exit', () => this.#fail(new TareError('Unavailable', 'filling a folder was stopped')));
+    worker.on('exit', () => {
+      this.#hasExited = true;
+      this.#fail(new TareError('Unavailable', 'filling a folder was stopped'));
+    });
     this.#underWay += 1;
     worker.postMessage({ type: 'open', target: this.#target, copyFrom: this.#copyFrom } satisfies FolderMessage);
     return worker;
@@ -174,7 +178,8 @@ export class FolderWriter implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#worker === undefined) return;
     this.#post({ type: 'close' });
-    while (this.#underWay > 0 && this.#failure === undefined) await this.#change();
+    // After a failure, too: what a thread has open when it is ended stays open.
+    while (this.#underWay > 0 && !this.#hasExited) await this.#change();
     await this.#worker.terminate();
   }
 }

@@ -15,7 +15,7 @@ import {
 } from '../../../linux/index.ts';
 import { compilePathPattern } from '../../../storage/index.ts';
 
-/** Links on the way to one path, as the kernel has it. */
+/** Of all links and what they lead to; more are not sent. */
 const MAX_PATHS = 10_000;
 
 /**
