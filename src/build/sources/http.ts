@@ -39,6 +39,11 @@ export function httpSource(parts: BuilderParts, url: string, attributes: Attribu
   refuseUnknown('http source', attributes, [
     ...['http.checksum', 'http.filename', 'http.perm', 'http.uid', 'http.gid', 'http.authheadersecret'],
   ]);
+  if (!URL.canParse(url))
+    throw new TareError(
+      'InvalidArgument',
+      `invalid address ${JSON.stringify(withoutPassword(url).slice(0, 200))}: want http://HOST/PATH or https://HOST/PATH`,
+    );
   const question = questionOf(url, attributes);
   const { checksum } = question;
   const shown = withoutPassword(url);
@@ -191,7 +196,7 @@ async function authorizationFor(
   }
   const { username, password } = new URL(url);
   if (username === '' && password === '') return undefined;
-  return `Basic ${Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')}`;
+  return `Basic ${Buffer.from(`${decoded(username)}:${decoded(password)}`).toString('base64')}`;
 }
 
 /** A body that one of the clients has ready. */

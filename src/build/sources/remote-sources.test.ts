@@ -36,6 +36,40 @@ async function fetched(url: string, attributes: Attributes = {}, session?: Scrip
   return { digest, folder: parts.layers.folder(tree!.layers[0]!), layer: tree!.layers[0] };
 }
 
+test('an address that is none is named, without its password', () => {
+  expect(() => httpSource(parts, 'http://u:p@[x/y', {})).toThrow(
+    'invalid address "http://[x/y": want http://HOST/PATH or https://HOST/PATH',
+  );
+});
+
+test('a percent sign in a password is one', async () => {
+  const seen: (string | undefined)[] = [];
+  const url = await serve((request, response) => {
+    seen.push(request.headers.authorization);
+    response.end('x');
+  });
+  await fetched(url.replace('//', '//u:100%@').concat('/f'));
+  expect(seen).toEqual([`Basic ${Buffer.from('u:100%').toString('base64')}`]);
+});
+
+test('git that cannot be begun for want of descriptors fails its build, and no more', () => {
+  const program = `
+    import { openSync, closeSync } from 'node:fs';
+    import { Git } from ${JSON.stringify(join(import.meta.dirname, 'git/run-git.ts'))};
+    const context = { sessions: () => [], signal: new AbortController().signal };
+    await using git = await Git.open({ execDirectory: ${JSON.stringify(parts.execDirectory)} }, { url: 'https://x/y', shownUrl: '' }, context);
+    const held = [];
+    try {
+      for (;;) held.push(openSync('/dev/null'));
+    } catch {}
+    const said = await git.run(['--version']).catch((error) => error.message);
+    for (const fd of held) closeSync(fd);
+    console.log(said);`;
+  const node = [process.execPath, '--input-type=module', '-e', program];
+  const output = execFileSync('sh', ['-c', 'ulimit -n 200 && exec "$@"', 'sh', ...node], { encoding: 'utf8' });
+  expect(output).toBe('git could not be started: spawn git EMFILE\n');
+});
+
 test('a file comes once, and again when it has changed', async () => {
   let content = 'one';
   const seen: (string | undefined)[] = [];

@@ -102,21 +102,7 @@ function run(
       timeout: timeoutMs,
       killSignal: 'SIGKILL',
     });
-    const chunks: Buffer[] = [];
-    let size = 0;
-    let problem: string | undefined;
-    const giveUp = (why: string) => {
-      problem ??= why;
-      child.kill('SIGKILL');
-      // A grandchild that holds the pipe must not hold us.
-      child.stdout.destroy();
-    };
-    const timer = setTimeout(() => giveUp(`took over ${timeoutMs / 1000} s`), timeoutMs);
-    child.stdout.on('data', (chunk: Buffer) => {
-      size += chunk.length;
-      if (size > MAX_OUTPUT_BYTES) giveUp(`printed over ${MAX_OUTPUT_BYTES / 1024} KiB`);
-      else chunks.push(chunk);
-    });
+    let timer: NodeJS.Timeout | undefined;
     child.on('error', (cause: NodeJS.ErrnoException) => {
       clearTimeout(timer);
       reject(
@@ -128,6 +114,23 @@ function run(
             )
           : new TareError('Unavailable', `cannot run ${program}: ${cause.message}`, { cause }),
       );
+    });
+    // It could not be begun, and where descriptors are short it has no pipes.
+    if (child.pid === undefined) return;
+    const chunks: Buffer[] = [];
+    let size = 0;
+    let problem: string | undefined;
+    const giveUp = (why: string) => {
+      problem ??= why;
+      child.kill('SIGKILL');
+      // A grandchild that holds the pipe must not hold us.
+      child.stdout.destroy();
+    };
+    timer = setTimeout(() => giveUp(`took over ${timeoutMs / 1000} s`), timeoutMs);
+    child.stdout.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > MAX_OUTPUT_BYTES) giveUp(`printed over ${MAX_OUTPUT_BYTES / 1024} KiB`);
+      else chunks.push(chunk);
     });
     child.on('close', (code, signal) => {
       clearTimeout(timer);

@@ -145,14 +145,6 @@ export class Git implements AsyncDisposable {
         ...env,
       },
     });
-    const stop = () => {
-      try {
-        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
-      } catch {
-        // It has ended by itself.
-      }
-    };
-    this.signal.addEventListener('abort', stop, { once: true });
     const { promise, resolve, reject } = Promise.withResolvers<number | null>();
     child.once('error', (cause: NodeJS.ErrnoException) =>
       reject(
@@ -162,10 +154,20 @@ export class Git implements AsyncDisposable {
               "a git repository is asked for, but git is not installed: install Debian's git",
               { cause },
             )
-          : cause,
+          : new TareError('Unavailable', `git could not be started: ${messageOf(cause)}`, { cause }),
       ),
     );
     child.once('close', resolve);
+    // It could not be begun, and where descriptors are short it has no pipes.
+    if (child.pid === undefined) await promise;
+    const stop = () => {
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+      } catch {
+        // It has ended by itself.
+      }
+    };
+    this.signal.addEventListener('abort', stop, { once: true });
     const output: Buffer[] = [];
     let outputBytes = 0;
     child.stdout.on('data', (chunk: Buffer) => {

@@ -91,8 +91,12 @@ async function execute(path: string, run: PluginRun): Promise<Output> {
     // A group of its own, so that the plugins it calls end with it.
     detached: true,
   });
-  const { stdin, stdout, stderr } = child as ChildProcessWithoutNullStreams;
   const { promise, resolve, reject } = Promise.withResolvers<number>();
+  child.once('error', (error) => reject(failure(run, 'Unavailable', error.message)));
+  child.once('close', (code) => resolve(code ?? -1));
+  // It could not be begun, and where descriptors are short it has no pipes.
+  if (child.pid === undefined) await promise;
+  const { stdin, stdout, stderr } = child as ChildProcessWithoutNullStreams;
   let refusal: TareError | undefined;
   const stop = (why: string): void => {
     refusal ??= failure(run, 'Unavailable', why);
@@ -105,8 +109,6 @@ async function execute(path: string, run: PluginRun): Promise<Output> {
   const output = collect(stdout, MAX_OUTPUT, () => stop(`it printed more than ${MAX_OUTPUT} bytes`));
   const errors = collect(stderr, MAX_ERRORS);
   const timer = setTimeout(() => stop(`not done after ${TIMEOUT_MS / 1000} s`), TIMEOUT_MS);
-  child.once('error', (error) => reject(failure(run, 'Unavailable', error.message)));
-  child.once('close', (code) => resolve(code ?? -1));
   // A plugin may end without having read everything.
   stdin.on('error', () => {});
   stdin.end(JSON.stringify(run.config));
