@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import type { Writable } from 'node:stream';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { TareError } from '../../errors/index.ts';
 import { gateway, status } from '../../protocol/index.ts';
@@ -112,6 +113,8 @@ class Process {
       if (isWanted) await this.#say({ case: 'File', value: { Fd: fd, EOF: true } });
     });
     const [end] = await Promise.allSettled([ended]);
+    // Who waits for room in it waits no more.
+    stdin?.destroy();
     await Promise.all(told);
     if (end.status === 'rejected') throw end.reason;
     return end.value;
@@ -132,13 +135,11 @@ class Process {
     }
   }
 
-  async #write({ stdin, ended }: RunningStep, { Fd, Data, EOF }: gateway.FdMessage): Promise<void> {
+  async #write({ stdin }: RunningStep, { Fd, Data, EOF }: gateway.FdMessage): Promise<void> {
     if (Fd !== 0) throw new TareError('InvalidArgument', `descriptor ${Fd} of process ${this.#id} is no input: want 0`);
     if (stdin === undefined || stdin.destroyed) return;
-    if (Data.length > 0 && !stdin.write(Data)) {
-      // A program that does not read holds its client up, and nobody else.
-      await Promise.race([new Promise((resolve) => stdin.once('drain', resolve).once('close', resolve)), quiet(ended)]);
-    }
+    // A program that does not read holds its client up, and nobody else.
+    if (Data.length > 0 && !stdin.write(Data)) await hasRoom(stdin);
     if (!EOF) return;
     if (this.#init.Tty) stdin.write(END_OF_INPUT);
     else stdin.end();
@@ -210,11 +211,13 @@ class Answers implements AsyncIterable<gateway.ExecMessage> {
   }
 }
 
-const quiet = (work: Promise<unknown>): Promise<void> =>
-  work.then(
-    () => {},
-    () => {},
-  );
+/** Resolves when more can be written, or nothing any more. */
+async function hasRoom(stream: Writable): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  stream.once('drain', resolve).once('close', resolve);
+  await promise;
+  stream.off('drain', resolve).off('close', resolve);
+}
 
 /** The kernel has 16 bits for each. */
 const clamp = (count: number): number => Math.min(count, 0xffff);
