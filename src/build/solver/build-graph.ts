@@ -149,9 +149,13 @@ export class BuildGraph implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(canceled());
     await Promise.all(this.#running);
-    await this.#held.disposeAsync();
-    await this.solver.parts.cache.touch(this.#used);
-    this.solver.ended(this);
+    try {
+      await this.#held.disposeAsync();
+      await this.solver.parts.cache.touch(this.#used);
+    } finally {
+      // Else its layers would be taken for ones in use as long as this process lives.
+      this.solver.ended(this);
+    }
   }
 
   #ensure(vertex: Vertex): void {

@@ -50,3 +50,9 @@ test.each(['device', 'device=v.com/c=one', 'device=name=v.com/c=one'])('the enti
   expect(() => checkEntitlements(new Set([one]), op)).not.toThrow();
   expect(() => checkEntitlements(new Set(['device=v.com/c=two']), op)).toThrow(/device=v.com\/c=one is not allowed/);
 });
+
+test('a vertex with inputs without number is refused', () => {
+  const input = { digest: digestOf(new Uint8Array()), index: 0n };
+  const inputs = Array.from({ length: 10_001 }, () => input);
+  expect(() => load({ inputs, op: { case: 'merge', value: {} } })).toThrow(/ has 10001 inputs: at most 10000$/);
+});

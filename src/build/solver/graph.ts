@@ -33,6 +33,7 @@ const MAX_VERTICES = 50_000;
 const MAX_BYTES = 64 << 20;
 const MAX_OUTPUT = 10_000n;
 const MAX_ACTIONS = 10_000;
+const MAX_INPUTS = 10_000;
 /** Of a command; each is looked at with all others. */
 export const MAX_MOUNTS = 1_000;
 
@@ -95,6 +96,7 @@ function link(definition: Definition, ops: ReadonlyMap<string, Op>, root: string
   for (let digest = waiting.at(-1); digest !== undefined; digest = waiting.at(-1)) {
     const op = ops.get(digest);
     if (op === undefined) throw invalid(`there is no vertex ${digest}, which is an input`);
+    requireBounded(digest, op);
     const missing = op.inputs.filter((input) => !vertices.has(input.digest));
     if (missing.length > 0 && !begun.has(digest)) {
       begun.add(digest);
@@ -107,7 +109,6 @@ function link(definition: Definition, ops: ReadonlyMap<string, Op>, root: string
       throw new TareError('Unsupported', `vertex ${digest} has an operation that this builder does not know`);
     }
     const metadata = definition.metadata[digest];
-    requireBounded(digest, op);
     const inputs = op.inputs.map((input) => edgeOf(vertices, input));
     // By what the client wrote, not by what a policy makes of it.
     const name = nameOf(
@@ -130,7 +131,8 @@ function link(definition: Definition, ops: ReadonlyMap<string, Op>, root: string
 }
 
 /** Outputs are lists by number, and each file action and each mount is looked at with all others. */
-function requireBounded(digest: string, { op }: Op): void {
+function requireBounded(digest: string, { op, inputs }: Op): void {
+  if (inputs.length > MAX_INPUTS) throw invalid(`${digest} has ${inputs.length} inputs: at most ${MAX_INPUTS}`);
   const isExec = op.case === 'exec';
   const making = isExec ? op.value.mounts : op.case === 'file' ? op.value.actions : [];
   const far = making.find(({ output }) => output > MAX_OUTPUT);

@@ -15,6 +15,8 @@ export interface Member {
 
 /** What the work told so far is told to those who join later, up to this much. */
 const MAX_TOLD_BYTES = 1 << 20;
+/** What is told takes so much beside its own bytes. */
+const TOLD_BYTES = 100;
 
 /** Work that several builds want is done once, and given up only when none of them wants it any more. */
 export class SharedWorks<T> {
@@ -89,8 +91,8 @@ class Work<T> {
       return await this.#start({
         signal: this.#stop.signal,
         progress: {
-          log: (stream, bytes) => this.#tell((progress) => progress.log(stream, bytes), bytes.length),
-          status: (id, state) => this.#tell((progress) => progress.status(id, state), 100),
+          log: (stream, bytes) => this.#tell((progress) => progress.log(stream, bytes), TOLD_BYTES + bytes.length),
+          status: (id, state) => this.#tell((progress) => progress.status(id, state), TOLD_BYTES),
           warn: (warning: Omit<VertexWarning, 'vertex'>) => this.#tell((progress) => progress.warn(warning), 500),
         },
         sessions: () => [...new Set([...members].flatMap((member) => member.sessions()))],

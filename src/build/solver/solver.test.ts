@@ -43,6 +43,12 @@ const sends = (content: string) => {
 const verticesAtEnd = (progress: Awaited<ReturnType<SolverBench['build']>>['progress']) =>
   new Map(progress.flatMap(({ vertices = [] }) => vertices.map((vertex) => [vertex.name, vertex])));
 
+test('a build whose end goes wrong uses its layers no longer', async () => {
+  bench.cache.touch = () => Promise.reject(new Error('the disk is full'));
+  await expect(bench.build({ name: 'a' })).rejects.toThrow('the disk is full');
+  expect(bench.solver.layersInUse()).toEqual(new Set());
+});
+
 test('a definition that was built before is found, and nothing runs', async () => {
   const first = await bench.build(install);
   expect(bench.ran()).toEqual(['base', 'install']);
