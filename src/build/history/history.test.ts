@@ -97,6 +97,30 @@ describe('the history of builds', () => {
     expect(await records(history)).toMatchObject([{ Ref: 'loud', numWarnings: 7 }]);
   });
 
+  test('output in small pieces counts for what it takes', async () => {
+    const history = open();
+    let kept = 0;
+    await history.record(request('small', { isInternal: true }), nothing, nothing, async (tell) => {
+      for (let said = 0; said < 50_000; said += 1) tell({ logs: [log('sha256:a', 'x')] });
+      for await (const { logs } of history.status('small', never)) {
+        kept = logs.length;
+        break;
+      }
+      return result;
+    });
+    expect(kept).toBeGreaterThan(5_000);
+    expect(kept).toBeLessThan(20_000);
+  });
+
+  test('a build’s name keeps nobody from what else is locked by name', async () => {
+    const locks = new Locks(join(root, 'locks'));
+    await open().record(request('git-0'), nothing, nothing, async () => {
+      using source = locks.tryAcquire('build git-0');
+      expect(source).toBeDefined();
+      return result;
+    });
+  });
+
   test('a build is on record while it runs and after, with counts and its log', async () => {
     const history = open();
     const { promise: gate, resolve: end } = Promise.withResolvers<void>();

@@ -328,6 +328,7 @@ function removal(ref: string): Event {
   return create(control.BuildHistoryEventSchema, { type: control.BuildHistoryEventType.DELETED, record });
 }
 
-const lockName = (ref: string) => `build ${ref}`;
+/** Clients choose these: no lock of something else is called so. */
+const lockName = (ref: string) => `build-named ${ref}`;
 const begin = (ref: string) => `begin ${ref}`;
 const unknownBuild = (ref: string) => new TareError('NotFound', `no record of a build ${ref}: "history ls" lists them`);

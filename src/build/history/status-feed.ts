@@ -4,6 +4,8 @@ import type { BuildProgress, VertexLog, VertexState, VertexStatus, VertexWarning
 const BATCH_MS = 100;
 /** Output that may wait for a watcher that does not read. */
 const MAX_LOG_BYTES = 8 << 20;
+/** A piece of output takes so much beside its own bytes. */
+const LOG_BYTES = 200;
 /** Output that is kept for those who come later. */
 const MAX_KEPT_LOG_BYTES = 2 << 20;
 /** Warnings of a build that are told: they are for people, and each may bear a whole file. Go's clients take 16 MiB at once. */
@@ -36,13 +38,13 @@ class Pending {
     for (const status of statuses) this.#statuses.set(`${status.vertex} ${status.id}`, status);
     for (const log of logs) {
       this.#logs.push(log);
-      this.#logBytes += log.bytes.length;
+      this.#logBytes += LOG_BYTES + log.bytes.length;
     }
     this.#warnings.push(...warnings);
     if (this.#logBytes <= this.#maxLogBytes) return;
     let dropped = 0;
     while (this.#logBytes > this.#maxLogBytes && dropped < this.#logs.length - 1)
-      this.#logBytes -= this.#logs[dropped++]!.bytes.length;
+      this.#logBytes -= LOG_BYTES + this.#logs[dropped++]!.bytes.length;
     this.#logs.splice(0, dropped);
   }
 
