@@ -1,4 +1,4 @@
-import { TareError } from '../../errors/index.ts';
+import { kindOf, TareError } from '../../errors/index.ts';
 import type { OperationContext } from '../operation.ts';
 import type { BuildSession } from '../session.ts';
 
@@ -49,7 +49,7 @@ export async function secretOf(sessions: readonly BuildSession[], id: string): P
     try {
       return Buffer.from(await session.secret(id)).toString('utf8');
     } catch (error) {
-      if ((error as { kind?: unknown }).kind !== 'NotFound') throw error;
+      if (kindOf(error) !== 'NotFound') throw error;
     }
   }
   return undefined;

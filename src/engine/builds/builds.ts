@@ -41,7 +41,11 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
   const { config, db, locks } = parts;
   let opened: Promise<{ builder: Builder } & AsyncDisposable> | undefined;
   let openedCache: Promise<BuildCache> | undefined;
-  const cache = () => (openedCache ??= openBuildCache(parts, images));
+  const cache = () =>
+    (openedCache ??= openBuildCache(parts, images).catch((error: unknown) => {
+      openedCache = undefined;
+      throw error;
+    }));
   const keeping = new CacheKeeping({
     ...{ cache, db, locks, intents: parts.intents, now: Date.now, notice: deps.notice },
     policy: () => cachePolicy(config),
@@ -57,7 +61,11 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     intent ??= parts.intents.begin();
   };
   const builder = async () => {
-    opened ??= openLate(deps, cache, (hasLeftovers) => keeping.ended(hasLeftovers));
+    opened ??= openLate(deps, cache, (hasLeftovers) => keeping.ended(hasLeftovers)).catch((error: unknown) => {
+      // Whatever was wrong may be mended when the next one asks.
+      opened = undefined;
+      throw error;
+    });
     return (await opened).builder;
   };
   const solve: BuildService['solve'] = async (request, progress, signal) => {

@@ -87,7 +87,7 @@ export async function planBuild(
   for (const [name, source] of Object.entries(options.contexts ?? {})) {
     const { value, folder, store } = await namedContext(name, source);
     attributes[`context:${name}`] = value;
-    if (folder !== undefined) folders[name] = folder;
+    if (folder !== undefined) folders[folder.name] = folder.path;
     if (store !== undefined) contentStores[store.id] = store.folder;
   }
   const outputs = options.outputs ?? [{ type: 'image', attributes: {} }];
@@ -162,7 +162,7 @@ const csvField = (text: string): string => (/[",]/.test(text) ? `"${text.replace
 async function namedContext(
   name: string,
   source: string,
-): Promise<{ value: string; folder?: string; store?: { id: string; folder: string } }> {
+): Promise<{ value: string; folder?: { name: string; path: string }; store?: { id: string; folder: string } }> {
   const layout = /^oci-layout:\/\/(.+?)(:[\w][\w.-]*)?(@sha256:[0-9a-f]{64})?$/.exec(source);
   if (layout !== null) {
     const id = randomUUID();
@@ -171,7 +171,9 @@ async function namedContext(
     return { value: `oci-layout://${id}${tag}${digest}`, store: { id, folder: resolve(folder!) } };
   }
   if (/^(docker-image|https?|git|ssh|target|input):/.test(source) || /^git@/.test(source)) return { value: source };
-  return { value: `local:${name}`, folder: resolve(source) };
+  // The build's own folders have names, too.
+  const local = name === 'context' || name === 'dockerfile' ? `_${name}` : name;
+  return { value: `local:${local}`, folder: { name: local, path: resolve(source) } };
 }
 
 /** What a tag of a layout stands for: who keeps the folder knows. */

@@ -99,7 +99,7 @@ export async function insertWorking(
   }
 }
 
-/** Changes a record, whose container's lock the caller holds. @returns the new one */
+/** Changes a record in one transaction. What goes with its snapshot is changed under the container's lock. @returns the new one */
 export async function updateWorking(
   db: Database,
   id: string,
