@@ -36,7 +36,10 @@ export interface BuildRequest {
   limits?: StepLimits;
   /** What the client says of sources. */
   sourcePolicies?: readonly sourcepolicy.Policy[];
-  /** Asked about each source, by its identifier (`docker-image://…`), as policies left it. @throws {TareError} Forbidden */
+  /**
+   * Asked about each source, by its identifier (`docker-image://…`), as policies left it, and about each cache that is read.
+   * @throws {TareError} Forbidden
+   */
   mayUse?: (identifier: string) => void;
   /** A command failed, and what it left is there until this is settled: for a look at it. */
   onFailure?: (failed: FailedCommand) => Promise<void>;

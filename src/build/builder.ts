@@ -7,7 +7,7 @@ import { Bridge, type BridgeContext, shownAs } from './bridge.ts';
 import type { Builder, BuildPlatform, BuildRequest, BuildResult, TypedOptions } from './build-types.ts';
 import type { BuilderParts } from './builder-parts.ts';
 import { requireKnownCache } from './cache/remote/export-cache.ts';
-import { importCache, nameOfCache } from './cache/remote/import-cache.ts';
+import { cacheSource, importCache, nameOfCache } from './cache/remote/import-cache.ts';
 import { CacheStore } from './cache/store.ts';
 import { failedStepOf } from './executor/failed-step.ts';
 import { exportResult, readCacheExports } from './export-result.ts';
@@ -218,6 +218,7 @@ class OpenBuilder implements Builder {
             throw new TareError('InvalidArgument', `a build that imports more than ${MAX_IMPORTS} caches`);
           imported.add(id);
           requireKnownCache(cache.type);
+          request.mayUse?.(cacheSource(cache));
           // What goes wrong is shown there; the build goes on without it.
           const reading = shownAs(graph, `importing cache manifest from ${nameOfCache(cache)}`, (operation) =>
             importCache(parts, cache, [request.session], operation),

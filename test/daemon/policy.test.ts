@@ -225,6 +225,8 @@ describe('builds', () => {
     ['privilege', false, own, ['--allow', 'security.insecure'], 'deny-privileged'],
     ['another registry', true, 'FROM registry.example.com/library/x\n', [], 'allowed-registries'],
     ['another registry', false, 'FROM registry.example.com/library/x\n', [], 'allowed-registries'],
+    ['a cache of another registry', true, own, ['--cache-from', 'registry.example.com/x'], 'allowed-registries'],
+    ['a cache of another registry', false, own, ['--cache-from', 'registry.example.com/x'], 'allowed-registries'],
     ['a stage of another registry', false, `${own}COPY --from=registry.example.com/x / /\n`, [], 'allowed-registries'],
   ])('%s, refused (classic: %s)', async (_what, classic, dockerfile, args, rule) => {
     const { code, stderr } = await build(dockerfile, args, classic);

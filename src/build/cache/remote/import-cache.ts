@@ -40,6 +40,10 @@ const CONCURRENCY = 4;
 export const nameOfCache = ({ type, attributes }: TypedOptions): string =>
   type === 'local' ? `local:${attributes['src'] ?? ''}` : (attributes['ref'] ?? '');
 
+/** A cache as the source that it is: its layers become steps' results. */
+export const cacheSource = ({ type, attributes }: TypedOptions): string =>
+  type === 'local' ? `oci-layout://${attributes['src'] ?? ''}` : `docker-image://${attributes['ref'] ?? ''}`;
+
 /**
  * Reads the records of another builder's cache; its layers stay where they are until a result is loaded. Where the registry has no cache of
  * this name, an image that is here may have one inside.
