@@ -1,7 +1,7 @@
 export type * from './bom/package.ts';
 export type { BomSubject } from './bom/subject.ts';
 export * from './changes.ts';
-export { chooseManifest, documentBudget, findRoot } from './choose-manifest.ts';
+export { chooseManifest, type DocumentPlaces, documentBudget, findRoot } from './choose-manifest.ts';
 export { type CommitOptions, commitImage } from './commit.ts';
 export { compressLayer, gzipTypeFor, isSentAsItIs, storedCompression, withLayers } from './compress-layer.ts';
 export { type BlockCompression, compressedBlocks } from './compressed-blocks.ts';

@@ -66,6 +66,19 @@ describe('tare build', () => {
     expect(listed.stdout).toContain(told['containerimage.digest']);
   });
 
+  test('an image for another platform is taken if nobody else has one of its name, with a warning', async () => {
+    const name = '127.0.0.1:1/only/here';
+    await engine().cli(['tag', 'busybox:test', name]);
+    const folder = context(`FROM --platform=linux/arm64 ${name}\nCOPY Dockerfile /\n`);
+    const { stderr } = await engine().cli(['build', '--tag', 'other:test', folder]);
+    expect(stderr).toContain('InvalidBaseImagePlatform');
+    const { stdout } = await engine().cli(['run', '--rm', '--network', 'none', 'other:test', 'cat', '/Dockerfile']);
+    expect(stdout).toContain(name);
+    const pulling = engine().cli(['build', '--pull', folder], { expect: 1 });
+    expect((await pulling).stderr).toMatch(/127\.0\.0\.1:1/);
+    await engine().cli(['rmi', name, 'other:test']);
+  });
+
   test('a step that fails: its output, its line and its exit code', async () => {
     const folder = context('FROM busybox:test\nRUN echo before && exit 7\n');
     const { stderr } = await engine().cli(['build', folder], { expect: 1 });

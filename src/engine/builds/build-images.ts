@@ -4,6 +4,7 @@ import {
   type Credentials,
   canonical,
   chooseManifest,
+  type DocumentPlaces,
   documentBudget,
   familiar,
   findRoot,
@@ -56,10 +57,21 @@ export function openBuildImages(parts: BuildImageParts): BuildImages {
   return {
     resolve: async (ref, options) => {
       const reference = checked(parts, ref);
-      const { mode, platform, source } = options;
-      const stored =
-        mode === 'pull' || source !== undefined ? undefined : await resolveStored(parts, reference, platform);
-      return stored ?? (await resolveRemote(parts, reference, options));
+      const { mode, platform, source, signal } = options;
+      const isWanted = mode !== 'pull' && source === undefined;
+      const stored = isWanted ? await resolveStored(parts, reference, platform) : undefined;
+      if (stored !== undefined) return stored;
+      let remote: RemoteRoot;
+      try {
+        remote = await remoteRoot(parts, reference, options);
+      } catch (error) {
+        signal.throwIfAborted();
+        // As BuildKit with images in containerd's store: one that nobody else has is taken as it is. Its platform is for frontends to warn of.
+        const other = isWanted ? await resolveStored(parts, reference) : undefined;
+        if (other !== undefined) return other;
+        throw explained(error, reference);
+      }
+      return await resolveRemote(parts, reference, remote, options);
     },
     pull: (ref, manifest, options) => pull(parts, checked(parts, ref), manifest, options),
     stored: async (ref) => {
@@ -133,17 +145,21 @@ async function credentialsFor(
 
 type Resolved = Awaited<ReturnType<BuildImages['resolve']>>;
 
-/** An image that is here; undefined: there is none for this platform, or its documents are lost. */
+/**
+ * An image that is here; undefined: there is none for this platform, or its documents are lost.
+ * @param platform without it, whatever the image is for, if it is for one
+ */
 async function resolveStored(
   parts: BuildImageParts,
   reference: Reference,
-  platform: Platform,
+  platform?: Platform,
 ): Promise<Resolved | undefined> {
   const named = findNamed(parts.db, reference) ?? taggedWith(parts, reference);
   if (named === undefined || named.isRetired) return undefined;
+  if (platform === undefined && named.index !== undefined) return undefined;
   let image: RecordedImage;
   try {
-    image = variantFor(parts.db, named, platform, familiar(reference));
+    image = platform === undefined ? named : variantFor(parts.db, named, platform, familiar(reference));
   } catch (error) {
     if (kindOf(error) === 'NotFound') return undefined;
     throw error;
@@ -164,16 +180,34 @@ function taggedWith({ db }: BuildImageParts, { digest, ...name }: Reference): Re
   return named !== undefined && (named.index ?? named.manifest).digest === digest ? named : undefined;
 }
 
+type ResolveOptions = Parameters<BuildImages['resolve']>[1];
+
+/** What a reference stands for, and who has it. */
+interface RemoteRoot {
+  at: RepositoryReader;
+  root: RemoteDocument;
+  sources: readonly RepositoryReader[];
+  places: DocumentPlaces;
+}
+
+async function remoteRoot(
+  parts: BuildImageParts,
+  reference: Reference,
+  { sessions, signal, source }: ResolveOptions,
+): Promise<RemoteRoot> {
+  const sources = source === undefined ? await sourcesOf(parts, reference, sessions) : [source];
+  const places = { content: parts.content, reference, sources, budget: documentBudget(), signal };
+  return { ...((await storedRoot(parts, reference, sources)) ?? (await findRoot(places))), sources, places };
+}
+
 async function resolveRemote(
   parts: BuildImageParts,
   reference: Reference,
-  { platform, sessions, signal, source }: Parameters<BuildImages['resolve']>[1],
+  { at, root, sources, places }: RemoteRoot,
+  { platform, signal, source }: ResolveOptions,
 ): Promise<Resolved> {
   const { content } = parts;
-  const sources = source === undefined ? await sourcesOf(parts, reference, sessions) : [source];
-  const places = { content, reference, sources, budget: documentBudget(), signal };
   try {
-    const { at, root } = (await storedRoot(parts, reference, sources)) ?? (await findRoot(places));
     const chain = await chooseManifest({ ...places, sources: [at, ...sources] }, root, platform);
     if (source === undefined) await parts.trust?.checkPull(at, reference, chain, signal);
     else await parts.trust?.checkLoad([{ transport: 'oci' }]);
