@@ -35,10 +35,11 @@ async function send(
     owner?: string;
     kind?: string;
     to?: BuilderParts;
+    read?: (path: string) => Iterable<Uint8Array>;
   } = {},
 ) {
   sessions += 1;
-  const client = new ScriptedSession(`session ${sessions}`, () => entries);
+  const client = new ScriptedSession(`session ${sessions}`, () => entries, options.read);
   client.kind = options.kind;
   client.owner = options.owner;
   const operation = localSource(options.to ?? parts, 'context', options.attributes ?? {});
@@ -204,6 +205,26 @@ test('a hard link follows its file when that is sent anew', async () => {
 test('without comparing, all is asked for again', async () => {
   await send([entryOf('a')]);
   expect((await send([entryOf('a')], { attributes: { 'local.differ': 'none' } })).asked).toEqual(['a']);
+});
+
+test('what is fetched again and is what it was changes nothing', async () => {
+  const attributes = { 'local.differ': 'none' };
+  const sent = async (text: string, modifiedNs = 5n) => {
+    const change = { sizeBytes: 3, modifiedNs };
+    const entries = [entryOf('Dockerfile', change), entryOf('Dockerfile.dockerignore', change)];
+    return await send(entries, { attributes, read: (path) => [Buffer.from(path === 'Dockerfile' ? text : 'tmp')] });
+  };
+  const first = await sent('one');
+  const second = await sent('one');
+  expect(second.asked).toEqual(['Dockerfile', 'Dockerfile.dockerignore']);
+  expect(second.layer).toBe(first.layer);
+  // Another content of the same size and time.
+  const third = await sent('two');
+  expect(third.asked).toEqual(['Dockerfile', 'Dockerfile.dockerignore']);
+  expect(third.layer).not.toBe(first.layer);
+  expect(readFileSync(join(third.folder, 'Dockerfile'), 'utf8')).toBe('two');
+  expect(readFileSync(join(third.folder, 'Dockerfile.dockerignore'), 'utf8')).toBe('tmp');
+  expect(readFileSync(join((await sent('two', 6n)).folder, 'Dockerfile'), 'utf8')).toBe('two');
 });
 
 test('without comparing, a folder on this machine is asked for what the kernel says has changed', async () => {

@@ -3,10 +3,12 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { kindOf } from '../../../errors/index.ts';
+import { type ByteString, fromByteString } from '../../../linux/index.ts';
 import type { LocalLayer } from '../../../storage/index.ts';
 import type { BuilderParts } from '../../builder-parts.ts';
 import { type CacheEntryUse, holdFolder, useCacheEntry } from '../../cache/entries.ts';
 import type { SentFolder } from '../../session.ts';
+import { TreeFiles } from '../../tree-files.ts';
 import { IndexReader, IndexWriter } from './folder-index.ts';
 import { FolderWriter } from './folder-writer.ts';
 import { type Received, receiveFolder } from './receive-folder.ts';
@@ -115,7 +117,9 @@ async function receiveInto(
   let received: Received;
   try {
     const { takesAll, signal, onBytes } = request;
-    received = await receiveFolder(sent, { before, after, open, takesAll, signal, onBytes });
+    const contentOf = async (file: ByteString) =>
+      before === undefined ? undefined : await contentIn(parts, before.layer, file);
+    received = await receiveFolder(sent, { before, after, contentOf, open, takesAll, signal, onBytes });
   } catch (error) {
     if (isBusy) return 'busy';
     throw error;
@@ -132,6 +136,20 @@ async function receiveInto(
   after.publish(layer, thisBoot());
   await use.record({ sizeBytes: received.sizeBytes, layers: [layer] });
   return { layer, received };
+}
+
+/** @returns undefined: it cannot be read, whatever the cause, and so is sent anew */
+async function contentIn(
+  { layers }: FolderParts,
+  layer: LocalLayer,
+  path: ByteString,
+): Promise<Uint8Array | undefined> {
+  try {
+    await using files = await TreeFiles.open(layers, { layers: [layer], isRootless: true });
+    return files.read(fromByteString(path));
+  } catch {
+    return undefined;
+  }
 }
 
 function closed(reader: IndexReader | undefined): undefined {

@@ -1,5 +1,5 @@
 import { TareError } from '../../../errors/index.ts';
-import { fromByteString, S_IFCHR, S_IFDIR, S_IFREG, S_IFSOCK } from '../../../linux/index.ts';
+import { type ByteString, fromByteString, S_IFCHR, S_IFDIR, S_IFREG, S_IFSOCK } from '../../../linux/index.ts';
 import type { PackedEntry, SentEntry, SentFolder } from '../../session.ts';
 import {
   type IndexLine,
@@ -20,11 +20,15 @@ const READS = 64;
 const MAX_WAITING = 100_000;
 /** A file up to this size is handed on whole. */
 const SMALL_BYTES = 64 * 1024;
+/** In folders up to this size, what is fetched again is compared, one file after the other, before anything is changed for it. */
+const FEW_ENTRIES = 8;
 
 export interface ReceiveOptions {
   /** What the folder was made of the last time; undefined: it is empty. */
   before: IndexReader | undefined;
   after: IndexWriter;
+  /** What a file has that lies there; undefined: nobody can tell. */
+  contentOf(path: ByteString): Promise<Uint8Array | undefined>;
   /** Opens the folder for writing: called with the first change, so not at all when nothing has changed. */
   open(): Promise<FolderWriter>;
   /** Take content anew whatever a client says of it. */
@@ -219,8 +223,10 @@ class Receiving {
     this.#received.entries += 1;
     this.#received.sizeBytes += sizeBytes;
     this.#leave(entry.path);
-    const isKept = await this.#merge(entry, line);
-    if (!isKept) await this.#make(entry, index);
+    await this.#removeUntil(entry.path);
+    const compared = await this.#compared(entry, line, index);
+    const isKept = await this.#merge(entry, line, compared?.isSame === true);
+    if (!isKept) await this.#make(entry, index, compared?.content);
     if (entry.type === S_IFDIR) this.#way.push(entry);
   }
 
@@ -242,14 +248,34 @@ class Receiving {
     await this.#writer?.[Symbol.asyncDispose]();
   }
 
-  /** @returns whether what lies there is what was sent */
-  async #merge(entry: CheckedEntry, line: string): Promise<boolean> {
-    await this.#removeUntil(entry.path);
+  /** Fetches a file that would be made anew though nothing is said to have changed. A Dockerfile is, and mostly is what it was. */
+  async #compared(
+    entry: CheckedEntry,
+    line: string,
+    index: number,
+  ): Promise<{ content: Uint8Array; isSame: boolean } | undefined> {
+    const { before, takesAll, contentOf } = this.#options;
+    const { type, target, sizeBytes, path } = entry;
+    if (!takesAll || before === undefined || before.entries > FEW_ENTRIES || before.line?.text !== line)
+      return undefined;
+    const isOther = type !== S_IFREG || target !== undefined || sizeBytes > SMALL_BYTES;
+    if (isOther || this.#sent.directory !== undefined) return undefined;
+    const content = await this.#whole(entry, index);
+    const old = await contentOf(path);
+    return { content, isSame: old !== undefined && Buffer.compare(content, old) === 0 };
+  }
+
+  /**
+   * Steps over what lies at the place of an entry, or removes it.
+   * @param isSame its content was compared
+   * @returns whether what lies there is what was sent
+   */
+  async #merge(entry: CheckedEntry, line: string, isSame: boolean): Promise<boolean> {
     const { before, takesAll } = this.#options;
     const old = before?.line;
     if (old?.path !== entry.path) return false;
     before!.advance();
-    const isFresh = entry.type === S_IFREG && takesAll;
+    const isFresh = entry.type === S_IFREG && takesAll && !isSame;
     const isOfRenewed = entry.target !== undefined && this.#renewed.has(entry.target);
     if (old.text === line && !isFresh && !isOfRenewed) return true;
     if (entry.type === S_IFDIR && isFolderLine(old)) {
@@ -287,7 +313,8 @@ class Receiving {
     if (folder !== undefined) this.#touched.set(folder.path, folder.modifiedNs);
   }
 
-  async #make(entry: CheckedEntry, index: number): Promise<void> {
+  /** @param content of a file, where it is here already */
+  async #make(entry: CheckedEntry, index: number, content?: Uint8Array): Promise<void> {
     this.#touchAround(entry.path);
     if (entry.type === S_IFDIR) {
       await this.#order({ act: 'folder', entry, isThere: false });
@@ -304,6 +331,7 @@ class Receiving {
     this.#received.files += 1;
     if (this.#sent.directory !== undefined) return await this.#order({ act: 'copy', entry });
     await this.#open();
+    if (content !== undefined) return await this.#writer!.file(entry, content);
     this.#waiting.push({ index, entry });
     this.#begin();
   }
@@ -326,25 +354,30 @@ class Receiving {
 
   async #read(index: number, entry: CheckedEntry): Promise<void> {
     const writer = this.#writer!;
-    let left = entry.sizeBytes;
-    const first: Uint8Array[] = [];
-    let write: ((piece: Uint8Array) => Promise<void>) | undefined;
-    if (left > SMALL_BYTES) write = await writer.begin(entry);
+    if (entry.sizeBytes <= SMALL_BYTES) return await writer.file(entry, await this.#whole(entry, index));
+    const write = await writer.begin(entry);
+    for await (const piece of this.#pieces(entry, index)) if (piece.length > 0) await write(piece);
+    await write(new Uint8Array());
+  }
+
+  async #whole(entry: CheckedEntry, index: number): Promise<Uint8Array> {
+    const pieces = await Array.fromAsync(this.#pieces(entry, index));
+    return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
+  }
+
+  async *#pieces({ sizeBytes }: CheckedEntry, index: number): AsyncGenerator<Uint8Array, void> {
+    let left = sizeBytes;
     // An empty file has nothing to ask for.
-    if (left > 0) {
-      for await (const chunk of this.#sent.read(index)) {
-        if (this.#failure !== undefined) return;
-        // What has grown since it was looked at is cut where it was, as in an archive.
-        const piece = chunk.length > left ? chunk.subarray(0, left) : chunk;
-        left -= piece.length;
-        this.#options.onBytes(piece.length);
-        if (write === undefined) first.push(piece);
-        else if (piece.length > 0) await write(piece);
-        if (left === 0) break;
-      }
+    if (left === 0) return;
+    for await (const chunk of this.#sent.read(index)) {
+      if (this.#failure !== undefined) throw this.#failure.error;
+      // What has grown since it was looked at is cut where it was, as in an archive.
+      const piece = chunk.length > left ? chunk.subarray(0, left) : chunk;
+      left -= piece.length;
+      this.#options.onBytes(piece.length);
+      yield piece;
+      if (left === 0) return;
     }
-    if (write !== undefined) await write(new Uint8Array());
-    else await writer.file(entry, first.length === 1 ? first[0]! : Buffer.concat(first));
   }
 
   /** Waits until one of the reads has ended. */
