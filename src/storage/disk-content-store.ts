@@ -1,5 +1,6 @@
 import { createHash, type Hash, randomBytes } from 'node:crypto';
 import {
+  closeSync,
   createReadStream,
   fstatSync,
   fsync as fsyncCallback,
@@ -9,7 +10,7 @@ import {
   statSync,
   write as writeCallback,
 } from 'node:fs';
-import { open, readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -194,9 +195,10 @@ class DiskContentStore implements ContentStore, Disposable {
   async put(bytes: Uint8Array): Promise<BlobInfo> {
     const digest = digestOf(bytes);
     if (await this.has(digest)) return await this.info(digest);
-    await using writer = await this.writer();
-    await writer.write(bytes);
-    return await writer.commit();
+    return await this.take(async (fd) => {
+      await writeWhole(fd, bytes, 0, 'a blob');
+      return { digest, sizeBytes: bytes.length };
+    });
   }
 
   async delete(digest: Digest): Promise<void> {
@@ -269,23 +271,8 @@ class DiskBlobWriter implements BlobWriter {
       throw new TareError('InvalidArgument', `${this.#what()} is longer than the ${sizeBytes} bytes announced`);
     }
     this.#hash.update(chunk);
-    try {
-      for (let done = 0; done < chunk.length; ) {
-        const { bytesWritten } = await write(this.#lock.fd, chunk, done, chunk.length - done, this.#offset);
-        done += bytesWritten;
-        this.#offset += bytesWritten;
-      }
-    } catch (error) {
-      throw isCode(error, 'ENOSPC') || isCode(error, 'EDQUOT')
-        ? new TareError(
-            'Unavailable',
-            `no space left on device while storing ${this.#what()}: free some space and try again`,
-            {
-              cause: error,
-            },
-          )
-        : error;
-    }
+    await writeWhole(this.#lock.fd, chunk, this.#offset, this.#what());
+    this.#offset += chunk.length;
     for (const follower of this.#followers) follower.grow(this.#offset);
     if (this.#offset - this.#flushed >= WRITEBACK_BYTES) {
       const from = this.#flushed;
@@ -363,8 +350,26 @@ class DiskBlobWriter implements BlobWriter {
   }
 }
 
+/** @param what is stored @throws {TareError} Unavailable: no space left */
+async function writeWhole(fd: number, bytes: Uint8Array, offset: number, what: string): Promise<void> {
+  try {
+    for (let done = 0; done < bytes.length; ) {
+      const { bytesWritten } = await write(fd, bytes, done, bytes.length - done, offset + done);
+      done += bytesWritten;
+    }
+  } catch (error) {
+    if (!isCode(error, 'ENOSPC') && !isCode(error, 'EDQUOT')) throw error;
+    const problem = `no space left on device while storing ${what}: free some space and try again`;
+    throw new TareError('Unavailable', problem, { cause: error });
+  }
+}
+
 /** Makes renames into a folder last. */
 export async function syncDirectory(path: string): Promise<void> {
-  await using directory = await open(path, 'r');
-  await directory.sync();
+  const fd = openSync(path, 'r');
+  try {
+    await fsync(fd);
+  } finally {
+    closeSync(fd);
+  }
 }

@@ -119,6 +119,9 @@ export function platformOf({ platform }: Pick<ExportedPart, 'platform'>): Platfo
   };
 }
 
+/** Side by side, for each waits for the disk: whoever names them does so when all are there. */
 export async function store(content: Pick<ContentStore, 'put'>, documents: readonly ImageDocument[]): Promise<void> {
-  for (const { bytes } of documents) await content.put(bytes);
+  for (const stored of await Promise.allSettled(documents.map(({ bytes }) => content.put(bytes)))) {
+    if (stored.status === 'rejected') throw stored.reason;
+  }
 }

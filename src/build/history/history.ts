@@ -31,6 +31,7 @@ import { statusMessage } from './status-message.ts';
 const IN_TOTO_TYPE = 'application/vnd.in-toto+json';
 const ERROR_TYPE = 'application/vnd.googeapis.google.rpc.status+proto';
 const ABORTED = 10;
+const WRITING = 'writing the log of a build';
 /** A client asks for the progress of what it begins on another stream of the same connection. */
 const BEGIN_WAIT_MS = 15_000;
 /** A short build that is not recorded may be over before its client asks for its progress. */
@@ -43,11 +44,10 @@ export interface HistoryParts extends Pick<BuilderParts, 'db' | 'locks' | 'conte
 
 type Event = control.BuildHistoryEvent;
 
-/** What was written down while a build ran. */
+/** What was written down while a build ran; whoever has it commits the log and disposes it. */
 interface Written {
   trace: BuildTrace;
-  steps: StatusLog['steps'];
-  log: { digest: Digest; sizeBytes: number };
+  log: StatusLog;
 }
 
 /** Builds of this process while they run, and the records of all. */
@@ -220,14 +220,16 @@ export class History implements BuildHistory {
   async #write(feed: StatusFeed): Promise<Written | undefined> {
     const trace = new BuildTrace();
     try {
-      await using log = await StatusLog.open(this.#parts.content);
+      await using undo = new AsyncDisposableStack();
+      const log = undo.use(await StatusLog.open(this.#parts.content));
       for await (const batch of feed.watch(new AbortController().signal)) {
         trace.add(batch);
         await log.add(batch);
       }
-      return { trace, steps: log.steps, log: await log.commit() };
+      undo.move();
+      return { trace, log };
     } catch (error) {
-      this.#parts.report('writing the log of a build', error);
+      this.#parts.report(WRITING, error);
       return undefined;
     }
   }
@@ -257,12 +259,19 @@ export class History implements BuildHistory {
       const addLog = async () => {
         const written = await writing;
         if (written === undefined) return;
-        const { trace, steps, log } = written;
-        const { digest, sizeBytes } = log;
-        blobs.add(digest);
-        record.logs = create(control.DescriptorSchema, { mediaType: LOG_TYPE, digest, size: BigInt(sizeBytes) });
+        await using log = written.log;
         const ends = { startMs, endMs: now(), error: failure?.message };
-        record.trace = await kept(TRACE_TYPE, trace.lines({ ref: record.Ref, ...ends }));
+        const lines = written.trace.lines({ ref: record.Ref, ...ends });
+        const [committed, traced] = await Promise.allSettled([log.commit(), kept(TRACE_TYPE, lines)]);
+        if (committed.status === 'rejected') report(WRITING, committed.reason);
+        else {
+          const { digest, sizeBytes } = committed.value;
+          blobs.add(digest);
+          record.logs = create(control.DescriptorSchema, { mediaType: LOG_TYPE, digest, size: BigInt(sizeBytes) });
+        }
+        if (traced.status === 'rejected') throw traced.reason;
+        record.trace = traced.value;
+        const { steps } = log;
         record.numCachedSteps = steps.cached;
         record.numCompletedSteps = steps.completed;
         record.numTotalSteps = steps.total;
