@@ -101,6 +101,8 @@ async function grpcServer(
     grpcWeb: false,
     readMaxBytes: MAX_MESSAGE_BYTES,
     writeMaxBytes: MAX_MESSAGE_BYTES,
+    // Nothing is: most clients are on this machine, and both sides would wait for it.
+    compressMinBytes: MAX_MESSAGE_BYTES,
     interceptors: [translate],
     routes(router) {
       router.service(control.Control, controlService({ builds, sessions, running, version, audit }));
