@@ -7,6 +7,8 @@ const HOUR_MS = 3_600_000;
 const PAUSES = 50;
 const MAX_PAUSE_MS = 60_000;
 const DUE = 'build-cache-due-ms';
+/** A client's build is two, one that asks what it may ask and its own, and questions about them: a daemon lets it finish first. */
+const CALM_MS = 200;
 
 export interface CacheKeepingParts {
   cache(): Promise<BuildCache>;
@@ -31,6 +33,9 @@ export class CacheKeeping implements AsyncDisposable {
   #work: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #hourly: NodeJS.Timeout | undefined;
+  /** Runs while builds that are over have not been looked after. */
+  #calm: NodeJS.Timeout | undefined;
+  #hasLeftovers = false;
   #isDaemon = false;
   #isClosed = false;
 
@@ -40,6 +45,15 @@ export class CacheKeeping implements AsyncDisposable {
 
   /** A build is over. @param hasLeftovers it made layers that nobody keeps */
   ended(hasLeftovers: boolean): void {
+    this.#hasLeftovers ||= hasLeftovers;
+    if (this.#isDaemon) this.#calm ??= setTimeout(() => this.#lookAfter(), CALM_MS).unref();
+    else this.#lookAfter();
+  }
+
+  #lookAfter(): void {
+    this.#calm = undefined;
+    const hasLeftovers = this.#hasLeftovers;
+    this.#hasLeftovers = false;
     this.#then(async () => {
       const cache = await this.#parts.cache();
       if (hasLeftovers || cache.isCollectionDue) await cache.collect();
@@ -93,6 +107,10 @@ export class CacheKeeping implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#calm !== undefined) {
+      clearTimeout(this.#calm);
+      this.#lookAfter();
+    }
     this.#isClosed = true;
     clearTimeout(this.#timer);
     clearInterval(this.#hourly);
