@@ -188,6 +188,31 @@ test('files come from images, other working containers, a context without what i
   await tare('rm', one, other);
 });
 
+test('several files come into a folder, and nothing is copied unless all are there', async () => {
+  const files = folderWith({ a: 'a', b: 'b', 'deep/c': 'c' });
+  await engine().run(['ln', '-s', 'a', 'link'], { cwd: files });
+  const c = await told('from', 'busybox:test');
+  const copied = (...names: string[]) => names.map((name) => join(files, name));
+  await tare('copy', '--quiet', '--chown', '7:8', c, ...copied('a', 'link', 'deep'), '/several');
+  await tare('copy', c, join(files, '?'), '/matched');
+  expect((await refused('copy', c, ...copied('a', 'b'), '/etc/passwd')).stderr).toMatch(
+    /cannot copy 2 files to \/etc\/passwd: it is there, and no folder/,
+  );
+  expect((await refused('copy', c, ...copied('a', 'nothing'), '/half/')).stderr).toMatch(/nothing: no such file/);
+  const address = 'http://127.0.0.1:1/a';
+  expect((await refused('copy', c, address, '/half/')).stderr).toMatch(/1\/a is an address.*add does/);
+  const misused = ['copy', '--ignorefile', join(files, 'a'), c, join(files, 'a'), '/half/'];
+  expect((await engine().cli(misused, { expect: 'any' })).stderr).toMatch(/--ignorefile.*--contextdir/);
+  const root = await told('mount', c);
+  const script = "test ! -e half && find several matched etc/passwd -type f -exec stat -c '%n %s %u' {} + | sort";
+  expect((await engine().run(['sh', '-c', script], { cwd: root })).stdout.split('\n')).toEqual([
+    ...['etc/passwd 203 0', 'matched/a 1 0', 'matched/b 1 0'],
+    ...['several/a 1 7', 'several/c 1 7', 'several/link 1 7', ''],
+  ]);
+  await tare('umount', c);
+  await tare('rm', c);
+});
+
 test('no link leads a copy out of a container, a context or an image', async () => {
   const files = folderWith({ outside: 'of the host', 'context/in': 'in', plain: 'plain' });
   await engine().run(['sh', '-c', `ln -s ${files}/outside context/absolute; ln -s ../outside context/relative`], {

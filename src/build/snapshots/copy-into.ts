@@ -24,7 +24,9 @@ export async function copyInto(
 ): Promise<void> {
   const { sources, checksum = '', isAdd, origin } = request;
   if (sources.length === 0) throw invalid('nothing is named that is to be copied');
-  const fetched = sources.map((source) => (isAdd ? outsideSource(source, checksum) : undefined));
+  const fetched = sources.map((source) => outsideSource(source, checksum));
+  const address = sources.find((_, index) => fetched[index] !== undefined);
+  if (!isAdd && address !== undefined) throw invalid(`${address} is an address, which copy does not fetch: add does`);
   if (checksum !== '' && (fetched.length !== 1 || fetched[0] === undefined))
     throw invalid('a checksum is of one file or repository that is fetched: name its address');
   if (fetched.some((one) => one !== undefined) && !('host' in origin) && !('folder' in origin))
@@ -34,9 +36,10 @@ export async function copyInto(
   const trees = await Promise.all(fetched.map((one) => one && treeOf(bridge, one.output, request)));
   const plain = fetched.includes(undefined) ? await openOrigin(layers, request, bridge, opened) : -1;
   const root = opened.use(await layers.openRoot(request.snapshot));
+  const actions: CopyAction[] = [];
   for (const [index, source] of sources.entries()) {
     const tree = trees[index];
-    const action: CopyAction = {
+    actions.push({
       type: 'copy',
       tree: tree === undefined ? plain : opened.use(await layers.openTree(tree.layers)).fd,
       source: fetched[index]?.path ?? source,
@@ -53,9 +56,11 @@ export async function copyInto(
       replaces: false,
       includePatterns: [],
       excludePatterns: request.excludePatterns ?? [],
-    };
-    await layers.runFileActions({ tree: root.fd, actions: [action] }, bridge.signal);
+    });
   }
+  const { destination } = request;
+  const expected = { type: 'expect', sources: actions, destination, ...ownersOf(request, root.fd) } as const;
+  await layers.runFileActions({ tree: root.fd, actions: [expected, ...actions] }, bridge.signal);
 }
 
 /** @returns a descriptor of the tree that paths are of; the stack's to close */

@@ -1,4 +1,5 @@
 import { command } from '../command.ts';
+import { UsageError } from '../grammar/usage-error.ts';
 import { exitCodeOf, interruption } from '../interrupt.ts';
 import type { Options } from '../option.ts';
 
@@ -14,6 +15,7 @@ const copyFlags = {
     help: 'File with patterns of what of the context folder is left out',
     completes: 'files',
   },
+  quiet: { type: 'bool', short: 'q', help: 'Print nothing but errors, as it does anyway' },
 } as const satisfies Options;
 
 const addFlags = {
@@ -36,6 +38,8 @@ export const copyCommand = (verb: 'copy' | 'add') =>
     completes: 'files',
     failure: exitCodeOf,
     async run(context, flags, [name, ...paths]) {
+      if (flags.ignorefile !== undefined && flags.contextdir === undefined)
+        throw new UsageError('--ignorefile is for a context folder: name that with --contextdir');
       const destination = paths.length === 1 ? '.' : paths.pop()!;
       const { withWorking } = await import('../local/working.ts');
       using interrupted = interruption();

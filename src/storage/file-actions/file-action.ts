@@ -42,9 +42,20 @@ export interface CopyAction extends MadeFile {
   excludePatterns: readonly string[];
 }
 
+/**
+ * Looks for all that copies are to take, before the first of them changes anything. Where several go is a folder from then on, however it is
+ * written.
+ */
+export interface ExpectAction extends MadeFile {
+  type: 'expect';
+  sources: readonly Pick<CopyAction, 'tree' | 'source' | 'followsLinks' | 'allowsWildcard'>[];
+  destination: string;
+}
+
 /** What is done to a tree. Paths are seen from its root, wherever links in it lead. */
 export type FileAction =
   | CopyAction
+  | ExpectAction
   | ({ type: 'mkfile'; path: string; mode: number; data: Uint8Array } & MadeFile)
   | ({ type: 'mkdir'; path: string; mode: number; makesParents: boolean } & MadeFile)
   | ({ type: 'symlink'; path: string; target: string } & MadeFile)

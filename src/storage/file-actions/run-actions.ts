@@ -37,7 +37,7 @@ import { extractInto } from '../tree/extract-stream.ts';
 import { parentOf } from '../tree/path.ts';
 import { removeSteps } from '../tree/remove.ts';
 import { FileCopier, type FolderDress } from './copy-files.ts';
-import type { CopyAction, FileAction, FileActionRequest, MadeFile } from './file-action.ts';
+import type { CopyAction, ExpectAction, FileAction, FileActionRequest, MadeFile } from './file-action.ts';
 import { ensureFolder, fromRoot, joined, nameOf, openIfAny, resolved } from './in-root.ts';
 import { parseMode } from './mode-change.ts';
 import { ownerOf } from './owner.ts';
@@ -74,6 +74,7 @@ function* steps(tree: number, action: Exclude<FileAction, CopyAction>): Generato
   if (action.type === 'mkdir') makeFolder(tree, action);
   else if (action.type === 'mkfile') makeFile(tree, action);
   else if (action.type === 'symlink') makeLink(tree, action);
+  else if (action.type === 'expect') expectSources(tree, action);
   else yield* remove(tree, action);
 }
 
@@ -173,7 +174,7 @@ function makeLink(tree: number, action: Extract<FileAction, { type: 'symlink' }>
 
 function* remove(tree: number, action: Extract<FileAction, { type: 'rm' }>): Generator<void, void, void> {
   const path = fromRoot(toByteString(action.path));
-  const paths = action.allowsWildcard ? wildcardPaths(tree, path, false) : [path];
+  const paths = action.allowsWildcard ? wildcardPaths(tree, path) : [path];
   for (const each of paths) {
     if (each === '') continue;
     using folder = openIfAny(tree, parentOf(each), O_DIRECTORY);
@@ -187,20 +188,14 @@ function* remove(tree: number, action: Extract<FileAction, { type: 'rm' }>): Gen
 }
 
 async function copy(tree: number, action: CopyAction, signal: AbortSignal): Promise<void> {
-  const source = toByteString(action.source);
   const rest = { owner: ownerOf(action), timeNs: action.timeNs };
   const destination = fromRoot(toByteString(action.destination));
   const isFolderName = /(^|\/)\.?$/.test(action.destination);
   if (!action.makesParents) {
     using _there = openFolder(tree, parentOf(destination), 'failed to stat', destination);
   }
-  const found = action.allowsWildcard
-    ? wildcardPaths(action.tree, fromRoot(source), action.followsLinks)
-    : [action.followsLinks ? resolved(action.tree, source) : fromRoot(source)];
-  if (found.length === 0) {
-    if (action.allowsNothing) return;
-    throw new TareError('NotFound', `${action.source} not found`);
-  }
+  const found = sourcesOf(action);
+  if (found.length === 0) return;
   const patterns = (list: readonly string[]) => (list.length > 0 ? new PatternMatcher(list) : undefined);
   const mode = action.mode;
   const rules = {
@@ -213,30 +208,33 @@ async function copy(tree: number, action: CopyAction, signal: AbortSignal): Prom
   const around = new Parents(tree, action, 0o755);
   const { foldersMode } = action;
   const parents = foldersMode === undefined ? around : new Parents(tree, action, foldersMode);
-  for (const path of found) {
+  for (const written of found) {
+    const path = action.followsLinks ? resolved(action.tree, written) : written;
     if (action.unpacks && (await unpack(action, path, destination, around))) continue;
     const copier = new FileCopier(tree, rules);
-    await turning(copyOne(tree, action, path, { path: destination, isFolder: isFolderName }, copier, parents), signal);
+    const goal = { path: destination, isFolder: isFolderName, name: nameOf(written) };
+    await turning(copyOne(tree, action, path, goal, copier, parents), signal);
   }
   parents.finish();
   if (around !== parents) around.finish();
 }
 
-/** @param destination `isFolder`: it was written with a slash at its end */
+/**
+ * @param destination `isFolder`: it was written with a slash at its end; `name`: of what comes into a folder, '' for the root, which has none.
+ * What a link led to has the link's name.
+ */
 function* copyOne(
   tree: number,
   action: CopyAction,
   source: ByteString,
-  destination: { path: ByteString; isFolder: boolean },
+  destination: { path: ByteString; isFolder: boolean; name: ByteString },
   copier: FileCopier,
   parents: Parents,
 ): Generator<void, void, void> {
   using from = openFolder(action.tree, parentOf(source), 'lstat', source);
   const name = source === '' ? '.' : nameOf(source);
   const status = statusIfAny(from.fd, name);
-  if (status === undefined) {
-    throw new TareError('NotFound', `lstat /${fromByteString(source)}: no such file or directory`);
-  }
+  if (status === undefined) throw notThere(source);
   parents.ensure(destination.isFolder ? destination.path : parentOf(destination.path))[Symbol.dispose]();
   const isFolder = status.type === S_IFDIR;
   let goal = resolved(tree, destination.path);
@@ -244,9 +242,8 @@ function* copyOne(
     using there = openIfAny(tree, goal);
     const isThere = there !== undefined;
     const isFolderThere = isThere && statusOf(there.fd).type === S_IFDIR;
-    // The root itself has no name to keep.
-    if ((!action.contentsOnly && isFolder && isThere && source !== '') || (!isFolder && isFolderThere)) {
-      goal = joined(goal, nameOf(fromRoot(source)));
+    if ((!action.contentsOnly && isFolder && isThere && destination.name !== '') || (!isFolder && isFolderThere)) {
+      goal = joined(goal, destination.name);
     }
   }
   if (goal === '') {
@@ -311,9 +308,49 @@ async function isArchive(fd: number): Promise<boolean> {
   return false;
 }
 
+const notThere = (path: ByteString) =>
+  new TareError('NotFound', `lstat /${fromByteString(path)}: no such file or directory`);
+
+function expectSources(tree: number, action: ExpectAction): void {
+  let count = 0;
+  for (const each of action.sources) {
+    for (const written of sourcesOf(each)) {
+      const path = each.followsLinks ? resolved(each.tree, written) : written;
+      using from = openFolder(each.tree, parentOf(path), 'lstat', path);
+      if (path !== '' && statusIfAny(from.fd, nameOf(path)) === undefined) throw notThere(path);
+      count += 1;
+    }
+  }
+  if (count < 2) return;
+  const destination = resolved(tree, fromRoot(toByteString(action.destination)));
+  using there = openIfAny(tree, destination);
+  if (there !== undefined && statusOf(there.fd).type !== S_IFDIR) {
+    throw new TareError(
+      'InvalidArgument',
+      `cannot copy ${count} files to ${action.destination}: it is there, and no folder; name a folder, or copy one alone`,
+    );
+  }
+  const parents = new Parents(tree, action, 0o755);
+  parents.ensure(destination)[Symbol.dispose]();
+  parents.finish();
+}
+
+/** As they are written, with patterns replaced by what they take. @throws {TareError} NotFound: nothing, unless that is allowed */
+function sourcesOf({
+  tree,
+  source,
+  allowsWildcard,
+  allowsNothing = false,
+}: Pick<CopyAction, 'tree' | 'source' | 'allowsWildcard'> & { allowsNothing?: boolean }): ByteString[] {
+  const written = fromRoot(toByteString(source));
+  const found = allowsWildcard ? wildcardPaths(tree, written) : [written];
+  if (found.length === 0 && !allowsNothing) throw new TareError('NotFound', `${source} not found`);
+  return found;
+}
+
 /** Paths that a pattern takes, sorted; links on the way to it lead where they lead inside the root. */
-function wildcardPaths(tree: number, pattern: ByteString, followsLinks: boolean): ByteString[] {
-  if (!hasWildcard(fromByteString(pattern))) return [followsLinks ? resolved(tree, pattern) : pattern];
+function wildcardPaths(tree: number, pattern: ByteString): ByteString[] {
+  if (!hasWildcard(fromByteString(pattern))) return [pattern];
   const parts = pattern.split('/');
   const start = parts.findIndex((part) => hasWildcard(fromByteString(part)));
   const base = parts.slice(0, start).join('/');
@@ -329,7 +366,7 @@ function wildcardPaths(tree: number, pattern: ByteString, followsLinks: boolean)
     }
     folders = next.sort();
   }
-  return followsLinks ? folders.map((path) => resolved(tree, path)) : folders;
+  return folders;
 }
 
 function namesIn(fd: number): ByteString[] {

@@ -138,7 +138,7 @@ export const copyCases: readonly Case[] = [
   {
     name: 'COPY keeps links as links, and follows the one that is named',
     files: tree,
-    dockerfile: 'FROM busybox:test\nCOPY src/link /one\nCOPY src /two\n',
+    dockerfile: 'FROM busybox:test\nCOPY src/link /one\nCOPY src /two\nCOPY src/link /three/\nCOPY src/li* /four/\n',
   },
   {
     name: 'COPY of hard links',
