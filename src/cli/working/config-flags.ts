@@ -15,8 +15,12 @@ export const configFlags = {
   comment: { type: 'string', help: 'Comment of the image' },
   'created-by': { type: 'string', help: 'What the history says made the image' },
   entrypoint: { type: 'string', help: 'Entry point: a JSON list, or text for a shell' },
-  env: { type: 'list', short: 'e', help: 'Environment variable (NAME=VALUE; NAME- takes one away, - all)' },
-  healthcheck: { type: 'string', help: 'Health check: CMD and words, CMD-SHELL and text, or NONE' },
+  env: {
+    type: 'list',
+    short: 'e',
+    help: 'Environment variable (NAME=VALUE, where $OTHER is what another has; NAME- takes one away, - all)',
+  },
+  healthcheck: { type: 'string', help: 'Health check: CMD and words, CMD-SHELL and text, a JSON list, or NONE' },
   'healthcheck-interval': { type: 'string', value: 'duration', help: 'Time between health checks' },
   'healthcheck-retries': { type: 'int', help: 'Failures in a row that make it unhealthy' },
   'healthcheck-start-period': {
@@ -31,12 +35,12 @@ export const configFlags = {
   os: { type: 'string', help: 'Operating system of the image' },
   'os-feature': { type: 'list', help: 'Feature of the operating system that the image needs (- takes all away)' },
   'os-version': { type: 'string', help: 'Version of the operating system that the image needs' },
-  port: { type: 'list', short: 'p', help: 'Port that is exposed (PORT[/PROTOCOL]; PORT- takes one away, - all)' },
+  port: { type: 'list', short: 'p', help: 'Ports that are exposed (PORT[/PROTOCOL],...; PORT- takes one away, - all)' },
   shell: { type: 'string', help: 'Shell of the image, as words or as a JSON list' },
   'stop-signal': { type: 'string', help: 'Signal that ends a container' },
   user: { type: 'string', short: 'u', help: 'User that commands run as' },
   variant: { type: 'string', help: 'Variant of the architecture of the image' },
-  volume: { type: 'list', short: 'v', help: 'Path of a volume (PATH- takes one away, - all)' },
+  volume: { type: 'list', short: 'v', help: 'Paths of volumes (PATH,...; PATH- takes one away, - all)' },
   workingdir: { type: 'string', help: 'Folder that commands run in' },
 } as const satisfies Options;
 
@@ -46,35 +50,31 @@ type Flags = Values<typeof configFlags>;
 class Draft {
   readonly cleared: ClearedList[] = [];
 
-  /** `KEY=VALUE`, `KEY-`, `-`. @param bare what a key alone means; undefined: it is left out */
-  map(
-    list: ClearedList,
-    texts: readonly string[],
-    bare: (key: string) => string | undefined,
-  ): Record<string, string | null> | undefined {
-    const entries = this.#entries(list, texts, (text): [string, string | null][] => {
-      const [key, value = bare(key)] = splitPair(text);
-      return value === undefined ? [] : [[key, value]];
+  /** `KEY=VALUE`, `KEY`, `KEY-`, `-`. */
+  map(list: ClearedList, texts: readonly string[]): Record<string, string | null> | undefined {
+    const entries = this.#entries(list, texts, (text): [string, string] => {
+      const [key, value = ''] = splitPair(text);
+      return [key, value];
     });
     return entries && Object.fromEntries(entries);
   }
 
   /** `WORD`, `WORD-`, `-`. */
   set(list: ClearedList, texts: readonly string[]): Record<string, true | null> | undefined {
-    const entries = this.#entries(list, texts, (text): [string, true | null][] => [[text, true]]);
+    const entries = this.#entries(list, texts, (text) => [text, true] as [string, true]);
     return entries && Object.fromEntries(entries);
   }
 
   /** `WORD`, `-`. */
   words(list: ClearedList, texts: readonly string[]): string[] | undefined {
-    const entries = this.#entries(list, texts, (text) => [[text, true] as [string, true | null]]);
+    const entries = this.#entries(list, texts, (text) => [text, true] as [string, true]);
     return entries?.map(([word]) => word);
   }
 
   #entries<T>(
     list: ClearedList,
     texts: readonly string[],
-    added: (text: string) => [string, T | null][],
+    added: (text: string) => [string, T],
   ): [string, T | null][] | undefined {
     if (texts.length === 0) return undefined;
     let entries: [string, T | null][] = [];
@@ -84,7 +84,7 @@ class Draft {
         entries = [];
       } else if (list !== 'onBuild' && text.endsWith('-') && !text.includes('='))
         entries.push([text.slice(0, -1), null]);
-      else entries.push(...added(text));
+      else entries.push(added(text));
     }
     return entries;
   }
@@ -98,11 +98,11 @@ export function readConfigFlags(
 ): ConfigChanges {
   const draft = new Draft();
   const changes = {
-    annotations: draft.map('annotations', flags.annotation, () => ''),
-    env: draft.map('env', flags.env, (name) => env[name]),
-    labels: draft.map('labels', flags.label, () => ''),
-    ports: draft.set('ports', flags.port),
-    volumes: draft.set('volumes', flags.volume),
+    annotations: draft.map('annotations', flags.annotation),
+    env: draft.map('env', assignments(flags.env, current, env)),
+    labels: draft.map('labels', flags.label),
+    ports: draft.set('ports', separated(flags.port)),
+    volumes: draft.set('volumes', separated(flags.volume)),
     onBuild: draft.words('onBuild', flags.onbuild),
     cmd: flags.cmd === undefined ? undefined : wordsOf(flags.cmd),
     entrypoint: flags.entrypoint === undefined ? undefined : entrypointOf(flags.entrypoint),
@@ -123,6 +123,46 @@ export function readConfigFlags(
   } satisfies { [K in keyof ConfigChanges]: ConfigChanges[K] | undefined };
   const said = Object.entries(changes).filter(([, value]) => value !== undefined);
   return { ...Object.fromEntries(said), clear: draft.cleared, addsHistory: flags['add-history'] };
+}
+
+/** Several may be in one word. */
+const separated = (texts: readonly string[]): string[] => texts.flatMap((text) => text.split(','));
+
+/**
+ * Environment variables with their values: `$NAME` and `${NAME}` are what the image has by then, `$$` is the character, and a name alone has
+ * the value that it has here.
+ */
+function assignments(
+  texts: readonly string[],
+  { config }: Pick<WorkingContainerView, 'config'>,
+  env: NodeJS.ProcessEnv,
+): string[] {
+  const known = new Map((config.Env ?? []).map(splitPair));
+  return texts.map((text) => {
+    const [name, value] = splitPair(text);
+    if (value === undefined && name.endsWith('-')) {
+      if (name === '-') known.clear();
+      else known.delete(name.slice(0, -1));
+      return text;
+    }
+    const assigned = value === undefined ? ownValue(name, env) : expand(value, name, known);
+    known.set(name, assigned);
+    return `${name}=${assigned}`;
+  });
+}
+
+function ownValue(name: string, env: NodeJS.ProcessEnv): string {
+  const value = env[name];
+  if (value !== undefined) return value;
+  throw new UsageError(`no value for --env ${name}: it is not in this environment; want NAME=VALUE`);
+}
+
+function expand(text: string, target: string, known: ReadonlyMap<string, string | undefined>): string {
+  return text.replace(/\$(?:(\$)|(\w+)|\{([^}]*)\})/g, (whole, sign?: string, plain?: string, braced?: string) => {
+    const value = sign ?? known.get(plain ?? braced ?? '');
+    if (value !== undefined) return value;
+    throw new UsageError(`${whole} in --env ${target}=${text}: the image has no such variable; $$ is the character $`);
+  });
 }
 
 /** Nothing takes a value away. */
@@ -162,5 +202,7 @@ function testOf(text: string): string[] {
   const [, word = '', rest = ''] = /^\s*(\S+)\s*(.*)$/s.exec(text) ?? [];
   if (word.toUpperCase() === 'NONE' && rest === '') return ['NONE'];
   if (word === 'CMD') return ['CMD', ...(jsonWords(rest) ?? splitWords(rest))];
+  const list = jsonWords(text);
+  if (list !== undefined) return ['NONE', 'CMD', 'CMD-SHELL'].includes(list[0] ?? '') ? list : ['CMD', ...list];
   return ['CMD-SHELL', word === 'CMD-SHELL' ? rest : text.trim()];
 }
