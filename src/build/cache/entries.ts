@@ -188,9 +188,10 @@ export async function removeEntry(parts: EntryParts, id: string): Promise<boolea
   using lock = tryLockEntry(parts, id, 'exclusive');
   if (lock === undefined) return false;
   const row = parts.db.get<{ folder: string | null }>('SELECT folder FROM build_records WHERE id = ?', id);
-  if (row === undefined) return true;
-  await forgetEntry(parts, id);
-  if (row.folder !== null) await removeFolder(parts, row.folder);
+  if (row !== undefined) {
+    await forgetEntry(parts, id);
+    if (row.folder !== null) await removeFolder(parts, row.folder);
+  }
   lock.remove();
   return true;
 }

@@ -157,6 +157,28 @@ test('a folder is measured when it is listed, and stays while somebody uses it',
   expect(await bench.left()).toEqual([]);
 });
 
+test('a result whose record was rolled back is found by the next one', async () => {
+  const { db, nowMs } = bench;
+  let isFull = true;
+  const write: Database['write'] = (body) =>
+    db.write((tx) => {
+      const result = body(tx);
+      if (isFull) throw new Error('the disk is full');
+      return result;
+    });
+  const parts = { all: db.all.bind(db), get: db.get.bind(db), write } as Database;
+  const layers = { missing: () => [], sizeOf: async () => 1000 };
+  const store = new CacheStore({ db: parts, layers, now: () => nowMs });
+  const keyOf = () => new CacheKey('step', [[{ selector: '', key: new CacheKey('source', []) }]]);
+  const made = { type: 'regular', description: 'a step', inherited: new Set<LayerName>() };
+  const key = keyOf();
+  await expect(store.save(key, { layers: [layer('a')] }, made)).rejects.toThrow('the disk is full');
+  isFull = false;
+  await store.save(key, { layers: [layer('a')] }, made);
+  const found = bench.store.result(bench.store.find(keyOf()));
+  expect(found?.tree).toEqual({ layers: [layer('a')] });
+});
+
 test('what could not be freed is asked for again', async () => {
   await bench.made('base');
   bench.isHeld = true;

@@ -65,7 +65,7 @@ export class CacheStore implements KeySource {
   /** Makes a key known by other inputs too: a content was found that another key leads to as well. */
   async link(key: CacheKey): Promise<void> {
     if (this.#linked.has(key)) return;
-    await this.#db.write((tx) => this.#writeKey(tx, key));
+    await this.#write((tx, linked) => void this.#writeKey(tx, key, linked));
   }
 
   /** Records a result under a key, with what its layers are, in one transaction. */
@@ -73,10 +73,10 @@ export class CacheStore implements KeySource {
     const sizes = new Map(
       await Promise.all(tree.layers.map(async (layer) => [layer, await this.#layers.sizeOf(layer)] as const)),
     );
-    await this.#db.write((tx) => {
+    await this.#write((tx, linked) => {
       const now = this.#now();
       const text = JSON.stringify(tree.layers);
-      for (const id of this.#writeKey(tx, key)) {
+      for (const id of this.#writeKey(tx, key, linked)) {
         const columns = '(key_id, layers, created_ms) VALUES (?, ?, ?)';
         tx.run(`INSERT OR REPLACE INTO build_results ${columns}`, id, text, made.createdMs ?? now);
         const row = tx.get<{ id: number }>(
@@ -127,19 +127,33 @@ export class CacheStore implements KeySource {
     return this.#db.all<{ input: number; selector: string; digest: string }>(sql, id);
   }
 
+  /** @param body tells of the keys whose links it writes */
+  async #write(body: (tx: Transaction, linked: Set<CacheKey>) => void): Promise<void> {
+    const linked = await this.#db.write((tx) => {
+      const written = new Set<CacheKey>();
+      body(tx, written);
+      return written;
+    });
+    // Only now: what is rolled back is to be written by the next one.
+    for (const key of linked) this.#linked.add(key);
+  }
+
   /** @returns the key's ids: those that its inputs lead to already, or a new one */
-  #writeKey(tx: Transaction, key: CacheKey): readonly string[] {
+  #writeKey(tx: Transaction, key: CacheKey, linked: Set<CacheKey>): readonly string[] {
+    const isLinked = (one: CacheKey) => this.#linked.has(one) || linked.has(one);
     const waiting = [key];
     for (;;) {
       const current = waiting.at(-1);
       if (current === undefined) return key.ids.get(this)!;
-      const unlinked = current.inputs.flat().filter((link) => !this.#linked.has(link.key));
+      const unlinked = current.inputs.flat().filter((link) => !isLinked(link.key));
       if (unlinked.length > 0) {
         waiting.push(...unlinked.map((link) => link.key));
         continue;
       }
       waiting.pop();
-      if (!this.#linked.has(current)) current.ids.set(this, this.#writeLinks(tx, current));
+      if (isLinked(current)) continue;
+      current.ids.set(this, this.#writeLinks(tx, current));
+      linked.add(current);
     }
   }
 
@@ -162,7 +176,6 @@ export class CacheStore implements KeySource {
         }
       }
     });
-    this.#linked.add(key);
     return ids;
   }
 }
