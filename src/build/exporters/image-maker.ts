@@ -1,6 +1,7 @@
 import { TareError } from '../../errors/index.ts';
 import { MAX_LAYERS, mediaTypes } from '../../image/index.ts';
 import type { Descriptor, DiffID, Platform } from '../../storage/index.ts';
+import { allEnded } from '../all-ended.ts';
 import { imageSubjects, statementOf } from '../attestations/statement.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import type { ExportContext, ExportedPart, ExportSource, PartAttestation } from '../exporter.ts';
@@ -94,7 +95,7 @@ export async function makeImage(
 ): Promise<MadeImage> {
   options.annotations.requirePlatforms(source.parts.map(platformOf));
   const layers = await shown(progress, 'exporting layers', () =>
-    Promise.all(source.parts.map((part) => sealed(parts, source, part, options, signal))),
+    allEnded(source.parts.map((part) => sealed(parts, source, part, options, signal))),
   );
   const isIndexed =
     source.isMultiPlatform ||

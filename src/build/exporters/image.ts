@@ -1,6 +1,7 @@
 import { TareError } from '../../errors/index.ts';
 import { bestPlatform, canonical, hostPlatform } from '../../image/index.ts';
 import type { Descriptor } from '../../storage/index.ts';
+import { allEnded } from '../all-ended.ts';
 import type { BuilderParts, BuiltImage } from '../builder-parts.ts';
 import type { ExportContext, Exporter } from '../exporter.ts';
 import { Attributes } from './attributes.ts';
@@ -84,7 +85,7 @@ async function ensureUnpacked(
   wanted: PlatformImage['layers'],
   signal: AbortSignal,
 ): Promise<void> {
-  await Promise.all(
+  await allEnded(
     wanted.map(async ({ diffID, descriptor }) => {
       if (await layers.has(diffID)) return;
       await layers.apply({ path: await content.path(descriptor.digest) }, diffID, signal);

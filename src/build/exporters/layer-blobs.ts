@@ -13,6 +13,7 @@ import {
   type LayerName,
   type LocalLayer,
 } from '../../storage/index.ts';
+import { allEnded } from '../all-ended.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import { FOREIGN_FORM, findBlob, recordBlob } from '../cache/blob-records.ts';
 import type { CompressionChoice } from './compression-choice.ts';
@@ -62,8 +63,7 @@ export async function layerBlobs(
       }
     }),
   );
-  await Promise.allSettled(works);
-  return await Promise.all(works);
+  return await allEnded(works);
 }
 
 async function layerBlob(

@@ -11,6 +11,7 @@ import {
   Slots,
 } from '../../../image/index.ts';
 import type { Descriptor } from '../../../storage/index.ts';
+import { allEnded } from '../../all-ended.ts';
 import type { TypedOptions } from '../../build-types.ts';
 import type { BuilderParts } from '../../builder-parts.ts';
 import { Attributes } from '../../exporters/attributes.ts';
@@ -72,9 +73,7 @@ export async function importCache(
     blob: (descriptor, offset, stop) => place.blob(descriptor, offset, stop),
     load: async ({ layers }, context) => {
       const slots = new Slots(CONCURRENCY);
-      const works = layers.map((layer) => slots.run(() => bring(parts, place, layer, context)));
-      await Promise.allSettled(works);
-      await Promise.all(works);
+      await allEnded(layers.map((layer) => slots.run(() => bring(parts, place, layer, context))));
       return { layers: layers.map(({ diffID }) => diffID) };
     },
   };
