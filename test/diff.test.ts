@@ -53,6 +53,16 @@ throughEveryFace('diff', (engine) => {
     await cli('rm', 'one');
   });
 
+  test('the place of an init is made when a container that has one starts', async () => {
+    await cli('create', '--init', '--name', 'one', busybox, 'true');
+    expect((await cli('diff', 'one')).stdout).toBe('');
+    const { stderr } = await engine().cli(['cp', 'one:/sbin', '-'], { expect: 1 });
+    expect(stderr).toContain('Could not find the file /sbin');
+    await cli('start', '--attach', 'one');
+    expect((await cli('diff', 'one')).stdout).toBe('A /sbin\nA /sbin/docker-init\n');
+    await cli('rm', 'one');
+  });
+
   test('an image and an image', async () => {
     expect(await compared('base:1', 'top:1')).toEqual([
       ...['D /gone', 'C /replaced', 'A /replaced/by', 'C /swept', 'A /swept/new', 'D /swept/old', 'C /www'],

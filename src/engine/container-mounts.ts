@@ -12,8 +12,8 @@ const invalid = (why: string) => new TareError('InvalidArgument', why);
 
 /** Where every container has something mounted, and the file by which programs tell that they run in one. */
 export const containerSkeleton = {
-  folders: ['dev', 'etc', 'proc', 'sbin', 'sys'],
-  files: ['.dockerenv', 'etc/hostname', 'etc/hosts', 'etc/resolv.conf', 'sbin/docker-init'],
+  folders: ['dev', 'etc', 'proc', 'sys'],
+  files: ['.dockerenv', 'etc/hostname', 'etc/hosts', 'etc/resolv.conf'],
 };
 
 /** What a new container mounts, and what that needs to be made. */
