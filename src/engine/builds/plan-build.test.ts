@@ -19,6 +19,29 @@ test('contexts that are called as the build’s own folders take no place of the
   });
 });
 
+test('who gives up a build waits for nobody who writes its context', async () => {
+  const giveUp = new AbortController();
+  const first = Promise.withResolvers<void>();
+  async function* stalled(...chunks: Uint8Array[]) {
+    yield* chunks;
+    first.resolve();
+    await new Promise(() => {});
+  }
+  const planned = planBuild(undefined, { context: { stream: stalled() } }, giveUp.signal);
+  const packed = Buffer.alloc(600);
+  packed.set([0x1f, 0x8b]);
+  await using plan = await planBuild(undefined, { context: { stream: stalled(packed) } }, giveUp.signal);
+  const [upload] = Object.values(plan.session.uploads!);
+  const read = async () => {
+    for await (const chunk of upload!) expect(chunk).toEqual(packed);
+  };
+  const reading = read();
+  await first.promise;
+  giveUp.abort(new Error('interrupted'));
+  await expect(planned).rejects.toThrow('interrupted');
+  await expect(reading).rejects.toThrow('interrupted');
+});
+
 test('a session with uploads is the client’s in all else', async () => {
   const other = {} as BuildSession;
   const client = { id: 'a', isOneTime: true, sibling: async () => other } as Partial<BuildSession> as BuildSession;

@@ -11,6 +11,7 @@ import { makeBuilderFolders } from './build-cache.ts';
 import type { BuildOptions, BuildOutput, PlannedBuild } from './build-options.ts';
 import type { SessionOptions } from './session-options.ts';
 import { type ContextParts, unpackContext } from './unpack-context.ts';
+import { untilAborted } from './until-aborted.ts';
 
 /** Enough of a stream to tell an archive from a text: a tar's magic is at 257. */
 const PEEKED_BYTES = 512;
@@ -67,7 +68,7 @@ export async function planBuild(
     attributes['context'] = context.url;
     if (dockerfile !== undefined && 'path' in dockerfile) attributes['filename'] = dockerfile.path;
   } else {
-    const { head, rest } = await peek(context.stream);
+    const { head, rest } = await peek(untilAborted(context.stream, signal));
     if (isArchive(head)) {
       const id = randomUUID();
       uploads[id] = rest;

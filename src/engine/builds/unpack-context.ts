@@ -20,6 +20,7 @@ import {
 import { extractInto, PatternMatcher, removeTree } from '../../storage/index.ts';
 import type { EngineParts } from '../parts.ts';
 import { builderFolders } from './build-cache.ts';
+import { untilAborted } from './until-aborted.ts';
 
 const IGNORE_FILE = '.dockerignore';
 /** Of a Dockerfile, or an ignore file. */
@@ -89,14 +90,6 @@ async function removeContext(parts: ContextParts, id: string): Promise<void> {
 
 const contextsOf = ({ config }: ContextParts): string => join(builderFolders(config).directory, 'contexts');
 const lockOf = (id: string): string => `build-context:${id}`;
-
-async function* untilAborted(source: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  for await (const chunk of source) {
-    signal.throwIfAborted();
-    yield chunk;
-  }
-  signal.throwIfAborted();
-}
 
 /** In docker's words, which clients know. */
 async function readDockerfile(rootFd: number, path: string): Promise<{ name: string; bytes: Uint8Array }> {
