@@ -1,8 +1,8 @@
 import { messageOf, TareError } from '../../errors/index.ts';
 import { FileRequests } from '../../image/index.ts';
 
-/** What a server sent: its file, once. */
-export interface HttpAnswer {
+/** What a server sent: its file, once. Disposing gives up what was not read of it. */
+export interface HttpAnswer extends Disposable {
   body: AsyncIterable<Uint8Array>;
   sizeBytes?: number;
   etag?: string;
@@ -99,5 +99,6 @@ function answerOf(url: URL, response: Response): HttpAnswer | 'unchanged' {
     ...(etag === undefined ? {} : { etag }),
     ...(lastModified === undefined ? {} : { lastModified }),
     ...(disposition === undefined ? {} : { disposition }),
+    [Symbol.dispose]: () => response[Symbol.dispose](),
   };
 }

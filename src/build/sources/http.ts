@@ -145,6 +145,7 @@ async function fetchFile(
       `failed to GET ${withoutPassword(url)}: it is said to be unchanged, but never came`,
     );
   }
+  using _answer = answer;
   const key = `build-${id}`;
   await parts.layers.remove(key);
   await parts.layers.prepare(key, [], { isTransient: true, isBare: true });
@@ -203,7 +204,7 @@ async function authorizationFor(
 function uploaded(context: OperationContext, id: string): HttpAnswer {
   const session = context.sessions()[0];
   if (session === undefined) throw new TareError('Unavailable', `no active session for upload ${id}`);
-  return { body: session.upload(id) };
+  return { body: session.upload(id), [Symbol.dispose]: () => {} };
 }
 
 async function download(

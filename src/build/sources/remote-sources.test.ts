@@ -42,6 +42,18 @@ test('an address that is none is named, without its password', () => {
   );
 });
 
+test('a connection whose file has no place is not kept', async () => {
+  const closed = Promise.withResolvers<void>();
+  const url = await serve((_request, response) => {
+    response.once('close', closed.resolve);
+    response.write('the beginning');
+  });
+  const layers = { remove: async () => {}, prepare: () => Promise.reject(new Error('no space left')) };
+  const operation = httpSource({ ...parts, layers } as unknown as SourceParts, `${url}/f`, {});
+  await expect(operation.cacheMap(contextOf([]))).rejects.toThrow('no space left');
+  await closed.promise;
+});
+
 test('a percent sign in a password is one', async () => {
   const seen: (string | undefined)[] = [];
   const url = await serve((request, response) => {
