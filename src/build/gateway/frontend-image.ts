@@ -88,9 +88,9 @@ function parseConfig(bytes: Uint8Array | undefined, name: string): NonNullable<C
   if (bytes === undefined) return {};
   try {
     const { config } = JSON.parse(Buffer.from(bytes).toString('utf8')) as Config;
-    const isList = (value: unknown) =>
-      value === undefined || value === null || (Array.isArray(value) && value.every((one) => typeof one === 'string'));
-    if (isList(config?.Entrypoint) && isList(config?.Env)) return config ?? {};
+    const { Entrypoint = [], Env = [], WorkingDir = '', Labels = {} } = config ?? {};
+    const texts = [...(Entrypoint ?? []), ...(Env ?? []), WorkingDir, ...Object.values(Labels ?? {})];
+    if (texts.every((one) => typeof one === 'string')) return config ?? {};
   } catch {
     // told below
   }

@@ -6,8 +6,8 @@ import type { BuildProgress } from '../progress.ts';
 import { statusMessage } from './status-message.ts';
 
 export const LOG_TYPE = 'application/vnd.buildkit.status.v0';
-/** Of output that is kept of one build; what comes later is left out. */
-const MAX_OUTPUT_BYTES = 64 << 20;
+/** Of what is kept of one build; output that comes later is left out. */
+const MAX_LOG_BYTES = 64 << 20;
 const MAX_MESSAGE_BYTES = 64 << 20;
 const PREFIX_BYTES = 4;
 
@@ -16,7 +16,7 @@ export class StatusLog implements AsyncDisposable {
   readonly steps = { cached: 0, completed: 0, total: 0, warnings: 0 };
   readonly #writer: BlobWriter;
   readonly #vertices = new Map<string, { isCached: boolean; isCompleted: boolean }>();
-  #outputBytes = 0;
+  #sizeBytes = 0;
 
   private constructor(writer: BlobWriter) {
     this.#writer = writer;
@@ -27,11 +27,12 @@ export class StatusLog implements AsyncDisposable {
   }
 
   async add(progress: Required<BuildProgress>): Promise<void> {
-    const kept = { ...progress, logs: this.#within(progress.logs) };
+    const kept = { ...progress, logs: this.#sizeBytes > MAX_LOG_BYTES ? [] : progress.logs };
     this.#count(kept);
     const message = toBinary(control.StatusResponseSchema, statusMessage(kept));
     const prefix = Buffer.alloc(PREFIX_BYTES);
     prefix.writeUInt32LE(message.length);
+    this.#sizeBytes += PREFIX_BYTES + message.length;
     await this.#writer.write(Buffer.concat([prefix, message]));
   }
 
@@ -42,12 +43,6 @@ export class StatusLog implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#writer[Symbol.asyncDispose]();
-  }
-
-  #within(logs: Required<BuildProgress>['logs']): Required<BuildProgress>['logs'] {
-    if (this.#outputBytes > MAX_OUTPUT_BYTES) return [];
-    for (const { bytes } of logs) this.#outputBytes += bytes.length;
-    return logs;
   }
 
   #count({ vertices, warnings }: Required<BuildProgress>): void {
