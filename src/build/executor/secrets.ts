@@ -1,29 +1,15 @@
 import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { kindOf, TareError } from '../../errors/index.ts';
+import { TareError } from '../../errors/index.ts';
 import type { SecretEnv } from '../../protocol/index.ts';
+import { firstSession } from '../first-session.ts';
 import type { BuildSession } from '../session.ts';
 
 type Sessions = () => readonly BuildSession[];
 
-/**
- * What a client says of a secret; the first that has it is believed.
- * @returns undefined: none has it
- */
-async function findSecret(sessions: Sessions, id: string): Promise<Uint8Array | undefined> {
-  for (const session of sessions()) {
-    try {
-      return await session.secret(id);
-    } catch (error) {
-      if (!['NotFound', 'Unsupported'].includes(kindOf(error))) throw error;
-    }
-  }
-  return undefined;
-}
-
 /** @throws {TareError} NotFound, in BuildKit's words, unless it is optional */
 async function secretOf(sessions: Sessions, id: string, isOptional: boolean): Promise<Uint8Array | undefined> {
-  const bytes = await findSecret(sessions, id);
+  const bytes = await firstSession(sessions(), (session) => session.secret(id));
   if (bytes === undefined && !isOptional) {
     throw new TareError('NotFound', `secret ${id}: not found: give it to the build with --secret id=${id},src=FILE`);
   }

@@ -2,7 +2,8 @@ import { chmodSync, chownSync, closeSync, constants, mkdirSync, openSync } from 
 import { createServer, type Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { kindOf, TareError } from '../../errors/index.ts';
+import { TareError } from '../../errors/index.ts';
+import { firstSession } from '../first-session.ts';
 import type { BuildSession } from '../session.ts';
 
 /** More than any tool opens to its agent. */
@@ -64,17 +65,11 @@ export async function serveAgent(
   return undo.move();
 }
 
-async function findAgent(sessions: Sessions, id: string): Promise<BuildSession | undefined> {
-  for (const session of sessions()) {
-    try {
-      await session.requireSshAgent(id);
-      return session;
-    } catch (error) {
-      if (!['NotFound', 'Unsupported'].includes(kindOf(error))) throw error;
-    }
-  }
-  return undefined;
-}
+const findAgent = (sessions: Sessions, id: string): Promise<BuildSession | undefined> =>
+  firstSession(sessions(), async (session) => {
+    await session.requireSshAgent(id);
+    return session;
+  });
 
 async function forward(session: BuildSession, id: string, socket: Socket): Promise<void> {
   const agent = await session.sshAgent(id);

@@ -1,4 +1,5 @@
-import { kindOf, TareError } from '../../errors/index.ts';
+import { TareError } from '../../errors/index.ts';
+import { firstSession } from '../first-session.ts';
 import type { OperationContext } from '../operation.ts';
 import type { BuildSession } from '../session.ts';
 
@@ -45,12 +46,6 @@ export async function pickSession(
 
 /** Asks one session after the other. @returns undefined: none has it */
 export async function secretOf(sessions: readonly BuildSession[], id: string): Promise<string | undefined> {
-  for (const session of sessions) {
-    try {
-      return Buffer.from(await session.secret(id)).toString('utf8');
-    } catch (error) {
-      if (kindOf(error) !== 'NotFound') throw error;
-    }
-  }
-  return undefined;
+  const bytes = await firstSession(sessions, (session) => session.secret(id));
+  return bytes && Buffer.from(bytes).toString('utf8');
 }
