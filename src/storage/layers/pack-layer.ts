@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { read as readCallback, readSync, writeSync } from 'node:fs';
+import { closeSync, read as readCallback, readSync, writeSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import {
@@ -30,10 +30,12 @@ const read = promisify(readCallback);
 
 /** Bytes gathered before they are hashed and written. */
 const PIECE_BYTES = 1024 * 1024;
-/** From this size on a file's next piece is read while the one before is hashed. */
+/** From this size on a file's next pieces are read while the one before is hashed. */
 const LARGE_BYTES = 8 * 1024 * 1024;
-/** Of a large file: two of them fit into a core's own cache, where the core that hashes finds what another one read. */
-const LARGE_PIECE_BYTES = 256 * 1024;
+/** Of a large file: what is read ahead fits into a core's own cache, where the core that hashes finds what another one read. */
+const LARGE_PIECE_BYTES = 192 * 1024;
+/** One is hashed, one is read, and one waits: with two, each core would wait for the other to wake up. */
+const LARGE_PIECES = 3;
 
 export interface PackOptions {
   /** No entry's time is later, in seconds since the epoch: two builds of the same files then give one digest. */
@@ -211,9 +213,10 @@ class LayerPacker {
 
   *#content(fd: number, name: ByteString, sizeBytes: number): Generator<Promise<void> | undefined, void, void> {
     if (sizeBytes === 0) return;
-    using file = new OpenFile(openAt(fd, name, O_RDONLY | O_NOFOLLOW));
-    if (sizeBytes >= LARGE_BYTES) yield* this.#largeContent(file.fd, name, sizeBytes);
-    else {
+    if (sizeBytes >= LARGE_BYTES) {
+      yield* this.#largeContent(openAt(fd, name, O_RDONLY | O_NOFOLLOW), name, sizeBytes);
+    } else {
+      using file = new OpenFile(openAt(fd, name, O_RDONLY | O_NOFOLLOW));
       for (let position = 0; position < sizeBytes; ) {
         const size = this.#out.read(file.fd, sizeBytes - position, position);
         if (size === 0) throw becameShorter(name);
@@ -224,24 +227,29 @@ class LayerPacker {
     this.#out.put(padding(sizeBytes));
   }
 
+  /** @param fd becomes its own */
   *#largeContent(fd: number, name: ByteString, sizeBytes: number): Generator<Promise<void>, void, void> {
-    let [now, next] = [Buffer.allocUnsafeSlow(LARGE_PIECE_BYTES), Buffer.allocUnsafeSlow(LARGE_PIECE_BYTES)];
-    let size = 0;
-    const fill = async (buffer: Buffer, position: number): Promise<void> => {
-      const length = Math.min(buffer.length, sizeBytes - position);
-      size = length === 0 ? 0 : (await read(fd, buffer, 0, length, position)).bytesRead;
+    const reads: { piece: Buffer; done: Promise<void> }[] = [];
+    let asked = 0;
+    const ask = (buffer: Buffer): void => {
+      const piece = buffer.subarray(0, sizeBytes - asked);
+      if (piece.length === 0) return;
+      const done = readWhole(fd, piece, asked, name);
+      done.catch(() => {}); // should an earlier piece not find its place, that is what went wrong
+      reads.push({ piece, done });
+      asked += piece.length;
     };
-    // Nobody closes the file while it is read: whoever gives up waits for this step first.
-    yield fill(now, 0);
-    for (let position = 0; position < sizeBytes; ) {
-      if (size === 0) throw becameShorter(name);
-      const piece = now.subarray(0, size);
-      position += size;
-      const filled = fill(next, position);
-      filled.catch(() => {}); // should the piece not find its place, that is what went wrong
-      this.#out.pass(piece);
-      yield filled;
-      [now, next] = [next, now];
+    try {
+      for (let count = 0; count < LARGE_PIECES; count++) ask(Buffer.allocUnsafeSlow(LARGE_PIECE_BYTES));
+      for (let next = reads[0]; next !== undefined; next = reads[0]) {
+        yield next.done;
+        this.#out.pass(next.piece);
+        reads.shift();
+        ask(next.piece);
+      }
+    } finally {
+      // Nobody closes the file while it is read.
+      void Promise.allSettled(reads.map(({ done }) => done)).then(() => closeSync(fd));
     }
   }
 
@@ -250,6 +258,15 @@ class LayerPacker {
     if (clampToSeconds === undefined) return modifyNs;
     const latest = BigInt(clampToSeconds) * 1_000_000_000n;
     return modifyNs > latest ? latest : modifyNs;
+  }
+}
+
+/** Fills the buffer with the file's bytes from a position on. @throws it is shorter than it was said to be */
+async function readWhole(fd: number, buffer: Buffer, position: number, name: ByteString): Promise<void> {
+  for (let filled = 0; filled < buffer.length; ) {
+    const { bytesRead } = await read(fd, buffer, filled, buffer.length - filled, position + filled);
+    if (bytesRead === 0) throw becameShorter(name);
+    filled += bytesRead;
   }
 }
 
