@@ -77,6 +77,9 @@ describe('tare build at a daemon', () => {
     expect(stderr).toMatch(/^#\d+ \[made 2\/3\] RUN --network=none echo/m);
     const { stdout } = await engine().run(['sh', '-c', `cd ${dest} && find . -type f | sort && cat out/made`]);
     expect(stdout).toBe('./out/a, b.txt\n./out/made\n./out/ö\nx\n');
+    const layout = join(engine().root, 'layout');
+    await remote(['build', '--output', `type=oci,tar=false,dest=${layout}`, '--build-arg', 'WORD=x', folder]);
+    expect(JSON.parse(readFileSync(join(layout, 'index.json'), 'utf8')).manifests).toHaveLength(1);
     const said = ['--build-arg', 'WORD=hush'];
     const told = ['--iidfile', iid, '--metadata-file', metadata];
     const quiet = ['build', '--quiet', '--tag', 'at:daemon', ...said, ...told, folder];

@@ -78,11 +78,13 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
   const build: BuildService['build'] = async (options, watch = {}) => {
     const { progress = () => {}, signal = new AbortController().signal, onFailure } = watch;
     mark();
-    const [{ nameLocalCaches, planBuild }, { openLocalSession }, { sessionWithUploads }] = await Promise.all([
-      import('./plan-build.ts'),
-      import('./local-session.ts'),
-      import('./session-with-uploads.ts'),
-    ]);
+    const [{ nameLocalCaches, planBuild }, { nameInOwnLayout }, { openLocalSession }, { sessionWithUploads }] =
+      await Promise.all([
+        import('./plan-build.ts'),
+        import('./layout-outputs.ts'),
+        import('./local-session.ts'),
+        import('./session-with-uploads.ts'),
+      ]);
     await using plan = await planBuild(deps.parts, options, signal);
     await using own = openLocalSession({ ...plan.session, asUser: deps.asUser });
     const session = watch.session === undefined ? own : sessionWithUploads(watch.session, plan.session.uploads ?? {});
@@ -90,6 +92,7 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     const request = { ...plan.request, ref, session, ...(onFailure && { onFailure }) };
     const result = await solve(request, progress, signal);
     await nameLocalCaches(plan.request.cacheExports, result.exporterResponse);
+    await nameInOwnLayout(options.outputs ?? [], result.exporterResponse);
     return outcomeOf(result);
   };
   const { content, asUser } = deps;

@@ -25,8 +25,9 @@ export async function openClientSide(
   signal: AbortSignal,
 ): Promise<ClientSide> {
   // They bring the builder, which few who open an engine need.
-  const [{ openLocalSession }, { nameLocalCaches, planBuild }] = await Promise.all([
+  const [{ openLocalSession }, { nameInOwnLayout }, { nameLocalCaches, planBuild }] = await Promise.all([
     import('./local-session.ts'),
+    import('./layout-outputs.ts'),
     import('./plan-build.ts'),
   ]);
   await using opening = new AsyncDisposableStack();
@@ -40,6 +41,7 @@ export async function openClientSide(
     isFolder: (id) => Object.hasOwn(outputs, id) && 'folder' in outputs[id]!,
     finish: async (result) => {
       await nameLocalCaches(plan.request.cacheExports, result.exporterResponse);
+      await nameInOwnLayout(options.outputs ?? [], result.exporterResponse);
       // What it was made of, the daemon’s record of the build tells those who ask.
       return outcomeOf({ ...result, provenance: new Map(), isMultiPlatform: false });
     },

@@ -9,6 +9,7 @@ import type { Descriptor } from '../../storage/index.ts';
 import { commitName } from '../image-commit.ts';
 import { makeBuilderFolders } from './build-cache.ts';
 import type { BuildOptions, BuildOutput, PlannedBuild } from './build-options.ts';
+import { layoutStores } from './layout-outputs.ts';
 import type { SessionOptions } from './session-options.ts';
 import { type ContextParts, unpackContext } from './unpack-context.ts';
 import { untilAborted } from './until-aborted.ts';
@@ -107,7 +108,7 @@ export async function planBuild(
       sharedKey: sharedKey ?? folders['context'] ?? attributes['context'] ?? '',
       // Archives carry any times.
       isOneTime: 'archive' in context,
-      ...{ folders, uploads, contentStores },
+      ...{ folders, uploads, contentStores: { ...contentStores, ...layoutStores(outputs) } },
       ...(options.registryAuth && { registryAuth: options.registryAuth }),
       secrets: options.secrets ?? {},
       sshAgents: options.sshAgents ?? {},

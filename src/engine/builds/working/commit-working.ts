@@ -6,6 +6,7 @@ import { SyscallError, unmount } from '../../../linux/index.ts';
 import { type LayerName, newLocalLayer } from '../../../storage/index.ts';
 import { commitName } from '../../image-commit.ts';
 import type { BuildOutcome } from '../build-service.ts';
+import { layoutStores, nameInOwnLayout } from '../layout-outputs.ts';
 import { openLocalSession } from '../local-session.ts';
 import { outcomeOf } from '../outcome.ts';
 import { destinations } from '../plan-build.ts';
@@ -46,7 +47,11 @@ export async function commitWorking(
   };
   const outputs = options.outputs ?? [{ type: 'image', attributes: {} }];
   const attributes = attributesOf(frozen, image, options);
-  await using session = openLocalSession({ outputs: destinations(outputs), asUser: deps.asUser });
+  await using session = openLocalSession({
+    outputs: destinations(outputs),
+    contentStores: layoutStores(outputs),
+    asUser: deps.asUser,
+  });
   const builder = await deps.builder();
   const result = await builder.build(
     {
@@ -58,6 +63,7 @@ export async function commitWorking(
     options.progress ?? (() => {}),
     signal,
   );
+  await nameInOwnLayout(outputs, result.exporterResponse);
   return outcomeOf(result);
 }
 
