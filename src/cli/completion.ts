@@ -8,6 +8,8 @@ export type Shell = 'bash' | 'zsh' | 'fish';
 const questions: Record<string, string> = {
   containers: "ps --all --format '{{.Names}}'",
   'running-containers': "ps --format '{{.Names}}'",
+  'working-containers': 'from --list --quiet',
+  'all-containers': "ps --all --format '{{.Names}}' 2>/dev/null; tare from --list --quiet",
   images: "images --format '{{.Repository}}:{{.Tag}}'",
   volumes: 'volume ls --quiet',
   networks: "network ls --format '{{.Name}}'",

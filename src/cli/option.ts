@@ -2,6 +2,9 @@
 export type Completes =
   | 'containers'
   | 'running-containers'
+  | 'working-containers'
+  /** Those of `containers`, and working ones. */
+  | 'all-containers'
   | 'images'
   | 'volumes'
   | 'networks'

@@ -349,6 +349,33 @@ test('the library has the same, with types', async () => {
   expect((await tare('run', '--rm', '--network', 'none', told.imageID)).stdout).toBe('1\nmounted');
 });
 
+test('an image is committed to an archive or a layout, and is not kept', async () => {
+  const c = await told('from', '--name', 'elsewhere', 'scratch');
+  await tare('copy', c, join(folderWith({ f: 'f' }), 'f'), '/f');
+  await tare('config', '--env', 'A=1', c);
+  const [layout, archive] = [join(engine().root, 'layout'), join(engine().root, 'made.tar')];
+  const before = await told('images', '--all', '--quiet');
+  const id = await told('commit', '--quiet', c, `oci:${layout}:made:here`);
+  const [named] = JSON.parse(readFileSync(join(layout, 'index.json'), 'utf8')).manifests;
+  expect(named.annotations['org.opencontainers.image.ref.name']).toBe('here');
+  expect(JSON.parse(readFileSync(join(layout, 'blobs', named.digest.replace(':', '/')), 'utf8')).config.digest).toBe(
+    id,
+  );
+  await tare('commit', c, `docker-archive:${archive}:made:there`);
+  expect(await told('images', '--all', '--quiet')).toBe(before);
+  expect(await told('inspect', '--type', 'working', '--format', '{{.name}} {{.config.Env}}', c)).toBe(
+    'elsewhere [A=1]',
+  );
+  await tare('rm', c);
+  await tare('load', '--quiet', '--input', archive);
+  expect(await told('image', 'inspect', '--format', '{{.Config.Env}}', 'made:there')).toBe('[A=1]');
+  const built = join(engine().root, 'built');
+  const context = folderWith({ Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' });
+  await tare('build', '--quiet', '--output', `type=oci,tar=false,dest=${built}`, context);
+  expect(JSON.parse(readFileSync(join(built, 'index.json'), 'utf8')).manifests).toHaveLength(1);
+  await tare('rmi', 'made:there');
+});
+
 test('lists for scripts, and refusals that name what is wrong', async () => {
   const c = await told('from', '--name', 'listed', 'scratch');
   const [view] = JSON.parse(await told('from', '--json')) as { name: string; config: object }[];
@@ -356,6 +383,8 @@ test('lists for scripts, and refusals that name what is wrong', async () => {
   expect(await told('from', '--list', '--format', '{{.Name}} {{.Image}}')).toBe('listed scratch');
   expect((await refused('from', '--name', 'listed', 'scratch')).stderr).toMatch(/listed.*another working container/);
   expect((await refused('from', '--pull', 'never', 'nothing:here')).stderr).toMatch(/No such image: nothing:here/);
+  const archived = await engine().cli(['from', 'docker-archive:x.tar'], { expect: 'any' });
+  expect(archived.stderr).toMatch(/none of this engine's images: tare image copy/);
   expect((await refused('config', '--port', 'x', c)).stderr).toMatch(/x/);
   expect((await refused('config', '--user', 'x', 'no-such')).stderr).toMatch(/no working container "no-such"/);
   expect((await refused('commit', 'no-such', 'x:y')).stderr).toMatch(/No such container: no-such/);

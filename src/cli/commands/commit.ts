@@ -2,12 +2,14 @@ import { kindOf } from '../../errors/index.ts';
 import { type Context, command } from '../command.ts';
 import { segment } from '../each.ts';
 import type { Options, Values } from '../option.ts';
+import { outputElsewhere } from '../working/commit-output.ts';
 
 const flags = {
   author: { type: 'string', short: 'a', help: 'Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")' },
   change: { type: 'list', short: 'c', help: 'Apply Dockerfile instruction to the created image' },
   format: {
     type: 'string',
+    short: 'f',
     help: "Of a working container: the image's documents (oci, docker)",
     completes: ['oci', 'docker'],
   },
@@ -15,7 +17,7 @@ const flags = {
   message: { type: 'string', short: 'm', help: 'Commit message' },
   pause: { type: 'bool', short: 'p', default: true, help: 'Pause container during commit' },
   'no-pause': { type: 'bool', help: 'Disable pausing container during commit' },
-  quiet: { type: 'bool', short: 'q', help: 'Print nothing but errors' },
+  quiet: { type: 'bool', short: 'q', help: 'Print the image ID alone, as it does anyway' },
   rm: { type: 'bool', help: 'Remove the container once its image is made' },
   squash: { type: 'bool', help: 'Of a working container: one layer of all that the image holds' },
   timestamp: {
@@ -26,14 +28,15 @@ const flags = {
 } as const satisfies Options;
 
 export default command({
-  usage: '[OPTIONS] CONTAINER [REPOSITORY[:TAG]]',
+  usage: '[OPTIONS] CONTAINER [REPOSITORY[:TAG]|DESTINATION]',
   description:
-    'A running container stands still while its changes are read. What it wrote to volumes is not among them. Of a working container (tare from) it makes the image that it was made for; it can be changed further then.',
+    'A running container stands still while its changes are read. What it wrote to volumes is not among them. Of a working container (tare from) it makes the image that it was made for; it can be changed further then. In place of a name that image can have a DESTINATION, and is not kept here: docker://NAME (a registry), oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], oci:FOLDER[:NAME] (a folder that begins with a slash or a dot).',
   options: flags,
   args: [1, 2],
-  completes: 'containers',
+  completes: 'all-containers',
   async run(context, options, [container, reference]) {
-    const isWorking = options.format !== undefined || options.squash || options.timestamp !== undefined;
+    const isElsewhere = reference !== undefined && outputElsewhere(reference) !== undefined;
+    const isWorking = isElsewhere || options.format !== undefined || options.squash || options.timestamp !== undefined;
     const id = isWorking
       ? await commitWorking(context, container!, reference, options)
       : await commitAny(context, container!, reference, options);
@@ -41,7 +44,7 @@ export default command({
       const { writeFileSync } = await import('node:fs');
       writeFileSync(options.iidfile, id);
     }
-    if (!options.quiet) context.out(`${id}\n`);
+    context.out(`${id}\n`);
     return 0;
   },
 });

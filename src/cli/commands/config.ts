@@ -7,6 +7,7 @@ export default command({
     'Changes the config of the image that a working container is to become. Of what can be said several times, NAME- takes one away and - all.',
   options: configFlags,
   args: [1, 1],
+  completes: 'working-containers',
   async run(context, flags, [name]) {
     const { withWorking } = await import('../local/working.ts');
     await withWorking(context.globals, name!, async (container) => {

@@ -43,6 +43,8 @@ export default command({
       return 0;
     }
     if (image === undefined) throw new UsageError('name an image, or scratch for none');
+    if (/^((oci|docker)-archive:|(oci|dir):[./])/.test(image))
+      throw new UsageError(`${image} is none of this engine's images: tare image copy brings it to local:NAME first`);
     const pull = pulls.find((one) => one === options.pull);
     if (pull === undefined)
       throw new UsageError(`invalid value ${JSON.stringify(options.pull)} for --pull: one of ${pulls.join(', ')}`);
@@ -50,7 +52,7 @@ export default command({
     const { PlainDisplay } = await import('../build/plain-display.ts');
     const display = new PlainDisplay(context.err);
     const name = await withBuilds(context.globals, async (builds) => {
-      const container = await builds.from(image, {
+      const container = await builds.from(image.replace(/^docker:\/\//, ''), {
         ...(options.name === undefined ? {} : { name: options.name }),
         ...(options.platform === undefined ? {} : { platform: options.platform }),
         ...(options.contextdir === undefined ? {} : { contextFolder: options.contextdir }),

@@ -7,6 +7,7 @@ export default command({
     "Shows a working container's files at the path printed, to be changed, until it is unmounted or the machine is started anew. Without a container, lists what is mounted.",
   options: { json: { type: 'bool', help: 'Print names and paths as one JSON document' } },
   args: [0, Number.POSITIVE_INFINITY],
+  completes: 'working-containers',
   async run(context, options, names) {
     const { withBuilds } = await import('../local/working.ts');
     const mounts = await withBuilds(context.globals, async (builds) => {

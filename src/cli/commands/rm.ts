@@ -12,7 +12,7 @@ export default command({
     volumes: { type: 'bool', short: 'v', help: 'Remove anonymous volumes associated with the container' },
   },
   args: [1, Number.POSITIVE_INFINITY],
-  completes: 'containers',
+  completes: 'all-containers',
   async run(context, options, names) {
     const client = await context.connect();
     return await forEach(context, names, async (name) => {

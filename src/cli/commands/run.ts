@@ -17,7 +17,12 @@ export default command({
     'add-history': { type: 'bool', help: 'With --in: add an entry to the history' },
     detach: { type: 'bool', short: 'd', help: 'Run container in background and print container ID' },
     'detach-keys': { type: 'string', help: 'Override the key sequence for detaching a container' },
-    in: { type: 'string', value: 'container', help: 'Run in a working container, not in one made of an image' },
+    in: {
+      type: 'string',
+      value: 'container',
+      help: 'Run in a working container, not in one made of an image',
+      completes: 'working-containers',
+    },
     secret: { type: 'list', help: 'With --in: secret for --mount type=secret (id=NAME[,src=FILE|,env=VARIABLE])' },
     ssh: { type: 'list', help: 'With --in: agent for --mount type=ssh (default|ID[=SOCKET])' },
     'sig-proxy': { type: 'bool', help: 'Proxy received signals to the process', default: true },

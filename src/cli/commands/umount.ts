@@ -9,6 +9,7 @@ export default command({
     all: { type: 'bool', short: 'a', help: 'Unmount all working containers, however often they were mounted' },
   },
   args: [0, Number.POSITIVE_INFINITY],
+  completes: 'working-containers',
   async run(context, { all }, names) {
     if (all === names.length > 0)
       throw new UsageError(all ? '--all takes no containers' : 'name a container, or say --all');

@@ -1,6 +1,7 @@
 import type { WorkingContainer } from '../../engine/index.ts';
 import { UsageError } from '../grammar/usage-error.ts';
 import { interruption } from '../interrupt.ts';
+import { outputElsewhere } from './commit-output.ts';
 
 const formats = ['oci', 'docker'] as const;
 
@@ -15,7 +16,7 @@ export interface CommitFlags {
   timestamp: string | undefined;
 }
 
-/** Makes an image of a working container. @returns its id @throws {UsageError} */
+/** Makes an image of a working container, here or elsewhere. @param reference a name, or as `outputElsewhere` has it @returns its id @throws {UsageError} */
 export async function commitOne(
   container: WorkingContainer,
   reference: string | undefined,
@@ -28,8 +29,10 @@ export async function commitOne(
   const timestamp = flags.timestamp ?? env['SOURCE_DATE_EPOCH'];
   if (timestamp !== undefined && !/^\d{1,12}$/.test(timestamp))
     throw new UsageError(`invalid time ${JSON.stringify(timestamp)} for --timestamp: want seconds since 1970`);
+  const output = reference === undefined ? undefined : outputElsewhere(reference);
   using interrupted = interruption();
-  const { imageID = '' } = await container.commit(reference, {
+  const { imageID = '' } = await container.commit(output === undefined ? reference : undefined, {
+    ...(output === undefined ? {} : { outputs: [output] }),
     format,
     squash: flags.squash,
     remove: flags.rm,
