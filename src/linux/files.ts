@@ -1,4 +1,5 @@
 import { close, closeSync } from 'node:fs';
+import { TareError } from '../errors/index.ts';
 import { type ByteString, cString as c, quoted } from './byte-string.ts';
 import { check, EINTR, errno, libc, SyscallError } from './ffi.ts';
 
@@ -82,8 +83,13 @@ export function makeNodeAt(dirfd: number, path: ByteString, mode: number, device
   check(calls.mknodat(dirfd, c(path, 'mknodat'), mode, device), 'mknodat', quoted(path));
 }
 
-/** glibc's makedev. */
+/** Whether the kernel has a device of these numbers: 12 and 20 bits. */
+export const isDeviceNumber = (major: number, minor: number): boolean =>
+  [major, minor].every((number) => Number.isInteger(number) && number >= 0) && major <= 0xfff && minor <= 0xf_ffff;
+
+/** glibc's makedev. @throws {TareError} InvalidArgument: of what is more, a part would be left out */
 export function makeDevice(major: number, minor: number): bigint {
+  if (!isDeviceNumber(major, minor)) throw new TareError('InvalidArgument', `there is no device ${major}:${minor}`);
   const [a, b] = [BigInt(major), BigInt(minor)];
   return ((a & 0xfffff000n) << 32n) | ((a & 0xfffn) << 8n) | ((b & 0xffffff00n) << 12n) | (b & 0xffn);
 }

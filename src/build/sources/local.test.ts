@@ -274,6 +274,11 @@ test.each([
   },
   { what: 'a hard link to nothing', entries: [entryOf('b', { linkname: 'a' })], says: /not where it was said to be/ },
   { what: 'a whiteout', entries: [entryOf('a', { mode: 0o020600 })], says: /overlayfs' mark of a removed file/ },
+  {
+    what: 'a whiteout by numbers that are cut off',
+    entries: [entryOf('a', { mode: 0o020600, deviceMajor: 2 ** 32 })],
+    says: /"a": there is no device 4294967296:0/,
+  },
   { what: 'no type', entries: [entryOf('a', { mode: 0o644 })], says: /of no known type/ },
   { what: 'a negative size', entries: [entryOf('a', { sizeBytes: -1 })], says: /its size -1 is none/ },
   { what: 'a NUL', entries: [entryOf('a\0b')], says: /without NUL/ },

@@ -2,6 +2,7 @@ import { TareError } from '../../../errors/index.ts';
 import {
   type ByteString,
   fromByteString,
+  isDeviceNumber,
   S_IFBLK,
   S_IFCHR,
   S_IFDIR,
@@ -75,8 +76,7 @@ export class EntryChecker {
       sizeBytes: checkSize(entry),
       modifiedNs: entry.modifiedNs,
       target: this.#target(entry, type),
-      deviceMajor: entry.deviceMajor ?? 0,
-      deviceMinor: entry.deviceMinor ?? 0,
+      ...checkDevice(entry),
       xattrs: checkXattrs(entry),
     };
   }
@@ -130,6 +130,11 @@ function checkID(entry: SentEntry, id: number): number {
 function checkSize({ path, sizeBytes }: SentEntry): number {
   if (Number.isSafeInteger(sizeBytes) && sizeBytes >= 0) return sizeBytes;
   throw refused(path, `its size ${sizeBytes} is none`);
+}
+
+function checkDevice({ path, deviceMajor = 0, deviceMinor = 0 }: SentEntry) {
+  if (isDeviceNumber(deviceMajor, deviceMinor)) return { deviceMajor, deviceMinor };
+  throw refused(path, `there is no device ${deviceMajor}:${deviceMinor}`);
 }
 
 // Attributes of overlayfs would change what layers show.
