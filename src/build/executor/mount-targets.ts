@@ -178,13 +178,23 @@ type Note = [folder: string, name: string, isFile: boolean, changedNs: string, m
 
 function readNotes(path: string): MadeEntry[] {
   const entries = new Map<string, MadeEntry>();
-  // What comes after the last end of a line was cut off, and nothing was made yet.
-  for (const line of readFileSync(path, 'utf8').split('\n').slice(0, -1)) {
-    const [folder, name, isFile, changedNs, madeNs] = JSON.parse(line) as Note;
+  for (const line of readFileSync(path, 'utf8').split('\n')) {
+    const note = noteIn(line);
+    // It was cut off, and what it names was not made.
+    if (note === undefined) break;
+    const [folder, name, isFile, changedNs, madeNs] = note;
     const times = { changedNs: BigInt(changedNs), madeNs: madeNs === null ? undefined : BigInt(madeNs) };
     entries.set(posix.join(folder, name), { folder, name, isFile, ...times });
   }
   return [...entries.values()];
+}
+
+function noteIn(line: string): Note | undefined {
+  try {
+    return JSON.parse(line) as Note;
+  } catch {
+    return undefined;
+  }
 }
 
 function makeAll(
