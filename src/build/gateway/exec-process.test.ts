@@ -1,4 +1,4 @@
-import { PassThrough, Writable } from 'node:stream';
+import { Duplex, PassThrough, Writable } from 'node:stream';
 import { create } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
 import { gateway } from '../../protocol/index.ts';
@@ -51,6 +51,31 @@ test('an input that takes its time leaves nobody waiting when it has room', asyn
   });
   expect(await answersTo(messages, running)).toEqual(['Started', 'Exit', 'Done']);
   expect({ bytes, most }).toEqual({ bytes: 50_000, most: 0 });
+});
+
+test('what a terminal has left to say when its process has ended is said', async () => {
+  const terminal = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => done() });
+  const end = Promise.withResolvers<number>();
+  const running: RunningStep = {
+    ...{ stdin: terminal, stdout: terminal, stderr: undefined, ended: end.promise },
+    ...{ signal: () => true, resize: () => {}, kill: async () => end.resolve(137) },
+  };
+  async function* messages() {
+    yield message({ case: 'Init', value: { ContainerID: 'c', Fds: [0, 1], Tty: true } });
+  }
+  const said: string[] = [];
+  for await (const { Input } of execProcess(messages(), async () => running)) {
+    if (Input.case === 'Started') {
+      end.resolve(0);
+      // Later than whoever waits for the end.
+      setTimeout(() => {
+        terminal.push('the last word');
+        terminal.push(null);
+      }, 20);
+    }
+    if (Input.case === 'File') said.push(Buffer.from(Input.value.Data).toString());
+  }
+  expect(said.join('')).toBe('the last word');
 });
 
 test('who writes to a process that does not read goes on when it has ended', async () => {

@@ -113,8 +113,8 @@ class Process {
       if (isWanted) await this.#say({ case: 'File', value: { Fd: fd, EOF: true } });
     });
     const [end] = await Promise.allSettled([ended]);
-    // Who waits for room in it waits no more.
-    stdin?.destroy();
+    // Who waits for room in it waits no more. A terminal ends by itself, and may have something left to say: it is both.
+    if (!this.#init.Tty) stdin?.destroy();
     await Promise.all(told);
     if (end.status === 'rejected') throw end.reason;
     return end.value;
