@@ -104,6 +104,38 @@ const nativePlugin: Plugin = {
   },
 };
 
+/** Modules of Node.js that commands import for what few of them do. */
+const lateModule = /^node:(child_process|dgram|dns\/promises|https?|net|readline|tls|tty|v8|worker_threads|zlib)$/;
+/** What describes BuildKit's messages; a graph's own (ops) are of use to whoever has any. */
+const lateDefinition = /\/generated\/(?!ops_)\w+_pb\.js$/;
+
+/** Loads these when something of them is first used, and not with what might use it. */
+const latePlugin: Plugin = {
+  name: 'late',
+  setup(context) {
+    context.onResolve({ filter: lateModule }, ({ path, kind, namespace }) => {
+      if (namespace === 'late') return { path, external: true };
+      return kind === 'import-statement' ? { path, namespace: 'late' } : undefined;
+    });
+    context.onResolve({ filter: /_pb\.js$/ }, ({ path, resolveDir, namespace }) => {
+      if (namespace === 'late') return { path };
+      const file = resolve(resolveDir, path);
+      return lateDefinition.test(file) ? { path: file, namespace: 'late' } : undefined;
+    });
+    context.onLoad({ filter: /.*/, namespace: 'late' }, async ({ path }) => {
+      const names = Object.keys((await import(path)) as object).filter((name) => name !== 'default');
+      // In a prototype, for esbuild copies what is a module's own for each that imports it.
+      const contents = `
+        let loaded;
+        const late = {};
+        for (const name of ${JSON.stringify(names)})
+          Object.defineProperty(late, name, { get: () => (loaded ??= require(${JSON.stringify(path)}))[name] });
+        module.exports = Object.create(late);`;
+      return { contents, loader: 'js', resolveDir: home };
+    });
+  },
+};
+
 const packagesPlugin: Plugin = {
   name: 'packages',
   setup(context) {
@@ -230,7 +262,7 @@ try {
       ...options,
       define: { ...shared.define, ...options.define },
       outfile: join(fresh, `${name}.cjs`),
-      plugins: [...more, boundaries(name, door), nativePlugin, workersPlugin, packagesPlugin],
+      plugins: [...more, boundaries(name, door), nativePlugin, latePlugin, workersPlugin, packagesPlugin],
     });
   // Evaluated when asked for, so that the keeper does not load what only the daemon needs.
   const engine = [...door].map((source) => {

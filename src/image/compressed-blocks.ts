@@ -2,9 +2,6 @@ import { availableParallelism } from 'node:os';
 import { promisify } from 'node:util';
 import { constants, gzip, zstdCompress } from 'node:zlib';
 
-const compressGzip = promisify(gzip);
-const compressZstd = promisify(zstdCompress);
-
 /** How blocks are compressed. */
 export interface BlockCompression {
   kind: 'gzip' | 'zstd';
@@ -26,6 +23,8 @@ export async function* compressedBlocks(
   { kind, level = LEVEL[kind] }: BlockCompression,
 ): AsyncGenerator<Buffer, void, void> {
   const blockBytes = BLOCK_BYTES[kind];
+  const compressGzip = promisify(gzip);
+  const compressZstd = promisify(zstdCompress);
   const compress = (bytes: Buffer): Promise<Buffer> =>
     kind === 'gzip'
       ? compressGzip(bytes, { level })

@@ -52,7 +52,7 @@ function parseSysctl(setting: string): [path: string, value: string] {
 }
 
 /** RFC 3927, RFC 4291. */
-const linkLocal = { 4: parseSubnet('169.254.0.0/16'), 6: parseSubnet('fe80::/64') };
+const linkLocal = { 4: '169.254.0.0/16', 6: 'fe80::/64' };
 
 /**
  * Link-local addresses with their prefix length.
@@ -61,7 +61,7 @@ const linkLocal = { 4: parseSubnet('169.254.0.0/16'), 6: parseSubnet('fe80::/64'
 export function linkLocalAddresses(wanted: readonly string[]): string[] {
   return wanted.map((text) => {
     const address = checkedAddress(text, 'link-local IP address');
-    const subnet = linkLocal[isIP(address) as 4 | 6];
+    const subnet = parseSubnet(linkLocal[isIP(address) as 4 | 6]);
     if (!contains(subnet, address)) {
       throw new TareError(
         'InvalidArgument',

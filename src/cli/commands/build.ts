@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import type { BuildProgress, FailedCommand } from '../../build/index.ts';
 import type { BuildOptions, BuildOutcome, BuildOutput } from '../../engine/index.ts';
 import { messageOf, TareError } from '../../errors/index.ts';
@@ -113,7 +114,8 @@ async function openDisplay(context: Context, flags: Flags): Promise<BuildDisplay
   switch (asked) {
     case 'tty':
     case 'auto':
-      if (process.stderr.isTTY) {
+      // To ask the stream would make it, which takes a millisecond.
+      if (isatty(2)) {
         const { TerminalDisplay } = await import('../build/terminal-display.ts');
         return new TerminalDisplay(context.err, process.stderr);
       }

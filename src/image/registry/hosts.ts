@@ -6,9 +6,16 @@ export const apiHost = (domain: string): string => (domain === DEFAULT_DOMAIN ? 
 /** Where a domain's search answers. */
 export const searchHost = (domain: string): string => (domain === DEFAULT_DOMAIN ? 'index.docker.io' : domain);
 
-const loopback = new BlockList();
-loopback.addSubnet('127.0.0.0', 8, 'ipv4');
-loopback.addAddress('::1', 'ipv6');
+let loopback: BlockList | undefined;
+
+/** Made for the first address: most registries go by a name. */
+function loopbackAddresses(): BlockList {
+  if (loopback !== undefined) return loopback;
+  loopback = new BlockList();
+  loopback.addSubnet('127.0.0.0', 8, 'ipv4');
+  loopback.addAddress('::1', 'ipv6');
+  return loopback;
+}
 
 /** A URL's or domain's host without port and brackets, in lower case. */
 function hostnameOf(domain: string): string {
@@ -22,7 +29,7 @@ export function isLoopback(domain: string): boolean {
   if (name === 'localhost' || name.endsWith('.localhost')) return true;
   // Whether a name is an IPv6 address is a question that takes Node.js 4 ms, the first time.
   const family = name.includes(':') ? isIP(name) : isIPv4(name) ? 4 : 0;
-  return family !== 0 && loopback.check(name, family === 4 ? 'ipv4' : 'ipv6');
+  return family !== 0 && loopbackAddresses().check(name, family === 4 ? 'ipv4' : 'ipv6');
 }
 
 /** The proxies that the environment names, spelled either way. */
