@@ -39,7 +39,7 @@ const MAX_IMPORTS = 1_000;
 export interface BuilderOptions extends BuilderParts {
   /** Steps that run at the same time, over all builds. */
   parallelism(): number;
-  /** Told at the end of each build whether it made layers that nobody keeps. */
+  /** Told at the end of each build, and with `true` if it made anything: there may be layers and blobs that nobody keeps. */
   ended(hasLeftovers: boolean): void;
 }
 
@@ -135,7 +135,7 @@ class OpenBuilder implements Builder {
     const stop = new AbortController();
     using _asker = onAbort(signal, () => stop.abort(canceled()));
     using _client = onAbort(request.session.ended, () => stop.abort(clientGone()));
-    const left = { isAny: false };
+    const left = { isAny: true };
     try {
       await using _content = await this.#parts.holdContent();
       const isGivenUp = () => stop.signal.aborted;
@@ -147,7 +147,7 @@ class OpenBuilder implements Builder {
     }
   }
 
-  /** @param left says whether layers were made that no record keeps */
+  /** @param left is told when nothing was made, which no build that fails knows */
   async #run(
     request: BuildRequest,
     progress: ProgressSink,
@@ -156,6 +156,9 @@ class OpenBuilder implements Builder {
   ): Promise<BuildResult> {
     const entitlements = new Set(request.entitlements);
     const policy = policyOf(request);
+    const { content, layers } = this.#parts;
+    const arrivals = () => content.arrivals + layers.arrivals;
+    const arrived = arrivals();
     await using graph = this.#solver.begin({
       sessions: [request.session],
       entitlements,
@@ -179,6 +182,7 @@ class OpenBuilder implements Builder {
     try {
       const result = await untilAborted(this.#solve(context), signal);
       const exported = await exportResult(this.#cache, context, attester, result, cacheExports);
+      left.isAny = graph.hasMade || arrivals() > arrived;
       return { ...exported, metadata: result.metadata };
     } catch (error) {
       const step = failedStepOf(error);
@@ -186,8 +190,6 @@ class OpenBuilder implements Builder {
       await using failed = failedCommand(context, error, step);
       await untilAborted(request.onFailure(failed), signal);
       throw error;
-    } finally {
-      left.isAny = graph.hasLeftovers;
     }
   }
 

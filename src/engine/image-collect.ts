@@ -7,6 +7,12 @@ import type { ImageParts } from './image-parts.ts';
 import { reachable } from './image-reach.ts';
 import { deleteImage, everyImage, type ImageOutline } from './image-records.ts';
 
+const DUE = 'collection-due';
+
+/** A collection was asked for while somebody held the content: who lets go and has made nothing himself does it nevertheless. */
+export const isCollectionDue = (db: Pick<ImageParts['db'], 'get'>): boolean =>
+  db.get('SELECT 1 FROM facts WHERE key = ?', DUE) !== undefined;
+
 /**
  * Removes blobs and layers that no image and no container uses, unless an image is being stored meanwhile: then its end
  * does it. Safe to repeat and to interrupt, since what to keep is computed from the records each time.
@@ -17,6 +23,9 @@ export async function collectGarbage(
   parts: ImageParts,
   isUsed: (imageID: string) => boolean = () => false,
 ): Promise<void> {
+  if (await collectUnlessHeld(parts, isUsed)) return;
+  await parts.db.write((tx) => tx.run("INSERT OR REPLACE INTO facts (key, value) VALUES (?, '')", DUE));
+  // Whoever held it may have let go, and looked, before that was noted.
   await collectUnlessHeld(parts, isUsed);
 }
 
@@ -26,6 +35,7 @@ export async function collectUnlessHeld(
   isUsed: (imageID: string) => boolean = () => false,
 ): Promise<boolean> {
   return await whileNobodyHolds(parts, async () => {
+    if (isCollectionDue(parts.db)) await parts.db.write((tx) => tx.run('DELETE FROM facts WHERE key = ?', DUE));
     await forgetRetired(parts, isUsed);
     const images = everyImage(parts.db);
     const blobs = new Set<string>();

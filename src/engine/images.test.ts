@@ -13,6 +13,7 @@ import {
   streamOf,
   tarOf,
 } from './image-archives.fixture.ts';
+import { isCollectionDue } from './image-collect.ts';
 import { holdContent } from './image-leases.ts';
 import type { ImageUser } from './image-parts.ts';
 import { createImageService } from './images.ts';
@@ -261,7 +262,7 @@ test('prune: nameless images, or all unused ones', async () => {
   await expect(images.prune({ before: ['x'] })).rejects.toThrow("invalid filter 'before'");
 });
 
-test('nothing is collected while content is held, and a dead holder holds nothing', async () => {
+test('nothing is collected while content is held, but due afterwards, and a dead holder holds nothing', async () => {
   await using lab = await openWithTwo();
   const { images, db } = lab;
   {
@@ -270,6 +271,7 @@ test('nothing is collected while content is held, and a dead holder holds nothin
     await images.remove('new:1');
     expect((await lab.inventory()).blobs).toBe(6);
   }
+  expect(isCollectionDue(db)).toBe(true);
   const insert = 'INSERT INTO leases (id, pid, start_ticks, boot_id, resource) VALUES (?, ?, ?, ?, ?)';
   await db.write((tx) => {
     tx.run(insert, 'another boot', process.pid, 1, 'no such boot', 'content');
@@ -277,6 +279,7 @@ test('nothing is collected while content is held, and a dead holder holds nothin
   });
   await images.reconcile(() => false);
   expect(await lab.inventory()).toEqual(nothing);
+  expect(isCollectionDue(db)).toBe(false);
 });
 
 test('a new holder waits for the end of a collection', async () => {

@@ -4,7 +4,7 @@ import { Downloads, familiar, type Registries, Unpacker } from '../image/index.t
 import type { Database, Locks } from '../state/index.ts';
 import { type ContentStore, type DiffID, detectCompression, type LayerStore, type Platform } from '../storage/index.ts';
 import type { CallerGuard } from './caller-policy.ts';
-import { collectGarbage, collectUnlessHeld } from './image-collect.ts';
+import { collectGarbage } from './image-collect.ts';
 import { commitImage, commitName, type ImageCommit } from './image-commit.ts';
 import type { ImageGC } from './image-gc-config.ts';
 import { importFrom } from './image-import-url.ts';
@@ -87,8 +87,8 @@ export interface Images extends ImageService {
   reconcile(isUsed: (imageID: string) => boolean): Promise<void>;
   /** A container of this image is gone: if the image was removed before, what only that container needed goes. */
   release(imageID: string): Promise<void>;
-  /** Removes blobs and layers that nobody needs. @returns false: nothing was done, for somebody holds the content */
-  collect(): Promise<boolean>;
+  /** Removes blobs and layers that nobody needs; while somebody holds the content, that is noted for when he lets go. */
+  collect(): Promise<void>;
   /** Keeps all blobs and layers until it is disposed. For whoever puts content into the stores. */
   hold(): Promise<AsyncDisposable>;
 }
@@ -173,7 +173,7 @@ export function createImageService(deps: ImageServiceDeps): Images {
     release: async (imageID) => {
       if (isRetired(parts.db, imageID) && parts.containersUsing(imageID).length === 0) await collectGarbage(parts);
     },
-    collect: () => collectUnlessHeld(parts),
+    collect: () => collectGarbage(parts),
     hold: () => holdContent(parts),
     reconcile: async (isUsed) => {
       await parts.content.reconcile();

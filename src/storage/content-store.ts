@@ -65,6 +65,8 @@ export interface BlobIngester {
   take(write: (fd: number) => Promise<{ digest: Digest; sizeBytes: number }>): Promise<BlobInfo>;
   /** Writes a small blob whole. */
   put(bytes: Uint8Array): Promise<BlobInfo>;
+  /** How many blobs came in this way since the store was opened. */
+  readonly arrivals: number;
 }
 
 /** Disposing without commit keeps bytes of an expected digest for a later resume, and drops others. */

@@ -13,11 +13,13 @@ test('a blob shows once it is committed, under its digest', async () => {
   {
     await using writer = await store.writer({ digest, sizeBytes: 11 });
     await writer.write(Buffer.from('hello '));
-    expect(await store.has(digest)).toBe(false);
+    expect([await store.has(digest), store.arrivals]).toEqual([false, 0]);
     await writer.write(Buffer.from('world'));
     expect(await writer.commit()).toMatchObject({ digest, sizeBytes: 11 });
     await writer.commit();
   }
+  await store.put(Buffer.from('hello world'));
+  expect(store.arrivals).toBe(1);
   expect(await store.info(digest)).toMatchObject({ digest, sizeBytes: 11 });
   expect(String(await collect(store.open(digest, 6)))).toBe('world');
   expect(readFileSync(await store.path(digest), 'utf8')).toBe('hello world');

@@ -60,8 +60,15 @@ async function writeOnce(path: string, text: string): Promise<void> {
   await rename(draft, path);
 }
 
+/** Where blobs become visible. */
+interface BlobFolder {
+  readonly path: string;
+  /** How many did, from here. */
+  arrivals: number;
+}
+
 class DiskContentStore implements ContentStore, Disposable {
-  readonly #blobs: string;
+  readonly #blobs: BlobFolder;
   readonly #ingest: string;
 
   readonly #derived: DerivedBlobs | undefined;
@@ -69,8 +76,12 @@ class DiskContentStore implements ContentStore, Disposable {
 
   constructor(directory: string, derived: DerivedBlobs | undefined) {
     this.#derived = derived;
-    this.#blobs = join(directory, 'blobs', 'sha256');
+    this.#blobs = { path: join(directory, 'blobs', 'sha256'), arrivals: 0 };
     this.#ingest = join(directory, 'ingest');
+  }
+
+  get arrivals(): number {
+    return this.#blobs.arrivals;
   }
 
   async info(digest: Digest): Promise<BlobInfo> {
@@ -143,7 +154,7 @@ class DiskContentStore implements ContentStore, Disposable {
   }
 
   async digests(): Promise<readonly Digest[]> {
-    return (await readdir(this.#blobs)).map((name) => `sha256:${name}` as Digest);
+    return (await readdir(this.#blobs.path)).map((name) => `sha256:${name}` as Digest);
   }
 
   async writer(expected: ExpectedBlob = {}): Promise<BlobWriter> {
@@ -184,7 +195,8 @@ class DiskContentStore implements ContentStore, Disposable {
       const { digest, sizeBytes } = await write(lock.fd);
       await fsync(lock.fd);
       await rename(path, this.#path(digest));
-      await syncDirectory(this.#blobs);
+      this.#blobs.arrivals += 1;
+      await syncDirectory(this.#blobs.path);
       return { digest, sizeBytes, modifiedMs: Date.now() };
     } catch (error) {
       await rm(path, { force: true });
@@ -219,7 +231,7 @@ class DiskContentStore implements ContentStore, Disposable {
   [Symbol.dispose](): void {}
 
   #path(digest: Digest): string {
-    return join(this.#blobs, hexOf(digest));
+    return join(this.#blobs.path, hexOf(digest));
   }
 }
 
@@ -228,7 +240,7 @@ const notFound = (digest: Digest): TareError => new TareError('NotFound', `no bl
 class DiskBlobWriter implements BlobWriter {
   readonly #lock: FileLock;
   readonly #path: string;
-  readonly #blobs: string;
+  readonly #blobs: BlobFolder;
   readonly #expected: ExpectedBlob;
   #hash: Hash = createHash('sha256');
   #offset = 0;
@@ -240,7 +252,7 @@ class DiskBlobWriter implements BlobWriter {
   #verified: Digest | undefined;
   readonly #followers: BlobGrowth[] = [];
 
-  constructor(lock: FileLock, path: string, blobs: string, expected: ExpectedBlob) {
+  constructor(lock: FileLock, path: string, blobs: BlobFolder, expected: ExpectedBlob) {
     this.#lock = lock;
     this.#path = path;
     this.#blobs = blobs;
@@ -248,7 +260,12 @@ class DiskBlobWriter implements BlobWriter {
   }
 
   /** Goes on where an earlier writer stopped: its bytes are read once more for the hash. */
-  static async resume(lock: FileLock, path: string, blobs: string, expected: ExpectedBlob): Promise<DiskBlobWriter> {
+  static async resume(
+    lock: FileLock,
+    path: string,
+    blobs: BlobFolder,
+    expected: ExpectedBlob,
+  ): Promise<DiskBlobWriter> {
     const writer = new DiskBlobWriter(lock, path, blobs, expected);
     const { size } = await stat(path);
     if (expected.sizeBytes !== undefined && size > expected.sizeBytes) {
@@ -317,8 +334,9 @@ class DiskBlobWriter implements BlobWriter {
     const digest = await this.verify();
     await this.#flushing;
     await fsync(this.#lock.fd);
-    await rename(this.#path, join(this.#blobs, hexOf(digest)));
-    await syncDirectory(this.#blobs);
+    await rename(this.#path, join(this.#blobs.path, hexOf(digest)));
+    this.#blobs.arrivals += 1;
+    await syncDirectory(this.#blobs.path);
     this.#committed = { digest, sizeBytes: this.#offset, modifiedMs: Date.now() };
     return this.#committed;
   }

@@ -167,6 +167,10 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     return this.#layers.committed.list();
   }
 
+  get arrivals(): number {
+    return this.#layers.folders.arrivals;
+  }
+
   localLayers(): Promise<LocalLayer[]> {
     return this.#layers.local.list();
   }
@@ -399,9 +403,8 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
 
   #side(tree: TreeName, isBare: boolean): TreeSide {
     if ('snapshot' in tree) {
-      return new LiveSide(
-        new OpenFile(this.#driver.open(this.#snapshots.path(tree.snapshot), this.#stackOf(tree.snapshot))),
-      );
+      const [path, stack] = [this.#snapshots.path(tree.snapshot), this.#stackOf(tree.snapshot)];
+      return new LiveSide(new OpenFile(this.#driver.open(path, stack)));
     }
     const layers = openStack(this.#layers.stack(tree.layers, { isBare }));
     return new LayerSide(new MergedFolder(layers.fds, this.#opaque), layers);
@@ -417,12 +420,8 @@ class DiskLayerStore implements LayerStore, AsyncDisposable {
     const layers = opened.use(openStack(stack));
     const written = opened.use(new OpenFile(this.#openWritten(key)));
     const owned = opened.move();
-    return {
-      writtenFd: written.fd,
-      below: new MergedFolder(layers.fds, this.#opaque),
-      root: rootOf(stack),
-      [Symbol.dispose]: () => owned.dispose(),
-    };
+    const below = new MergedFolder(layers.fds, this.#opaque);
+    return { writtenFd: written.fd, below, root: rootOf(stack), [Symbol.dispose]: () => owned.dispose() };
   }
 
   #compare(opened: { writtenFd: number; below: MergedFolder }, everything: boolean): ReturnType<typeof compareTrees> {

@@ -157,6 +157,8 @@ export interface LayerStore {
   /** Where a snapshot without parents has its files; they may be changed while it is not mounted. */
   files(key: string): string;
   localLayers(): Promise<LocalLayer[]>;
+  /** How many layers, and names of layers, came since the store was opened, from here. */
+  readonly arrivals: number;
   /** Tars of sealed layers, for a content store that has them made when somebody reads them. */
   readonly tars: DerivedBlobs;
   /**

@@ -99,6 +99,7 @@ export function localLayersContract(driver: 'overlay' | 'vfs'): void {
     expect(await b.store.has(first)).toBe(true);
     expect(b.store.diffIDOf(first)).toBeUndefined();
     expect(await b.store.sizeOf(first)).toBe(1);
+    expect(b.store.arrivals).toBe(2);
     const second = await b.change([base, first], (root) => {
       rmSync(join(root, 'd/b'));
       writeFileSync(join(root, 'd/b'), 'other');
@@ -129,7 +130,10 @@ export function localLayersContract(driver: 'overlay' | 'vfs'): void {
       execFileSync('setfattr', ['-n', 'user.k', '-v', 'v', join(root, 'd/a')]);
     });
     const before = await shown(b, [base, local]);
+    const { arrivals } = b.store;
     const { diffID, sizeBytes } = await b.store.seal(local, b.content);
+    await b.store.seal(local, b.content);
+    expect(b.store.arrivals - arrivals).toBe(1);
     const blob = await collect(b.content.open(diffID as never));
     expect(digestOf(blob)).toBe(diffID);
     expect(blob.length).toBe(sizeBytes);

@@ -14,11 +14,9 @@ export interface BuildCacheParts extends EntryParts {
   locks: { tryAcquire(name: string): Disposable | undefined };
   /** Layers that images have, by diffID. */
   imageLayers(): ReadonlySet<string>;
-  /** Removes blobs and layers that neither images nor the cache keep. @returns false: somebody holds the content */
-  collect(): Promise<boolean>;
+  /** Removes blobs and layers that neither images nor the cache keep; while somebody holds the content, once he has let go. */
+  collect(): Promise<void>;
 }
-
-const COLLECTION_DUE = 'build-collection-due';
 
 /**
  * The cache of builds, without what building needs: listed, pruned, kept within a policy. Any number of processes may do so
@@ -56,7 +54,7 @@ export class BuildCache {
     } finally {
       if (isAny) {
         await sweepRemoved(this.#parts);
-        await this.collect();
+        await this.#parts.collect();
       }
     }
   }
@@ -73,21 +71,6 @@ export class BuildCache {
       }
     }
     return bytes;
-  }
-
-  /** Collects what nobody keeps any more; while somebody holds the content, it is noted for later. */
-  async collect(): Promise<void> {
-    const { db } = this.#parts;
-    if (this.isCollectionDue) await db.write((tx) => tx.run('DELETE FROM facts WHERE key = ?', COLLECTION_DUE));
-    if (await this.#parts.collect()) return;
-    await db.write((tx) => tx.run("INSERT OR REPLACE INTO facts (key, value) VALUES (?, '')", COLLECTION_DUE));
-    // Whoever held it may have let go, and looked, before that was noted.
-    await this.#parts.collect();
-  }
-
-  /** A collection was asked for while somebody held the content. */
-  get isCollectionDue(): boolean {
-    return this.#parts.db.get('SELECT 1 FROM facts WHERE key = ?', COLLECTION_DUE) !== undefined;
   }
 
   /** Mends what processes left that died in the middle: records of what is gone, folders that no record has. */

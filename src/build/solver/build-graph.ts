@@ -34,8 +34,8 @@ export class BuildGraph implements AsyncDisposable {
   readonly #imports: Promise<KeySource>[] = [];
   /** Layers that were seen to be there: none goes while a build holds the content. */
   readonly presentLayers = new Set<LayerName>();
-  /** Layers were made that no record keeps: they may be collected after the build. */
-  hasLeftovers = false;
+  /** Something was not found in the cache, and had to be made. */
+  hasMade = false;
   /** Somebody may look into what a failed command leaves. */
   keepsFailures = false;
 

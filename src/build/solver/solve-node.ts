@@ -3,7 +3,6 @@ import { digestOf } from '../../storage/index.ts';
 import type { ImportedResult } from '../cache/imported-keys.ts';
 import { CacheKey, contentKey, type FoundResult, idsIn, type KeyLink, outputDigest } from '../cache/key.ts';
 import type { MadeBy } from '../cache/store.ts';
-import { failedStepOf } from '../executor/failed-step.ts';
 import type { CacheMap, Operation, OperationContext } from '../operation.ts';
 import type { Tree } from '../tree.ts';
 import type { BuildGraph } from './build-graph.ts';
@@ -319,7 +318,10 @@ export class SolveNode {
     const mayBeElsewhere = id !== undefined && !this.#isIgnored;
     using _lock = mayBeElsewhere ? await parts.locks.acquire(`build-step:${id}`, context.signal) : undefined;
     const known = mayBeElsewhere ? await this.#madeMeanwhile() : undefined;
-    return known ?? (await this.operation.run(inputs, context));
+    if (known !== undefined) return known;
+    // A client's folder may be as it was.
+    if (this.operation.isEphemeral !== true) this.#build.hasMade = true;
+    return await this.operation.run(inputs, context);
   }
 
   async #madeMeanwhile(): Promise<readonly Tree[] | undefined> {
@@ -340,8 +342,7 @@ export class SolveNode {
     for (const [output, tree] of trees.entries()) {
       if (tree === undefined) continue;
       const key = await this.#keyToSave(output);
-      if (key === undefined) this.#build.hasLeftovers = true;
-      else await this.#build.solver.parts.cache.save(key, tree, this.#madeBy(inputs));
+      if (key !== undefined) await this.#build.solver.parts.cache.save(key, tree, this.#madeBy(inputs));
     }
   }
 
@@ -370,7 +371,6 @@ export class SolveNode {
       this.#build.follow(working);
       return await working;
     } catch (error) {
-      if (failedStepOf(error) !== undefined) this.#build.hasLeftovers = true;
       const failure = this.#build.signal.aborted ? this.#build.signal.reason : failureOf(this.vertex, error, during);
       if (this.#clock.isRunning) this.#clock.end({ error: this.#build.signal.aborted ? 'context canceled' : failure });
       throw failure;

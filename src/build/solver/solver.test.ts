@@ -80,6 +80,20 @@ test('a client folder with the same content gives the same result, sent again or
   expect((await bench.build(compile)).tree).toEqual(tree);
 });
 
+test('a build that only asks for a folder makes nothing', async () => {
+  const scope = { sessions: [], entitlements: new Set<string>(), signal: new AbortController().signal };
+  const makesAny = async (step: Step) => {
+    await using build = bench.solver.begin({ ...scope, progress: () => {} });
+    await build.tree(edgeOf(step));
+    return build.hasMade;
+  };
+  sends('a');
+  expect(await makesAny(context)).toBe(false);
+  expect(await makesAny(compile)).toBe(true);
+  expect(await makesAny(compile)).toBe(false);
+  expect(await makesAny({ name: 'by its place', inputs: [context] })).toBe(true);
+});
+
 test('equal content from another vertex is enough, and its definition then leads there at once', async () => {
   const [one, other] = [
     { name: 'one', inputs: [base] },

@@ -351,7 +351,7 @@ test('killed anywhere while a folder is changed, the next build has what it send
     [entryOf('a', { modifiedNs: 1n }), entryOf('d')],
     [entryOf('a', { modifiedNs: 1n }), entryOf('b')],
   ];
-  const cache = new BuildCache({ ...parts, imageLayers: () => new Set(), collect: async () => true });
+  const cache = new BuildCache({ ...parts, imageLayers: () => new Set(), collect: async () => {} });
   const [directory, snapshotDirectory] = [join(parts.root, 'layers'), join(parts.root, 'snapshots')];
   for (let changes = 0, isDone = false; !isDone; changes += 1) {
     const [killed, next] = [0, 1].map((after) => states[(2 * changes + after) % states.length]!);

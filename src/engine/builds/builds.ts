@@ -5,6 +5,7 @@ import type { Builder, BuildRequest } from '../../build/index.ts';
 import type { ContentStore } from '../../storage/index.ts';
 import { defaultCgroupParent, hasCgroup } from '../container-cgroup.ts';
 import { pruneEvent } from '../events.ts';
+import { isCollectionDue } from '../image-collect.ts';
 import type { Images } from '../images.ts';
 import type { EngineParts } from '../parts.ts';
 import { noteSubject } from '../request-context.ts';
@@ -50,6 +51,8 @@ export function createBuildService(deps: BuildServiceDeps): Builds {
     ...{ cache, db, locks, intents: parts.intents, now: Date.now, notice: deps.notice },
     policy: () => cachePolicy(config),
     isThere: () => hasBuildCache(config),
+    collect: () => images.collect(),
+    isCollectionDue: () => isCollectionDue(db),
     report: (subject, error) => parts.onError(subject, error),
   });
   let intent: Disposable | undefined;

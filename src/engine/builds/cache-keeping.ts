@@ -12,6 +12,10 @@ const CALM_MS = 200;
 
 export interface CacheKeepingParts {
   cache(): Promise<BuildCache>;
+  /** Removes blobs and layers that nobody keeps; while somebody holds the content, once he has let go. */
+  collect(): Promise<void>;
+  /** Somebody asked for that while a build held the content. */
+  isCollectionDue(): boolean;
   policy(): Promise<CachePolicy>;
   /** Whether there is a cache at all. */
   isThere(): boolean;
@@ -43,7 +47,7 @@ export class CacheKeeping implements AsyncDisposable {
     this.#parts = parts;
   }
 
-  /** A build is over. @param hasLeftovers it made layers that nobody keeps */
+  /** A build is over. @param hasLeftovers it made something: the cache is larger, and there may be what nobody keeps */
   ended(hasLeftovers: boolean): void {
     this.#hasLeftovers ||= hasLeftovers;
     if (this.#isDaemon) this.#calm ??= setTimeout(() => this.#lookAfter(), CALM_MS).unref();
@@ -55,10 +59,9 @@ export class CacheKeeping implements AsyncDisposable {
     const hasLeftovers = this.#hasLeftovers;
     this.#hasLeftovers = false;
     this.#then(async () => {
-      const cache = await this.#parts.cache();
-      if (hasLeftovers || cache.isCollectionDue) await cache.collect();
+      if (hasLeftovers || this.#parts.isCollectionDue()) await this.#parts.collect();
     });
-    this.#look();
+    this.#look(hasLeftovers ? 0 : MAX_PAUSE_MS);
   }
 
   /** From now on at once and every hour, as a daemon does. */
@@ -68,11 +71,12 @@ export class CacheKeeping implements AsyncDisposable {
     this.#look();
   }
 
-  #look(): void {
+  /** @param patienceMs how long the policy may wait beyond its rest, for nothing has come to the cache */
+  #look(patienceMs = 0): void {
     if (this.#isClosed || !this.#parts.isThere()) return;
-    const restMs = this.#dueMs() - this.#parts.now();
+    const restMs = this.#dueMs() - this.#parts.now() + patienceMs;
     // Longer than it can be: the clock was set back.
-    if (restMs <= 0 || restMs > MAX_PAUSE_MS) {
+    if (restMs <= 0 || restMs > MAX_PAUSE_MS + patienceMs) {
       this.#then(() => this.#keep());
       return;
     }

@@ -41,7 +41,7 @@ const layerPattern = /^(local-[0-9a-f]{32}|[0-9a-f]{64})$/;
 
 function readRecordAt(folder: string): LayerRecord | undefined {
   try {
-    return JSON.parse(readFileSync(join(folder, 'layer.json'), 'utf8')) as LayerRecord;
+    return JSON.parse(readFileSync(`${folder}/layer.json`, 'utf8')) as LayerRecord;
   } catch (error) {
     // SyntaxError: an empty record, which power cut off before it was written. ELOOP: a removal that was cut short.
     if (isCode(error, 'ENOENT', 'ELOOP') || error instanceof SyntaxError) return undefined;
@@ -72,6 +72,8 @@ export class LayerFolders {
   readonly bootId = bootId();
   /** Records change only when a local layer gets its diffID. */
   readonly #records = new Map<string, LayerRecord>();
+  /** How many layers got a name here. */
+  arrivals = 0;
   readonly #unsynced = new Set<string>();
   #settleTimer: NodeJS.Timeout | undefined;
   #settling: Promise<void> = Promise.resolve();
@@ -96,13 +98,15 @@ export class LayerFolders {
   /** @returns undefined: there is no such layer, or power went before it reached the disk */
   record(name: LayerName): LayerRecord | undefined {
     const folder = folderNameOf(name);
+    // Asked for hundreds of times by each build, and `join` looks at each character.
+    const path = `${this.directory}/${folder}`;
     const known = this.#records.get(folder);
     // Another process may have removed it meanwhile.
-    if (known !== undefined && exists(join(this.directory, folder))) return known;
+    if (known !== undefined && exists(path)) return known;
     this.#records.delete(folder);
-    const record = this.readRecord(name);
+    const record = readRecordAt(path);
     if (record === undefined) return undefined;
-    if (!exists(join(this.directory, folder, 'synced'))) {
+    if (!exists(`${path}/synced`)) {
       if (record.bootId !== this.bootId) return undefined;
       this.#settleLater(folder);
     }
@@ -153,6 +157,7 @@ export class LayerFolders {
   /** Makes an ingested folder with its record a layer, unless it is one already. */
   async place(ingest: string, name: LayerName, record: LayerRecord): Promise<void> {
     if (this.record(name)) return;
+    this.arrivals += 1;
     // A layer that power cut off may lie in its place.
     await this.discard(this.folder(name));
     try {

@@ -92,6 +92,7 @@ export class LocalLayers {
     const id = folderNameOf(diffID);
     using _lock = await this.#folders.lock(id);
     if (this.#folders.record(diffID) === undefined) {
+      this.#folders.arrivals += 1;
       await this.#folders.remove(diffID);
       await symlink(own, this.#folders.folder(diffID));
     }
