@@ -16,7 +16,7 @@ const RESULT_MIB = 1000;
  * Builds, cold and warm: docker's client with buildx against our daemon and against BuildKit in Docker, `tare build` without a daemon, and
  * Buildah by `podman build`.
  */
-export async function building({ tare, daemonless, docker, podman, long }: Bench): Promise<Row[]> {
+export async function building({ tare, daemonless, docker, podman, rounds, long }: Bench): Promise<Row[]> {
   const root = join(tare.engine.root, 'built');
   mkdirSync(root);
   const builders: Partial<Record<Column, Contender>> = present({
@@ -37,6 +37,7 @@ export async function building({ tare, daemonless, docker, podman, long }: Bench
     args: readonly string[],
     prepare: (builder: Contender, name: string) => Promise<unknown> = async () => {},
     others: Partial<Record<Column, () => Promise<number>>> = {},
+    times = long,
   ) =>
     interleaved<Column>(
       {
@@ -51,7 +52,7 @@ export async function building({ tare, daemonless, docker, podman, long }: Bench
           ]),
         ) as Partial<Record<Column, () => Promise<number>>>),
       },
-      long,
+      times,
     );
   const rows: Row[] = [];
 
@@ -68,7 +69,7 @@ export async function building({ tare, daemonless, docker, podman, long }: Bench
   rows.push({
     what: 'the same again, nothing changed',
     unit: 'ms',
-    values: await timed(['--tag', 'steps:bench', steps]),
+    values: await timed(['--tag', 'steps:bench', steps], undefined, undefined, rounds),
     promises: [
       { who: 'Tare', bound: 'at most', times: 1, than: 'Docker' },
       { who: 'Tare, no daemon', bound: 'at most', times: 0.6, than: 'Docker' },
@@ -81,7 +82,7 @@ export async function building({ tare, daemonless, docker, podman, long }: Bench
         Tare: () => tare.timeBeside(tare.engine.tareCommand([...flags, ...args])),
         ...(docker && { Docker: () => docker.time(args) }),
       },
-      long,
+      rounds,
     );
   };
   rows.push({
