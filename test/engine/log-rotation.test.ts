@@ -4,22 +4,23 @@ import { expect, test } from 'vitest';
 import { parseLogOptions } from '../../src/engine/log-options.ts';
 import { readLog } from '../../src/engine/log-reader.ts';
 import { rotateLog } from '../../src/engine/log-rotation.ts';
+import { signalProcess } from '../../src/linux/index.ts';
 import { ContainerBench } from '../support/container-bench.ts';
 
 test('a log rotated under a busy container loses nothing, for followers and afterwards', async () => {
   await using bench = new ContainerBench();
-  const last = 60_000;
-  const program = 'i=0; while [ $i -lt 60 ]; do seq $((i*1000+1)) $((i*1000+1000)); i=$((i+1)); sleep 0.005; done';
+  const program =
+    'trap stopped=1 TERM; i=0; until [ "$stopped" ]; do seq $((i*1000+1)) $((i*1000+1000)); i=$((i+1)); sleep 0.005; done; echo $i thousand';
   const container = await bench.run(['sh', '-c', program]);
   const ended = new AbortController();
-  const numbers = async (options: { follow: boolean }): Promise<number[]> => {
-    const got: number[] = [];
+  const lines = async (options: { follow: boolean }): Promise<string[]> => {
+    const got: string[] = [];
     for await (const { line } of readLog(container.logPath, { stdout: true, stderr: true, ...options }, ended.signal)) {
-      got.push(Number(Buffer.from(line).toString()));
+      got.push(Buffer.from(line).toString());
     }
     return got;
   };
-  const following = numbers({ follow: true });
+  const following = lines({ follow: true });
   const exit = container.exit();
   let rotations = 0;
   let running = true;
@@ -29,14 +30,17 @@ test('a log rotated under a busy container loses nothing, for followers and afte
   while (running) {
     const limits = { maxSizeBytes: 100_000, maxFiles: 1000 };
     if (await rotateLog(container.logPath, limits, () => bench.runtime.reopenLog(container.bundle))) rotations += 1;
+    if (rotations === 5) signalProcess(container.container.pid, container.container.startTicks, 15);
     await sleep(1);
   }
   expect(await exit).toBe(0);
   ended.abort();
-  const want = Array.from({ length: last }, (_, index) => index + 1);
-  expect(await following).toEqual(want);
-  expect(await numbers({ follow: false })).toEqual(want);
-  expect(rotations).toBeGreaterThan(2);
+  const followed = await following;
+  const thousands = Number.parseInt(followed.at(-1) ?? '', 10);
+  const want = Array.from({ length: thousands * 1000 }, (_, index) => `${index + 1}\n`);
+  expect(followed).toEqual([...want, `${thousands} thousand\n`]);
+  expect(await lines({ follow: false })).toEqual(followed);
+  expect(rotations).toBeGreaterThan(4);
   expect(readdirSync(container.bundle).filter((name) => name.startsWith('container.log.')).length).toBe(rotations);
 });
 
