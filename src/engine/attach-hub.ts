@@ -11,17 +11,19 @@ interface Waiting {
   reject(reason: unknown): void;
 }
 
+type AttachRuntime = Pick<Runtime, 'attach' | 'attached' | 'endInput'>;
+
 /**
  * Sessions on containers that have not started yet. The start joins them to the container between the runtime's create
  * and start, so they see its first byte.
  */
 export class AttachHub {
-  readonly #runtime: Pick<Runtime, 'attach' | 'attached'>;
+  readonly #runtime: AttachRuntime;
   readonly #waiting = new Map<string, Set<Waiting>>();
   /** Sessions whose output is under way. */
   readonly #flowing = new Map<string, Set<Promise<void>>>();
 
-  constructor(runtime: Pick<Runtime, 'attach' | 'attached'>) {
+  constructor(runtime: AttachRuntime) {
     this.#runtime = runtime;
   }
 
@@ -69,12 +71,19 @@ export class AttachHub {
     return this.#waiting.has(id);
   }
 
-  /** Joins the waiting sessions to the container whose bundle this is: after its create, before its start. */
-  async connect(id: string, bundle: string): Promise<void> {
+  /**
+   * Joins the waiting sessions to the container whose bundle this is: after its create, before its start.
+   *
+   * @param endsInput ends its input, too
+   */
+  async connect(id: string, bundle: string, endsInput = false): Promise<void> {
     const all = this.#take(id);
+    if (endsInput && all.length === 0) await this.#runtime.endInput(bundle);
     for (const waiting of all) {
       try {
-        waiting.resolve(await this.#runtime.attach(bundle));
+        const stream = await this.#runtime.attach(bundle);
+        if (endsInput) stream.closeStdin();
+        waiting.resolve(stream);
       } catch (error) {
         waiting.reject(error);
       }

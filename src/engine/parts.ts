@@ -30,8 +30,8 @@ export interface ImageSource {
 
 /** Sessions that attached before the start, and the one who joins them to the container. */
 export interface PendingAttachments {
-  /** Joins waiting sessions to the attach socket in this bundle; called between the runtime's create and start. */
-  connect(containerID: string, bundle: string): Promise<void>;
+  /** Joins waiting sessions to the attach socket in this bundle, and ends the input there; between the runtime's create and start. */
+  connect(containerID: string, bundle: string, endsInput: boolean): Promise<void>;
   /** The container did not start: ends waiting sessions. */
   fail(containerID: string): void;
 }

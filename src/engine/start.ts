@@ -173,7 +173,7 @@ async function launch(
   if (restored === undefined) {
     // The kernel's part of the network is done while conmon and the runtime work.
     [created, endpoints] = await bothSettled(runtime.create(request), connecting());
-    await parts.attachments.connect(id, bundle);
+    await parts.attachments.connect(id, bundle, created.endsInput);
     startedMs = Date.now();
     await runtime.start(id, binary);
   } else {
@@ -181,7 +181,7 @@ async function launch(
     endpoints = await connecting();
     const { images, tcpEstablished } = restored;
     created = await runtime.create({ ...request, restore: { images, tcpEstablished } });
-    await parts.attachments.connect(id, bundle);
+    await parts.attachments.connect(id, bundle, created.endsInput);
   }
   await parts.store.update(id, (current, tx) => {
     current.state = {

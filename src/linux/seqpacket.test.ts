@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { closeSync, mkdirSync, mkdtempSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +10,10 @@ const bind = libc.func('int bind(int fd, const void *address, unsigned int lengt
 const listen = libc.func('int listen(int fd, int backlog)');
 const accept = libc.func('int accept(int fd, void *address, void *length)');
 
-test('what was sent before an end is read, whatever of ours was not', async () => {
+test.each([
+  { end: 'a reset, as ours was not read', unread: ['never read'], code: 'ECONNRESET' },
+  { end: 'a plain end', unread: [], code: undefined },
+])('what was sent before $end is read', async ({ unread, code }) => {
   const folder = mkdtempSync(join(tmpdir(), 'tare-seqpacket-'));
   const path = join(folder, 'socket');
   const listener = unixSocket('seqpacket');
@@ -25,13 +27,15 @@ test('what was sent before an end is read, whatever of ours was not', async () =
     callback: (bytes) => packets.push(buffer.toString('latin1', 0, bytes)) > 0,
   });
   const server = accept(listener, null, null) as number;
-  await new Promise((resolve) => client.write('never read', resolve));
-  writeSync(server, 'one');
-  writeSync(server, 'two');
+  for (const packet of unread) await new Promise((resolve) => client.write(packet, resolve));
+  for (const packet of ['one', 'two', 'three']) writeSync(server, packet);
   closeSync(server);
-  const [error] = (await once(client, 'error')) as [NodeJS.ErrnoException];
-  expect(error.code).toBe('ECONNRESET');
-  expect(packets).toEqual(['one', 'two']);
+  const ended = new Promise<NodeJS.ErrnoException | undefined>((resolve) =>
+    client.once('error', resolve).once('end', () => resolve(undefined)),
+  );
+  expect((await ended)?.code).toBe(code);
+  expect(packets).toEqual(['one', 'two', 'three']);
+  client.destroy();
   closeSync(listener);
   rmSync(folder, { recursive: true });
 });

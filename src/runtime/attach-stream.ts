@@ -271,7 +271,7 @@ export async function clientsAccepted(): Promise<void> {
   for (let tries = 0; tries < ACCEPT_TRIES && hasWaitingClients('attach'); tries++) await sleep(1);
 }
 
-/** Ends the input of a container or exec that nobody will write to. @param directory where its attach socket is */
+/** See `Runtime.endInput`. */
 export async function endInput(directory: string): Promise<void> {
   await using stream = await attachTo(directory);
   stream.closeStdin();

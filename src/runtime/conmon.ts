@@ -88,7 +88,7 @@ function commonArgs(id: string, bundle: string): string[] {
   ];
 }
 
-/** Whether the monitor is to make a pipe for the input that the caller closes at once, by attaching and leaving. */
+/** Whether the monitor is to make a pipe for the input although nobody will write to it: see `CreatedContainer`. */
 export const getsEndedInput = (request: Pick<CreateRequest, 'terminal' | 'stdin' | 'unprivileged'>): boolean =>
   request.unprivileged && !request.terminal && !request.stdin;
 

@@ -10,7 +10,7 @@ import { ExecStarter } from './exec.ts';
 import { runtimeError } from './oci-errors.ts';
 import { isAlreadyGone, runRuntime, runsOnHostKernel } from './oci-runtime.ts';
 import { runInside } from './run-inside.ts';
-import type { CreateRequest, ProcessIdentity, Runtime, RuntimeBinary } from './runtime.ts';
+import type { CreatedContainer, CreateRequest, ProcessIdentity, Runtime, RuntimeBinary } from './runtime.ts';
 import { updateResources } from './update.ts';
 
 export interface RuntimeOptions {
@@ -52,6 +52,7 @@ export function openRuntime(options: RuntimeOptions): Runtime & Disposable {
     enter: (request) => enter(execRoot, request),
     attach: attachTo,
     attached: clientsAccepted,
+    endInput,
     async resize(directory, rows, columns) {
       resizeTerminal(directory, rows, columns);
     },
@@ -67,7 +68,7 @@ async function create(
   execRoot: string,
   criuPath: string | undefined,
   request: CreateRequest,
-): Promise<{ container: ProcessIdentity; monitor: ProcessIdentity }> {
+): Promise<CreatedContainer> {
   const { bundle, restore } = request;
   const env = restore === undefined ? {} : { env: criuEnvironment(criuPath) };
   const { runtime } = request;
@@ -79,8 +80,7 @@ async function create(
     }
     if (pid <= 0) throw runtimeError('create', request.runtime.name, message, programOf(bundle));
     const { process, monitor } = identify(pid);
-    if (getsEndedInput(request)) await endInput(request.bundle);
-    return { container: process, monitor };
+    return { container: process, monitor, endsInput: getsEndedInput(request) };
   } finally {
     await conmon.reapLauncher();
   }

@@ -20,7 +20,7 @@ export interface CreateRequest {
   stdinOnce: boolean;
   /**
    * Its first process is not root. crun gives the standard streams to the container's user, so without input it gets a
-   * pipe that has ended instead of the host's /dev/null, which it could then change for everybody.
+   * pipe that is ended (see `CreatedContainer`) instead of the host's /dev/null, which it could then change for everybody.
    */
   unprivileged: boolean;
   /** k8s-file log; undefined: no log is kept. */
@@ -173,9 +173,19 @@ export interface AttachStream extends AsyncDisposable {
   abandon(): void;
 }
 
+export interface CreatedContainer {
+  container: ProcessIdentity;
+  monitor: ProcessIdentity;
+  /**
+   * Nobody will write to it: the caller ends its input before the start, by a stream that it attaches, or by `endInput` if there is none.
+   * Two connections would be one too many: conmon accepts one each time it looks.
+   */
+  endsInput: boolean;
+}
+
 export interface Runtime {
   /** Runs conmon, which runs `RUNTIME create`. @throws {TareError} CommandNotFound, NotExecutable or Internal with the runtime's own message */
-  create(request: CreateRequest): Promise<{ container: ProcessIdentity; monitor: ProcessIdentity }>;
+  create(request: CreateRequest): Promise<CreatedContainer>;
   /** `RUNTIME start`. @throws {TareError} CommandNotFound, NotExecutable: the program could not be run */
   start(id: string, runtime: RuntimeBinary): Promise<void>;
   /**
@@ -227,6 +237,8 @@ export interface Runtime {
    * is lost to the others.
    */
   attached(): Promise<void>;
+  /** Ends the input of a container or exec that nobody is attached to. @param directory a bundle or an exec's folder */
+  endInput(directory: string): Promise<void>;
   resize(directory: string, rows: number, columns: number): Promise<void>;
   /** Makes conmon reopen its log file after a rotation. */
   reopenLog(bundle: string): Promise<void>;

@@ -24,12 +24,15 @@ afterEach(async () => {
 });
 
 /** A created container with its record; `start` then goes as the engine's start does. */
-async function create(args: string[], config: { tty?: boolean; stdinOnce?: boolean } = {}): Promise<TestContainer> {
-  const { tty = false, stdinOnce = false } = config;
-  const container = await bench.create(args, { terminal: tty, stdin: true, stdinOnce });
+async function create(
+  args: string[],
+  config: { tty?: boolean; stdin?: boolean; stdinOnce?: boolean; unprivileged?: boolean } = {},
+): Promise<TestContainer> {
+  const { tty = false, stdin = true, stdinOnce = false, unprivileged = false } = config;
+  const container = await bench.create(args, { terminal: tty, stdin, stdinOnce, unprivileged });
   record = {
     ...{ id: container.id, name: 'box', bundle: container.bundle, logPath: container.logPath },
-    config: { tty, stdinOnce, openStdin: true, image: 'busybox', labels: {} },
+    config: { tty, stdinOnce, openStdin: stdin, image: 'busybox', labels: {} },
     host: { logConfig: { type: '', config: {} } },
     state: { status: 'created', startedMs: 0 },
   } as unknown as ContainerRecord;
@@ -103,6 +106,25 @@ describe('attached before the start', () => {
     await bench.start(container);
     await setStatus('running');
     expect(await Promise.all(texts)).toEqual(['out\n', 'out\n', 'out\n']);
+  });
+
+  test('the first one ends an input that nobody writes to, and misses nothing of a program that is done at once', async () => {
+    const container = await create(['sh', '-c', 'cat; echo out'], { stdin: false, unprivileged: true });
+    expect(container.endsInput).toBe(true);
+    const text = read(await attach({ stdin: false }));
+    process.kill(container.monitor.pid, 'SIGSTOP');
+    await hub.connect(container.id, container.bundle, container.endsInput);
+    await bench.start(container);
+    process.kill(container.monitor.pid, 'SIGCONT');
+    await setStatus('running');
+    expect(await text).toBe('out\n');
+  });
+
+  test('an input that nobody writes to ends where nobody is attached, too', async () => {
+    const container = await create(['cat'], { stdin: false, unprivileged: true });
+    await hub.connect(container.id, container.bundle, container.endsInput);
+    await bench.start(container);
+    expect(await container.exit()).toBe(0);
   });
 
   test('input given meanwhile arrives', async () => {

@@ -22,6 +22,7 @@ export interface TestContainer {
   bundle: string;
   container: ProcessIdentity;
   monitor: ProcessIdentity;
+  endsInput: boolean;
   logPath: string;
   /** The exit code, once conmon has written it. */
   exit(): Promise<number | undefined>;
