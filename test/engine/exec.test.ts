@@ -119,8 +119,8 @@ describe('an attached exec', () => {
 
   test('on a terminal: its size, and the detach keys', async () => {
     const terminal = { tty: true, attachStdin: true, detachKeys: 'ctrl-x,x' };
-    // crun sets the size while the program begins.
-    const script = 'until stty size 2>/dev/null; do :; done; exec cat';
+    // crun sets the size while the program begins; before, stty says nothing, and that all is well.
+    const script = 'until size=$(stty size 2>/dev/null); [ "$size" ]; do :; done; echo "$size"; exec cat';
     const id = await execs.create(container.id, config(['sh', '-c', script], terminal));
     const session = await execs.start(id, { detach: false, consoleSize: [31, 77] });
     const output = session!.output[Symbol.asyncIterator]();

@@ -286,7 +286,9 @@ describe('streams of containers and execs', shows({ endpoints }), () => {
     const of = await run('sized');
     const attach = { AttachStdin: true, AttachStdout: true, Tty: true };
     // crun sets the size when the program runs already.
-    const command = 'until stty size 2>/dev/null; do :; done; while read line; do stty size; done';
+    // Before the runtime has set the size, stty says nothing, and that all is well.
+    const command =
+      'until size=$(stty size 2>/dev/null); [ "$size" ]; do :; done; echo "$size"; while read line; do stty size; done';
     const id = await exec(of, { Cmd: ['sh', '-c', command], ConsoleSize: [10, 20], ...attach });
     const connection = raw(`POST /exec/${id}/start`, upgrade, JSON.stringify({ Tty: true, ConsoleSize: [11, 22] }));
     await connection.has('11 22\r\n');
