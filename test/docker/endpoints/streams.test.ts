@@ -285,8 +285,7 @@ describe('streams of containers and execs', shows({ endpoints }), () => {
   test('exec: the size of its terminal, at once and later', async () => {
     const of = await run('sized');
     const attach = { AttachStdin: true, AttachStdout: true, Tty: true };
-    // crun sets the size when the program runs already.
-    // Before the runtime has set the size, stty says nothing, and that all is well.
+    // crun sets the size when the program runs already; before, stty says nothing, and that all is well.
     const command =
       'until size=$(stty size 2>/dev/null); [ "$size" ]; do :; done; echo "$size"; while read line; do stty size; done';
     const id = await exec(of, { Cmd: ['sh', '-c', command], ConsoleSize: [10, 20], ...attach });
