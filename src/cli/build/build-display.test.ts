@@ -149,6 +149,11 @@ test('a place outside the file is left out', () => {
   expect(failureReport(new BuildLedger(), error)).toBe('');
 });
 
+test('the first of very many places are shown', () => {
+  const report = failureReport(new BuildLedger(), placed(Array.from({ length: 200_000 }, () => ranges[0]!)));
+  expect(report).toMatch(/^Dockerfile:2\n/);
+});
+
 test('warnings: one line each, or in full', () => {
   const ledger = new BuildLedger();
   const short = 'JSONArgsRecommended: JSON arguments recommended for CMD (line 4)';

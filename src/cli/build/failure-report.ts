@@ -6,6 +6,8 @@ import type { BuildLedger, LedgerVertex } from './build-ledger.ts';
 const LOG_LINES = 20;
 /** Lines of the file around the place. */
 const MARGIN = 2;
+/** Places in a file that are looked at: a frontend may name any number of them. */
+const MAX_RANGES = 1_000;
 
 /** Where in a file a build failed, as errors of files carry it; those of steps have several. */
 interface Placed {
@@ -39,7 +41,8 @@ function placesOf(error: unknown): readonly Placed[] {
  * `file:line`, with the column when a part of the line is meant, and the lines, those that are meant marked. Empty when the ranges are not
  * of this file.
  */
-function sourcePart({ ranges, source }: Placed): string {
+function sourcePart({ ranges: all, source }: Placed): string {
+  const ranges = all.slice(0, MAX_RANGES);
   if (source === undefined || ranges.length === 0) return '';
   const lines = Buffer.from(source.data).toString().split('\n');
   const first = Math.min(...ranges.map(({ start }) => start.line));
