@@ -110,6 +110,7 @@ test('licences and package URLs of any text are valid', async () => {
       if (texts.length > 0) expect(expression).toMatch(/^[A-Za-z0-9.+() -]+$/);
       for (const id of extracted.keys()) expect(id).toMatch(/^LicenseRef-[A-Za-z0-9.-]+$/);
     }),
+    { examples: [[['__proto__']], [['toString']]] },
   );
   fc.assert(
     fc.property(fc.string({ minLength: 1 }), fc.string({ minLength: 1 }), (name, version) => {
@@ -119,6 +120,7 @@ test('licences and package URLs of any text are valid', async () => {
         );
       }
     }),
+    { examples: [['name', '0:']] },
   );
 });
 

@@ -1,23 +1,25 @@
 /** Debian's short names that SPDX spells otherwise (copyright-format 1.0, "Short name"). */
-const debianNames: Record<string, string> = {
-  expat: 'MIT',
-  'bsd-2-clause': 'BSD-2-Clause',
-  'bsd-3-clause': 'BSD-3-Clause',
-  'bsd-4-clause': 'BSD-4-Clause',
-  artistic: 'Artistic-1.0-Perl',
-  'artistic-2': 'Artistic-2.0',
-  zlib: 'Zlib',
-  'python-2': 'Python-2.0',
-  psf: 'PSF-2.0',
-  'psf-2': 'PSF-2.0',
-  'mit license': 'MIT',
-  'bsd license': 'BSD-3-Clause',
-  'apache 2': 'Apache-2.0',
-  'apache 2.0': 'Apache-2.0',
-  'apache license 2.0': 'Apache-2.0',
-  'apache license, version 2.0': 'Apache-2.0',
-  'apache software license': 'Apache-2.0',
-};
+const debianNames = new Map(
+  Object.entries({
+    expat: 'MIT',
+    'bsd-2-clause': 'BSD-2-Clause',
+    'bsd-3-clause': 'BSD-3-Clause',
+    'bsd-4-clause': 'BSD-4-Clause',
+    artistic: 'Artistic-1.0-Perl',
+    'artistic-2': 'Artistic-2.0',
+    zlib: 'Zlib',
+    'python-2': 'Python-2.0',
+    psf: 'PSF-2.0',
+    'psf-2': 'PSF-2.0',
+    'mit license': 'MIT',
+    'bsd license': 'BSD-3-Clause',
+    'apache 2': 'Apache-2.0',
+    'apache 2.0': 'Apache-2.0',
+    'apache license 2.0': 'Apache-2.0',
+    'apache license, version 2.0': 'Apache-2.0',
+    'apache software license': 'Apache-2.0',
+  }),
+);
 
 /** Licences of a package as SPDX writes them. */
 export interface SpdxLicense {
@@ -61,7 +63,7 @@ export class LicenseList {
 
   #id(text: string): string | undefined {
     const lower = text.toLowerCase();
-    const name = debianNames[lower] ?? this.#ids.get(lower);
+    const name = debianNames.get(lower) ?? this.#ids.get(lower);
     if (name !== undefined) return name;
     // GPL-2+ is GPL-2.0-or-later, GPL-2 is GPL-2.0-only, Apache-2 is Apache-2.0.
     const [, family, major, rest, later] = /^([a-z][a-z-]*?)-(?:v)?(\d+)((?:\.\d+)*)(\+?)$/.exec(lower) ?? [];

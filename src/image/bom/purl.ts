@@ -39,7 +39,7 @@ function nameOf({ type, name }: FoundPackage, distribution: OsRelease | undefine
 /** The package's URL, a name that other tools understand (purl-spec). */
 export function purlOf(found: FoundPackage, distribution: OsRelease | undefined): string {
   const isOfDistribution = found.type === 'deb' || found.type === 'apk' || found.type === 'rpm';
-  const rpmEpoch = found.type === 'rpm' ? /^(\d+):(.*)$/s.exec(found.version) : null;
+  const rpmEpoch = found.type === 'rpm' ? /^(\d+):(.+)$/s.exec(found.version) : null;
   const qualifiers: [string, string | undefined][] = [
     ['arch', found.architecture],
     ['distro', isOfDistribution && distribution?.id ? distroOf(distribution) : undefined],
