@@ -1,3 +1,4 @@
+export { allEnded } from './all-ended.ts';
 export type * from './bom/package.ts';
 export type { BomSubject } from './bom/subject.ts';
 export * from './changes.ts';

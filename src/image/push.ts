@@ -1,5 +1,6 @@
 import { kindOf, TareError } from '../errors/index.ts';
 import type { BlobReader, Descriptor, Digest } from '../storage/index.ts';
+import { allEnded } from './all-ended.ts';
 import { isAttestation, isManifestType, MAX_MANIFEST_BYTES, parseManifest } from './manifest.ts';
 import { type Progress, ProgressPace } from './progress.ts';
 import { ProgressFeed } from './progress-feed.ts';
@@ -136,8 +137,7 @@ async function sendBlobs(
     }
   };
   const workers = Array.from({ length: Math.min(options.concurrency, blobs.length) }, work);
-  await Promise.allSettled(workers);
-  await Promise.all(workers);
+  await allEnded(workers);
 }
 
 async function sendBlob(

@@ -1,4 +1,4 @@
-import { mediaTypes } from '../../image/index.ts';
+import { allEnded, mediaTypes } from '../../image/index.ts';
 import type { ContentStore, Descriptor, Platform } from '../../storage/index.ts';
 import { digestOf } from '../../storage/index.ts';
 import type { ExportedPart } from '../exporter.ts';
@@ -121,7 +121,5 @@ export function platformOf({ platform }: Pick<ExportedPart, 'platform'>): Platfo
 
 /** Side by side, for each waits for the disk: whoever names them does so when all are there. */
 export async function store(content: Pick<ContentStore, 'put'>, documents: readonly ImageDocument[]): Promise<void> {
-  for (const stored of await Promise.allSettled(documents.map(({ bytes }) => content.put(bytes)))) {
-    if (stored.status === 'rejected') throw stored.reason;
-  }
+  await allEnded(documents.map(({ bytes }) => content.put(bytes)));
 }

@@ -1,7 +1,6 @@
 import { TareError } from '../../errors/index.ts';
-import { MAX_LAYERS, mediaTypes } from '../../image/index.ts';
+import { allEnded, MAX_LAYERS, mediaTypes } from '../../image/index.ts';
 import type { Descriptor, DiffID, Platform } from '../../storage/index.ts';
-import { allEnded } from '../all-ended.ts';
 import { imageSubjects, statementOf } from '../attestations/statement.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import type { ExportContext, ExportedPart, ExportSource, PartAttestation } from '../exporter.ts';

@@ -1,7 +1,6 @@
 import { TareError } from '../../errors/index.ts';
-import { bestPlatform, canonical, hostPlatform } from '../../image/index.ts';
+import { allEnded, bestPlatform, canonical, hostPlatform } from '../../image/index.ts';
 import type { Descriptor } from '../../storage/index.ts';
-import { allEnded } from '../all-ended.ts';
 import type { BuilderParts, BuiltImage } from '../builder-parts.ts';
 import type { ExportContext, Exporter } from '../exporter.ts';
 import { Attributes } from './attributes.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { TareError } from '../../errors/index.ts';
-import { compressedBlocks, mediaTypes, Slots, storedCompression } from '../../image/index.ts';
+import { allEnded, compressedBlocks, mediaTypes, Slots, storedCompression } from '../../image/index.ts';
 import {
   type BlobInfo,
   type Compression,
@@ -13,7 +13,6 @@ import {
   type LayerName,
   type LocalLayer,
 } from '../../storage/index.ts';
-import { allEnded } from '../all-ended.ts';
 import type { BuilderParts } from '../builder-parts.ts';
 import { FOREIGN_FORM, findBlob, recordBlob } from '../cache/blob-records.ts';
 import type { CompressionChoice } from './compression-choice.ts';

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { TareError } from '../../errors/index.ts';
 import { type Descriptor, type DiffID, type Digest, hexOf } from '../../storage/index.ts';
+import { allEnded } from '../all-ended.ts';
 import { MAX_CONFIG_BYTES, parseImageConfig } from '../config.ts';
 import { type Index, type Manifest, parseManifest } from '../manifest.ts';
 import { hostPlatform } from '../platform.ts';
@@ -129,7 +130,7 @@ class Copy {
     if (this.#options.instances === 'index-only') return asIs(original);
     if (depth >= MAX_DEPTH) throw this.#tooDeep();
     const changed = new Map<Digest, Descriptor>();
-    await settled(
+    await allEnded(
       parsed.manifests.map(async (entry) => {
         requireManifestType(entry, this.#source.what);
         const child = await this.#document(entry);
@@ -162,7 +163,7 @@ class Copy {
       if (this.#options.format === 'v2s2') {
         throw new TareError('Unsupported', `${what} is no container image, and docker's schema 2 holds no others`);
       }
-      await settled([config, ...layers].map((blob, index) => this.#copyBlob(blob, index === 0 ? 'config' : 'layer')));
+      await allEnded([config, ...layers].map((blob, index) => this.#copyBlob(blob, index === 0 ? 'config' : 'layer')));
       return asIs(original);
     }
     const format = targetFormat(manifest, this.#options, this.#policy, this.#destination);
@@ -170,7 +171,7 @@ class Copy {
     const changesLayers = layers.some((layer) => this.#wantedFor(layer, format) !== undefined);
     const configBytes = changesLayers ? await this.#readConfig(config, what) : undefined;
     const diffIDs = configBytes === undefined ? [] : diffIDsIn(configBytes, layers.length, what);
-    const [, ...copied] = await settled([
+    const [, ...copied] = await allEnded([
       this.#copyBlob(config, 'config', configBytes),
       ...layers.map((layer, index) => this.#copyLayer(layer, { format, own, diffID: diffIDs[index], what })),
     ]);
@@ -404,9 +405,3 @@ function diffIDsIn(config: Buffer, layers: number, what: string): readonly DiffI
 }
 
 const asIs = ({ descriptor, bytes }: ImageDocument): NewDocument => ({ mediaType: descriptor.mediaType, bytes });
-
-/** Waits for all, so that nothing still runs when the first failure is thrown. */
-async function settled<T>(works: readonly Promise<T>[]): Promise<T[]> {
-  await Promise.allSettled(works);
-  return await Promise.all(works);
-}

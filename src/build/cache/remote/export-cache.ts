@@ -1,7 +1,6 @@
 import { TareError } from '../../../errors/index.ts';
-import { mediaTypes, Slots } from '../../../image/index.ts';
+import { allEnded, mediaTypes, Slots } from '../../../image/index.ts';
 import { type Descriptor, digestOf, type LayerName } from '../../../storage/index.ts';
-import { allEnded } from '../../all-ended.ts';
 import type { TypedOptions } from '../../build-types.ts';
 import type { BuilderParts } from '../../builder-parts.ts';
 import type { ExportContext, ExportSource, LayerFacts } from '../../exporter.ts';

@@ -1,5 +1,6 @@
 import { TareError } from '../../../errors/index.ts';
 import {
+  allEnded,
   isAttestation,
   isIndexType,
   isManifestType,
@@ -11,7 +12,6 @@ import {
   Slots,
 } from '../../../image/index.ts';
 import type { Descriptor } from '../../../storage/index.ts';
-import { allEnded } from '../../all-ended.ts';
 import type { TypedOptions } from '../../build-types.ts';
 import type { BuilderParts } from '../../builder-parts.ts';
 import { Attributes } from '../../exporters/attributes.ts';
